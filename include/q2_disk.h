@@ -1,0 +1,212 @@
+/* The disk: an opened image with its data file and backing chain, as one range of bytes.
+ *
+ * Called by drivers/ (Block I/O), tools/ and efi/. Implemented by core/. This is the engine's whole
+ * face: everything above works with guest offsets, everything below with sources.
+ *
+ * Memory: the caller gives one block of Q2_WORKSPACE_SIZE bytes and keeps it until
+ * q2_disk_close(); the disk lives in it. Nothing else is allocated, ever. Sources of the backing
+ * chain are opened and closed through the caller's opener; the top image's source stays the
+ * caller's.
+ *
+ * Calls on one disk come one at a time (the firmware side holds TPL_CALLBACK, the host a mutex).
+ */
+#ifndef Q2_DISK_H
+#define Q2_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "q2_codec.h"
+#include "q2_limits.h"
+#include "q2_opener.h"
+#include "q2_source.h"
+#include "q2_status.h"
+
+struct q2_disk;
+
+/* Size and alignment of the memory that a disk lives in; core/workspace.c asserts both. The size is
+ * the same for every image. */
+#define Q2_WORKSPACE_SIZE  (8u * 1024 * 1024)
+#define Q2_WORKSPACE_ALIGN 4096u
+
+/* Which names found inside an image may be opened.  (design, "Files that an image names") */
+enum q2_name_policy {
+    Q2_NAMES_BELOW, /* the image's own folder and folders below it; the default */
+    Q2_NAMES_NONE,  /* none: every file must be given by the caller */
+    Q2_NAMES_ANY,   /* any path (in firmware: on the image's volume) */
+};
+
+enum q2_image_format {
+    Q2_FORMAT_QCOW2,
+    Q2_FORMAT_RAW,
+};
+
+/* How to open. All zero is the safe default: read-only, names in the image's folder or below. */
+struct q2_disk_options {
+    const char *data_file;    /* path of the top image's data file; NULL: the header's name */
+    const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
+    const char *snapshot;     /* id or name of an internal snapshot of the top image; NULL: active */
+    enum q2_name_policy names;
+    enum q2_image_format format; /* of the top image; never probed */
+    bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
+    bool metadata_only;          /* open no other file: info, check; reads give Q2_ERR_NOT_OPEN */
+    bool writable;
+    struct q2_codec *zlib, *zstd; /* NULL: such clusters give Q2_ERR_UNSUPPORTED */
+};
+
+/* Open a disk.
+ *
+ * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined
+ * image      the top image's source; stays the caller's and must outlive the disk
+ * opener     opens backing and data files; may be NULL if metadata_only
+ * options    copied; the strings are used during the call only, the codecs until close
+ * fault      filled on any error; must not be NULL. Later faults: q2_disk_fault().
+ * ret_disk   points into workspace
+ *
+ * Q2_OK, or any of enum q2_status; on error everything opened is closed again.
+ */
+enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_opener *opener,
+                            const struct q2_disk_options *options, struct q2_fault *fault,
+                            struct q2_disk **ret_disk);
+
+/* Close every source that the disk opened. Does not flush. Cannot fail. */
+void q2_disk_close(struct q2_disk *disk);
+
+/* Bytes that the guest sees; not always a multiple of 512. */
+uint64_t q2_disk_size(const struct q2_disk *disk);
+
+/* The fault of the last call that did not return Q2_OK; what == NULL and status Q2_OK if none. */
+const struct q2_fault *q2_disk_fault(const struct q2_disk *disk);
+
+/* Read guest bytes.
+ *
+ * offset, length  bytes, any alignment; the range lies inside q2_disk_size(); length 0 is Q2_OK
+ * buffer          undefined after an error
+ *
+ * Q2_ERR_RANGE      the range does not lie inside the disk
+ * Q2_ERR_TRUNCATED  a file ends before the data that the image says is there
+ * Q2_ERR_BAD_L1, Q2_ERR_BAD_L2, Q2_ERR_BAD_COMPRESSED   the image is broken there
+ * Q2_ERR_UNSUPPORTED  no codec for the image's compression type
+ * Q2_ERR_NOT_OPEN   opened with metadata_only
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   a source failed
+ */
+enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer, size_t length);
+
+enum q2_extent_kind {
+    Q2_EXTENT_UNALLOCATED, /* no layer has it: reads as zeros */
+    Q2_EXTENT_ZERO,        /* reads as zeros; host_offset if has_host_offset (allocated zeros) */
+    Q2_EXTENT_DATA,        /* at host_offset of the layer's data source */
+    Q2_EXTENT_COMPRESSED,  /* one compressed cluster, or the rest of one from guest_offset on */
+};
+
+/* A run of guest bytes of one kind. A plain value: it can be written down and read back. */
+struct q2_extent {
+    enum q2_extent_kind kind;
+    uint32_t layer;         /* 0 is the top image; meaningless if UNALLOCATED */
+    uint64_t guest_offset;  /* bytes */
+    uint64_t length;        /* bytes, >= 1 */
+    uint64_t host_offset;   /* bytes into the data source, if has_host_offset. COMPRESSED: of the
+                               stream, for the whole cluster */
+    uint32_t stream_length; /* COMPRESSED: bytes that the descriptor spans */
+    bool has_host_offset;
+    bool copied; /* every L2 entry of the run has its COPIED flag set (refcount exactly 1) */
+};
+
+/* Find how a guest range is stored, through all layers.
+ *
+ * offset      bytes, < q2_disk_size()
+ * max_length  bytes, >= 1; cut at the disk's end
+ * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at offset.
+ *             Two neighbouring extents may be alike (the bound on the work cuts long runs).
+ *
+ * Errors as q2_disk_read(), but data is not read: data past the end of a file is not noticed.
+ */
+enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
+                           struct q2_extent *ret_extent);
+
+/* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults. */
+struct q2_header {
+    uint32_t version; /* 2 or 3 */
+    uint64_t backing_file_offset;
+    uint32_t backing_file_size;
+    uint32_t cluster_bits;
+    uint64_t size; /* virtual size, bytes */
+    uint32_t crypt_method;
+    uint32_t l1_size; /* entries */
+    uint64_t l1_table_offset;
+    uint64_t refcount_table_offset;
+    uint32_t refcount_table_clusters;
+    uint32_t nb_snapshots;
+    uint64_t snapshots_offset;
+    uint64_t incompatible_features;
+    uint64_t compatible_features;
+    uint64_t autoclear_features;
+    uint32_t refcount_order; /* a refcount has 1 << refcount_order bits */
+    uint32_t header_length;  /* bytes */
+    uint8_t compression_type;
+};
+
+/* Feature bits.  (qcow2: "Header", bytes 72 to 95) */
+#define Q2_INCOMPAT_DIRTY         (1ull << 0)
+#define Q2_INCOMPAT_CORRUPT       (1ull << 1)
+#define Q2_INCOMPAT_DATA_FILE     (1ull << 2)
+#define Q2_INCOMPAT_COMPRESSION   (1ull << 3)
+#define Q2_INCOMPAT_EXTENDED_L2   (1ull << 4)
+#define Q2_COMPAT_LAZY_REFCOUNTS  (1ull << 0)
+#define Q2_AUTOCLEAR_BITMAPS      (1ull << 0)
+#define Q2_AUTOCLEAR_RAW_EXTERNAL (1ull << 1)
+
+#define Q2_COMPRESSION_ZLIB 0u
+#define Q2_COMPRESSION_ZSTD 1u
+
+/* What is known of one layer. Pointers live until q2_disk_close(). Strings come out of the image:
+ * untrusted bytes, NUL-terminated, "" if absent. */
+struct q2_layer_info {
+    enum q2_image_format format;
+    const struct q2_source *source;
+    const struct q2_source *data_source; /* where clusters lie: source itself or the data file;
+                                            NULL if metadata_only */
+    const struct q2_header *header;      /* NULL if raw */
+    uint64_t virtual_size;               /* of the opened state (active or snapshot), bytes */
+    const char *backing_file;
+    const char *backing_format;
+    const char *data_file; /* the name in the header, whatever was opened instead */
+    bool is_snapshot;
+};
+
+/* Number of layers, 1..Q2_MAX_LAYERS (1 if metadata_only). */
+uint32_t q2_disk_nb_layers(const struct q2_disk *disk);
+
+/* Describe a layer; layer < q2_disk_nb_layers(). */
+void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer,
+                        struct q2_layer_info *ret_info);
+
+/* One internal snapshot.  (qcow2: "Snapshots") Strings as in struct q2_layer_info, cut at 255. */
+struct q2_snapshot {
+    uint64_t l1_table_offset;
+    uint32_t l1_size;
+    char id[256];
+    char name[256];
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec;
+    uint64_t vm_state_size;
+    uint64_t virtual_size; /* bytes; the image's own where the table does not say */
+    bool has_icount;
+    uint64_t icount;
+};
+
+/* Read an entry of the top image's snapshot table.
+ *
+ * index   < header->nb_snapshots. Walks the table from its start: O(index), bounded by
+ *         Q2_MAX_SNAPSHOT_TABLE_SIZE.
+ *
+ * Q2_ERR_RANGE         no such entry
+ * Q2_ERR_BAD_SNAPSHOT  malformed, or outside the file
+ * Q2_ERR_LIMIT         table or extra data over the limits
+ * Q2_ERR_IO ...        the source failed
+ */
+enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
+                                struct q2_snapshot *ret_snapshot);
+
+#endif
