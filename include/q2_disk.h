@@ -46,7 +46,7 @@ enum q2_image_format {
 struct q2_disk_options {
     const char *data_file;    /* path of the top image's data file; NULL: the header's name */
     const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
-    const char *snapshot;     /* id or name of an internal snapshot of the top image; NULL: active */
+    const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
     enum q2_image_format format; /* of the top image; never probed */
     bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
@@ -117,15 +117,16 @@ struct q2_extent {
  *
  * offset      bytes, < q2_disk_size()
  * max_length  bytes, >= 1; cut at the disk's end
- * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at offset.
- *             Two neighbouring extents may be alike (the bound on the work cuts long runs).
+ * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at
+ * offset. Two neighbouring extents may be alike (the bound on the work cuts long runs).
  *
  * Errors as q2_disk_read(), but data is not read: data past the end of a file is not noticed.
  */
 enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
                            struct q2_extent *ret_extent);
 
-/* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults. */
+/* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults.
+ */
 struct q2_header {
     uint32_t version; /* 2 or 3 */
     uint64_t backing_file_offset;
@@ -179,8 +180,7 @@ struct q2_layer_info {
 uint32_t q2_disk_nb_layers(const struct q2_disk *disk);
 
 /* Describe a layer; layer < q2_disk_nb_layers(). */
-void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer,
-                        struct q2_layer_info *ret_info);
+void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_layer_info *ret_info);
 
 /* One internal snapshot.  (qcow2: "Snapshots") Strings as in struct q2_layer_info, cut at 255. */
 struct q2_snapshot {

@@ -16,9 +16,9 @@
 #define Q2_MAX_REFCOUNT_TABLE_SIZE (8u * 1024 * 1024)
 
 /* As QEMU: 65536 snapshots; their table no longer than 64 MiB; 1024 bytes of extra data each. */
-#define Q2_MAX_SNAPSHOTS            65536u
-#define Q2_MAX_SNAPSHOT_TABLE_SIZE  (64u * 1024 * 1024)
-#define Q2_MAX_SNAPSHOT_EXTRA_SIZE  1024u
+#define Q2_MAX_SNAPSHOTS           65536u
+#define Q2_MAX_SNAPSHOT_TABLE_SIZE (64u * 1024 * 1024)
+#define Q2_MAX_SNAPSHOT_EXTRA_SIZE 1024u
 
 /* Names in the header: the specification allows a backing file name of 1023 bytes; the data file's
  * name gets the same room. */
@@ -44,8 +44,9 @@
 #define Q2_SLICE_BITS 12
 #define Q2_SLICE_SIZE (1u << Q2_SLICE_BITS)
 
-/* The slice cache: 16 sets of 16 ways. Slice n of a file lives in set n % 16, so that 16 slices in a
- * row lie in a row in memory and can be fetched in one request. 1 MiB maps 8 GiB of 64 KiB clusters. */
+/* The slice cache: 16 sets of 16 ways. Slice n of a file lives in set n % 16, so that 16 slices in
+ * a row lie in a row in memory and can be fetched in one request. 1 MiB maps 8 GiB of 64 KiB
+ * clusters. */
 #define Q2_SLICE_SETS 16u
 #define Q2_SLICE_WAYS 16u
 

@@ -66,8 +66,8 @@ struct q2_source_ops {
 
 struct q2_source {
     const struct q2_source_ops *ops;
-    const char *path;     /* as opened: UTF-8, '/' between components; lives as long as the source */
-    uint64_t size;        /* bytes; changes only inside grow() */
+    const char *path; /* as opened: UTF-8, '/' between components; lives as long as the source */
+    uint64_t size;    /* bytes; changes only inside grow() */
     uint64_t identity[2]; /* equal in two sources exactly if both are the same file */
     uint32_t io_align;    /* memory alignment of a buffer that is fastest; power of two, >= 1 */
     bool writable;

@@ -16,19 +16,19 @@ enum q2_status {
     Q2_OK = 0,
 
     /* The caller's mistake. */
-    Q2_ERR_ARGUMENT,  /* a NULL, zero or contradicting argument */
-    Q2_ERR_RANGE,     /* offset and length do not lie inside the disk */
-    Q2_ERR_READ_ONLY, /* a write to a disk, image or file that is open for reading */
+    Q2_ERR_ARGUMENT,             /* a NULL, zero or contradicting argument */
+    Q2_ERR_RANGE,                /* offset and length do not lie inside the disk */
+    Q2_ERR_READ_ONLY,            /* a write to a disk, image or file that is open for reading */
     Q2_ERR_NO_SNAPSHOT,          /* no snapshot has this id or name */
     Q2_ERR_DATA_FILE_UNEXPECTED, /* a data file was given, the image stores its data itself */
     Q2_ERR_NOT_OPEN,             /* the disk was opened for its metadata only */
 
     /* The image breaks the specification. */
-    Q2_ERR_BAD_MAGIC,      /* not a qcow2 image */
-    Q2_ERR_BAD_HEADER,     /* a header field is out of its range */
-    Q2_ERR_BAD_EXTENSION,  /* a header extension is malformed */
-    Q2_ERR_BAD_L1,         /* an L1 entry: reserved bit, unaligned or out-of-file offset */
-    Q2_ERR_BAD_L2,         /* an L2 entry: the same, or a descriptor not allowed here */
+    Q2_ERR_BAD_MAGIC,     /* not a qcow2 image */
+    Q2_ERR_BAD_HEADER,    /* a header field is out of its range */
+    Q2_ERR_BAD_EXTENSION, /* a header extension is malformed */
+    Q2_ERR_BAD_L1,        /* an L1 entry: reserved bit, unaligned, or a table on other metadata */
+    Q2_ERR_BAD_L2, /* an L2 entry: reserved bit, unaligned, or a descriptor not allowed here */
     Q2_ERR_BAD_REFCOUNT,   /* refcount table or block: the same */
     Q2_ERR_BAD_SNAPSHOT,   /* snapshot table malformed */
     Q2_ERR_BAD_BITMAP,     /* bitmap directory malformed */
@@ -84,10 +84,12 @@ struct q2_fault {
 /* The name of a status as it stands in the enum ("Q2_ERR_IO"); never NULL. */
 const char *q2_status_name(enum q2_status status);
 
-/* What a status means, in a few words without a full stop ("the file cannot be read"); never NULL. */
+/* What a status means, in a few words without a full stop ("the file cannot be read"); never NULL.
+ */
 const char *q2_status_text(enum q2_status status);
 
-/* What a person can do about it, a sentence without a full stop, or "" if there is nothing to add. */
+/* What a person can do about it, a sentence without a full stop, or "" if there is nothing to add.
+ */
 const char *q2_status_advice(enum q2_status status);
 
 /* Write a fault as one line of printable ASCII, without a line feed:

@@ -77,14 +77,14 @@ static inline int t_done(void)
     return t_failed == 0 && t_passed > 0 ? 0 : 1;
 }
 
-#define T_CHECK(expr)         t_check((expr), __FILE__, __LINE__, #expr)
-#define T_CHECK_U64(got, want) \
+#define T_CHECK(expr) t_check((expr), __FILE__, __LINE__, #expr)
+#define T_CHECK_U64(got, want)                                                                     \
     t_check_u64((uint64_t)(got), (uint64_t)(want), __FILE__, __LINE__, #got)
 #define T_CHECK_STR(got, want) t_check_str((got), (want), __FILE__, __LINE__, #got)
-#define T_RUN(test) \
-    do { \
-        test(); \
-        t_case_end(#test); \
+#define T_RUN(test)                                                                                \
+    do {                                                                                           \
+        test();                                                                                    \
+        t_case_end(#test);                                                                         \
     } while (0)
 
 #endif

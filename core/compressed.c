@@ -1,0 +1,102 @@
+/* Compressed clusters.
+ *
+ * Data path: disk.c -> here -> source, codec. May call fault.h and mem*. Invariant: a slot with
+ * source != NULL holds a cluster that its codec has decoded whole; the input that a codec sees is
+ * bounded by the descriptor, the file's end and the buffer, its output by the cluster.
+ */
+#include "compressed.h"
+
+#include "fault.h"
+#include "memory.h"
+#include "range.h"
+
+void q2_decoded_cache_init(struct q2_decoded_cache *cache, uint32_t cluster_size)
+{
+    uint32_t fit = Q2_DECODED_CACHE_SIZE / cluster_size;
+
+    memset(cache->slots, 0, sizeof(cache->slots));
+    cache->slot_size = cluster_size;
+    cache->nb_slots = fit < Q2_DECODED_SLOTS ? fit : Q2_DECODED_SLOTS;
+    cache->clock = 0;
+}
+
+static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_image *image,
+                             struct q2_codec *codec, const struct q2_extent *extent,
+                             struct q2_fault *fault, uint8_t *output)
+{
+    struct q2_source *source = image->source;
+    size_t cluster_size = (size_t)1 << image->rules.cluster_bits;
+    uint64_t length = extent->stream_length;
+    enum q2_status status;
+
+    if (!codec)
+        return q2_fail_value(fault, Q2_ERR_UNSUPPORTED, "no decoder for the compression type",
+                             source->path, "compression_type", image->header.compression_type);
+    if (extent->host_offset >= source->size)
+        return q2_fail_at(fault, Q2_ERR_TRUNCATED,
+                          "a compressed cluster lies past the end of the "
+                          "file",
+                          source->path, extent->host_offset);
+    /* The descriptor counts sectors; the last stream of a file may end before its last sector. */
+    length = q2_min_u64(length, source->size - extent->host_offset);
+    if (length > sizeof(cache->input))
+        return q2_fail_limit(fault, Q2_ERR_LIMIT, "a compressed cluster is too long", source->path,
+                             "compressed length", length, sizeof(cache->input));
+    status = source->ops->read_at(source, extent->host_offset, cache->input, (size_t)length);
+    if (status != Q2_OK)
+        return q2_fail_at(fault, status, NULL, source->path, extent->host_offset);
+    status = codec->ops->decode(codec, cache->input, (size_t)length, output, cluster_size);
+    if (status != Q2_OK)
+        return q2_fail_at(fault, status, NULL, source->path, extent->host_offset);
+    return Q2_OK;
+}
+
+static bool holds(const struct q2_decoded *slot, const struct q2_image *image,
+                  const struct q2_extent *extent)
+{
+    return slot->source == image->source && slot->host_offset == extent->host_offset &&
+           slot->stream_length == extent->stream_length;
+}
+
+/* The slot that holds the cluster, or else the one that was used longest ago. */
+static uint32_t slot_find(const struct q2_decoded_cache *cache, const struct q2_image *image,
+                          const struct q2_extent *extent)
+{
+    uint32_t oldest = 0;
+
+    for (uint32_t i = 0; i < cache->nb_slots; i++) {
+        if (holds(&cache->slots[i], image, extent))
+            return i;
+        if (cache->slots[i].stamp < cache->slots[oldest].stamp)
+            oldest = i;
+    }
+    return oldest;
+}
+
+enum q2_status q2_compressed_read(struct q2_decoded_cache *cache, const struct q2_image *image,
+                                  struct q2_codec *codec, const struct q2_extent *extent,
+                                  struct q2_fault *fault, uint8_t *buffer, size_t length)
+{
+    uint32_t cluster_size = 1u << image->rules.cluster_bits;
+    uint32_t index = slot_find(cache, image, extent);
+    struct q2_decoded *slot = &cache->slots[index];
+    uint8_t *cluster = cache->clusters + (size_t)index * cache->slot_size;
+    size_t within = (size_t)(extent->guest_offset & (cluster_size - 1));
+    bool held = holds(slot, image, extent);
+    enum q2_status status;
+
+    if (!held && length == cluster_size)
+        return decode(cache, image, codec, extent, fault, buffer);
+    if (!held) {
+        *slot = (struct q2_decoded){.source = NULL};
+        status = decode(cache, image, codec, extent, fault, cluster);
+        if (status != Q2_OK)
+            return status;
+        *slot = (struct q2_decoded){.source = image->source,
+                                    .host_offset = extent->host_offset,
+                                    .stream_length = extent->stream_length};
+    }
+    slot->stamp = ++cache->clock;
+    memcpy(buffer, cluster + within, length);
+    return Q2_OK;
+}

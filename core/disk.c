@@ -1,0 +1,230 @@
+/* The disk: bounds, split into extents, walk down the layers.
+ *
+ * Top of the engine: drivers/ and tools/ -> here -> mapping.c, then by kind: source, zero fill,
+ * codec, next layer. Invariant: every byte of the caller's buffer is written before Q2_OK is
+ * returned.
+ */
+#include "disk.h"
+
+#include "chain.h"
+#include "fault.h"
+#include "mapping.h"
+#include "memory.h"
+#include "range.h"
+#include "snapshot.h"
+
+/* The decoded cache is divided for the largest cluster that any layer compresses. */
+static uint32_t largest_cluster(const struct q2_disk *disk)
+{
+    uint32_t bits = Q2_MIN_CLUSTER_BITS;
+
+    for (uint32_t i = 0; i < disk->nb_layers; i++) {
+        if (disk->layers[i].format == Q2_FORMAT_QCOW2 && disk->layers[i].rules.cluster_bits > bits)
+            bits = disk->layers[i].rules.cluster_bits;
+    }
+    return 1u << bits;
+}
+
+static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,
+                                    struct q2_fault *fault)
+{
+    if (!opener && !options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
+    if (options->writable)
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "writing is not supported yet", NULL);
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_opener *opener,
+                            const struct q2_disk_options *options, struct q2_fault *fault,
+                            struct q2_disk **ret_disk)
+{
+    struct q2_disk *disk = workspace;
+    enum q2_status status = check_options(options, opener, fault);
+
+    if (status != Q2_OK)
+        return status;
+    disk->opener = opener;
+    disk->zlib = options->zlib;
+    disk->zstd = options->zstd;
+    disk->metadata_only = options->metadata_only;
+    disk->nb_layers = 0;
+    memset(&disk->fault, 0, sizeof(disk->fault));
+    q2_slice_cache_clear(&disk->slices);
+    status = q2_chain_open(disk, image, options);
+    if (status != Q2_OK) {
+        *fault = disk->fault;
+        return status;
+    }
+    q2_decoded_cache_init(&disk->decoded, largest_cluster(disk));
+    *ret_disk = disk;
+    return Q2_OK;
+}
+
+void q2_disk_close(struct q2_disk *disk)
+{
+    q2_chain_close(disk);
+}
+
+uint64_t q2_disk_size(const struct q2_disk *disk)
+{
+    return disk->layers[0].virtual_size;
+}
+
+const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
+{
+    return &disk->fault;
+}
+
+static void walk_start(struct q2_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->nb_layers; i++)
+        disk->until[i] = 0;
+}
+
+/* Find the extent at offset, at most end - offset bytes, in the first layer that has it. Layers
+ * that the request already knows to have nothing here are passed by, so that a long hole in an
+ * overlay is not looked up again for every piece of its base. */
+static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end,
+                           struct q2_extent *ret_extent)
+{
+    struct q2_extent extent = {.kind = Q2_EXTENT_UNALLOCATED};
+
+    for (uint32_t i = 0; i < disk->nb_layers; i++) {
+        const struct q2_image *layer = &disk->layers[i];
+        enum q2_status status;
+
+        if (offset < disk->until[i]) {
+            end = q2_min_u64(end, disk->until[i]);
+            continue;
+        }
+        if (offset >= layer->virtual_size)
+            break; /* the overlay is larger than its base: zeros from here on */
+        status = q2_map(&disk->slices, layer, offset, q2_min_u64(end, layer->virtual_size) - offset,
+                        &disk->fault, &extent);
+        if (status != Q2_OK)
+            return status;
+        if (extent.kind != Q2_EXTENT_UNALLOCATED) {
+            extent.layer = i;
+            *ret_extent = extent;
+            return Q2_OK;
+        }
+        disk->until[i] = offset + extent.length;
+        end = disk->until[i];
+    }
+    *ret_extent = (struct q2_extent){
+        .kind = Q2_EXTENT_UNALLOCATED, .guest_offset = offset, .length = end - offset};
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
+                           struct q2_extent *ret_extent)
+{
+    uint64_t size = q2_disk_size(disk);
+
+    if (offset >= size || max_length == 0)
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset, size);
+    walk_start(disk);
+    return walk(disk, offset, offset + q2_min_u64(max_length, size - offset), ret_extent);
+}
+
+static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *extent, void *buffer)
+{
+    struct q2_source *source = disk->layers[extent->layer].data;
+    enum q2_status status;
+
+    /* A file that lost its end must not read as zeros (hazard F3). */
+    if (!q2_range_fits(extent->host_offset, extent->length, source->size))
+        return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
+                             extent->host_offset, source->size);
+    status = source->ops->read_at(source, extent->host_offset, buffer, (size_t)extent->length);
+    if (status != Q2_OK)
+        return q2_fail_at(&disk->fault, status, NULL, source->path, extent->host_offset);
+    return Q2_OK;
+}
+
+static enum q2_status read_compressed(struct q2_disk *disk, const struct q2_extent *extent,
+                                      void *buffer)
+{
+    const struct q2_image *image = &disk->layers[extent->layer];
+    struct q2_codec *codec =
+        image->header.compression_type == Q2_COMPRESSION_ZSTD ? disk->zstd : disk->zlib;
+
+    return q2_compressed_read(&disk->decoded, image, codec, extent, &disk->fault, buffer,
+                              (size_t)extent->length);
+}
+
+static enum q2_status read_extent(struct q2_disk *disk, const struct q2_extent *extent,
+                                  void *buffer)
+{
+    switch (extent->kind) {
+    case Q2_EXTENT_DATA:
+        return read_data(disk, extent, buffer);
+    case Q2_EXTENT_COMPRESSED:
+        return read_compressed(disk, extent, buffer);
+    case Q2_EXTENT_ZERO:
+    case Q2_EXTENT_UNALLOCATED:
+    default:
+        memset(buffer, 0, (size_t)extent->length);
+        return Q2_OK;
+    }
+}
+
+enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer, size_t length)
+{
+    uint8_t *to = buffer;
+    uint64_t end;
+
+    if (!q2_range_fits(offset, length, q2_disk_size(disk)))
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset,
+                             q2_disk_size(disk));
+    if (disk->metadata_only)
+        return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, NULL);
+    walk_start(disk);
+    end = offset + length;
+    while (offset < end) {
+        struct q2_extent extent;
+        enum q2_status status = walk(disk, offset, end, &extent);
+
+        if (status == Q2_OK)
+            status = read_extent(disk, &extent, to);
+        if (status != Q2_OK)
+            return status;
+        to += extent.length;
+        offset += extent.length;
+    }
+    return Q2_OK;
+}
+
+uint32_t q2_disk_nb_layers(const struct q2_disk *disk)
+{
+    return disk->nb_layers;
+}
+
+void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_layer_info *ret_info)
+{
+    const struct q2_image *image = &disk->layers[layer];
+
+    *ret_info = (struct q2_layer_info){
+        .format = image->format,
+        .source = image->source,
+        .data_source = disk->metadata_only ? NULL : image->data,
+        .header = image->format == Q2_FORMAT_QCOW2 ? &image->header : NULL,
+        .virtual_size = image->virtual_size,
+        .backing_file = image->backing_file,
+        .backing_format = image->backing_format,
+        .data_file = image->data_file,
+        .is_snapshot = image->is_snapshot,
+    };
+}
+
+enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
+                                struct q2_snapshot *ret_snapshot)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    if (top->format == Q2_FORMAT_RAW)
+        return q2_fail(&disk->fault, Q2_ERR_RANGE, "a raw image has no snapshots",
+                       top->source->path);
+    return q2_snapshot_read(&disk->slices, top, index, &disk->fault, ret_snapshot);
+}

@@ -1,0 +1,260 @@
+/* Guest offset -> longest extent, within one layer.
+ *
+ * Data path: disk.c -> here -> slice_cache.c, format/l2_entry.c. Invariant: every host offset that
+ * leaves here comes from an entry that has passed its decoder; whether data lies inside its file is
+ * judged by whoever reads it.
+ */
+#include "mapping.h"
+
+#include "fault.h"
+#include "format/bytes.h"
+#include "format/header.h"
+#include "memory.h"
+#include "range.h"
+
+/* One call of q2_map(). */
+struct mapping {
+    struct q2_slice_cache *cache;
+    const struct q2_image *image;
+    struct q2_fault *fault;
+    uint64_t max_length;
+    uint64_t nb_entries; /* looked at so far */
+    struct q2_extent run;
+    bool complete; /* what comes next does not continue the run */
+};
+
+static uint64_t entry_get(const uint8_t *bytes)
+{
+    be64 entry;
+
+    memcpy(&entry, bytes, sizeof(entry));
+    return q2_be64_get(entry);
+}
+
+static bool continues(const struct q2_extent *run, const struct q2_extent *piece)
+{
+    if (run->kind != piece->kind || run->kind == Q2_EXTENT_COMPRESSED)
+        return false;
+    if (run->has_host_offset != piece->has_host_offset)
+        return false;
+    return !run->has_host_offset || run->host_offset + run->length == piece->host_offset;
+}
+
+/* Add a piece to the run, or complete the run before it. */
+static void append(struct mapping *m, const struct q2_extent *piece)
+{
+    if (m->run.length == 0) {
+        m->run = *piece;
+    } else if (continues(&m->run, piece)) {
+        m->run.length += piece->length;
+        m->run.copied = m->run.copied && piece->copied;
+    } else {
+        m->complete = true;
+    }
+    if (m->run.length >= m->max_length || m->run.kind == Q2_EXTENT_COMPRESSED)
+        m->complete = true;
+}
+
+/* Where the L2 table lies that maps guest offset at; 0 if there is none.
+ * A table on other metadata of the image would let guest data pose as entries (hazard F2). */
+static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t *ret_table)
+{
+    const struct q2_image *image = m->image;
+    uint64_t index = at >> q2_header_l1_reach_bits(&image->header);
+    uint64_t entry_offset = image->l1_table_offset + index * 8;
+    uint64_t cluster_size = 1ull << image->rules.cluster_bits;
+    const char *path = image->source->path, *breach;
+    uint64_t table = 0;
+    const uint8_t *bytes;
+    size_t length;
+    enum q2_status status = q2_slice_get(m->cache, image->source, entry_offset, &bytes, &length);
+
+    if (status != Q2_OK)
+        return q2_fail_at(m->fault, status, "the L1 table cannot be read", path, entry_offset);
+    breach = q2_l1_entry_decode(entry_get(bytes), image->rules.cluster_bits, &table);
+    if (!breach && table != 0 &&
+        (q2_ranges_overlap(table, cluster_size, image->l1_table_offset,
+                           (uint64_t)image->l1_size * 8) ||
+         q2_ranges_overlap(table, cluster_size, image->header.refcount_table_offset,
+                           (uint64_t)image->header.refcount_table_clusters
+                               << image->rules.cluster_bits)))
+        breach = "L2 table lies on the L1 or refcount table";
+    if (breach)
+        return q2_fail_at(m->fault, Q2_ERR_BAD_L1, breach, path, entry_offset);
+    if (table != 0 && table >= image->source->size)
+        return q2_fail_at(m->fault, Q2_ERR_TRUNCATED, "L1 entry points past the end of the file",
+                          path, entry_offset);
+    *ret_table = table;
+    return Q2_OK;
+}
+
+static enum q2_extent_kind extent_kind(enum q2_cluster_kind kind)
+{
+    switch (kind) {
+    case Q2_CLUSTER_DATA:
+        return Q2_EXTENT_DATA;
+    case Q2_CLUSTER_ZERO:
+        return Q2_EXTENT_ZERO;
+    case Q2_CLUSTER_COMPRESSED:
+        return Q2_EXTENT_COMPRESSED;
+    case Q2_CLUSTER_UNALLOCATED:
+    case Q2_CLUSTER_BAD: /* never asked: a bad entry is an error before this */
+    default:
+        return Q2_EXTENT_UNALLOCATED;
+    }
+}
+
+/* The rest of a standard cluster from guest offset at on. */
+static struct q2_extent whole_piece(const struct q2_cluster *cluster, uint64_t at,
+                                    uint64_t cluster_size)
+{
+    uint64_t within = at & (cluster_size - 1);
+    bool compressed = cluster->kind == Q2_CLUSTER_COMPRESSED;
+
+    return (struct q2_extent){
+        .kind = extent_kind(cluster->kind),
+        .guest_offset = at,
+        .length = cluster_size - within,
+        .has_host_offset = cluster->has_host_offset,
+        .host_offset =
+            cluster->host_offset + (cluster->has_host_offset && !compressed ? within : 0),
+        .stream_length = cluster->stream_length,
+        .copied = cluster->copied,
+    };
+}
+
+/* The run of like subclusters from guest offset at on.  (qcow2: "Extended L2 Entries") */
+static struct q2_extent sub_piece(const struct q2_cluster *cluster, uint64_t at,
+                                  uint64_t cluster_size)
+{
+    struct q2_extent piece = whole_piece(cluster, at, cluster_size);
+    uint64_t sub_size = cluster_size / Q2_NB_SUBCLUSTERS;
+    uint32_t first = (uint32_t)((at & (cluster_size - 1)) / sub_size);
+    enum q2_cluster_kind kind = q2_subcluster_kind(cluster, first);
+    uint32_t last = first + 1;
+
+    while (last < Q2_NB_SUBCLUSTERS && q2_subcluster_kind(cluster, last) == kind)
+        last++;
+    piece.kind = extent_kind(kind);
+    piece.length = last * sub_size - (at & (cluster_size - 1));
+    if (kind == Q2_CLUSTER_UNALLOCATED) {
+        piece.has_host_offset = false;
+        piece.host_offset = 0;
+    }
+    return piece;
+}
+
+/* Decode the entry at bytes and append what it maps from guest offset at on. */
+static enum q2_status map_entry(struct mapping *m, const uint8_t *bytes, uint64_t at,
+                                uint64_t entry_offset)
+{
+    const struct q2_image *image = m->image;
+    uint64_t cluster_size = 1ull << image->rules.cluster_bits;
+    uint64_t bitmap = image->rules.extended ? entry_get(bytes + 8) : 0;
+    struct q2_extent piece;
+    struct q2_cluster cluster;
+
+    q2_l2_entry_decode(entry_get(bytes), bitmap, at & ~(cluster_size - 1), &image->rules, &cluster);
+    if (cluster.kind == Q2_CLUSTER_BAD)
+        return q2_fail_at(m->fault, Q2_ERR_BAD_L2, cluster.breach, image->source->path,
+                          entry_offset);
+    if (image->rules.extended && cluster.kind != Q2_CLUSTER_COMPRESSED)
+        piece = sub_piece(&cluster, at, cluster_size);
+    else
+        piece = whole_piece(&cluster, at, cluster_size);
+    append(m, &piece);
+    return Q2_OK;
+}
+
+/* Map from guest offset at to the end of one slice of the L2 table. */
+static enum q2_status map_slice(struct mapping *m, uint64_t table, uint64_t at)
+{
+    const struct q2_image *image = m->image;
+    uint64_t index = (at >> image->rules.cluster_bits) & ((1ull << image->l2_bits) - 1);
+    uint64_t offset = table + (index << image->entry_bits);
+    uint64_t nb_left = (1ull << image->l2_bits) - index;
+    const uint8_t *bytes;
+    size_t length;
+    enum q2_status status = q2_slice_get(m->cache, image->source, offset, &bytes, &length);
+
+    if (status == Q2_OK && length < 1u << image->entry_bits)
+        status = Q2_ERR_TRUNCATED;
+    if (status != Q2_OK)
+        return q2_fail_at(m->fault, status, "an L2 table cannot be read", image->source->path,
+                          offset);
+    nb_left = q2_min_u64(nb_left, length >> image->entry_bits);
+    while (nb_left > 0 && !m->complete && m->nb_entries < Q2_MAP_MAX_ENTRIES) {
+        uint64_t before = m->run.length;
+        status = map_entry(m, bytes, at, offset);
+        if (status != Q2_OK)
+            return status;
+        at += m->run.length - before;
+        m->nb_entries++;
+        if (!q2_is_aligned(at, image->rules.cluster_bits))
+            continue; /* the next run of subclusters in the same entry */
+        bytes += 1ull << image->entry_bits;
+        offset += 1ull << image->entry_bits;
+        nb_left--;
+    }
+    return Q2_OK;
+}
+
+/* No L2 table: everything that it would map is unallocated. */
+static void map_hole(struct mapping *m, uint64_t at)
+{
+    uint64_t reach = 1ull << q2_header_l1_reach_bits(&m->image->header);
+    struct q2_extent piece = {
+        .kind = Q2_EXTENT_UNALLOCATED,
+        .guest_offset = at,
+        .length = reach - (at & (reach - 1)),
+    };
+
+    append(m, &piece);
+    m->nb_entries++;
+}
+
+/* A raw file: data to its end. */
+static void map_raw(const struct q2_image *image, uint64_t guest_offset, uint64_t max_length,
+                    struct q2_extent *ret_extent)
+{
+    *ret_extent = (struct q2_extent){
+        .kind = Q2_EXTENT_DATA,
+        .guest_offset = guest_offset,
+        .length = q2_min_u64(max_length, image->virtual_size - guest_offset),
+        .host_offset = guest_offset,
+        .has_host_offset = true,
+        .copied = true,
+    };
+}
+
+enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image,
+                      uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
+                      struct q2_extent *ret_extent)
+{
+    struct mapping m = {.cache = cache, .image = image, .fault = fault, .max_length = max_length};
+    enum q2_status status = Q2_OK;
+
+    if (image->format == Q2_FORMAT_RAW) {
+        map_raw(image, guest_offset, max_length, ret_extent);
+        return Q2_OK;
+    }
+    while (!m.complete && m.nb_entries < Q2_MAP_MAX_ENTRIES) {
+        uint64_t at = guest_offset + m.run.length;
+        uint64_t table;
+
+        status = table_find(&m, at, &table);
+        if (status != Q2_OK)
+            break;
+        if (table == 0)
+            map_hole(&m, at);
+        else
+            status = map_slice(&m, table, at);
+        if (status != Q2_OK)
+            break;
+    }
+    if (m.run.length == 0)
+        return status;
+    m.run.length = q2_min_u64(m.run.length, max_length);
+    *ret_extent = m.run;
+    return Q2_OK;
+}

@@ -1,0 +1,58 @@
+/* The slice cache: pieces of metadata tables, Q2_SLICE_SIZE bytes each, of every file of a disk.
+ *
+ * Called by everything in core/ that reads metadata; calls the sources. No whole table is ever
+ * held, so tables of any size work in the same memory. A slice is an aligned piece of a *file*: one
+ * cache serves headers, L1, L2, refcounts and snapshots alike, and with small clusters one slice
+ * holds several tables.
+ *
+ * Pointers that q2_slice_get() gives are good until the next call into the cache.
+ */
+#ifndef Q2_CORE_SLICE_CACHE_H
+#define Q2_CORE_SLICE_CACHE_H
+
+#include <stddef.h>
+
+#include "q2_limits.h"
+#include "q2_source.h"
+
+/* One way of one set. source NULL: empty. */
+struct q2_slice {
+    const struct q2_source *source;
+    uint64_t index;  /* offset in the file / Q2_SLICE_SIZE */
+    uint64_t stamp;  /* of the last use; the smallest in a set is replaced */
+    uint32_t length; /* valid bytes; fewer than Q2_SLICE_SIZE only at the file's end */
+};
+
+struct q2_slice_cache {
+    struct q2_slice slices[Q2_SLICE_WAYS][Q2_SLICE_SETS];
+    uint64_t clock;
+    const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
+    uint64_t miss_index;
+    /* [way][set]: 16 neighbouring slices in one way lie in a row and can be read in one request. */
+    uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
+};
+
+/* Forget everything. */
+void q2_slice_cache_clear(struct q2_slice_cache *cache);
+
+/* Get metadata bytes.
+ *
+ * offset      bytes into the source
+ * ret_bytes   points at the byte at offset
+ * ret_length  bytes from there to the end of the slice or of the file, >= 1
+ *
+ * Q2_ERR_TRUNCATED  offset is not inside the file
+ * Q2_ERR_IO ...     the source failed; nothing of this slice stays in the cache
+ */
+enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
+                            const uint8_t **ret_bytes, size_t *ret_length);
+
+/* Copy metadata bytes out, across slices.
+ *
+ * Q2_ERR_TRUNCATED  the range does not lie inside the file
+ * Q2_ERR_IO ...     the source failed
+ */
+enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,
+                             uint64_t offset, void *buffer, size_t length);
+
+#endif

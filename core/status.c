@@ -1,0 +1,240 @@
+/* Texts of statuses and faults.
+ *
+ * Beside the data path: called by whoever shows an error to a person, and by core/ to fill faults.
+ * Pure functions on memory. Invariant: output is printable ASCII whatever the image held.
+ */
+#include "fault.h"
+#include "q2_status.h"
+
+struct status_row {
+    const char *name, *text, *advice;
+};
+
+#define ROW(status, text, advice) [status] = {#status, text, advice}
+
+/* One row per status: what it means, and what a person can do about it. */
+static const struct status_row status_rows[] = {
+    ROW(Q2_OK, "no error", ""),
+    ROW(Q2_ERR_ARGUMENT, "invalid argument", ""),
+    ROW(Q2_ERR_RANGE, "the range does not lie inside the disk", ""),
+    ROW(Q2_ERR_READ_ONLY, "opened for reading only", ""),
+    ROW(Q2_ERR_NO_SNAPSHOT, "no snapshot has this id or name", "list them with 'snapshot -l'"),
+    ROW(Q2_ERR_DATA_FILE_UNEXPECTED,
+        "'data-file' can only be set for images with an external data file",
+        "leave the data file away"),
+    ROW(Q2_ERR_NOT_OPEN, "only the metadata was opened", ""),
+    ROW(Q2_ERR_BAD_MAGIC, "not a qcow2 image", "a raw image must be named as such"),
+    ROW(Q2_ERR_BAD_HEADER, "the header breaks the specification", "restore the image from a copy"),
+    ROW(Q2_ERR_BAD_EXTENSION, "a header extension breaks the specification",
+        "restore the image from a copy"),
+    ROW(Q2_ERR_BAD_L1, "an L1 entry breaks the specification", "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_L2, "an L2 entry breaks the specification", "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_REFCOUNT, "the refcount structure breaks the specification",
+        "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_SNAPSHOT, "the snapshot table breaks the specification",
+        "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_BITMAP, "the bitmap directory breaks the specification",
+        "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_COMPRESSED, "a compressed cluster does not decode to exactly one cluster",
+        "restore the image from a copy"),
+    ROW(Q2_ERR_BAD_NAME, "the file name in the image is not usable", "name the file yourself"),
+    ROW(Q2_ERR_TRUNCATED, "the file ends before data that the image names",
+        "copy the file again, whole"),
+    ROW(Q2_ERR_CHAIN_LOOP, "a file occurs twice in the image's chain",
+        "give each image files of its own"),
+    ROW(Q2_ERR_VERSION, "the qcow2 version is not supported", "versions 2 and 3 are"),
+    ROW(Q2_ERR_FEATURE, "the image has an incompatible feature that is not supported",
+        "convert the image without it"),
+    ROW(Q2_ERR_UNSUPPORTED, "not supported", ""),
+    ROW(Q2_ERR_LIMIT, "over a limit", ""),
+    ROW(Q2_ERR_ENCRYPTED, "the image is encrypted and no key fits", ""),
+    ROW(Q2_ERR_CORRUPT, "the image is marked corrupt and can only be read",
+        "repair it with 'qemu-img check -r all'"),
+    ROW(Q2_ERR_DENIED, "the file must not be opened", "name the file yourself or allow more names"),
+    ROW(Q2_ERR_DATA_FILE_REQUIRED, "'data-file' is required for this image",
+        "name the external data file"),
+    ROW(Q2_ERR_BACKING_FORMAT, "the backing file has no format in the image",
+        "set it with 'qemu-img rebase -u -F', or allow raw"),
+    ROW(Q2_ERR_IO, "the file cannot be read or written", ""),
+    ROW(Q2_ERR_NOT_FOUND, "the file does not exist", ""),
+    ROW(Q2_ERR_NO_SPACE, "no space left", "free some space"),
+    ROW(Q2_ERR_NO_MEDIA, "the medium is gone", ""),
+    ROW(Q2_ERR_MEDIA_CHANGED, "another medium is in the drive", "attach the image again"),
+    ROW(Q2_ERR_BUSY, "the file is in use", ""),
+};
+_Static_assert(sizeof(status_rows) / sizeof(status_rows[0]) == Q2_NB_STATUS, "one row per status");
+
+static const struct status_row *row_of(enum q2_status status)
+{
+    static const struct status_row unknown = {"Q2_ERR_?", "unknown error", ""};
+
+    return (unsigned)status < Q2_NB_STATUS ? &status_rows[status] : &unknown;
+}
+
+const char *q2_status_name(enum q2_status status)
+{
+    return row_of(status)->name;
+}
+
+const char *q2_status_text(enum q2_status status)
+{
+    return row_of(status)->text;
+}
+
+const char *q2_status_advice(enum q2_status status)
+{
+    return row_of(status)->advice;
+}
+
+/* Text under construction: counts what would be written, keeps what fits. */
+struct text {
+    char *buffer;
+    size_t size, length;
+};
+
+static void put_char(struct text *text, char c)
+{
+    if (text->length + 1 < text->size)
+        text->buffer[text->length] = c;
+    text->length++;
+}
+
+static void put(struct text *text, const char *string)
+{
+    for (; *string != '\0'; string++)
+        put_char(text, *string);
+}
+
+/* Untrusted bytes: whatever is not printable ASCII is escaped, so that no image can send control
+ * sequences to a console. */
+static void put_escaped(struct text *text, const char *string)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (; *string != '\0'; string++) {
+        uint8_t c = (uint8_t)*string;
+        if (c >= 0x20 && c < 0x7f && c != '\\') {
+            put_char(text, (char)c);
+        } else {
+            put(text, "\\x");
+            put_char(text, digits[c >> 4]);
+            put_char(text, digits[c & 15]);
+        }
+    }
+}
+
+static void put_number(struct text *text, uint64_t value, uint32_t base)
+{
+    char digits[24];
+    size_t n = 0;
+
+    do {
+        digits[n++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value > 0);
+    while (n > 0)
+        put_char(text, digits[--n]);
+}
+
+/* Offsets and bit masks read best in hexadecimal, counts in decimal: small numbers are counts. */
+static void put_value(struct text *text, uint64_t value)
+{
+    if (value < 65536) {
+        put_number(text, value, 10);
+    } else {
+        put(text, "0x");
+        put_number(text, value, 16);
+    }
+}
+
+static void put_field(struct text *text, const struct q2_fault *fault)
+{
+    if (!fault->field)
+        return;
+    put(text, " (");
+    put(text, fault->field);
+    if (fault->has_value) {
+        put(text, " is ");
+        put_value(text, fault->value);
+    }
+    if (fault->has_limit) {
+        put(text, ", limit ");
+        put_value(text, fault->limit);
+    }
+    put(text, ")");
+}
+
+size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
+{
+    struct text text = {.buffer = buffer, .size = size};
+    const struct status_row *row = row_of(fault->status);
+
+    if (fault->file[0] != '\0') {
+        put_escaped(&text, fault->file);
+        put(&text, ": ");
+    }
+    put(&text, fault->what ? fault->what : row->text);
+    if (fault->detail[0] != '\0') {
+        put(&text, ": '");
+        put_escaped(&text, fault->detail);
+        put(&text, "'");
+    }
+    put_field(&text, fault);
+    if (fault->has_offset) {
+        put(&text, ", at offset 0x");
+        put_number(&text, fault->offset, 16);
+    }
+    if (row->advice[0] != '\0') {
+        put(&text, "; ");
+        put(&text, row->advice);
+    }
+    buffer[text.length < size ? text.length : size - 1] = '\0';
+    return text.length;
+}
+
+enum q2_status q2_fail(struct q2_fault *fault, enum q2_status status, const char *what,
+                       const char *path)
+{
+    *fault = (struct q2_fault){.status = status, .what = what};
+    if (path) {
+        for (size_t i = 0; i < sizeof(fault->file) - 1 && path[i] != '\0'; i++)
+            fault->file[i] = path[i];
+    }
+    return status;
+}
+
+enum q2_status q2_fail_at(struct q2_fault *fault, enum q2_status status, const char *what,
+                          const char *path, uint64_t offset)
+{
+    (void)q2_fail(fault, status, what, path);
+    fault->has_offset = true;
+    fault->offset = offset;
+    return status;
+}
+
+enum q2_status q2_fail_value(struct q2_fault *fault, enum q2_status status, const char *what,
+                             const char *path, const char *field, uint64_t value)
+{
+    (void)q2_fail(fault, status, what, path);
+    fault->field = field;
+    fault->has_value = true;
+    fault->value = value;
+    return status;
+}
+
+enum q2_status q2_fail_limit(struct q2_fault *fault, enum q2_status status, const char *what,
+                             const char *path, const char *field, uint64_t value, uint64_t limit)
+{
+    (void)q2_fail_value(fault, status, what, path, field, value);
+    fault->has_limit = true;
+    fault->limit = limit;
+    return status;
+}
+
+void q2_fault_add_detail(struct q2_fault *fault, const void *bytes, size_t length)
+{
+    const char *from = bytes;
+
+    for (size_t i = 0; i < sizeof(fault->detail) - 1 && i < length; i++)
+        fault->detail[i] = from[i];
+}

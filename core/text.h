@@ -1,0 +1,19 @@
+/* The one string function that the engine needs.
+ *
+ * Bottom of the data path; may call nothing.
+ */
+#ifndef Q2_CORE_TEXT_H
+#define Q2_CORE_TEXT_H
+
+#include <stdbool.h>
+
+static inline bool q2_text_equal(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+#endif
