@@ -6,6 +6,7 @@
  */
 #include "disk.h"
 
+#include "bitmap.h"
 #include "chain.h"
 #include "fault.h"
 #include "mapping.h"
@@ -23,6 +24,11 @@ static uint32_t largest_cluster(const struct q2_disk *disk)
             bits = disk->layers[i].rules.cluster_bits;
     }
     return 1u << bits;
+}
+
+void q2_disk_reset_decoded(struct q2_disk *disk)
+{
+    q2_decoded_cache_init(&disk->decoded, largest_cluster(disk));
 }
 
 static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,
@@ -56,7 +62,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
         *fault = disk->fault;
         return status;
     }
-    q2_decoded_cache_init(&disk->decoded, largest_cluster(disk));
+    q2_disk_reset_decoded(disk);
     *ret_disk = disk;
     return Q2_OK;
 }
@@ -227,4 +233,28 @@ enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
         return q2_fail(&disk->fault, Q2_ERR_RANGE, "a raw image has no snapshots",
                        top->source->path);
     return q2_snapshot_read(&disk->slices, top, index, &disk->fault, ret_snapshot);
+}
+
+uint32_t q2_disk_nb_bitmaps(const struct q2_disk *disk)
+{
+    return disk->layers[0].nb_bitmaps;
+}
+
+enum q2_status q2_disk_bitmap(struct q2_disk *disk, uint32_t index, struct q2_bitmap *ret_bitmap)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_bitmap_walk walk_state = {0};
+    enum q2_status status = q2_bitmap_directory_check(top, &disk->fault);
+
+    if (status != Q2_OK)
+        return status;
+    if (index >= top->nb_bitmaps)
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, "no such bitmap", top->source->path,
+                             "bitmap index", index, top->nb_bitmaps);
+    for (uint32_t i = 0; i <= index; i++) {
+        status = q2_bitmap_next(&disk->slices, top, &walk_state, &disk->fault, ret_bitmap);
+        if (status != Q2_OK)
+            return status;
+    }
+    return Q2_OK;
 }

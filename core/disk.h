@@ -6,6 +6,7 @@
 #ifndef Q2_CORE_DISK_H
 #define Q2_CORE_DISK_H
 
+#include "check.h"
 #include "compressed.h"
 #include "image.h"
 #include "q2_disk.h"
@@ -20,13 +21,21 @@ struct q2_disk {
     /* While a request walks down: layer i is known to have nothing before guest offset until[i].
      * Good for one request only. */
     uint64_t until[Q2_MAX_LAYERS];
-    /* Too large for the stack: the file to open next, the snapshot to open. */
+    /* Too large for the stack: the file to open next, the snapshot or bitmap at hand. */
     char path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_snapshot snapshot;
+    struct q2_bitmap bitmap;
     struct q2_slice_cache slices;
-    struct q2_decoded_cache decoded;
+    /* The check is never at work while a read is: it counts in the decoded cache's memory. */
+    union {
+        struct q2_decoded_cache decoded;
+        struct q2_check_counts counts;
+    };
 };
 _Static_assert(sizeof(struct q2_disk) <= Q2_WORKSPACE_SIZE, "the workspace holds the disk");
 _Static_assert(_Alignof(struct q2_disk) <= Q2_WORKSPACE_ALIGN, "the workspace is aligned");
+
+/* Empty the decoded cache and divide it for the disk's layers. */
+void q2_disk_reset_decoded(struct q2_disk *disk);
 
 #endif

@@ -78,6 +78,25 @@ static enum q2_status read_bitmaps(const struct opening *opening, uint64_t offse
     return Q2_OK;
 }
 
+/* (qcow2: "Full disk encryption header pointer") */
+static enum q2_status read_encryption(const struct opening *opening, uint64_t offset,
+                                      uint32_t length)
+{
+    struct q2_encryption_disk disk;
+    enum q2_status status;
+
+    if (length != sizeof(disk))
+        return q2_fail_limit(opening->fault, Q2_ERR_BAD_EXTENSION,
+                             "the encryption extension has the wrong length", opening->source->path,
+                             "length", length, sizeof(disk));
+    status = read_at(opening, offset, &disk, sizeof(disk), "a header extension cannot be read");
+    if (status != Q2_OK)
+        return status;
+    opening->image->encryption_offset = q2_be64_get(disk.offset);
+    opening->image->encryption_length = q2_be64_get(disk.length);
+    return Q2_OK;
+}
+
 /* Take what we use of one extension; the others are left alone.
  * length and offset have been checked to lie inside the first cluster. */
 static enum q2_status read_extension(struct opening *opening, uint32_t type, uint64_t offset,
@@ -99,6 +118,8 @@ static enum q2_status read_extension(struct opening *opening, uint32_t type, uin
         return Q2_OK;
     case Q2_EXTENSION_BITMAPS:
         return read_bitmaps(opening, offset, length);
+    case Q2_EXTENSION_ENCRYPTION:
+        return read_encryption(opening, offset, length);
     default:
         return Q2_OK;
     }

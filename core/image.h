@@ -28,6 +28,8 @@ struct q2_image {
     uint64_t bitmaps_offset; /* bitmap directory; 0 if there is none */
     uint64_t bitmaps_length; /* bytes */
     uint32_t nb_bitmaps;
+    uint64_t encryption_offset; /* LUKS header; 0 if there is none */
+    uint64_t encryption_length; /* bytes */
     char backing_file[Q2_MAX_NAME_LENGTH + 1];
     char backing_format[32];
     char data_file[Q2_MAX_NAME_LENGTH + 1];

@@ -10,44 +10,43 @@
 #include "memory.h"
 #include "text.h"
 
-/* A walk through the table: where the next entry begins. */
-struct walk {
+/* What reading one entry hands around. */
+struct reading {
     struct q2_slice_cache *cache;
     const struct q2_image *image;
     struct q2_fault *fault;
-    uint64_t offset;
 };
 
-static enum q2_status read_part(const struct walk *walk, uint64_t offset, void *buffer,
+static enum q2_status read_part(const struct reading *reading, uint64_t offset, void *buffer,
                                 size_t length)
 {
-    struct q2_source *source = walk->image->source;
+    struct q2_source *source = reading->image->source;
     enum q2_status status;
 
     if (length == 0)
         return Q2_OK;
-    status = q2_slice_read(walk->cache, source, offset, buffer, length);
+    status = q2_slice_read(reading->cache, source, offset, buffer, length);
     if (status != Q2_OK)
-        return q2_fail_at(walk->fault, status, "the snapshot table cannot be read", source->path,
+        return q2_fail_at(reading->fault, status, "the snapshot table cannot be read", source->path,
                           offset);
     return Q2_OK;
 }
 
 /* Ids and names: cut to the room there is; an embedded NUL ends them early. */
-static enum q2_status read_string(const struct walk *walk, uint64_t offset, size_t length, char *to,
-                                  size_t size)
+static enum q2_status read_string(const struct reading *reading, uint64_t offset, size_t length,
+                                  char *to, size_t size)
 {
     memset(to, 0, size);
-    return read_part(walk, offset, to, length < size ? length : size - 1);
+    return read_part(reading, offset, to, length < size ? length : size - 1);
 }
 
 /* The extra data says what the fixed part has no room for; absent fields keep the fixed part's. */
-static enum q2_status read_extra(const struct walk *walk, uint64_t offset, uint32_t length,
+static enum q2_status read_extra(const struct reading *reading, uint64_t offset, uint32_t length,
                                  struct q2_snapshot *snapshot)
 {
     struct q2_snapshot_extra_disk extra;
     size_t known = length < sizeof(extra) ? length : sizeof(extra);
-    enum q2_status status = read_part(walk, offset, &extra, known);
+    enum q2_status status = read_part(reading, offset, &extra, known);
 
     if (status != Q2_OK)
         return status;
@@ -75,59 +74,66 @@ static void decode(const struct q2_snapshot_disk *disk, uint64_t virtual_size,
     ret_snapshot->virtual_size = virtual_size;
 }
 
-/* Read the entry at walk->offset and step behind it. */
-static enum q2_status read_entry(struct walk *walk, struct q2_snapshot *ret_snapshot)
+/* Read the extra data and the strings that follow the fixed part. */
+static enum q2_status read_rest(const struct reading *reading, const struct q2_snapshot_disk *disk,
+                                uint64_t at, struct q2_snapshot *snapshot)
 {
-    const struct q2_header *header = &walk->image->header;
-    const char *path = walk->image->source->path;
+    uint32_t extra_size = q2_be32_get(disk->extra_data_size);
+    uint32_t id_size = q2_be16_get(disk->id_size);
+    enum q2_status status = read_extra(reading, at, extra_size, snapshot);
+
+    at += extra_size;
+    if (status == Q2_OK)
+        status = read_string(reading, at, id_size, snapshot->id, sizeof(snapshot->id));
+    at += id_size;
+    if (status == Q2_OK)
+        status = read_string(reading, at, q2_be16_get(disk->name_size), snapshot->name,
+                             sizeof(snapshot->name));
+    return status;
+}
+
+enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_image *image,
+                                struct q2_snapshot_walk *walk, struct q2_fault *fault,
+                                struct q2_snapshot *ret_snapshot)
+{
+    const struct reading reading = {.cache = cache, .image = image, .fault = fault};
+    const struct q2_header *header = &image->header;
+    const char *path = image->source->path;
+    uint64_t at = header->snapshots_offset + walk->offset;
     struct q2_snapshot_disk disk;
-    uint64_t at = walk->offset + sizeof(disk);
-    uint32_t extra_size, id_size, name_size;
-    enum q2_status status = read_part(walk, walk->offset, &disk, sizeof(disk));
+    uint32_t extra_size;
+    enum q2_status status = read_part(&reading, at, &disk, sizeof(disk));
 
     if (status != Q2_OK)
         return status;
     extra_size = q2_be32_get(disk.extra_data_size);
-    id_size = q2_be16_get(disk.id_size);
-    name_size = q2_be16_get(disk.name_size);
     if (extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE)
-        return q2_fail_limit(walk->fault, Q2_ERR_LIMIT, "a snapshot's extra data is too long", path,
+        return q2_fail_limit(fault, Q2_ERR_LIMIT, "a snapshot's extra data is too long", path,
                              "extra_data_size", extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
     decode(&disk, header->size, ret_snapshot);
-    status = read_extra(walk, at, extra_size, ret_snapshot);
-    at += extra_size;
-    if (status == Q2_OK)
-        status = read_string(walk, at, id_size, ret_snapshot->id, sizeof(ret_snapshot->id));
-    at += id_size;
-    if (status == Q2_OK)
-        status = read_string(walk, at, name_size, ret_snapshot->name, sizeof(ret_snapshot->name));
-    at += name_size;
-    walk->offset = (at + 7) & ~7ull;
-    if (walk->offset - header->snapshots_offset > Q2_MAX_SNAPSHOT_TABLE_SIZE)
-        return q2_fail_limit(walk->fault, Q2_ERR_LIMIT, "the snapshot table is too long", path,
-                             "snapshots_offset", header->snapshots_offset,
-                             Q2_MAX_SNAPSHOT_TABLE_SIZE);
-    return status;
-}
-
-static struct walk walk_start(struct q2_slice_cache *cache, const struct q2_image *image,
-                              struct q2_fault *fault)
-{
-    return (struct walk){
-        .cache = cache, .image = image, .fault = fault, .offset = image->header.snapshots_offset};
+    status = read_rest(&reading, &disk, at + sizeof(disk), ret_snapshot);
+    if (status != Q2_OK)
+        return status;
+    walk->offset += (sizeof(disk) + extra_size + q2_be16_get(disk.id_size) +
+                     q2_be16_get(disk.name_size) + 7ull) &
+                    ~7ull;
+    if (walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE)
+        return q2_fail_limit(fault, Q2_ERR_LIMIT, "the snapshot table is too long", path,
+                             "snapshot table length", walk->offset, Q2_MAX_SNAPSHOT_TABLE_SIZE);
+    return Q2_OK;
 }
 
 enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,
                                 uint32_t index, struct q2_fault *fault,
                                 struct q2_snapshot *ret_snapshot)
 {
-    struct walk walk = walk_start(cache, image, fault);
+    struct q2_snapshot_walk walk = {0};
 
     if (index >= image->header.nb_snapshots)
         return q2_fail_limit(fault, Q2_ERR_RANGE, "no such snapshot", image->source->path,
                              "snapshot index", index, image->header.nb_snapshots);
     for (uint32_t i = 0; i <= index; i++) {
-        enum q2_status status = read_entry(&walk, ret_snapshot);
+        enum q2_status status = q2_snapshot_next(cache, image, &walk, fault, ret_snapshot);
         if (status != Q2_OK)
             return status;
     }
@@ -135,11 +141,14 @@ enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_im
 }
 
 /* One walk through the table; by_id chooses what is compared. */
-static enum q2_status find_by(struct walk walk, bool by_id, const char *wanted,
+static enum q2_status find_by(const struct reading *reading, bool by_id, const char *wanted,
                               struct q2_snapshot *ret_snapshot)
 {
-    for (uint32_t i = 0; i < walk.image->header.nb_snapshots; i++) {
-        enum q2_status status = read_entry(&walk, ret_snapshot);
+    struct q2_snapshot_walk walk = {0};
+
+    for (uint32_t i = 0; i < reading->image->header.nb_snapshots; i++) {
+        enum q2_status status =
+            q2_snapshot_next(reading->cache, reading->image, &walk, reading->fault, ret_snapshot);
         if (status != Q2_OK)
             return status;
         if (q2_text_equal(by_id ? ret_snapshot->id : ret_snapshot->name, wanted))
@@ -152,11 +161,11 @@ enum q2_status q2_snapshot_find(struct q2_slice_cache *cache, const struct q2_im
                                 const char *id_or_name, struct q2_fault *fault,
                                 struct q2_snapshot *ret_snapshot)
 {
-    struct walk walk = walk_start(cache, image, fault);
-    enum q2_status status = find_by(walk, true, id_or_name, ret_snapshot);
+    const struct reading reading = {.cache = cache, .image = image, .fault = fault};
+    enum q2_status status = find_by(&reading, true, id_or_name, ret_snapshot);
 
     if (status == Q2_ERR_NO_SNAPSHOT)
-        status = find_by(walk, false, id_or_name, ret_snapshot);
+        status = find_by(&reading, false, id_or_name, ret_snapshot);
     if (status == Q2_ERR_NO_SNAPSHOT)
         return q2_fail(fault, status, NULL, image->source->path);
     return status;

@@ -7,6 +7,16 @@
 
 #include "image.h"
 
+/* A walk through the table; start with offset 0, then header->nb_snapshots entries. */
+struct q2_snapshot_walk {
+    uint64_t offset; /* of the next entry, from the start of the table; at the end: its length */
+};
+
+/* Read the next entry; errors as q2_disk_snapshot(). */
+enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_image *image,
+                                struct q2_snapshot_walk *walk, struct q2_fault *fault,
+                                struct q2_snapshot *ret_snapshot);
+
 /* Read entry index of an image's snapshot table; errors as q2_disk_snapshot(). */
 enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,
                                 uint32_t index, struct q2_fault *fault,

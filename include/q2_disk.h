@@ -209,4 +209,28 @@ struct q2_snapshot {
 enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
                                 struct q2_snapshot *ret_snapshot);
 
+/* One persistent dirty bitmap.  (qcow2: "Bitmap directory") The name is untrusted. */
+struct q2_bitmap {
+    uint64_t table_offset;
+    uint32_t table_size; /* entries */
+    uint32_t flags;      /* bit 0 in use (inconsistent), bit 1 auto */
+    uint8_t granularity_bits;
+    char name[1024];
+};
+
+#define Q2_BITMAP_IN_USE (1u << 0)
+#define Q2_BITMAP_AUTO   (1u << 1)
+
+/* Number of bitmaps of the top image that its extension declares. Whether they can be trusted is
+ * another matter: only while autoclear bit Q2_AUTOCLEAR_BITMAPS is set. */
+uint32_t q2_disk_nb_bitmaps(const struct q2_disk *disk);
+
+/* Read entry index of the top image's bitmap directory. O(index).
+ *
+ * Q2_ERR_RANGE       no such entry
+ * Q2_ERR_BAD_BITMAP  malformed
+ * Q2_ERR_LIMIT, Q2_ERR_TRUNCATED, Q2_ERR_IO ...
+ */
+enum q2_status q2_disk_bitmap(struct q2_disk *disk, uint32_t index, struct q2_bitmap *ret_bitmap);
+
 #endif
