@@ -21,7 +21,6 @@ import pathlib
 import re
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +37,15 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78cDEH
 UNFINISHED_ESCAPE = re.compile(r"\x1b(\[[0-9;?=]*)?$")
 # A cursor placed at the start of a row is where the firmware's console begins a new line.
 NEW_ROW = re.compile(r"\x1b\[\d+;0?1H")
+
+# The guest's marker, as a whole line: its token must not be read while it is still arriving.
+GUEST_UP = r"^METALCOW-GUEST-UP (\w+)\s*\n"
+
+# What a machine shows when it will not start the guest any more.
+GAVE_UP = (r"UEFI Interactive Shell|BdsDxe: No bootable option|Kernel panic|"
+           r"Press any key to enter the Boot Manager|^grub> |^grub rescue> ")
+
+SHELL_PROMPT = r"^(Shell|FS\d+:[^>\n]*)> $"
 
 BUSES = {
     "virtio": ["virtio-blk-pci,drive={id}"],
@@ -129,8 +137,7 @@ class Machine:
         self.started = time.monotonic()
         try:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                            start_new_session=True)
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         except OSError as error:
             self.stop()
             raise MachineError(f"QEMU does not start: {error}; run tools/setup.sh") from error
@@ -139,7 +146,7 @@ class Machine:
     def stop(self):
         """Kill QEMU and remove what it used; may be called at any time and twice."""
         if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         if self.process:
             self.process.wait()
             self.pump(0)
@@ -213,8 +220,9 @@ class Machine:
             if match:
                 self.mark = match.end()
                 return match
-            if refused and refused.search(self.text, self.mark):
-                self.fail(f"'{absent}' came before '{pattern}'")
+            unwanted = refused.search(self.text, self.mark) if refused else None
+            if unwanted:
+                self.fail(f"'{unwanted.group().strip()}' came instead of '{pattern}'")
             if not alive:
                 self.fail(f"the machine stopped before '{pattern}'")
             left = deadline - time.monotonic()
@@ -243,12 +251,19 @@ class Machine:
     def send_line(self, text):
         self.send(text + "\r")
 
-    def shell(self, command, timeout=60, prompt=r"(?m)^(Shell|FS\d+:[^>\n]*)> $"):
+    def enter_shell(self, timeout=None):
+        """Wait for the UEFI shell that the firmware falls back to; skip its startup script."""
+        self.expect(r"Press ESC in", timeout=timeout)
+        self.send("\x1b")
+        self.expect(SHELL_PROMPT, timeout=30)
+
+    def shell(self, command, timeout=60):
         """Run one command in the UEFI shell, which must be at its prompt; return its output."""
         self.send_line(command)
-        self.expect(re.escape(command) + r"\s*\n", timeout=timeout)
+        # The echo is broken where the screen ends.
+        self.expect(r"\n?".join(re.escape(key) for key in command) + r"\s*?\n", timeout=timeout)
         start = self.mark
-        match = self.expect(prompt, timeout=timeout)
+        match = self.expect(SHELL_PROMPT, timeout=timeout)
         return self.text[start : match.start()]
 
     def qmp(self, command, **arguments):
