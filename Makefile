@@ -61,4 +61,4 @@ clean: ## remove everything that was built (downloads are kept in build/download
 
 include core/core.mk drivers/drivers.mk efi/efi.mk tools/tools.mk tests/tests.mk
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find /dev/null $(wildcard $(BUILD)/*/obj) -name '*.d')

@@ -1,1 +1,35 @@
-# Sources and rules of tools/.
+# Sources and rules of tools/: the guest, the stick, `make run`.
+
+GUEST_ROOT   := $(BUILD)/guest/root
+GUEST_SCRIPT := tools/guest/make_guest.py tools/guest/init.sh tools/fs.py
+IMAGE_SCRIPT := tools/guest/make_image.py tools/fs.py
+STICK_SCRIPT := tools/stick/make_stick.py tools/fs.py
+
+# The application that goes onto the stick of `make run`, and what it is told there.
+APPLICATION ?= $(BUILD)/x64/metalcow.efi
+RUN_STICK   := $(BUILD)/stick/run.img
+RUN_IMAGE   := $(BUILD)/images/grub/data-file/debian.qcow2
+RUN_ENTRY   := title Debian\nimage /img/debian.qcow2\n
+
+# The guest's parts are files of setup's; a disk is newer than the kernel on it.
+$(BUILD)/guest/%.raw: $(GUEST_SCRIPT)
+	@echo "guest: $@"
+	@tools/guest/make_guest.py --root $(GUEST_ROOT) --loader $* --out $@
+
+$(RUN_IMAGE): $(BUILD)/guest/grub.raw $(IMAGE_SCRIPT)
+	@echo "image: $@"
+	@tools/guest/make_image.py --variant data-file --raw $< --out $(@D) >/dev/null
+
+$(RUN_STICK): $(APPLICATION) $(RUN_IMAGE) $(STICK_SCRIPT) tools/tools.mk
+	@echo "stick: $@"
+	@tools/stick/make_stick.py --out $@ --file $(APPLICATION)=/EFI/BOOT/BOOTX64.EFI \
+	    --file $(dir $(RUN_IMAGE))=/img --text '/metalcow/entries/debian.conf=$(RUN_ENTRY)'
+
+setup: ## install what building, running and testing needs
+	@tools/setup.sh
+run: ## boot a guest from a qcow2 image on a stick, under QEMU
+	@tools/setup.sh build run
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(RUN_STICK)
+	@tools/qemu/boot_guest.py --stick $(RUN_STICK) --guest $(BUILD)/guest/grub.json
+guests: $(BUILD)/guest/grub.raw $(BUILD)/guest/systemd-boot.raw ## make the guest disks
+.PHONY: setup run guests
