@@ -7,7 +7,7 @@
 TEST_SRCS     := $(sort $(wildcard tests/*/test_*.c))
 TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/san/%,$(TEST_SRCS))
 TEST_LIB      := $(BUILD)/san/libmetalcow.a
-TEST_LIB_SRCS := $(CORE_SRCS) $(HOST_DRIVER_SRCS)
+TEST_LIB_SRCS := $(CORE_SRCS) $(DRIVERS_HOST_SRCS)
 
 $(TEST_LIB): $(call objects,san,$(TEST_LIB_SRCS))
 	@rm -f $@
