@@ -13,6 +13,7 @@
 
 struct q2_disk {
     struct q2_opener *opener;
+    struct q2_unlocker *unlocker;
     struct q2_codec *zlib, *zstd;
     bool metadata_only;
     uint32_t nb_layers;

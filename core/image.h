@@ -7,12 +7,14 @@
 #define Q2_CORE_IMAGE_H
 
 #include "format/l2_entry.h"
+#include "q2_cipher.h"
 #include "q2_disk.h"
 #include "slice_cache.h"
 
 struct q2_image {
     enum q2_image_format format;
     struct q2_source *source; /* the image file */
+    struct q2_cipher *cipher; /* of guest data; NULL if it is plain */
     struct q2_source *data;   /* where clusters lie: source, or the external data file */
     bool owns_source, owns_data;
     bool is_snapshot;

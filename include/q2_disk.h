@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "q2_cipher.h"
 #include "q2_codec.h"
 #include "q2_limits.h"
 #include "q2_opener.h"
@@ -52,6 +53,7 @@ struct q2_disk_options {
     bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
     bool metadata_only;          /* open no other file: info, check; reads give Q2_ERR_NOT_OPEN */
     bool writable;
+    struct q2_unlocker *unlocker; /* NULL: encrypted images give Q2_ERR_ENCRYPTED */
     struct q2_codec *zlib, *zstd; /* NULL: such clusters give Q2_ERR_UNSUPPORTED */
 };
 
@@ -60,7 +62,8 @@ struct q2_disk_options {
  * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined
  * image      the top image's source; stays the caller's and must outlive the disk
  * opener     opens backing and data files; may be NULL if metadata_only
- * options    copied; the strings are used during the call only, the codecs until close
+ * options    copied; the strings are used during the call only, codecs and unlocker until
+ *            close
  * fault      filled on any error; must not be NULL. Later faults: q2_disk_fault().
  * ret_disk   points into workspace
  *
