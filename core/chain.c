@@ -8,6 +8,7 @@
 
 #include "fault.h"
 #include "name.h"
+#include "range.h"
 #include "snapshot.h"
 #include "text.h"
 
@@ -127,6 +128,33 @@ static enum q2_status backing_format(struct opening *opening, const struct q2_im
     return Q2_ERR_UNSUPPORTED;
 }
 
+/* (qcow2: header field crypt_method) Without a key the ciphertext must not pose as the disk
+ * (hazard F13). */
+static enum q2_status unlock(struct opening *opening, struct q2_image *image)
+{
+    struct q2_unlocker *unlocker = opening->disk->unlocker;
+    uint32_t method = image->header.crypt_method;
+    struct q2_source *source = image->source;
+    enum q2_status status;
+
+    if (method == Q2_CRYPT_NONE)
+        return Q2_OK;
+    if (!unlocker)
+        return q2_fail_value(opening->fault, Q2_ERR_ENCRYPTED, NULL, source->path, "crypt_method",
+                             method);
+    if (method == Q2_CRYPT_LUKS &&
+        (image->encryption_length == 0 ||
+         !q2_range_fits(image->encryption_offset, image->encryption_length, source->size)))
+        return q2_fail_limit(opening->fault, Q2_ERR_BAD_HEADER,
+                             "the encryption header lies outside the file", source->path,
+                             "encryption header offset", image->encryption_offset, source->size);
+    status = unlocker->ops->unlock(unlocker, source, method, image->encryption_offset,
+                                   image->encryption_length, &image->cipher);
+    if (status != Q2_OK)
+        return q2_fail_value(opening->fault, status, NULL, source->path, "crypt_method", method);
+    return Q2_OK;
+}
+
 /* Open one layer on source. On error its files are left to q2_chain_close(). */
 static enum q2_status open_layer(struct opening *opening, struct q2_source *source,
                                  enum q2_image_format format, bool owned)
@@ -153,10 +181,8 @@ static enum q2_status open_layer(struct opening *opening, struct q2_source *sour
     }
     if (opening->options->metadata_only)
         return Q2_OK;
-    if (image->header.crypt_method != 0)
-        return q2_fail_value(opening->fault, Q2_ERR_ENCRYPTED, NULL, source->path, "crypt_method",
-                             image->header.crypt_method);
-    return open_data_file(opening, image, top);
+    status = unlock(opening, image);
+    return status == Q2_OK ? open_data_file(opening, image, top) : status;
 }
 
 static enum q2_status use_snapshot(struct opening *opening)
@@ -224,6 +250,8 @@ void q2_chain_close(struct q2_disk *disk)
 {
     while (disk->nb_layers > 0) {
         struct q2_image *image = &disk->layers[--disk->nb_layers];
+        if (image->cipher)
+            disk->unlocker->ops->lock(disk->unlocker, image->cipher);
         if (image->owns_data)
             disk->opener->ops->close(disk->opener, image->data);
         if (image->owns_source)

@@ -8,6 +8,7 @@
 
 #include "bitmap.h"
 #include "chain.h"
+#include "encrypted.h"
 #include "fault.h"
 #include "mapping.h"
 #include "memory.h"
@@ -51,6 +52,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     if (status != Q2_OK)
         return status;
     disk->opener = opener;
+    disk->unlocker = options->unlocker;
     disk->zlib = options->zlib;
     disk->zstd = options->zstd;
     disk->metadata_only = options->metadata_only;
@@ -136,14 +138,18 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
 
 static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *extent, void *buffer)
 {
-    struct q2_source *source = disk->layers[extent->layer].data;
+    const struct q2_image *image = &disk->layers[extent->layer];
+    struct q2_source *source = image->data;
     enum q2_status status;
 
     /* A file that lost its end must not read as zeros (hazard F3). */
     if (!q2_range_fits(extent->host_offset, extent->length, source->size))
         return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
                              extent->host_offset, source->size);
-    status = source->ops->read_at(source, extent->host_offset, buffer, (size_t)extent->length);
+    if (image->cipher)
+        status = q2_encrypted_read(image, extent, buffer);
+    else
+        status = source->ops->read_at(source, extent->host_offset, buffer, (size_t)extent->length);
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, NULL, source->path, extent->host_offset);
     return Q2_OK;
