@@ -10,14 +10,28 @@
 #include "memory.h"
 #include "range.h"
 
-void q2_decoded_cache_init(struct q2_decoded_cache *cache, uint32_t cluster_size)
+void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *windows,
+                           uint32_t cluster_size)
 {
     uint32_t fit = Q2_DECODED_CACHE_SIZE / cluster_size;
 
     memset(cache->slots, 0, sizeof(cache->slots));
+    cache->windows = windows;
     cache->slot_size = cluster_size;
     cache->nb_slots = fit < Q2_DECODED_SLOTS ? fit : Q2_DECODED_SLOTS;
     cache->clock = 0;
+}
+
+/* Get the stream's bytes: from a window if neighbours' streams were fetched with it, else into the
+ * cache's input. */
+static enum q2_status stream_get(struct q2_decoded_cache *cache, struct q2_source *source,
+                                 uint64_t offset, size_t length, const uint8_t **ret_bytes)
+{
+    q2_windows_view(cache->windows, source, offset, length, ret_bytes);
+    if (*ret_bytes)
+        return Q2_OK;
+    *ret_bytes = cache->input;
+    return source->ops->read_at(source, offset, cache->input, length);
 }
 
 static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_image *image,
@@ -25,29 +39,28 @@ static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_ima
                              struct q2_fault *fault, uint8_t *output)
 {
     struct q2_source *source = image->source;
-    size_t cluster_size = (size_t)1 << image->rules.cluster_bits;
-    uint64_t length = extent->stream_length;
+    uint64_t offset = extent->host_offset, length = extent->stream_length;
+    const uint8_t *stream;
     enum q2_status status;
 
     if (!codec)
         return q2_fail_value(fault, Q2_ERR_UNSUPPORTED, "no decoder for the compression type",
                              source->path, "compression_type", image->header.compression_type);
-    if (extent->host_offset >= source->size)
+    if (offset >= source->size)
         return q2_fail_at(fault, Q2_ERR_TRUNCATED,
-                          "a compressed cluster lies past the end of the "
-                          "file",
-                          source->path, extent->host_offset);
+                          "a compressed cluster lies past the end of the file", source->path,
+                          offset);
     /* The descriptor counts sectors; the last stream of a file may end before its last sector. */
-    length = q2_min_u64(length, source->size - extent->host_offset);
+    length = q2_min_u64(length, source->size - offset);
     if (length > sizeof(cache->input))
         return q2_fail_limit(fault, Q2_ERR_LIMIT, "a compressed cluster is too long", source->path,
                              "compressed length", length, sizeof(cache->input));
-    status = source->ops->read_at(source, extent->host_offset, cache->input, (size_t)length);
+    status = stream_get(cache, source, offset, (size_t)length, &stream);
+    if (status == Q2_OK)
+        status = codec->ops->decode(codec, stream, (size_t)length, output,
+                                    (size_t)1 << image->rules.cluster_bits);
     if (status != Q2_OK)
-        return q2_fail_at(fault, status, NULL, source->path, extent->host_offset);
-    status = codec->ops->decode(codec, cache->input, (size_t)length, output, cluster_size);
-    if (status != Q2_OK)
-        return q2_fail_at(fault, status, NULL, source->path, extent->host_offset);
+        return q2_fail_at(fault, status, NULL, source->path, offset);
     return Q2_OK;
 }
 

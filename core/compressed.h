@@ -7,6 +7,7 @@
 
 #include "image.h"
 #include "q2_codec.h"
+#include "window.h"
 
 /* One decoded cluster. source NULL: empty. */
 struct q2_decoded {
@@ -19,6 +20,7 @@ struct q2_decoded {
 /* Small clusters share the room of large ones: the slots in use are as many as clusters of
  * slot_size fit, at most Q2_DECODED_SLOTS. */
 struct q2_decoded_cache {
+    struct q2_windows *windows; /* looked into before the source is asked */
     struct q2_decoded slots[Q2_DECODED_SLOTS];
     uint32_t nb_slots;
     uint32_t slot_size;
@@ -27,8 +29,9 @@ struct q2_decoded_cache {
     uint8_t input[Q2_COMPRESSED_BUFFER_SIZE];
 };
 
-/* Empty the cache and divide it for clusters of up to cluster_size bytes. */
-void q2_decoded_cache_init(struct q2_decoded_cache *cache, uint32_t cluster_size);
+/* Empty the cache and divide it for clusters of up to cluster_size bytes; windows is the disk's. */
+void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *windows,
+                           uint32_t cluster_size);
 
 /* Read bytes of a compressed cluster.
  *

@@ -29,7 +29,7 @@ static uint32_t largest_cluster(const struct q2_disk *disk)
 
 void q2_disk_reset_decoded(struct q2_disk *disk)
 {
-    q2_decoded_cache_init(&disk->decoded, largest_cluster(disk));
+    q2_decoded_cache_init(&disk->decoded, &disk->windows, largest_cluster(disk));
 }
 
 static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,
@@ -58,7 +58,8 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->metadata_only = options->metadata_only;
     disk->nb_layers = 0;
     memset(&disk->fault, 0, sizeof(disk->fault));
-    q2_slice_cache_clear(&disk->slices);
+    q2_windows_clear(&disk->windows);
+    q2_slice_cache_init(&disk->slices, &disk->windows);
     status = q2_chain_open(disk, image, options);
     if (status != Q2_OK) {
         *fault = disk->fault;
@@ -136,6 +137,19 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
     return walk(disk, offset, offset + q2_min_u64(max_length, size - offset), ret_extent);
 }
 
+/* Small reads in a row come out of a read-ahead window, the others straight from the source. */
+static enum q2_status read_plain(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
+                                 void *buffer, size_t length)
+{
+    const uint8_t *bytes;
+
+    q2_windows_view(&disk->windows, source, offset, length, &bytes);
+    if (!bytes)
+        return source->ops->read_at(source, offset, buffer, length);
+    memcpy(buffer, bytes, length);
+    return Q2_OK;
+}
+
 static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *extent, void *buffer)
 {
     const struct q2_image *image = &disk->layers[extent->layer];
@@ -149,7 +163,7 @@ static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *ex
     if (image->cipher)
         status = q2_encrypted_read(image, extent, buffer);
     else
-        status = source->ops->read_at(source, extent->host_offset, buffer, (size_t)extent->length);
+        status = read_plain(disk, source, extent->host_offset, buffer, (size_t)extent->length);
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, NULL, source->path, extent->host_offset);
     return Q2_OK;

@@ -26,6 +26,7 @@ struct q2_disk {
     char path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_snapshot snapshot;
     struct q2_bitmap bitmap;
+    struct q2_windows windows;
     struct q2_slice_cache slices;
     /* The check is never at work while a read is: it counts in the decoded cache's memory. */
     union {

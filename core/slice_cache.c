@@ -11,8 +11,9 @@
 #include "memory.h"
 #include "range.h"
 
-void q2_slice_cache_clear(struct q2_slice_cache *cache)
+void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *windows)
 {
+    cache->windows = windows;
     memset(cache->slices, 0, sizeof(cache->slices));
     cache->clock = 0;
     cache->miss_source = NULL;
@@ -51,11 +52,15 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
     uint64_t offset = index * Q2_SLICE_SIZE;
     uint64_t length = q2_min_u64((uint64_t)nb_slices * Q2_SLICE_SIZE, source->size - offset);
-    enum q2_status status;
+    const uint8_t *held = q2_windows_peek(cache->windows, source, offset, (size_t)length);
+    enum q2_status status = Q2_OK;
 
     for (uint32_t i = 0; i < nb_slices; i++)
         cache->slices[way][set + i] = (struct q2_slice){.source = NULL};
-    status = source->ops->read_at(source, offset, cache->bytes[way][set], (size_t)length);
+    if (held)
+        memcpy(cache->bytes[way][set], held, (size_t)length);
+    else
+        status = source->ops->read_at(source, offset, cache->bytes[way][set], (size_t)length);
     if (status != Q2_OK)
         return status;
     for (uint32_t i = 0; i < nb_slices && (uint64_t)i * Q2_SLICE_SIZE < length; i++) {
@@ -70,6 +75,19 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     return Q2_OK;
 }
 
+/* How many slices from index on can be filled in one way: to the end of the round of sets, but not
+ * over one that is cached already, which would then be held twice. */
+static uint32_t run_length(const struct q2_slice_cache *cache, const struct q2_source *source,
+                           uint64_t index)
+{
+    uint32_t n = 1;
+
+    while (index % Q2_SLICE_SETS + n < Q2_SLICE_SETS &&
+           way_find(cache, source, index + n) == Q2_SLICE_WAYS)
+        n++;
+    return n;
+}
+
 /* A miss right behind the last one is a walk through a table: fetch the rest of the round of sets
  * at once. One request costs the same for 64 KiB as for 4 KiB (design, section 4). */
 static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *source, uint64_t index,
@@ -78,7 +96,7 @@ static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *sourc
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
     uint32_t way = way_to_replace(cache, set);
     bool sequential = cache->miss_source == source && cache->miss_index + 1 == index;
-    uint32_t nb_slices = sequential ? Q2_SLICE_SETS - set : 1;
+    uint32_t nb_slices = sequential ? run_length(cache, source, index) : 1;
     enum q2_status status = way_fill(cache, source, index, nb_slices, way);
 
     if (status != Q2_OK)

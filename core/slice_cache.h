@@ -14,6 +14,7 @@
 
 #include "q2_limits.h"
 #include "q2_source.h"
+#include "window.h"
 
 /* One way of one set. source NULL: empty. */
 struct q2_slice {
@@ -24,6 +25,7 @@ struct q2_slice {
 };
 
 struct q2_slice_cache {
+    struct q2_windows *windows; /* looked into before a source is asked */
     struct q2_slice slices[Q2_SLICE_WAYS][Q2_SLICE_SETS];
     uint64_t clock;
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
@@ -32,8 +34,8 @@ struct q2_slice_cache {
     uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
 };
 
-/* Forget everything. */
-void q2_slice_cache_clear(struct q2_slice_cache *cache);
+/* Forget everything; windows is the disk's and stays. */
+void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *windows);
 
 /* Get metadata bytes.
  *

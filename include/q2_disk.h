@@ -28,7 +28,7 @@ struct q2_disk;
 
 /* Size and alignment of the memory that a disk lives in; core/workspace.c asserts both. The size is
  * the same for every image. */
-#define Q2_WORKSPACE_SIZE  (8u * 1024 * 1024)
+#define Q2_WORKSPACE_SIZE  (12u * 1024 * 1024)
 #define Q2_WORKSPACE_ALIGN 4096u
 
 /* Which names found inside an image may be opened.  (design, "Files that an image names") */

@@ -50,6 +50,11 @@
 #define Q2_SLICE_SETS 16u
 #define Q2_SLICE_WAYS 16u
 
+/* Read-ahead windows: 1 MiB costs a device little more than 4 KiB; one each for a chain of three
+ * and one to spare. */
+#define Q2_WINDOW_SIZE (1024u * 1024)
+#define Q2_NB_WINDOWS  4u
+
 /* Decoded compressed clusters that are kept: 4 MiB, so two of the largest clusters. */
 #define Q2_DECODED_CACHE_SIZE (2u * Q2_MAX_CLUSTER_SIZE)
 #define Q2_DECODED_SLOTS      64u

@@ -1,0 +1,53 @@
+/* Read-ahead windows: a few pieces of files, fetched in large requests ahead of small ones.
+ *
+ * Called by whatever in core/ reads files; calls the sources. A device's cost is per request, not
+ * per byte (design, section 4): what is read in small steps, one behind the other, is worth
+ * fetching in one. It works on host offsets, so one mechanism serves small guest requests, small
+ * clusters whose L2 tables lie between them, and compressed streams.
+ */
+#ifndef Q2_CORE_WINDOW_H
+#define Q2_CORE_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "q2_limits.h"
+#include "q2_source.h"
+
+struct q2_window {
+    const struct q2_source *source; /* NULL: unused */
+    uint64_t start;                 /* host offset of the first byte held */
+    uint64_t length;                /* bytes held; 0 while only a stream is followed */
+    uint64_t next;                  /* where the next request of the stream is expected */
+    uint64_t stamp;                 /* of the last use */
+    uint32_t size;                  /* bytes to fetch next time: grows while the stream goes on */
+    uint8_t bytes[Q2_WINDOW_SIZE];
+};
+
+struct q2_windows {
+    struct q2_window windows[Q2_NB_WINDOWS];
+    uint64_t clock;
+};
+
+/* Forget everything. */
+void q2_windows_clear(struct q2_windows *windows);
+
+/* Look at file bytes if a window holds them, or if they continue a stream of small requests so that
+ * fetching a window pays off. Cannot fail: a window that cannot be fetched says nothing of the
+ * range asked for, so the caller's own read decides.
+ *
+ * offset, length  bytes; the range lies inside the source, length >= 1
+ * ret_bytes       the bytes, good until the next call here; NULL: read them yourself
+ */
+void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
+                     size_t length, const uint8_t **ret_bytes);
+
+/* The same without following a stream: only what is held already. */
+const uint8_t *q2_windows_peek(const struct q2_windows *windows, const struct q2_source *source,
+                               uint64_t offset, size_t length);
+
+/* Drop every window that overlaps a range that was, or may have been, written. */
+void q2_windows_forget(struct q2_windows *windows, const struct q2_source *source, uint64_t offset,
+                       uint64_t length);
+
+#endif
