@@ -194,7 +194,8 @@ def report(result):
     if result.failed:
         for line in result.failures:
             print(f"      {line}")
-        for line in result.output.splitlines()[-TAIL_LINES:]:
+        rest = [line for line in result.output.splitlines() if not CASE.match(line)]
+        for line in rest[-TAIL_LINES:]:
             print(f"      | {line}")
     sys.stdout.flush()
 

@@ -81,19 +81,24 @@ missing_packages() {
     done
 }
 
+# apt-get's own chatter goes to a file, which is shown when it fails.
+apt_install() {
+    mkdir -p "$BUILD"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 \
+        --no-install-recommends "$@" >"$BUILD/setup.log" 2>&1
+}
+
 install_packages() {
     say "installing ${#} Debian package(s): $*"
-    say "by hand elsewhere, the same from your distribution; here it is:"
-    say "    apt-get install --no-install-recommends $*"
+    say "by hand, on Debian:  apt-get install --no-install-recommends $*"
+    say "elsewhere: the same programs from your distribution (make run and make test only look" \
+        "whether they are there)"
     apt_knows "$@" || apt_update
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
-               -o Dpkg::Use-Pty=0 --no-install-recommends "$@")
+    apt_install "$@" && return
     # Old lists name versions that the mirror no longer has; fresh ones cure that.
-    if ! as_root "${apt[@]}" >&2; then
-        [ -z "$apt_updated" ] || die "apt-get could not install: $*"
-        apt_update
-        as_root "${apt[@]}" >&2 || die "apt-get could not install: $*"
-    fi
+    [ -n "$apt_updated" ] || { apt_update && apt_install "$@" && return; }
+    tail -n 20 "$BUILD/setup.log" >&2
+    die "apt-get could not install: $*"
 }
 
 check_programs() {
