@@ -61,6 +61,8 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_NO_MEDIA, "the medium is gone", ""),
     ROW(Q2_ERR_MEDIA_CHANGED, "another medium is in the drive", "attach the image again"),
     ROW(Q2_ERR_BUSY, "the file is in use", ""),
+    ROW(Q2_ERR_BAD_VOLUME, "the file system of the volume is damaged",
+        "check the volume with 'fsck.fat' or 'chkdsk'"),
 };
 _Static_assert(sizeof(status_rows) / sizeof(status_rows[0]) == Q2_NB_STATUS, "one row per status");
 
