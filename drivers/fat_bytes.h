@@ -1,0 +1,26 @@
+/* Little-endian numbers on a FAT volume: byte arrays, so that an unconverted value cannot be used.
+ */
+#ifndef Q2_DRIVERS_FAT_BYTES_H
+#define Q2_DRIVERS_FAT_BYTES_H
+
+#include <stdint.h>
+
+typedef struct {
+    uint8_t b[2];
+} le16;
+typedef struct {
+    uint8_t b[4];
+} le32;
+
+static inline uint16_t le16_get(le16 value)
+{
+    return (uint16_t)(value.b[0] | value.b[1] << 8);
+}
+
+static inline uint32_t le32_get(le32 value)
+{
+    return (uint32_t)value.b[0] | (uint32_t)value.b[1] << 8 | (uint32_t)value.b[2] << 16 |
+           (uint32_t)value.b[3] << 24;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* A FAT volume: its geometry, out of the boot sector.  (FAT specification: Microsoft, "FAT32 File
+ * System Specification", 1.03, the BPB and "FAT type determination")
+ *
+ * Called by efi/ at attach, by tools/ and by the other fat_*.c. Everything is read through a source
+ * that is the volume (the partition), so the same objects run on the host and in firmware. Nothing
+ * is ever written, nothing is allocated. All of it is untrusted until the checks here have passed.
+ *
+ * On any doubt a volume is refused, with a fault that names the field: the caller then has to reach
+ * the file another way, and a wrong map would overwrite other people's files.
+ */
+#ifndef Q2_DRIVERS_FAT_VOLUME_H
+#define Q2_DRIVERS_FAT_VOLUME_H
+
+#include "q2_source.h"
+#include "q2_status.h"
+
+enum q2_fat_type {
+    Q2_FAT_12,
+    Q2_FAT_16,
+    Q2_FAT_32,
+};
+
+/* Largest cluster that anybody formats: 64 sectors of 4096 bytes. */
+#define Q2_FAT_MAX_CLUSTER_SIZE (256u * 1024)
+
+/* Smallest working buffer of the functions that follow chains: a quarter of it is one window. */
+#define Q2_FAT_MIN_BUFFER (32u * 1024)
+
+/* Geometry in bytes. Every cluster 2 .. nb_clusters + 1 lies inside the source. */
+struct q2_fat_volume {
+    struct q2_source *source;
+    enum q2_fat_type type;
+    uint32_t sector_size;
+    uint32_t cluster_size;
+    uint32_t nb_clusters;
+    uint64_t fat_offset;    /* of the FAT that counts */
+    uint64_t fat_size;      /* of one FAT */
+    uint64_t mirror_offset; /* of the copy that must say the same, if has_mirror */
+    uint64_t root_offset;   /* FAT12/16 */
+    uint32_t root_size;     /* FAT12/16 */
+    uint32_t root_cluster;  /* FAT32 */
+    uint64_t data_offset;   /* of cluster 2 */
+    uint32_t volume_id;
+    bool has_mirror;
+};
+
+/* Read the geometry of a volume.
+ *
+ * The type is decided by the count of clusters and by nothing else. What contradicts it is refused
+ * (a "FAT32" of fewer than 65525 clusters, which mkfs.fat makes with a warning, is one).
+ *
+ * source      the volume; must outlive ret_volume
+ * fault       filled on any error
+ *
+ * Q2_ERR_UNSUPPORTED  not FAT: no FATs, no reserved sectors or sectors of 0 bytes (NTFS, exFAT,
+ *                     ext4, ISO 9660). A FAT driver refuses such a volume too.
+ * Q2_ERR_BAD_VOLUME   FAT, but a field is out of its range or contradicts another
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the source failed
+ */
+enum q2_status q2_fat_volume_open(struct q2_source *source, struct q2_fault *fault,
+                                  struct q2_fat_volume *ret_volume);
+
+/* Is this the number of a cluster that the volume has? */
+static inline bool q2_fat_cluster_valid(const struct q2_fat_volume *volume, uint32_t cluster)
+{
+    return cluster >= 2 && cluster - 2 < volume->nb_clusters;
+}
+
+/* Where a cluster lies; cluster must be valid. */
+static inline uint64_t q2_fat_cluster_offset(const struct q2_fat_volume *volume, uint32_t cluster)
+{
+    return volume->data_offset + (uint64_t)(cluster - 2) * volume->cluster_size;
+}
+
+/* Fill a fault about the volume's own structures.
+ *
+ * what    static text
+ * field   the specification's name, static text, or NULL; then value means nothing
+ * offset  bytes into the volume
+ */
+enum q2_status q2_fat_fail(struct q2_fault *fault, enum q2_status status,
+                           const struct q2_source *source, const char *what, const char *field,
+                           uint64_t value, uint64_t offset);
+
+#endif

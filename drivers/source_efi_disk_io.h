@@ -1,0 +1,38 @@
+/* A byte source over a volume (or a whole device) that the firmware publishes.
+ *
+ * Called in firmware only, at TPL_CALLBACK or below; sources over extent maps stand on it. Requests
+ * that are aligned to blocks go through Block I/O, all others through Disk I/O of the same handle.
+ * Implements include/q2_source.h. No file system driver is ever called.
+ *
+ * The medium is the one that was in the drive when the source was made. Once it is gone or
+ * replaced, every call fails, even when it comes back.
+ */
+#ifndef Q2_DRIVERS_SOURCE_EFI_DISK_IO_H
+#define Q2_DRIVERS_SOURCE_EFI_DISK_IO_H
+
+#include <efi.h>
+
+#include "q2_source.h"
+
+struct q2_source_efi_disk_io {
+    struct q2_source source;
+    EFI_DISK_IO_PROTOCOL *DiskIo;
+    EFI_BLOCK_IO_PROTOCOL *BlockIo;
+    UINT32 MediaId;
+    UINT32 BlockSize;
+    enum q2_status gone; /* Q2_OK, Q2_ERR_NO_MEDIA or Q2_ERR_MEDIA_CHANGED for good */
+};
+
+/* Make a source.
+ *
+ * DiskIo, BlockIo  of one handle; the caller keeps them open
+ * path             a name for messages, not copied
+ *
+ * Q2_ERR_NO_MEDIA     no medium in the drive
+ * Q2_ERR_UNSUPPORTED  blocks of 0 bytes, or more than 2^64 bytes
+ */
+enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
+                                          EFI_DISK_IO_PROTOCOL *DiskIo,
+                                          EFI_BLOCK_IO_PROTOCOL *BlockIo, const char *path);
+
+#endif
