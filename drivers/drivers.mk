@@ -1,1 +1,2 @@
 # Sources and rules of drivers/.
+include drivers/codec.mk
