@@ -69,6 +69,17 @@ static void test_decode_frames_in_a_row_fill_the_cluster(void)
     free(content);
 }
 
+static void test_decode_skippable_frame_larger_than_the_cluster_is_skipped(void)
+{
+    uint8_t *content = content_make(1, 512);
+
+    parts_start();
+    part_skippable(5000);
+    part_frame(&encodings[0], content, 512);
+    expect("skippable frame of 5000", 512, content, Q2_OK);
+    free(content);
+}
+
 static void test_decode_frames_cut_anywhere_are_refused(void)
 {
     uint8_t *content = content_make(1, 512);
@@ -241,6 +252,7 @@ static void test_decode_bit_flips_under_a_checksum_never_give_a_wrong_cluster(vo
 
 static const struct codec_case own_cases[] = {
     CODEC_CASE(test_decode_frames_in_a_row_fill_the_cluster),
+    CODEC_CASE(test_decode_skippable_frame_larger_than_the_cluster_is_skipped),
     CODEC_CASE(test_decode_frames_cut_anywhere_are_refused),
     CODEC_CASE(test_decode_no_content_is_refused),
     CODEC_CASE(test_decode_window_above_the_limit_is_refused),
