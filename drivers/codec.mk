@@ -40,6 +40,8 @@ ZSTD_OPTIONS := -DZSTD_DISABLE_ASM=1 -DDYNAMIC_BMI2=0 -DZSTD_NO_INTRINSICS -DZST
                 -DZSTD_LEGACY_SUPPORT=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
                 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DXXH_NAMESPACE=ZSTD_
 
+THIRD_PARTY_SHIMS := $(sort $(wildcard drivers/freestanding/*.h))
+
 # The variant's flags without our warnings and language level, on the shims instead of libc.
 # $(call third_party_flags,compiler,variant's flags)
 third_party_flags = $(filter-out $(WARN) -std=c11 -Iinclude --coverage,$(2)) -w -std=gnu11 \
@@ -52,10 +54,10 @@ define third_party_variant
 THIRD_PARTY_FLAGS_$(1) = $$(call third_party_flags,$(3),$$($(2)_CFLAGS))
 THIRD_PARTY_LIB_$(1) := $(BUILD)/$(1)/third_party/decoders.a
 
-$(BUILD)/$(1)/third_party/zlib/%.o: $(ZLIB_STAMP) drivers/codec.mk
+$(BUILD)/$(1)/third_party/zlib/%.o: $(ZLIB_STAMP) $(THIRD_PARTY_SHIMS) drivers/codec.mk
 	@mkdir -p $$(@D)
 	$(3) $$(THIRD_PARTY_FLAGS_$(1)) $(ZLIB_OPTIONS) -c $(THIRD_PARTY)/zlib/$$*.c -o $$@
-$(BUILD)/$(1)/third_party/zstd/%.o: $(ZSTD_STAMP) drivers/codec.mk
+$(BUILD)/$(1)/third_party/zstd/%.o: $(ZSTD_STAMP) $(THIRD_PARTY_SHIMS) drivers/codec.mk
 	@mkdir -p $$(@D)
 	$(3) $$(THIRD_PARTY_FLAGS_$(1)) $(ZSTD_OPTIONS) -c $(THIRD_PARTY)/zstd/lib/$$*.c -o $$@
 
@@ -100,3 +102,6 @@ DRIVERS_HOST_SRCS += $(CODEC_SRCS)
 DRIVERS_X64_SRCS  += $(CODEC_SRCS)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zlib.o): $(ZLIB_STAMP)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zstd.o): $(ZSTD_STAMP)
+
+# The lint reads them, whatever the firmware programs link.
+all: $(THIRD_PARTY_LIB_x64) $(call objects,x64,$(CODEC_SRCS))
