@@ -2,6 +2,7 @@
 # Put the sources of one third-party library (zlib or libzstd) where the build expects them.
 #
 #   fetch.sh PACKAGE DOWNLOAD_DIR DEST_DIR [SOURCE]
+#   fetch.sh --sources DIR      only write the private sources lists into DIR
 #
 # PACKAGE       Debian source package: zlib or libzstd
 # DOWNLOAD_DIR  kept between builds (make clean leaves it): the package and apt's private state
@@ -25,7 +26,7 @@ say() { echo "fetch.sh: $*" >&2; }
 
 usage()
 {
-    sed -n '4,11s/^# \?//p' "$0" >&2
+    sed -n '4,12s/^# \?//p' "$0" >&2
     exit 2
 }
 
@@ -101,9 +102,12 @@ twins_of_deb822()
         END { flush_stanza() }' "$1"
 }
 
+# write_private_sources DIR
 write_private_sources()
 {
-    local file parts=$apt/sources
+    local file parts=$1
+    codename=$(. "$os_release" && echo "${VERSION_CODENAME:-}")
+    [ -n "$codename" ] || give_up "$os_release names no VERSION_CODENAME"
     rm -rf "$parts"
     mkdir -p "$parts"
     for file in "$etc_apt/sources.list" "$etc_apt"/sources.list.d/*.list; do
@@ -176,11 +180,9 @@ try_download()
 download()
 {
     apt=$download/apt
-    codename=$(. "$os_release" && echo "${VERSION_CODENAME:-}")
-    [ -n "$codename" ] || give_up "$os_release names no VERSION_CODENAME"
     type apt-get >/dev/null 2>&1 || give_up "apt-get is not on this system"
     write_private_config
-    write_private_sources
+    write_private_sources "$apt/sources"
     say "downloading the source package $package"
     try_download && return
     update_lists
@@ -217,6 +219,11 @@ prepare()
     [ -f "$dest.new/$witness" ] || give_up "${source_path:-$package} holds no $witness"
 }
 
+if [ $# = 2 ] && [ "$1" = --sources ]; then
+    package=zlib make_variable=ZLIB_SRC
+    write_private_sources "$2"
+    exit
+fi
 [ $# -ge 3 ] && [ $# -le 4 ] || usage
 package=$1 source_path=${4:-}
 case $package in
