@@ -63,7 +63,8 @@ $(BUILD)/$(1)/third_party/zstd/%.o: $(ZSTD_STAMP) $(THIRD_PARTY_SHIMS) drivers/c
 
 $$(THIRD_PARTY_LIB_$(1)): $$(ZLIB_DECODER:%=$(BUILD)/$(1)/third_party/zlib/%.o) \
                           $$(ZSTD_DECODER:%=$(BUILD)/$(1)/third_party/zstd/%.o)
-	rm -f $$@ && $$(AR) rcs $$@ $$^
+	@rm -f $$@
+	@echo "$$(AR) $$@" && $$(AR) rcs $$@ $$^
 endef
 $(eval $(call third_party_variant,host,HOST,$(CC)))
 $(eval $(call third_party_variant,san,SAN,$(CC)))
@@ -77,13 +78,14 @@ THIRD_PARTY_ENCODERS_san  := $(THIRD_PARTY_ENCODERS_host)
 THIRD_PARTY_ENCODERS_cov  := $(THIRD_PARTY_ENCODERS_host)
 $(THIRD_PARTY_ENCODERS_host): $(ZLIB_ENCODER:%=$(BUILD)/host/third_party/zlib/%.o) \
                               $(ZSTD_ENCODER:%=$(BUILD)/host/third_party/zstd/%.o)
-	rm -f $@ && $(AR) rcs $@ $^
+	@rm -f $@
+	@echo "$(AR) $@" && $(AR) rcs $@ $^
 
 # Fetch again when ZLIB_SRC or ZSTD_SRC changes: the file below holds the last value. A tree of the
 # user's own is copied at that moment; after edits in it, `make clean`.
 # $(call third_party_fetch,our name,package,user's path)
 define third_party_fetch
-$(THIRD_PARTY)/$(1).stamp: $(THIRD_PARTY)/$(1).origin tools/third_party/fetch.sh
+$(THIRD_PARTY)/$(1).stamp: $(THIRD_PARTY)/$(1).origin | tools/third_party/fetch.sh
 	tools/third_party/fetch.sh $(2) $(BUILD)/download $(THIRD_PARTY)/$(1) $(if $(3),'$(3)')
 	@touch $$@
 $(THIRD_PARTY)/$(1).origin: third-party-force
