@@ -14,3 +14,4 @@ DRIVERS_EFI_SRCS  := $(DRIVERS_BOTH_SRCS) $(DRIVERS_EFI_ONLY_SRCS)
 # UEFI's headers outside firmware, for tests: the calling convention is the firmware's.
 EFI_HOST_CFLAGS := -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 $(foreach src,$(DRIVERS_EFI_ONLY_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(EFI_HOST_CFLAGS)))
+include drivers/codec.mk
