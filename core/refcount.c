@@ -17,7 +17,7 @@ uint64_t q2_refcount_decode(const uint8_t *block, uint64_t index, uint32_t order
         /* Several in a byte, the first in the lowest bits. */
         uint32_t per_byte = 8u >> order;
         uint32_t shift = (uint32_t)(index % per_byte) << order;
-        return block[index / per_byte] >> shift & ((1u << (1u << order)) - 1);
+        return (uint32_t)block[index / per_byte] >> shift & ((1u << (1u << order)) - 1);
     }
     for (uint32_t i = 0; i < 1u << (order - 3); i++)
         value = value << 8 | block[(index << (order - 3)) + i];

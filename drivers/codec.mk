@@ -101,7 +101,7 @@ CFLAGS_drivers_codec_zlib.c := -DZ_SOLO -DNO_GZIP -isystem $(THIRD_PARTY)/zlib
 CFLAGS_drivers_codec_zstd.c := $(ZSTD_OPTIONS) -isystem $(THIRD_PARTY)/zstd/lib
 CODEC_SRCS := drivers/codec_zlib.c drivers/codec_zstd.c
 DRIVERS_HOST_SRCS += $(CODEC_SRCS)
-DRIVERS_X64_SRCS  += $(CODEC_SRCS)
+DRIVERS_EFI_SRCS  += $(CODEC_SRCS)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zlib.o): $(ZLIB_STAMP)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zstd.o): $(ZSTD_STAMP)
 
