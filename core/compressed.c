@@ -113,3 +113,14 @@ enum q2_status q2_compressed_read(struct q2_decoded_cache *cache, const struct q
     memcpy(buffer, cluster + within, length);
     return Q2_OK;
 }
+
+void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *source,
+                       uint64_t offset, uint64_t length)
+{
+    for (uint32_t i = 0; i < cache->nb_slots; i++) {
+        struct q2_decoded *slot = &cache->slots[i];
+        if (slot->source == source &&
+            q2_ranges_overlap(slot->host_offset, slot->stream_length, offset, length))
+            *slot = (struct q2_decoded){.source = NULL};
+    }
+}

@@ -33,6 +33,10 @@ struct q2_decoded_cache {
 void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *windows,
                            uint32_t cluster_size);
 
+/* Drop decoded clusters whose stream overlaps a range that is being written. */
+void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *source,
+                       uint64_t offset, uint64_t length);
+
 /* Read bytes of a compressed cluster.
  *
  * image   the layer that holds it

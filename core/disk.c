@@ -14,6 +14,7 @@
 #include "memory.h"
 #include "range.h"
 #include "snapshot.h"
+#include "write.h"
 
 /* The decoded cache is divided for the largest cluster that any layer compresses. */
 static uint32_t largest_cluster(const struct q2_disk *disk)
@@ -37,8 +38,8 @@ static enum q2_status check_options(const struct q2_disk_options *options, struc
 {
     if (!opener && !options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
-    if (options->writable)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "writing is not supported yet", NULL);
+    if (options->writable && options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "writing needs more than metadata", NULL);
     return Q2_OK;
 }
 
@@ -58,6 +59,10 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->metadata_only = options->metadata_only;
     disk->nb_layers = 0;
     memset(&disk->fault, 0, sizeof(disk->fault));
+    disk->writer.writable = false;
+    disk->writer.latched = false;
+    disk->writer.first_free = 0;
+    disk->writer.nb_frees = 0;
     q2_windows_clear(&disk->windows);
     q2_slice_cache_init(&disk->slices, &disk->windows);
     status = q2_chain_open(disk, image, options);
@@ -66,6 +71,14 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
         return status;
     }
     q2_disk_reset_decoded(disk);
+    if (options->writable) {
+        status = q2_write_prepare(disk);
+        if (status != Q2_OK) {
+            q2_chain_close(disk);
+            *fault = disk->fault;
+            return status;
+        }
+    }
     *ret_disk = disk;
     return Q2_OK;
 }

@@ -10,6 +10,7 @@
 #include "compressed.h"
 #include "image.h"
 #include "q2_disk.h"
+#include "writer.h"
 
 struct q2_disk {
     struct q2_opener *opener;
@@ -28,6 +29,7 @@ struct q2_disk {
     struct q2_bitmap bitmap;
     struct q2_windows windows;
     struct q2_slice_cache slices;
+    struct q2_writer writer;
     /* The check is never at work while a read is: it counts in the decoded cache's memory. */
     union {
         struct q2_decoded_cache decoded;

@@ -24,22 +24,16 @@ uint64_t q2_refcount_decode(const uint8_t *block, uint64_t index, uint32_t order
     return value;
 }
 
-enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_image *image,
-                               uint64_t cluster_index, uint64_t *ret_refcount)
+enum q2_status q2_refcount_block(struct q2_slice_cache *cache, const struct q2_image *image,
+                                 uint64_t cluster_index, uint64_t *ret_block)
 {
-    uint32_t order = image->header.refcount_order;
-    uint32_t block_bits = image->rules.cluster_bits + 3 - order; /* log2 of refcounts per block */
-    uint64_t table_index = cluster_index >> block_bits;
-    uint64_t nb_entries = (uint64_t)image->header.refcount_table_clusters
-                          << (image->rules.cluster_bits - 3);
-    uint64_t index = cluster_index & ((1ull << block_bits) - 1);
-    uint8_t bytes[8];
+    uint64_t table_index = cluster_index >> q2_refcount_block_bits(image);
+    uint64_t block;
     be64 entry;
-    uint64_t block, first;
     enum q2_status status;
 
-    *ret_refcount = 0;
-    if (table_index >= nb_entries)
+    *ret_block = 0;
+    if (table_index >= q2_refcount_table_entries(image))
         return Q2_OK;
     status =
         q2_slice_read(cache, image->source, image->header.refcount_table_offset + table_index * 8,
@@ -47,16 +41,78 @@ enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_ima
     if (status != Q2_OK)
         return status;
     block = q2_be64_get(entry) & Q2_REFCOUNT_TABLE_OFFSET;
-    if (block == 0)
-        return Q2_OK;
     if (!q2_is_aligned(block, image->rules.cluster_bits))
         return Q2_ERR_BAD_REFCOUNT;
-    /* The aligned group of up to 8 bytes that the refcount lies in. */
-    first = order < 3 ? index & ~(uint64_t)((8u >> order) - 1) : index;
-    status = q2_slice_read(cache, image->source, block + (first << order) / 8, bytes,
-                           order < 3 ? 1 : (size_t)1 << (order - 3));
+    *ret_block = block;
+    return Q2_OK;
+}
+
+/* The bytes that hold refcount index of a block: one for the narrow widths, else all of it. */
+static uint64_t bytes_offset(uint64_t index, uint32_t order)
+{
+    return order < 3 ? index >> (3 - order) : index << (order - 3);
+}
+
+static size_t bytes_length(uint32_t order)
+{
+    return order < 3 ? 1 : (size_t)1 << (order - 3);
+}
+
+enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_image *image,
+                               uint64_t cluster_index, uint64_t *ret_refcount)
+{
+    uint32_t order = image->header.refcount_order;
+    uint64_t index = cluster_index & ((1ull << q2_refcount_block_bits(image)) - 1);
+    uint64_t block;
+    uint8_t bytes[8];
+    enum q2_status status = q2_refcount_block(cache, image, cluster_index, &block);
+
+    *ret_refcount = 0;
+    if (status != Q2_OK || block == 0)
+        return status;
+    status = q2_slice_read(cache, image->source, block + bytes_offset(index, order), bytes,
+                           bytes_length(order));
     if (status != Q2_OK)
         return status;
-    *ret_refcount = q2_refcount_decode(bytes, index - first, order);
+    *ret_refcount = q2_refcount_decode(bytes, order < 3 ? index % (8u >> order) : 0, order);
     return Q2_OK;
+}
+
+enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_image *image,
+                                  uint64_t block, uint64_t index, uint64_t value)
+{
+    uint32_t order = image->header.refcount_order;
+    uint64_t offset = block + bytes_offset(index, order);
+    size_t length = bytes_length(order);
+    uint8_t bytes[8];
+    enum q2_status status;
+
+    if (order < 6 && value >> (1u << order) != 0)
+        return Q2_ERR_UNSUPPORTED;
+    if (order < 3) {
+        uint32_t shift = (uint32_t)(index % (8u >> order)) << order;
+        uint32_t mask = ((1u << (1u << order)) - 1) << shift;
+        status = q2_slice_read(cache, image->source, offset, bytes, 1);
+        if (status != Q2_OK)
+            return status;
+        bytes[0] = (uint8_t)((bytes[0] & ~mask) | (uint32_t)value << shift);
+    } else {
+        for (size_t i = 0; i < length; i++)
+            bytes[i] = (uint8_t)(value >> 8 * (length - 1 - i));
+    }
+    return q2_slice_put(cache, image->source, offset, bytes, length, Q2_DIRTY_REFCOUNT);
+}
+
+enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
+                               uint64_t cluster_index, uint64_t value)
+{
+    uint64_t index = cluster_index & ((1ull << q2_refcount_block_bits(image)) - 1);
+    uint64_t block;
+    enum q2_status status = q2_refcount_block(cache, image, cluster_index, &block);
+
+    if (status != Q2_OK)
+        return status;
+    if (block == 0)
+        return Q2_ERR_BAD_REFCOUNT;
+    return q2_refcount_put_in(cache, image, block, index, value);
 }

@@ -25,4 +25,39 @@ uint64_t q2_refcount_decode(const uint8_t *block, uint64_t index, uint32_t order
 enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_image *image,
                                uint64_t cluster_index, uint64_t *ret_refcount);
 
+/* Find the refcount block that covers a host cluster.
+ *
+ * ret_block  its offset, 0 if there is none; errors as q2_refcount_get()
+ */
+enum q2_status q2_refcount_block(struct q2_slice_cache *cache, const struct q2_image *image,
+                                 uint64_t cluster_index, uint64_t *ret_block);
+
+/* Set a refcount in a block, in memory: it waits as Q2_DIRTY_REFCOUNT.
+ *
+ * block  offset of the block, which need not be in the table yet
+ * index  of the refcount in the block
+ *
+ * Q2_ERR_UNSUPPORTED  value does not fit the image's refcount width
+ * Q2_ERR_LIMIT        no room in the cache: write what waits first
+ * Q2_ERR_IO ...
+ */
+enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_image *image,
+                                  uint64_t block, uint64_t index, uint64_t value);
+
+/* Set the refcount of a host cluster that a block covers; Q2_ERR_BAD_REFCOUNT if none does. */
+enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
+                               uint64_t cluster_index, uint64_t value);
+
+/* log2 of the refcounts in a block. */
+static inline uint32_t q2_refcount_block_bits(const struct q2_image *image)
+{
+    return image->rules.cluster_bits + 3 - image->header.refcount_order;
+}
+
+/* Entries of the refcount table. */
+static inline uint64_t q2_refcount_table_entries(const struct q2_image *image)
+{
+    return (uint64_t)image->header.refcount_table_clusters << (image->rules.cluster_bits - 3);
+}
+
 #endif

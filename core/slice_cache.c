@@ -1,8 +1,8 @@
 /* The slice cache.
  *
  * Data path: mapping.c, image.c, snapshot.c -> here -> source. May call range.h and mem*.
- * Invariant: a slice with source != NULL holds exactly what the source gave; a failed read leaves
- * its ways empty.
+ * Invariant: a slice with source != NULL holds what the source gave, and in its dirty sectors what
+ * the source shall get; a failed read leaves its ways empty; a dirty slice is never replaced.
  */
 #include "slice_cache.h"
 
@@ -15,6 +15,7 @@ void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *window
 {
     cache->windows = windows;
     memset(cache->slices, 0, sizeof(cache->slices));
+    memset(cache->nb_dirty, 0, sizeof(cache->nb_dirty));
     cache->clock = 0;
     cache->miss_source = NULL;
     cache->miss_index = 0;
@@ -32,13 +33,22 @@ static uint32_t way_find(const struct q2_slice_cache *cache, const struct q2_sou
     return way;
 }
 
-/* The way of this set that was used longest ago; empty ways have stamp 0. */
+static bool is_dirty(const struct q2_slice *slice)
+{
+    return (slice->dirty[Q2_DIRTY_REFCOUNT] | slice->dirty[Q2_DIRTY_L2] |
+            slice->dirty[Q2_DIRTY_L1]) != 0;
+}
+
+/* The way of this set that was used longest ago and does not wait to be written; empty ways have
+ * stamp 0. Q2_SLICE_WAYS if all wait. */
 static uint32_t way_to_replace(const struct q2_slice_cache *cache, uint32_t set)
 {
-    uint32_t oldest = 0;
+    uint32_t oldest = Q2_SLICE_WAYS;
 
-    for (uint32_t way = 1; way < Q2_SLICE_WAYS; way++) {
-        if (cache->slices[way][set].stamp < cache->slices[oldest][set].stamp)
+    for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
+        const struct q2_slice *slice = &cache->slices[way][set];
+        if (!is_dirty(slice) &&
+            (oldest == Q2_SLICE_WAYS || slice->stamp < cache->slices[oldest][set].stamp))
             oldest = way;
     }
     return oldest;
@@ -75,14 +85,16 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     return Q2_OK;
 }
 
-/* How many slices from index on can be filled in one way: to the end of the round of sets, but not
- * over one that is cached already, which would then be held twice. */
+/* How many slices from index on can be filled in this way: to the end of the round of sets, but not
+ * over one that waits to be written, and not beside one that is cached already, which would then be
+ * held twice. */
 static uint32_t run_length(const struct q2_slice_cache *cache, const struct q2_source *source,
-                           uint64_t index)
+                           uint64_t index, uint32_t way)
 {
     uint32_t n = 1;
 
     while (index % Q2_SLICE_SETS + n < Q2_SLICE_SETS &&
+           !is_dirty(&cache->slices[way][index % Q2_SLICE_SETS + n]) &&
            way_find(cache, source, index + n) == Q2_SLICE_WAYS)
         n++;
     return n;
@@ -96,9 +108,13 @@ static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *sourc
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
     uint32_t way = way_to_replace(cache, set);
     bool sequential = cache->miss_source == source && cache->miss_index + 1 == index;
-    uint32_t nb_slices = sequential ? run_length(cache, source, index) : 1;
-    enum q2_status status = way_fill(cache, source, index, nb_slices, way);
+    uint32_t nb_slices;
+    enum q2_status status;
 
+    if (way == Q2_SLICE_WAYS)
+        return Q2_ERR_LIMIT;
+    nb_slices = sequential ? run_length(cache, source, index, way) : 1;
+    status = way_fill(cache, source, index, nb_slices, way);
     if (status != Q2_OK)
         return status;
     cache->miss_source = source;
@@ -151,4 +167,134 @@ enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *sou
         length -= n;
     }
     return Q2_OK;
+}
+
+/* Slices of one set that may wait before a commit is due. One step of a write puts into a handful
+ * of slices, of which at most four can fall into the same set. */
+#define CROWDED (Q2_SLICE_WAYS / 2)
+
+bool q2_slice_is_crowded(const struct q2_slice_cache *cache)
+{
+    for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+        if (cache->nb_dirty[set] >= CROWDED)
+            return true;
+    }
+    return false;
+}
+
+bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind)
+{
+    for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
+        for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+            if (cache->slices[way][set].dirty[kind] != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
+                            const void *bytes, size_t length, enum q2_dirty kind)
+{
+    uint64_t index = offset >> Q2_SLICE_BITS;
+    uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
+    uint32_t within = (uint32_t)(offset % Q2_SLICE_SIZE);
+    struct q2_slice *slice;
+    const uint8_t *held;
+    size_t available;
+    uint32_t way;
+    enum q2_status status = q2_slice_get(cache, source, offset, &held, &available);
+
+    if (status != Q2_OK)
+        return status;
+    if (available < length)
+        return Q2_ERR_TRUNCATED;
+    way = way_find(cache, source, index);
+    slice = &cache->slices[way][set];
+    if (!is_dirty(slice))
+        cache->nb_dirty[set]++;
+    slice->dirty[kind] |= (uint8_t)(1u << (within / 512));
+    memcpy(&cache->bytes[way][set][within], bytes, length);
+    return Q2_OK;
+}
+
+/* Write the waiting sectors of one slice, neighbours in one request. */
+static enum q2_status write_slice(struct q2_slice_cache *cache, struct q2_source *source,
+                                  uint32_t way, uint32_t set, enum q2_dirty kind)
+{
+    struct q2_slice *slice = &cache->slices[way][set];
+
+    for (uint32_t first = 0; first < Q2_SLICE_SIZE / 512;) {
+        uint32_t last = first;
+        uint64_t offset = slice->index * Q2_SLICE_SIZE + first * 512u;
+        size_t length;
+        enum q2_status status;
+
+        while (last < Q2_SLICE_SIZE / 512 && (slice->dirty[kind] >> last & 1))
+            last++;
+        if (last == first) {
+            first++;
+            continue;
+        }
+        length = (size_t)q2_min_u64((last - first) * 512u, slice->length - first * 512u);
+        q2_windows_forget(cache->windows, source, offset, length);
+        status =
+            source->ops->write_at(source, offset, &cache->bytes[way][set][first * 512u], length);
+        if (status != Q2_OK)
+            return status;
+        first = last;
+    }
+    slice->dirty[kind] = 0;
+    if (!is_dirty(slice))
+        cache->nb_dirty[set]--;
+    return Q2_OK;
+}
+
+enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *source,
+                              enum q2_dirty kind)
+{
+    for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
+        for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+            enum q2_status status = Q2_OK;
+            if (cache->slices[way][set].dirty[kind] != 0)
+                status = write_slice(cache, source, way, set, kind);
+            if (status != Q2_OK)
+                return status;
+        }
+    }
+    return Q2_OK;
+}
+
+void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
+                          uint64_t offset, const void *bytes, size_t length)
+{
+    const uint8_t *from = bytes;
+
+    while (length > 0) {
+        uint64_t index = offset >> Q2_SLICE_BITS;
+        uint32_t within = (uint32_t)(offset % Q2_SLICE_SIZE);
+        size_t n = (size_t)q2_min_u64(length, Q2_SLICE_SIZE - within);
+        uint32_t way = way_find(cache, source, index);
+
+        if (way < Q2_SLICE_WAYS)
+            memcpy(&cache->bytes[way][index % Q2_SLICE_SETS][within], from, n);
+        offset += n;
+        from += n;
+        length -= n;
+    }
+}
+
+void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source, uint64_t old_size)
+{
+    uint64_t index = old_size >> Q2_SLICE_BITS;
+    uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
+    uint32_t way = way_find(cache, source, index);
+    struct q2_slice *slice;
+
+    if (way == Q2_SLICE_WAYS)
+        return;
+    slice = &cache->slices[way][set];
+    memset(&cache->bytes[way][set][slice->length], 0, Q2_SLICE_SIZE - slice->length);
+    slice->length =
+        (uint32_t)q2_min_u64(Q2_SLICE_SIZE, source->size - slice->index * Q2_SLICE_SIZE);
 }

@@ -10,18 +10,29 @@
 #ifndef Q2_CORE_SLICE_CACHE_H
 #define Q2_CORE_SLICE_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "q2_limits.h"
 #include "q2_source.h"
 #include "window.h"
 
+/* What a sector that waits to be written belongs to. A sector is of one kind only, since clusters
+ * are never smaller; a slice may hold several. The order of writing is core/commit.h's. */
+enum q2_dirty {
+    Q2_DIRTY_REFCOUNT,
+    Q2_DIRTY_L2,
+    Q2_DIRTY_L1,
+    Q2_NB_DIRTY
+};
+
 /* One way of one set. source NULL: empty. */
 struct q2_slice {
     const struct q2_source *source;
-    uint64_t index;  /* offset in the file / Q2_SLICE_SIZE */
-    uint64_t stamp;  /* of the last use; the smallest in a set is replaced */
-    uint32_t length; /* valid bytes; fewer than Q2_SLICE_SIZE only at the file's end */
+    uint64_t index;             /* offset in the file / Q2_SLICE_SIZE */
+    uint64_t stamp;             /* of the last use; the smallest in a set is replaced */
+    uint32_t length;            /* valid bytes; fewer than Q2_SLICE_SIZE only at the file's end */
+    uint8_t dirty[Q2_NB_DIRTY]; /* by kind: bit n is sector n of 512 bytes */
 };
 
 struct q2_slice_cache {
@@ -30,6 +41,7 @@ struct q2_slice_cache {
     uint64_t clock;
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
     uint64_t miss_index;
+    uint32_t nb_dirty[Q2_SLICE_SETS]; /* slices of each set that wait to be written */
     /* [way][set]: 16 neighbouring slices in one way lie in a row and can be read in one request. */
     uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
 };
@@ -56,5 +68,39 @@ enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *sour
  */
 enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,
                              uint64_t offset, void *buffer, size_t length);
+
+/* Change metadata bytes in memory; they wait for q2_slice_write().
+ *
+ * offset, length  inside one sector of 512 bytes, inside the file
+ *
+ * Q2_ERR_LIMIT      every slice that could be replaced waits to be written: commit first
+ * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing changed
+ */
+enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
+                            const void *bytes, size_t length, enum q2_dirty kind);
+
+/* Is it time to commit? True while a few more q2_slice_put() still have room. */
+bool q2_slice_is_crowded(const struct q2_slice_cache *cache);
+
+/* Does any sector of a kind wait to be written? */
+bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind);
+
+/* Write every waiting sector of a kind; not flushed.
+ *
+ * source  where they go; all dirty slices are of this one file
+ *
+ * Q2_ERR_IO ...  some may have been written; the ones that were not still wait
+ */
+enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *source,
+                              enum q2_dirty kind);
+
+/* Take over bytes that were written to a file beside the cache, so that a slice that shares their
+ * place does not bring the old ones back. */
+void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
+                          uint64_t offset, const void *bytes, size_t length);
+
+/* The file has grown from old_size: the slice at its old end is longer now, with zeros. */
+void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source,
+                    uint64_t old_size);
 
 #endif

@@ -128,6 +128,41 @@ struct q2_extent {
 enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
                            struct q2_extent *ret_extent);
 
+/* Write guest bytes.  (qcow2: "Cluster mapping"; order of writes: DESIGN.md)
+ *
+ * offset, length  bytes, any alignment; the range lies inside q2_disk_size(); length 0 is Q2_OK
+ *
+ * Q2_OK             the bytes read back from now on; durable after q2_disk_flush()
+ * Q2_ERR_READ_ONLY  not opened writable, or latched after a failed metadata write
+ * Q2_ERR_RANGE      the range does not lie inside the disk
+ * Q2_ERR_NO_SPACE   no room for a new cluster; guest clusters before the one that found none are
+ *                   written, the rest is as before; clusters that exist stay writable
+ * Q2_ERR_TRUNCATED, Q2_ERR_BAD_L1, Q2_ERR_BAD_L2, Q2_ERR_BAD_COMPRESSED   the image is broken there
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   a source failed; each sector of the range
+ *                   holds its old or its new bytes
+ */
+enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *buffer,
+                             size_t length);
+
+/* Make guest bytes read as zeros: by zero clusters where whole clusters (or subclusters) are hit
+ * and the version has them, by writing zeros elsewhere. Allocated clusters stay allocated. With raw
+ * external data zeros are written to the data file too. Errors as q2_disk_write(). */
+enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length);
+
+/* Give clusters back. Only whole clusters inside the range are touched. They read as zeros then (in
+ * a version 2 image with a backing file they are left alone, since there they could not). Data
+ * files: without raw external data only the mapping changes and stale bytes stay; with it zeros are
+ * written through. Errors as q2_disk_write(). */
+enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length);
+
+/* Make everything written durable, the external data file first.
+ *
+ * Q2_OK also if nothing was written
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   a file's flush or a metadata write failed: the
+ *                   disk is read-only until it is reopened; what an earlier flush covered is safe
+ */
+enum q2_status q2_disk_flush(struct q2_disk *disk);
+
 /* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults.
  */
 struct q2_header {

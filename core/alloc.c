@@ -1,0 +1,293 @@
+/* Allocating host clusters.
+ *
+ * Write path: write.c, table.c -> here -> refcount.c, commit.c, store.c. Invariant: a cluster is
+ * handed out only if its refcount is 0 and no table of the image lies on it, whatever the refcounts
+ * say; a refcount block is durable before the table names it, a table before the header does (O5).
+ */
+#include "alloc.h"
+
+#include "commit.h"
+#include "fault.h"
+#include "format/header.h"
+#include "overlap.h"
+#include "range.h"
+#include "refcount.h"
+#include "store.h"
+
+static enum q2_status unreadable(struct q2_disk *disk, enum q2_status status)
+{
+    return q2_fail(&disk->fault, status, "a refcount cannot be read", disk->layers[0].source->path);
+}
+
+/* Is the cluster free? Those past the end of the file are. */
+static enum q2_status is_free(struct q2_disk *disk, uint64_t index, bool *ret_free)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t refcount;
+    enum q2_status status = q2_refcount_get(&disk->slices, top, index, &refcount);
+
+    if (status != Q2_OK)
+        return unreadable(disk, status);
+    *ret_free = refcount == 0 && !q2_overlaps_table(top, index << bits, 1ull << bits);
+    return Q2_OK;
+}
+
+/* The first free cluster; everything below first_free is known to be taken. */
+static enum q2_status find_free(struct q2_disk *disk, uint64_t *ret_index)
+{
+    uint64_t index = disk->writer.first_free;
+    bool free = false;
+
+    for (;; index++) {
+        enum q2_status status = is_free(disk, index, &free);
+        if (status != Q2_OK)
+            return status;
+        if (free)
+            break;
+    }
+    disk->writer.first_free = index;
+    *ret_index = index;
+    return Q2_OK;
+}
+
+/* Grow the file so that clusters up to end exist. */
+static enum q2_status reach(struct q2_disk *disk, uint64_t end_index)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    return q2_store_grow(disk, top->source, end_index << top->rules.cluster_bits);
+}
+
+/* Write the refcounts of a new block that covers [first, first + length of the block): 1 for the
+ * clusters in [taken, taken_end), 0 for the others. Not durable yet. */
+static enum q2_status write_block(struct q2_disk *disk, uint64_t block_offset, uint64_t first,
+                                  uint64_t taken, uint64_t taken_end)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t end = first + (1ull << q2_refcount_block_bits(top));
+    enum q2_status status =
+        q2_store_zero(disk, top->source, block_offset, 1ull << top->rules.cluster_bits);
+
+    for (uint64_t i = taken > first ? taken : first; i < taken_end && i < end && status == Q2_OK;
+         i++) {
+        status = q2_refcount_put_in(&disk->slices, top, block_offset, i - first, 1);
+        if (status == Q2_ERR_LIMIT) { /* nothing names these yet: they may be written any time */
+            status = q2_slice_write(&disk->slices, top->source, Q2_DIRTY_REFCOUNT);
+            i--;
+        }
+    }
+    if (status == Q2_OK)
+        status = q2_slice_write(&disk->slices, top->source, Q2_DIRTY_REFCOUNT);
+    return status;
+}
+
+/* Name a refcount block in the refcount table, durably. */
+static enum q2_status link_block(struct q2_disk *disk, uint64_t table_index, uint64_t block_offset)
+{
+    const struct q2_image *top = &disk->layers[0];
+    be64 entry = q2_be64_make(block_offset);
+    enum q2_status status = q2_store_flush(disk, top->source); /* O5 */
+
+    if (status == Q2_OK)
+        status =
+            q2_store_write(disk, top->source, top->header.refcount_table_offset + table_index * 8,
+                           &entry, sizeof(entry));
+    if (status == Q2_OK)
+        status = q2_store_flush(disk, top->source);
+    return status;
+}
+
+/* No block covers this free cluster: it becomes the block that covers itself. */
+static enum q2_status make_block(struct q2_disk *disk, uint64_t index)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t block_bits = q2_refcount_block_bits(top);
+    uint64_t offset = index << top->rules.cluster_bits;
+    enum q2_status status = reach(disk, index + 1);
+
+    if (status != Q2_OK)
+        return status;
+    status = write_block(disk, offset, index >> block_bits << block_bits, index, index + 1);
+    if (status == Q2_OK)
+        status = link_block(disk, index >> block_bits, offset);
+    return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "no new refcount block");
+}
+
+/* A larger refcount table and the blocks that cover it, in a row from cluster `first` on. */
+struct new_table {
+    uint64_t first;       /* cluster index of the first block; a block begins there */
+    uint64_t nb_blocks;   /* new refcount blocks */
+    uint64_t nb_clusters; /* of the new table, behind the blocks */
+};
+
+/* Twice the old table; then as many blocks as its clusters and their own need. */
+static void plan_table(const struct q2_image *top, struct new_table *ret_plan)
+{
+    uint32_t block_bits = q2_refcount_block_bits(top);
+    uint64_t old_entries = q2_refcount_table_entries(top);
+
+    ret_plan->first = old_entries << block_bits;
+    ret_plan->nb_clusters = 2ull * top->header.refcount_table_clusters;
+    ret_plan->nb_blocks = 1;
+    while (q2_shift_up(ret_plan->nb_blocks + ret_plan->nb_clusters, block_bits) >
+           ret_plan->nb_blocks)
+        ret_plan->nb_blocks++;
+}
+
+/* Fill the new table: the old entries, then the new blocks, then zeros. */
+static enum q2_status write_table(struct q2_disk *disk, const struct new_table *plan,
+                                  uint64_t table_offset)
+{
+    struct q2_image *top = &disk->layers[0];
+    uint64_t old_entries = q2_refcount_table_entries(top);
+    uint32_t bits = top->rules.cluster_bits;
+    enum q2_status status =
+        q2_store_zero(disk, top->source, table_offset, plan->nb_clusters << bits);
+
+    for (uint64_t i = 0; i < old_entries + plan->nb_blocks && status == Q2_OK; i++) {
+        be64 entry = q2_be64_make((plan->first + (i - old_entries)) << bits);
+        if (i < old_entries)
+            status =
+                q2_slice_read(&disk->slices, top->source, top->header.refcount_table_offset + i * 8,
+                              &entry, sizeof(entry));
+        if (status == Q2_OK)
+            status = q2_store_write(disk, top->source, table_offset + i * 8, &entry, sizeof(entry));
+    }
+    return status;
+}
+
+/* Point the header at the new table: offset and size lie side by side in one sector. */
+static enum q2_status switch_table(struct q2_disk *disk, uint64_t offset, uint64_t nb_clusters)
+{
+    struct q2_image *top = &disk->layers[0];
+    struct {
+        be64 offset;
+        be32 nb_clusters;
+    } fields = {q2_be64_make(offset), q2_be32_make((uint32_t)nb_clusters)};
+    uint64_t old_offset = top->header.refcount_table_offset;
+    uint64_t old_length = (uint64_t)top->header.refcount_table_clusters << top->rules.cluster_bits;
+    enum q2_status status = q2_store_flush(disk, top->source); /* O5 */
+
+    _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 48 to 59");
+    if (status == Q2_OK)
+        status = q2_store_write(disk, top->source,
+                                offsetof(struct q2_header_disk, refcount_table_offset), &fields,
+                                sizeof(fields));
+    if (status == Q2_OK)
+        status = q2_store_flush(disk, top->source);
+    if (status != Q2_OK)
+        return status;
+    top->header.refcount_table_offset = offset;
+    top->header.refcount_table_clusters = (uint32_t)nb_clusters;
+    q2_free_later(disk, old_offset, old_length);
+    return Q2_OK;
+}
+
+/* The refcount table covers no further cluster: double it. */
+static enum q2_status grow_table(struct q2_disk *disk)
+{
+    struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits;
+    struct new_table plan;
+    uint64_t end;
+    enum q2_status status;
+
+    plan_table(top, &plan);
+    if (plan.nb_clusters << bits > Q2_MAX_REFCOUNT_TABLE_SIZE)
+        return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT, "the refcount table is full",
+                             top->source->path, "refcount_table_clusters", plan.nb_clusters,
+                             Q2_MAX_REFCOUNT_TABLE_SIZE >> bits);
+    end = plan.first + plan.nb_blocks + plan.nb_clusters;
+    status = reach(disk, end);
+    if (status != Q2_OK)
+        return status;
+    for (uint64_t i = 0; i < plan.nb_blocks && status == Q2_OK; i++)
+        status = write_block(disk, (plan.first + i) << bits,
+                             plan.first + (i << q2_refcount_block_bits(top)), plan.first, end);
+    if (status == Q2_OK)
+        status = write_table(disk, &plan, (plan.first + plan.nb_blocks) << bits);
+    if (status == Q2_OK)
+        status = switch_table(disk, (plan.first + plan.nb_blocks) << bits, plan.nb_clusters);
+    return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "no new refcount table");
+}
+
+/* Find a free cluster that a refcount block covers, making block and table where they are missing.
+ */
+static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    for (;;) {
+        uint64_t index, block;
+        enum q2_status status = find_free(disk, &index);
+
+        if (status != Q2_OK)
+            return status;
+        if (index >> q2_refcount_block_bits(top) >= q2_refcount_table_entries(top)) {
+            status = grow_table(disk);
+        } else {
+            status = q2_refcount_block(&disk->slices, top, index, &block);
+            if (status != Q2_OK)
+                return unreadable(disk, status);
+            if (block != 0) {
+                *ret_index = index;
+                return Q2_OK;
+            }
+            status = make_block(disk, index);
+        }
+        if (status != Q2_OK)
+            return status;
+    }
+}
+
+/* How many clusters from index on are free, in a row, under the same refcount block. */
+static enum q2_status run_length(struct q2_disk *disk, uint64_t index, uint64_t nb_wanted,
+                                 uint64_t *ret_nb)
+{
+    uint64_t per_block = 1ull << q2_refcount_block_bits(&disk->layers[0]);
+    uint64_t most = q2_min_u64(nb_wanted, per_block - (index & (per_block - 1)));
+    uint64_t nb = 1;
+
+    for (; nb < most; nb++) {
+        bool free = false;
+        enum q2_status status = is_free(disk, index + nb, &free);
+        if (status != Q2_OK)
+            return status;
+        if (!free)
+            break;
+    }
+    *ret_nb = nb;
+    return Q2_OK;
+}
+
+enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
+                        uint64_t *ret_nb)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t index = 0, nb = 0, in_file;
+    enum q2_status status = find_covered(disk, &index);
+
+    if (status == Q2_OK)
+        status = run_length(disk, index, nb_wanted, &nb);
+    if (status != Q2_OK)
+        return status;
+    status = reach(disk, index + nb);
+    in_file = top->source->size >> bits;
+    if (status == Q2_ERR_NO_SPACE && in_file > index) {
+        nb = in_file - index; /* what the file has room for */
+        status = Q2_OK;
+    }
+    for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
+        status = q2_refcount_put(&disk->slices, top, index + i, 1);
+        if (status != Q2_OK)
+            return unreadable(disk, status);
+    }
+    if (status != Q2_OK)
+        return status;
+    disk->writer.first_free = index + nb;
+    *ret_offset = index << bits;
+    *ret_nb = nb;
+    return Q2_OK;
+}

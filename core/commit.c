@@ -1,0 +1,150 @@
+/* The order of metadata writes.
+ *
+ * Write path: write.c, alloc.c, table.c -> here -> slice_cache.c, store.c, refcount.c. Invariant:
+ * when a commit has returned Q2_OK, no slice is dirty and no free range waits.
+ */
+#include "commit.h"
+
+#include "fault.h"
+#include "format/header.h"
+#include "refcount.h"
+#include "store.h"
+
+static const char write_failed[] =
+    "metadata cannot be written; the disk is read-only until reopened";
+
+static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
+{
+    enum q2_status status = q2_slice_write(&disk->slices, disk->layers[0].source, kind);
+
+    return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, write_failed);
+}
+
+/* Data and refcounts of clusters that are about to be named. */
+static enum q2_status commit_targets(struct q2_disk *disk)
+{
+    const struct q2_image *top = &disk->layers[0];
+    enum q2_status status = write_kind(disk, Q2_DIRTY_REFCOUNT); /* O2 */
+
+    if (status == Q2_OK && top->data != top->source)
+        status = q2_store_flush(disk, top->data); /* O9 */
+    if (status == Q2_OK)
+        status = q2_store_flush(disk, top->source); /* O1, O2 */
+    return status;
+}
+
+/* The entries that name them: L2 tables first, then the L1 entries that name new L2 tables. */
+static enum q2_status commit_entries(struct q2_disk *disk)
+{
+    struct q2_source *source = disk->layers[0].source;
+    bool l1 = q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1);
+    enum q2_status status;
+
+    if (!l1 && !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
+        return Q2_OK;
+    status = write_kind(disk, Q2_DIRTY_L2);
+    if (status == Q2_OK && l1) {
+        status = q2_store_flush(disk, source); /* O4 */
+        if (status == Q2_OK)
+            status = write_kind(disk, Q2_DIRTY_L1);
+    }
+    return status == Q2_OK ? q2_store_flush(disk, source) : status;
+}
+
+/* One reference less to the cluster at index. */
+static enum q2_status release(struct q2_disk *disk, uint64_t index)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t refcount;
+    enum q2_status status = q2_refcount_get(&disk->slices, top, index, &refcount);
+
+    if (status != Q2_OK || refcount == 0)
+        return status == Q2_OK ? Q2_ERR_BAD_REFCOUNT : status;
+    status = q2_refcount_put(&disk->slices, top, index, refcount - 1);
+    if (status == Q2_OK && refcount == 1 && index < disk->writer.first_free)
+        disk->writer.first_free = index;
+    return status;
+}
+
+/* O3: the entries are durable, the references are gone. The lower refcounts need no barrier of
+ * their own: until they are durable the clusters are leaked, no more. */
+static enum q2_status commit_frees(struct q2_disk *disk)
+{
+    struct q2_writer *writer = &disk->writer;
+    uint32_t bits = disk->layers[0].rules.cluster_bits;
+
+    for (uint32_t i = 0; i < writer->nb_frees; i++) {
+        const struct q2_free_range *range = &writer->frees[i];
+        uint64_t last = (range->offset + range->length - 1) >> bits;
+
+        for (uint64_t index = range->offset >> bits; index <= last; index++) {
+            enum q2_status status = release(disk, index);
+            if (status == Q2_ERR_LIMIT) { /* no room in the cache: write what waits, once more */
+                status = write_kind(disk, Q2_DIRTY_REFCOUNT);
+                if (status == Q2_OK)
+                    status = release(disk, index);
+            }
+            if (status != Q2_OK)
+                return q2_store_latch(disk, status, write_failed);
+        }
+    }
+    writer->nb_frees = 0;
+    return write_kind(disk, Q2_DIRTY_REFCOUNT);
+}
+
+enum q2_status q2_commit(struct q2_disk *disk)
+{
+    enum q2_status status = commit_targets(disk);
+
+    if (status == Q2_OK)
+        status = commit_entries(disk);
+    if (status == Q2_OK && disk->writer.nb_frees > 0)
+        status = commit_frees(disk);
+    return status;
+}
+
+enum q2_status q2_commit_if_crowded(struct q2_disk *disk)
+{
+    if (disk->writer.nb_frees <= Q2_MAX_FREES - Q2_FREES_PER_STEP &&
+        !q2_slice_is_crowded(&disk->slices))
+        return Q2_OK;
+    return q2_commit(disk);
+}
+
+enum q2_status q2_commit_header(struct q2_disk *disk)
+{
+    struct q2_image *top = &disk->layers[0];
+    uint64_t keep = top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL;
+    be64 features = q2_be64_make(keep);
+    enum q2_status status;
+
+    if (disk->writer.header_ready)
+        return Q2_OK;
+    if (top->header.autoclear_features != keep) {
+        status =
+            q2_store_write(disk, top->source, offsetof(struct q2_header_disk, autoclear_features),
+                           &features, sizeof(features));
+        if (status == Q2_OK)
+            status = q2_store_flush(disk, top->source); /* O7 */
+        if (status != Q2_OK)
+            return q2_store_latch(disk, status, write_failed);
+        top->header.autoclear_features = keep;
+    }
+    disk->writer.header_ready = true;
+    return Q2_OK;
+}
+
+void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    struct q2_writer *writer = &disk->writer;
+    struct q2_free_range *last = &writer->frees[writer->nb_frees - (writer->nb_frees > 0)];
+    uint64_t cluster_mask = (1ull << disk->layers[0].rules.cluster_bits) - 1;
+
+    /* Neighbours make one range, but only whole clusters: two streams in one cluster are two
+     * references to it. */
+    if (writer->nb_frees > 0 && last->offset + last->length == offset && !(offset & cluster_mask)) {
+        last->length += length;
+        return;
+    }
+    writer->frees[writer->nb_frees++] = (struct q2_free_range){offset, length};
+}

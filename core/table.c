@@ -1,0 +1,134 @@
+/* L2 tables for writing.
+ *
+ * Write path: write.c -> here -> alloc.c, store.c, slice_cache.c. Invariant: a table that leaves
+ * here has refcount 1, and the L1 entry that names it says so.
+ */
+#include "table.h"
+
+#include "alloc.h"
+#include "commit.h"
+#include "fault.h"
+#include "format/header.h"
+#include "memory.h"
+#include "range.h"
+#include "store.h"
+
+static enum q2_status table_failed(struct q2_disk *disk, enum q2_status status, uint64_t offset)
+{
+    return q2_fail_at(&disk->fault, status, "an L1 or L2 table cannot be changed",
+                      disk->layers[0].source->path, offset);
+}
+
+static uint64_t l1_entry_offset(const struct q2_image *top, uint64_t guest_offset)
+{
+    return top->l1_table_offset + (guest_offset >> q2_header_l1_reach_bits(&top->header)) * 8;
+}
+
+/* Copy a shared table: the same clusters, none of them ours alone any more. */
+static enum q2_status copy_table(struct q2_disk *disk, uint64_t from, uint64_t to)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t length = 1ull << top->rules.cluster_bits;
+    uint32_t entry_size = 1u << top->entry_bits;
+    uint8_t *bounce = disk->writer.bounce;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t done = 0; done < length && status == Q2_OK; done += Q2_BOUNCE_SIZE) {
+        size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
+        status = q2_slice_read(&disk->slices, top->source, from + done, bounce, n);
+        for (size_t i = 0; i < n && status == Q2_OK; i += entry_size)
+            bounce[i] &= (uint8_t)~0x80u; /* COPIED */
+        if (status == Q2_OK)
+            status = q2_store_write(disk, top->source, to + done, bounce, n);
+    }
+    return status;
+}
+
+/* Make a table in place of old (0: none) and name it in the L1 table. */
+static enum q2_status make_table(struct q2_disk *disk, uint64_t guest_offset, uint64_t old,
+                                 uint64_t *ret_table)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t cluster_size = 1ull << top->rules.cluster_bits;
+    uint64_t table, nb;
+    be64 entry;
+    enum q2_status status = q2_alloc(disk, 1, &table, &nb);
+
+    if (status != Q2_OK)
+        return status;
+    if (old != 0)
+        status = copy_table(disk, old, table);
+    else
+        status = q2_store_zero(disk, top->source, table, cluster_size);
+    if (status == Q2_OK) {
+        entry = q2_be64_make(table | Q2_ENTRY_COPIED);
+        status = q2_slice_put(&disk->slices, top->source, l1_entry_offset(top, guest_offset),
+                              &entry, sizeof(entry), Q2_DIRTY_L1);
+    }
+    if (status != Q2_OK) {
+        q2_free_later(disk, table, cluster_size); /* named by nobody */
+        return table_failed(disk, status, table);
+    }
+    if (old != 0)
+        q2_free_later(disk, old, cluster_size);
+    *ret_table = table;
+    return Q2_OK;
+}
+
+enum q2_status q2_table_for_write(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t at = l1_entry_offset(top, guest_offset), table;
+    const char *breach;
+    be64 disk_entry;
+    uint64_t entry;
+    enum q2_status status =
+        q2_slice_read(&disk->slices, top->source, at, &disk_entry, sizeof(disk_entry));
+
+    if (status != Q2_OK)
+        return table_failed(disk, status, at);
+    entry = q2_be64_get(disk_entry);
+    breach = q2_l1_entry_decode(entry, top->rules.cluster_bits, &table);
+    if (breach)
+        return q2_fail_at(&disk->fault, Q2_ERR_BAD_L1, breach, top->source->path, at);
+    if (table != 0 && (entry & Q2_ENTRY_COPIED)) {
+        *ret_table = table;
+        return Q2_OK;
+    }
+    return make_table(disk, guest_offset, table, ret_table);
+}
+
+static uint64_t l2_entry_offset(const struct q2_image *top, uint64_t table, uint64_t guest_offset)
+{
+    uint64_t index = (guest_offset >> top->rules.cluster_bits) & ((1ull << top->l2_bits) - 1);
+
+    return table + (index << top->entry_bits);
+}
+
+enum q2_status q2_table_get(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                            uint64_t *ret_entry, uint64_t *ret_bitmap)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t offset = l2_entry_offset(top, table, guest_offset);
+    be64 words[2] = {{{0}}, {{0}}};
+    enum q2_status status =
+        q2_slice_read(&disk->slices, top->source, offset, words, (size_t)1 << top->entry_bits);
+
+    if (status != Q2_OK)
+        return table_failed(disk, status, offset);
+    *ret_entry = q2_be64_get(words[0]);
+    *ret_bitmap = q2_be64_get(words[1]);
+    return Q2_OK;
+}
+
+enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                            uint64_t entry, uint64_t bitmap)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t offset = l2_entry_offset(top, table, guest_offset);
+    be64 words[2] = {q2_be64_make(entry), q2_be64_make(bitmap)};
+    enum q2_status status = q2_slice_put(&disk->slices, top->source, offset, words,
+                                         (size_t)1 << top->entry_bits, Q2_DIRTY_L2);
+
+    return status == Q2_OK ? Q2_OK : table_failed(disk, status, offset);
+}

@@ -1,0 +1,28 @@
+/* L2 tables for writing: found, made, or copied away from a snapshot.
+ *
+ * Called by core/write.c.
+ */
+#ifndef Q2_CORE_TABLE_H
+#define Q2_CORE_TABLE_H
+
+#include "disk.h"
+
+/* Get an L2 table that may be changed: one that no snapshot shares.
+ *
+ * guest_offset  bytes, < virtual size
+ * ret_table     its host offset; a new one is empty or a copy, and its L1 entry waits as
+ * Q2_DIRTY_L1
+ *
+ * Q2_ERR_NO_SPACE, Q2_ERR_LIMIT, Q2_ERR_BAD_L1, Q2_ERR_TRUNCATED, Q2_ERR_IO ...
+ */
+enum q2_status q2_table_for_write(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table);
+
+/* Read the raw L2 entry of a guest cluster out of a table; bitmap is 0 unless extended. */
+enum q2_status q2_table_get(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                            uint64_t *ret_entry, uint64_t *ret_bitmap);
+
+/* Set it, in memory: it waits as Q2_DIRTY_L2. */
+enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                            uint64_t entry, uint64_t bitmap);
+
+#endif

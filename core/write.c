@@ -1,0 +1,515 @@
+/* Writing guest data.
+ *
+ * Write path: q2_disk_write() -> here -> table.c, alloc.c, store.c, commit.c. A request is cut into
+ * steps; each writes one run of clusters: in place where they are ours alone, else into new
+ * clusters whose old content around the caller's bytes is copied, and only then named by L2 entries
+ * in memory. Invariant: an L2 entry is set only after the data below it was accepted by its file.
+ */
+#include "write.h"
+
+#include "alloc.h"
+#include "commit.h"
+#include "fault.h"
+#include "mapping.h"
+#include "memory.h"
+#include "overlap.h"
+#include "q2_check.h"
+#include "range.h"
+#include "store.h"
+#include "table.h"
+
+static struct q2_image *top_of(struct q2_disk *disk)
+{
+    return &disk->layers[0];
+}
+
+static enum q2_status check_writable(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    if (!disk->writer.writable || disk->writer.latched)
+        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
+                       disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
+                       top_of(disk)->source->path);
+    if (!q2_range_fits(offset, length, q2_disk_size(disk)))
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset,
+                             q2_disk_size(disk));
+    return Q2_OK;
+}
+
+/* --- one run of clusters ------------------------------------------------------------------- */
+
+/* What one step writes. bytes NULL: zeros. */
+struct step {
+    uint64_t offset; /* guest bytes */
+    uint64_t length;
+    const uint8_t *bytes;
+};
+
+static enum q2_status store_step(struct q2_disk *disk, struct q2_source *source,
+                                 uint64_t host_offset, const struct step *step)
+{
+    if (!step->bytes)
+        return q2_store_zero(disk, source, host_offset, step->length);
+    return q2_store_write(disk, source, host_offset, step->bytes, (size_t)step->length);
+}
+
+/* Clusters that are ours alone: no metadata changes. */
+static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_extent *extent,
+                                     const struct step *step)
+{
+    struct q2_image *top = top_of(disk);
+
+    if (top->data == top->source && top->format == Q2_FORMAT_QCOW2 &&
+        q2_overlaps_table(top, extent->host_offset, step->length))
+        return q2_store_latch(disk, Q2_ERR_BAD_L2, "guest data lies on metadata");
+    return store_step(disk, top->data, extent->host_offset, step);
+}
+
+/* Copy old guest bytes [from, to) to where they will lie; past the disk's end are zeros. */
+static enum q2_status copy_old(struct q2_disk *disk, uint64_t host_offset, uint64_t from,
+                               uint64_t to)
+{
+    uint8_t *bounce = disk->writer.bounce;
+
+    while (from < to) {
+        size_t n = (size_t)q2_min_u64(to - from, Q2_BOUNCE_SIZE);
+        uint64_t size = q2_disk_size(disk);
+        size_t inside = from < size ? (size_t)q2_min_u64(n, size - from) : 0;
+        enum q2_status status = Q2_OK;
+
+        if (inside > 0)
+            status = q2_disk_read(disk, from, bounce, inside);
+        memset(bounce + inside, 0, n - inside);
+        if (status == Q2_OK)
+            status = q2_store_write(disk, top_of(disk)->data, host_offset, bounce, n);
+        if (status != Q2_OK)
+            return status;
+        host_offset += n;
+        from += n;
+    }
+    return Q2_OK;
+}
+
+/* Fill new clusters for guest bytes [start, end): the step's bytes, and the old ones around them.
+ */
+static enum q2_status fill(struct q2_disk *disk, uint64_t host_offset, uint64_t start, uint64_t end,
+                           const struct step *step)
+{
+    uint64_t behind = step->offset + step->length;
+    enum q2_status status = copy_old(disk, host_offset, start, step->offset);
+
+    if (status == Q2_OK)
+        status = store_step(disk, top_of(disk)->data, host_offset + (step->offset - start), step);
+    if (status == Q2_OK)
+        status = copy_old(disk, host_offset + (behind - start), behind, end);
+    return status;
+}
+
+/* The bits of the subclusters that guest bytes [start, end) of one cluster cover. */
+static uint32_t subcluster_mask(const struct q2_image *top, uint64_t start, uint64_t end)
+{
+    uint32_t sub_bits = top->rules.cluster_bits - 5;
+    uint64_t cluster = start >> top->rules.cluster_bits << top->rules.cluster_bits;
+    uint32_t first = (uint32_t)((start - cluster) >> sub_bits);
+    uint32_t last = (uint32_t)q2_shift_up(end - cluster, sub_bits);
+
+    return (uint32_t)(((1ull << last) - 1) & ~((1ull << first) - 1));
+}
+
+/* Give up what an old entry referred to. */
+static void release_old(struct q2_disk *disk, const struct q2_cluster *old)
+{
+    if (!old->has_host_offset || top_of(disk)->rules.external_data)
+        return;
+    if (old->kind == Q2_CLUSTER_COMPRESSED)
+        q2_free_later(disk, old->host_offset & ~511ull,
+                      old->host_offset % 512 + old->stream_length);
+    else
+        q2_free_later(disk, old->host_offset, 1ull << top_of(disk)->rules.cluster_bits);
+}
+
+static enum q2_status entry_get(struct q2_disk *disk, uint64_t table, uint64_t guest_cluster,
+                                struct q2_cluster *ret_cluster)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t entry, bitmap;
+    enum q2_status status = q2_table_get(disk, table, guest_cluster, &entry, &bitmap);
+
+    if (status != Q2_OK)
+        return status;
+    q2_l2_entry_decode(entry, bitmap, guest_cluster, &top->rules, ret_cluster);
+    if (ret_cluster->kind == Q2_CLUSTER_BAD)
+        return q2_fail_at(&disk->fault, Q2_ERR_BAD_L2, ret_cluster->breach, top->source->path,
+                          table);
+    return Q2_OK;
+}
+
+/* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go. */
+static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64_t start,
+                                    uint64_t nb_clusters, uint64_t host_offset)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t cluster_size = 1ull << top->rules.cluster_bits;
+    uint64_t bitmap = top->rules.extended ? UINT32_MAX : 0;
+
+    for (uint64_t i = 0; i < nb_clusters; i++) {
+        uint64_t guest = start + i * cluster_size;
+        struct q2_cluster old;
+        enum q2_status status = entry_get(disk, table, guest, &old);
+
+        if (status == Q2_OK)
+            status = q2_table_set(disk, table, guest,
+                                  (host_offset + i * cluster_size) | Q2_ENTRY_COPIED, bitmap);
+        if (status != Q2_OK)
+            return status;
+        release_old(disk, &old);
+    }
+    return Q2_OK;
+}
+
+/* Get room for clusters: in the image, or at the guest offset of an external data file. */
+static enum q2_status get_room(struct q2_disk *disk, uint64_t start, uint64_t nb_wanted,
+                               uint64_t *ret_offset, uint64_t *ret_nb)
+{
+    struct q2_image *top = top_of(disk);
+    uint64_t end = start + (nb_wanted << top->rules.cluster_bits);
+    enum q2_status status;
+
+    if (!top->rules.external_data)
+        return q2_alloc(disk, nb_wanted, ret_offset, ret_nb);
+    /* A raw data file has the disk's size and keeps it; others hold whole clusters. */
+    status = q2_store_grow(disk, top->data, q2_min_u64(end, q2_disk_size(disk)));
+    if (status == Q2_OK && top->data->ops->grow &&
+        !(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+        status = q2_store_grow(disk, top->data, end);
+    *ret_offset = start;
+    *ret_nb = nb_wanted;
+    return status;
+}
+
+/* Write a step into new clusters; its length is cut to what was done. */
+static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct step *step)
+{
+    const struct q2_image *top = top_of(disk);
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t start = step->offset >> bits << bits, end;
+    uint64_t nb = q2_shift_up(step->offset + step->length - start, bits), host_offset;
+    enum q2_status status = get_room(disk, start, q2_min_u64(nb, Q2_ALLOC_MAX), &host_offset, &nb);
+
+    if (status != Q2_OK)
+        return status;
+    end = start + (nb << bits);
+    step->length = q2_min_u64(step->length, end - step->offset);
+    if (top->rules.external_data) /* a raw data file may end inside the last cluster */
+        end = q2_min_u64(end, top->data->size);
+    status = fill(disk, host_offset, start, end, step);
+    if (status == Q2_OK)
+        status = link_clusters(disk, table, start, nb, host_offset);
+    if (status != Q2_OK && !top->rules.external_data)
+        q2_free_later(disk, host_offset, nb << bits); /* named by nobody, or by no durable entry */
+    return status;
+}
+
+/* Write a step inside one cluster whose host cluster is ours alone but reads as something else: an
+ * allocated zero cluster, or subclusters that are not allocated yet. */
+static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
+                                  const struct q2_cluster *old, struct step *step)
+{
+    const struct q2_image *top = top_of(disk);
+    uint32_t bits = top->rules.cluster_bits;
+    uint32_t unit_bits = top->rules.extended ? bits - 5 : bits;
+    uint64_t cluster = step->offset >> bits << bits;
+    uint64_t start = step->offset >> unit_bits << unit_bits;
+    uint64_t end = q2_shift_up(step->offset + step->length, unit_bits) << unit_bits;
+    uint64_t bitmap = 0;
+    enum q2_status status;
+
+    if (top->rules.external_data)
+        end = q2_min_u64(end, top->data->size);
+    status = fill(disk, old->host_offset + (start - cluster), start, end, step);
+    if (status != Q2_OK)
+        return status;
+    if (top->rules.extended) {
+        uint32_t written = subcluster_mask(top, start, end);
+        bitmap = (uint64_t)(old->zero & ~written) << 32 | old->alloc | written;
+    }
+    return q2_table_set(disk, table, cluster, old->host_offset | Q2_ENTRY_COPIED, bitmap);
+}
+
+/* Write into clusters that must be allocated or relinked. */
+static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
+{
+    const struct q2_image *top = top_of(disk);
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t cluster_end = ((step->offset >> bits) + 1) << bits;
+    struct q2_cluster old;
+    uint64_t table;
+    enum q2_status status = q2_table_for_write(disk, step->offset, &table);
+
+    if (status == Q2_OK)
+        status = entry_get(disk, table, step->offset >> bits << bits, &old);
+    if (status != Q2_OK)
+        return status;
+    if (old.has_host_offset && old.copied && old.kind != Q2_CLUSTER_COMPRESSED) {
+        step->length = q2_min_u64(step->length, cluster_end - step->offset);
+        return write_reuse(disk, table, &old, step);
+    }
+    return write_new(disk, table, step);
+}
+
+/* One step: the longest run at its start that can be written one way. */
+static enum q2_status write_step(struct q2_disk *disk, struct step *step)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t cluster_size = 1ull << top->rules.cluster_bits;
+    uint64_t reach = ((step->offset >> top->rules.cluster_bits) + 1) << top->rules.cluster_bits;
+    struct q2_extent extent;
+    enum q2_status status =
+        q2_map(&disk->slices, top, step->offset, step->length, &disk->fault, &extent);
+
+    if (status != Q2_OK)
+        return status;
+    step->length = q2_min_u64(step->length, extent.length);
+    if (extent.kind == Q2_EXTENT_DATA && extent.copied)
+        return write_in_place(disk, &extent, step);
+    /* A run of clusters that some share and some do not, and compressed ones: one at a time. One L2
+     * table at a time in any case. */
+    if (extent.kind == Q2_EXTENT_DATA || extent.has_host_offset)
+        step->length = q2_min_u64(step->length, reach - step->offset);
+    reach = cluster_size << top->l2_bits;
+    step->length = q2_min_u64(step->length, reach - (step->offset & (reach - 1)));
+    status = q2_commit_if_crowded(disk);
+    return status == Q2_OK ? write_mapped(disk, step) : status;
+}
+
+/* A cluster of a run whose first one is ours alone, but not all: look at it alone. */
+static enum q2_status write_first_alone(struct q2_disk *disk, struct step *step)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t reach = ((step->offset >> top->rules.cluster_bits) + 1) << top->rules.cluster_bits;
+
+    step->length = q2_min_u64(step->length, reach - step->offset);
+    return write_step(disk, step);
+}
+
+static enum q2_status write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
+                                uint64_t length)
+{
+    while (length > 0) {
+        struct step step = {.offset = offset, .length = length, .bytes = bytes};
+        struct q2_extent extent;
+        enum q2_status status =
+            q2_map(&disk->slices, top_of(disk), offset, length, &disk->fault, &extent);
+
+        if (status != Q2_OK)
+            return status;
+        if (extent.kind == Q2_EXTENT_DATA && !extent.copied)
+            status = write_first_alone(disk, &step);
+        else
+            status = write_step(disk, &step);
+        if (status != Q2_OK)
+            return status;
+        offset += step.length;
+        length -= step.length;
+        bytes = bytes ? bytes + step.length : NULL;
+    }
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *buffer,
+                             size_t length)
+{
+    enum q2_status status = check_writable(disk, offset, length);
+
+    if (status == Q2_OK && length > 0)
+        status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = write_all(disk, offset, buffer, length);
+    return status;
+}
+
+/* --- zeros and discard ---------------------------------------------------------------------- */
+
+/* Zeros for whole clusters of one L2 table: the entry keeps its host cluster, if that is ours. */
+static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
+{
+    const struct q2_image *top = top_of(disk);
+    struct q2_cluster old;
+    bool keep;
+    uint64_t entry;
+    enum q2_status status = entry_get(disk, table, guest, &old);
+
+    if (status != Q2_OK)
+        return status;
+    keep = old.has_host_offset && old.kind != Q2_CLUSTER_COMPRESSED &&
+           (old.copied || top->rules.external_data);
+    entry = keep ? old.host_offset | Q2_ENTRY_COPIED : 0;
+    if (!top->rules.extended)
+        entry |= Q2_ENTRY_ZERO;
+    status = q2_table_set(disk, table, guest, entry,
+                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
+    if (status == Q2_OK && !keep)
+        release_old(disk, &old);
+    return status;
+}
+
+/* (qcow2: a discarded cluster reads as zeros in version 3; in version 2 it can only be unallocated,
+ * which reads as zeros if nothing lies below) */
+static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
+{
+    const struct q2_image *top = top_of(disk);
+    struct q2_cluster old;
+    uint64_t entry = top->rules.version_3 && !top->rules.extended ? Q2_ENTRY_ZERO : 0;
+    enum q2_status status = entry_get(disk, table, guest, &old);
+
+    if (status != Q2_OK)
+        return status;
+    if (!old.has_host_offset && (!top->has_backing || old.kind == Q2_CLUSTER_ZERO))
+        return Q2_OK; /* nothing to give back */
+    status = q2_table_set(disk, table, guest, entry,
+                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
+    if (status == Q2_OK)
+        release_old(disk, &old);
+    return status;
+}
+
+typedef enum q2_status cluster_change(struct q2_disk *disk, uint64_t table, uint64_t guest);
+
+/* Change the entries of whole clusters [start, end), table by table. */
+static enum q2_status change_clusters(struct q2_disk *disk, uint64_t start, uint64_t end,
+                                      cluster_change *change)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t cluster_size = 1ull << top->rules.cluster_bits, done = 0;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t guest = start; guest < end && status == Q2_OK; guest += cluster_size) {
+        uint64_t table;
+
+        if (done++ % 64 == 0) /* the caches have room for so many between two looks */
+            status = q2_commit_if_crowded(disk);
+        if (status == Q2_OK)
+            status = q2_table_for_write(disk, guest, &table);
+        if (status == Q2_OK)
+            status = change(disk, table, guest);
+    }
+    return status;
+}
+
+/* Raw external data: the data file is a raw image of the disk and must read as one. */
+static enum q2_status zero_raw_data(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    struct q2_image *top = top_of(disk);
+
+    if (!(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+        return Q2_OK;
+    if (offset >= top->data->size)
+        return Q2_OK;
+    return q2_store_zero(disk, top->data, offset, q2_min_u64(length, top->data->size - offset));
+}
+
+/* Whole clusters inside a range; the disk's last one counts as whole at the disk's end. */
+static void whole_clusters(struct q2_disk *disk, uint64_t offset, uint64_t length,
+                           uint64_t *ret_start, uint64_t *ret_end)
+{
+    uint32_t bits = top_of(disk)->rules.cluster_bits;
+    uint64_t end = offset + length;
+
+    *ret_start = q2_shift_up(offset, bits) << bits;
+    *ret_end = end == q2_disk_size(disk) ? q2_shift_up(end, bits) << bits : end >> bits << bits;
+}
+
+enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t start, end;
+    enum q2_status status = check_writable(disk, offset, length);
+
+    if (status != Q2_OK || length == 0)
+        return status;
+    status = q2_commit_header(disk);
+    whole_clusters(disk, offset, length, &start, &end);
+    if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
+        return write_all(disk, offset, NULL, length);
+    if (status == Q2_OK)
+        status = zero_raw_data(disk, start, end - start);
+    if (status == Q2_OK)
+        status = write_all(disk, offset, NULL, start - offset);
+    if (status == Q2_OK)
+        status = change_clusters(disk, start, end, zero_cluster);
+    if (status == Q2_OK && end < offset + length)
+        status = write_all(disk, end, NULL, offset + length - end);
+    return status;
+}
+
+enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t start, end;
+    enum q2_status status = check_writable(disk, offset, length);
+
+    if (status != Q2_OK || length == 0)
+        return status;
+    whole_clusters(disk, offset, length, &start, &end);
+    if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
+        return Q2_OK;
+    status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = zero_raw_data(disk, start, end - start);
+    return status == Q2_OK ? change_clusters(disk, start, end, discard_cluster) : status;
+}
+
+enum q2_status q2_disk_flush(struct q2_disk *disk)
+{
+    if (!disk->writer.writable)
+        return Q2_OK;
+    if (disk->writer.latched)
+        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "the disk is read-only after a failed write",
+                       top_of(disk)->source->path);
+    return q2_commit(disk);
+}
+
+/* --- opening -------------------------------------------------------------------------------- */
+
+static enum q2_status check_features(struct q2_disk *disk)
+{
+    const struct q2_image *top = top_of(disk);
+    const char *path = top->source->path;
+
+    if (!top->source->writable || !top->data->writable)
+        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, NULL,
+                       top->source->writable ? top->data->path : path);
+    if (top->format == Q2_FORMAT_RAW)
+        return Q2_OK;
+    if (top->header.incompatible_features & Q2_INCOMPAT_CORRUPT)
+        return q2_fail(&disk->fault, Q2_ERR_CORRUPT, NULL, path);
+    if (top->header.incompatible_features & Q2_INCOMPAT_DIRTY)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                       "the image was not closed cleanly and must be repaired before writing",
+                       path);
+    if (top->is_snapshot)
+        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "a snapshot can only be read", path);
+    if (top->cipher)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                       "writing to encrypted images is not supported", path);
+    return Q2_OK;
+}
+
+enum q2_status q2_write_prepare(struct q2_disk *disk)
+{
+    struct q2_writer *writer = &disk->writer;
+    struct q2_check_result result;
+    enum q2_status status = check_features(disk);
+
+    if (status == Q2_OK && top_of(disk)->format == Q2_FORMAT_QCOW2) {
+        status = q2_disk_check(disk, NULL, &result);
+        if (status == Q2_OK && (result.corruptions > 0 || result.check_errors > 0))
+            status = q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
+                                   "the check finds corruption, so the image can only be read",
+                                   top_of(disk)->source->path, "corruptions", result.corruptions);
+    }
+    if (status != Q2_OK)
+        return status;
+    writer->writable = true;
+    writer->header_ready = top_of(disk)->format == Q2_FORMAT_RAW;
+    return Q2_OK;
+}

@@ -1,0 +1,21 @@
+/* Opening for writing.
+ *
+ * Called by core/disk.c; the writing calls themselves are include/q2_disk.h's.
+ */
+#ifndef Q2_CORE_WRITE_H
+#define Q2_CORE_WRITE_H
+
+#include "disk.h"
+
+/* Judge whether an opened disk may be written, and get ready. A file whose refcounts do not match
+ * its references must not be written: the allocator would hand out live clusters (hazards F12, W1,
+ * W3, W8).
+ *
+ * Q2_ERR_CORRUPT      the corrupt bit is set, or the check finds corruption
+ * Q2_ERR_UNSUPPORTED  dirty, a snapshot, or encrypted
+ * Q2_ERR_READ_ONLY    a file is not open for writing
+ * or an error of the check
+ */
+enum q2_status q2_write_prepare(struct q2_disk *disk);
+
+#endif

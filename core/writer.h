@@ -1,0 +1,33 @@
+/* State of a writable disk, beside the slice cache.
+ *
+ * Seen by the write side: store.c, alloc.c, table.c, commit.c, write.c. Everything here is about
+ * the top image; backing files are never written.
+ */
+#ifndef Q2_CORE_WRITER_H
+#define Q2_CORE_WRITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A piece of the caller's data is put together with old bytes here; 256 KiB hold the common cluster
+ * sizes whole. */
+#define Q2_BOUNCE_SIZE (256u * 1024)
+
+/* Ranges whose references are gone but whose refcounts must wait for the entries to be durable. */
+#define Q2_MAX_FREES 1024u
+
+struct q2_free_range {
+    uint64_t offset, length; /* bytes into the image; a multiple of clusters unless compressed */
+};
+
+struct q2_writer {
+    bool writable;
+    bool latched;        /* O10: metadata could not be written; read-only until reopened */
+    bool header_ready;   /* O7 is done */
+    uint64_t first_free; /* no host cluster with a lower index is free */
+    uint32_t nb_frees;
+    struct q2_free_range frees[Q2_MAX_FREES];
+    uint8_t bounce[Q2_BOUNCE_SIZE];
+};
+
+#endif
