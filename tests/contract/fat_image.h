@@ -39,6 +39,7 @@ static inline void fat_image_start(void)
     if (!mkdtemp(fat_image_folder))
         fat_image_die("mkdtemp");
     (void)atexit(fat_image_clean);
+    (void)setenv("LC_ALL", "C.UTF-8", 1);
     (void)setenv("MTOOLS_SKIP_CHECK", "1", 1);
     (void)setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1);
     (void)setenv("SOURCE_DATE_EPOCH", "1700000000", 1);
@@ -82,6 +83,24 @@ static inline void fat_image_mkfs(const char *image, unsigned kib, const char *o
                   options, image);
 }
 
+/* FAT32 remembers the last cluster it gave out (FSI_Nxt_Free), and mtools goes on from there: make
+ * it forget, so that it looks for free clusters from the start. */
+static inline void fat_image_forget_last(const char *image)
+{
+    FILE *file = fopen(fat_image_path(image), "r+b");
+    unsigned char boot[512];
+    long sector;
+
+    if (!file || fread(boot, 1, sizeof(boot), file) != sizeof(boot))
+        fat_image_die("cannot read the boot sector");
+    sector = boot[11] | boot[12] << 8;
+    if (boot[22] == 0 && boot[23] == 0 && /* FAT32: FSInfo is in sector 1 */
+        (fseek(file, sector + 492, SEEK_SET) != 0 || fwrite("\xff\xff\xff\xff", 1, 4, file) != 4))
+        fat_image_die("cannot write FSInfo");
+    if (fclose(file) != 0)
+        fat_image_die("cannot write FSInfo");
+}
+
 /* Leave holes of a few KiB all over the start of a volume, so that the next file lies in pieces:
  * fill it with small files and delete every other one. */
 static inline void fat_image_fragment(const char *image, unsigned nb_files, unsigned file_size)
@@ -93,6 +112,7 @@ static inline void fat_image_fragment(const char *image, unsigned nb_files, unsi
                   image);
     fat_image_run("mdel -i %s $(seq 1000 2 %u | sed 's|^|::/small/f|')", image,
                   1000 + nb_files - 1);
+    fat_image_forget_last(image);
 }
 
 /* Write a file on the host. */
