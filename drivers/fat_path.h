@@ -6,9 +6,10 @@
  * How names compare. A component matches a long name (UTF-16, in entries whose order and checksum
  * are right) or a short one. Case does not matter for ASCII, Latin-1, Greek and Cyrillic letters
  * (one-to-one pairs in a table); any other letter must have the case of the directory. Short names
- * match in ASCII only, because the code page of their upper half is not known; such files have a
- * long name anyway. Long entries that are out of order, or whose checksum is not that of the short
- * entry behind them, are orphans: the file then has its short name only, as everywhere else.
+ * match in ASCII only, because the code page of their upper half is not known: a file whose name
+ * was stored so without a long one (mtools does that) is not found by it. Long entries that are out
+ * of order, or whose checksum is not that of the short entry behind them, are orphans: the file
+ * then has its short name only, as everywhere else.
  */
 #ifndef Q2_DRIVERS_FAT_PATH_H
 #define Q2_DRIVERS_FAT_PATH_H
