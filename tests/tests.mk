@@ -11,7 +11,7 @@ ALL_TEST_SRCS := $(sort $(wildcard tests/*/test_*.c))
 TEST_SRCS     := $(filter-out $(OWN_TEST_SRCS) $(CODEC_TESTS:%=tests/contract/%.c),$(ALL_TEST_SRCS))
 TEST_LIB      := $(BUILD)/san/libmetalcow.a
 
-$(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS))
+$(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) rcs $@ $^

@@ -22,7 +22,7 @@ $(BUILD)/fuzz/obj/%.o: %.c Makefile tests/fuzz/fuzz.mk
 
 $(eval $(call third_party_variant,fuzz,FUZZ,$(CLANG)))
 
-$(FUZZ_LIB): $(call objects,fuzz,$(CORE_SRCS) $(DRIVERS_HOST_SRCS))
+$(FUZZ_LIB): $(call objects,fuzz,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
