@@ -5,27 +5,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first one of this path that is not open, else the last one. */
+static struct fake_file *find(struct fake_opener *fake, const char *path)
+{
+    struct fake_file *found = NULL;
+
+    for (uint32_t i = 0; i < fake->nb_files; i++) {
+        if (strcmp(fake->files[i].path, path) != 0)
+            continue;
+        found = &fake->files[i];
+        if (found->nb_open == 0)
+            break;
+    }
+    return found;
+}
+
 static enum q2_status fake_open(struct q2_opener *opener, const char *path, bool writable,
                                 struct q2_source **ret_source)
 {
     struct fake_opener *fake = (struct fake_opener *)opener;
+    struct fake_file *file;
 
     fake->nb_calls++;
     fake->last_writable = writable;
     (void)snprintf(fake->last_path, sizeof(fake->last_path), "%s", path);
-    for (uint32_t i = 0; i < fake->nb_files; i++) {
-        struct fake_file *file = &fake->files[i];
-        if (strcmp(file->path, path) != 0)
-            continue;
-        if (!file->fake)
-            return file->status;
-        file->nb_open++;
-        fake->nb_open++;
-        fake->nb_opened++;
-        *ret_source = &file->fake->source;
-        return Q2_OK;
-    }
-    return Q2_ERR_NOT_FOUND;
+    file = find(fake, path);
+    if (!file)
+        return Q2_ERR_NOT_FOUND;
+    if (!file->fake)
+        return file->status;
+    file->nb_open++;
+    fake->nb_open++;
+    fake->nb_opened++;
+    *ret_source = &file->fake->source;
+    return Q2_OK;
 }
 
 static void fake_close(struct q2_opener *opener, struct q2_source *source)

@@ -33,7 +33,8 @@ struct fake_opener {
 
 void fake_opener_init(struct fake_opener *fake);
 
-/* Let path open source. The strings and the source must outlive the opener. */
+/* Let path open source. The strings and the source must outlive the opener. A path that was added
+ * several times opens each of its sources in turn, so that few bytes make a long chain. */
 void fake_opener_add(struct fake_opener *fake, const char *path, struct fake_source *source);
 
 /* Let path fail with status. A path that was never added gives Q2_ERR_NOT_FOUND. */
