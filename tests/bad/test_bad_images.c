@@ -608,7 +608,7 @@ static void build_stream_too_long(struct bad *bad)
 
     build_spec(bad, &(struct image_spec){.size = 6 * MIB, .cluster_bits = 21, .max_clusters = 32});
     host = image_alloc(&bad->image, 3);
-    entry_set(bad, Q2_ENTRY_COMPRESSED | 0x1000ull << 49 | host, 0);
+    entry_set(bad, Q2_ENTRY_COMPRESSED | 0x1003ull << 49 | host, 0);
 }
 
 static void build_compressed(struct bad *bad)
