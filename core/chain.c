@@ -58,13 +58,18 @@ static enum q2_status open_file(struct opening *opening, bool writable,
     return Q2_OK;
 }
 
-static void take_path(struct opening *opening, const char *path)
+/* A path that does not fit must not be cut: that would be another file. */
+static enum q2_status take_path(struct opening *opening, const char *path)
 {
     size_t i = 0;
 
     for (; i < Q2_MAX_PATH_LENGTH && path[i] != '\0'; i++)
         opening->path[i] = path[i];
     opening->path[i] = '\0';
+    if (path[i] != '\0')
+        return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "the path is too long", path,
+                             "path length", i + 1, Q2_MAX_PATH_LENGTH);
+    return Q2_OK;
 }
 
 /* Set opening->path from the caller's word, which wins, or from the image's, which must pass the
@@ -74,10 +79,8 @@ static enum q2_status choose_path(struct opening *opening, const struct q2_image
 {
     enum q2_status status;
 
-    if (given) {
-        take_path(opening, given);
-        return Q2_OK;
-    }
+    if (given)
+        return take_path(opening, given);
     status = q2_name_resolve(named, opening->options->names, image->source->path, opening->path,
                              Q2_MAX_PATH_LENGTH + 1);
     if (status != Q2_OK)

@@ -23,6 +23,15 @@ struct mapping {
     bool complete; /* what comes next does not continue the run */
 };
 
+/* An entry behind the run only ends it; whoever asks for that one gets its fault. */
+static enum q2_status refuse(const struct mapping *m, enum q2_status status, const char *what,
+                             uint64_t offset)
+{
+    if (m->run.length > 0)
+        return status;
+    return q2_fail_at(m->fault, status, what, m->image->source->path, offset);
+}
+
 static uint64_t entry_get(const uint8_t *bytes)
 {
     be64 entry;
@@ -63,14 +72,14 @@ static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t 
     uint64_t index = at >> q2_header_l1_reach_bits(&image->header);
     uint64_t entry_offset = image->l1_table_offset + index * 8;
     uint64_t cluster_size = 1ull << image->rules.cluster_bits;
-    const char *path = image->source->path, *breach;
+    const char *breach;
     uint64_t table = 0;
     const uint8_t *bytes;
     size_t length;
     enum q2_status status = q2_slice_get(m->cache, image->source, entry_offset, &bytes, &length);
 
     if (status != Q2_OK)
-        return q2_fail_at(m->fault, status, "the L1 table cannot be read", path, entry_offset);
+        return refuse(m, status, "the L1 table cannot be read", entry_offset);
     breach = q2_l1_entry_decode(entry_get(bytes), image->rules.cluster_bits, &table);
     if (!breach && table != 0 &&
         (q2_ranges_overlap(table, cluster_size, image->l1_table_offset,
@@ -80,10 +89,10 @@ static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t 
                                << image->rules.cluster_bits)))
         breach = "L2 table lies on the L1 or refcount table";
     if (breach)
-        return q2_fail_at(m->fault, Q2_ERR_BAD_L1, breach, path, entry_offset);
+        return refuse(m, Q2_ERR_BAD_L1, breach, entry_offset);
     if (table != 0 && table >= image->source->size)
-        return q2_fail_at(m->fault, Q2_ERR_TRUNCATED, "L1 entry points past the end of the file",
-                          path, entry_offset);
+        return refuse(m, Q2_ERR_TRUNCATED, "L1 entry points past the end of the file",
+                      entry_offset);
     *ret_table = table;
     return Q2_OK;
 }
@@ -156,8 +165,7 @@ static enum q2_status map_entry(struct mapping *m, const uint8_t *bytes, uint64_
 
     q2_l2_entry_decode(entry_get(bytes), bitmap, at & ~(cluster_size - 1), &image->rules, &cluster);
     if (cluster.kind == Q2_CLUSTER_BAD)
-        return q2_fail_at(m->fault, Q2_ERR_BAD_L2, cluster.breach, image->source->path,
-                          entry_offset);
+        return refuse(m, Q2_ERR_BAD_L2, cluster.breach, entry_offset);
     if (image->rules.extended && cluster.kind != Q2_CLUSTER_COMPRESSED)
         piece = sub_piece(&cluster, at, cluster_size);
     else
@@ -180,8 +188,7 @@ static enum q2_status map_slice(struct mapping *m, uint64_t table, uint64_t at)
     if (status == Q2_OK && length < 1u << image->entry_bits)
         status = Q2_ERR_TRUNCATED;
     if (status != Q2_OK)
-        return q2_fail_at(m->fault, status, "an L2 table cannot be read", image->source->path,
-                          offset);
+        return refuse(m, status, "an L2 table cannot be read", offset);
     nb_left = q2_min_u64(nb_left, length >> image->entry_bits);
     while (nb_left > 0 && !m->complete && m->nb_entries < Q2_MAP_MAX_ENTRIES) {
         uint64_t before = m->run.length;

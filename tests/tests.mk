@@ -5,13 +5,17 @@
 # tests need more has rules of its own in tests/DIR/*.mk and names those sources in OWN_TEST_SRCS.
 # tests/run.py finds the suites by itself; see its head.
 
+# Sources that tests share (fakes, the image builder); they go into the archive as well.
+TEST_HELPER_SRCS := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+
 include $(wildcard tests/*/*.mk)
 
 ALL_TEST_SRCS := $(sort $(wildcard tests/*/test_*.c))
 TEST_SRCS     := $(filter-out $(OWN_TEST_SRCS) $(CODEC_TESTS:%=tests/contract/%.c),$(ALL_TEST_SRCS))
 TEST_LIB      := $(BUILD)/san/libmetalcow.a
 
-$(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
+$(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS) \
+               $(TEST_HELPER_SRCS))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) rcs $@ $^

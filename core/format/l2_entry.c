@@ -57,7 +57,7 @@ static void decode_zero_flag(uint64_t entry, const struct q2_l2_rules *rules,
     if (!rules->version_3)
         bad(cluster, "zero cluster in a version 2 image");
     else if (rules->extended)
-        bad(cluster, "reserved bit is set");
+        bad(cluster, "L2 entry has a reserved bit set");
     else
         cluster->kind = Q2_CLUSTER_ZERO;
 }
@@ -82,9 +82,9 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
         cluster.has_host_offset = true;
     }
     if (entry & Q2_L2_RESERVED)
-        bad(&cluster, "reserved bit is set");
+        bad(&cluster, "L2 entry has a reserved bit set");
     else if (!q2_is_aligned(offset, rules->cluster_bits))
-        bad(&cluster, "host offset does not start at a cluster");
+        bad(&cluster, "L2 entry's host offset does not start at a cluster");
     else if (rules->external_data && cluster.has_host_offset && offset != guest_offset)
         bad(&cluster, "host offset in the external data file is not the guest offset");
     else

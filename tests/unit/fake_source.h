@@ -1,0 +1,40 @@
+/* A source in memory whose calls fail on demand and are counted: what the unit tests read from.
+ *
+ * Used by tests/unit/ and tests/bad/. It holds the engine to the contract of q2_source.h: a call
+ * outside the source's size or of length 0 aborts the test program. A failed call leaves garbage in
+ * the buffer, so that nobody can use it unnoticed.
+ */
+#ifndef METALCOW_TESTS_FAKE_SOURCE_H
+#define METALCOW_TESTS_FAKE_SOURCE_H
+
+#include "q2_source.h"
+
+#define FAKE_LOG_SIZE 64
+
+struct fake_call {
+    uint64_t offset;
+    size_t length;
+};
+
+/* Set the script's fields at any time; counters may be reset at any time. */
+struct fake_source {
+    struct q2_source source;
+    const uint8_t *bytes; /* the caller's; source.size of them at the least */
+    /* Script: call number fail_call (from 1; 0: none) fails with fail_status; fail_on: and every
+     * one after it. */
+    uint64_t fail_call;
+    bool fail_on;
+    enum q2_status fail_status;
+    /* Counters. */
+    uint64_t nb_reads, nb_bytes;
+    struct fake_call log[FAKE_LOG_SIZE]; /* the first calls since the counters were reset */
+};
+
+/* A source over size bytes, with an identity of its own. path must outlive it. */
+void fake_source_init(struct fake_source *fake, const char *path, const uint8_t *bytes,
+                      uint64_t size);
+
+/* Forget counters and log; the script counts from here. */
+void fake_source_reset(struct fake_source *fake);
+
+#endif

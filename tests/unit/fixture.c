@@ -1,0 +1,112 @@
+/* One disk under test. */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GARBAGE 0xa7
+
+void fixture_start_bytes(struct fixture *f, const uint8_t *bytes, uint64_t size)
+{
+    memset(f, 0, sizeof(*f));
+    f->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    if (!f->workspace)
+        abort();
+    memset(f->workspace, GARBAGE, Q2_WORKSPACE_SIZE);
+    fake_source_init(&f->image, FIXTURE_IMAGE_PATH, bytes, size);
+    fake_opener_init(&f->opener);
+    fake_codec_init(&f->zlib);
+    fake_codec_init(&f->zstd);
+    f->options.zlib = &f->zlib.codec;
+    f->options.zstd = &f->zstd.codec;
+}
+
+void fixture_start(struct fixture *f, const struct image *image)
+{
+    fixture_start_bytes(f, image->bytes, image->size);
+    if (image->data) {
+        fake_source_init(&f->data, FIXTURE_DATA_PATH, image->data, image->data_size);
+        fake_opener_add(&f->opener, FIXTURE_DATA_PATH, &f->data);
+    }
+}
+
+void fixture_end(struct fixture *f)
+{
+    fixture_close(f);
+    free(f->workspace);
+    free(f->buffer);
+}
+
+enum q2_status fixture_open(struct fixture *f)
+{
+    fixture_close(f);
+    memset(&f->fault, 0, sizeof(f->fault));
+    return q2_disk_open(f->workspace, &f->image.source, &f->opener.opener, &f->options, &f->fault,
+                        &f->disk);
+}
+
+void fixture_close(struct fixture *f)
+{
+    if (f->disk)
+        q2_disk_close(f->disk);
+    f->disk = NULL;
+}
+
+/* Compare [offset, offset + length) with want, read in one request. */
+static uint64_t compare(struct fixture *f, const uint8_t *want, uint64_t offset, uint64_t length)
+{
+    memset(f->buffer, GARBAGE, length);
+    if (q2_disk_read(f->disk, offset, f->buffer, length) != Q2_OK)
+        return FIXTURE_ERROR;
+    for (uint64_t i = 0; i < length; i++) {
+        if (f->buffer[i] != want[offset + i])
+            return offset + i;
+    }
+    return FIXTURE_SAME;
+}
+
+uint64_t fixture_first_difference(struct fixture *f, const uint8_t *want, uint64_t size)
+{
+    static const uint64_t lengths[] = {1, 511, 512, 4096, 65537, 3, 131072, 100000, 8191};
+    uint64_t at = 0, difference;
+
+    if (q2_disk_size(f->disk) != size)
+        return q2_disk_size(f->disk);
+    free(f->buffer);
+    f->buffer = malloc(size + 1);
+    if (!f->buffer)
+        abort();
+    difference = compare(f, want, 0, size);
+    for (size_t i = 0; at < size && difference == FIXTURE_SAME; i++) {
+        uint64_t length = lengths[i % (sizeof(lengths) / sizeof(lengths[0]))];
+        if (length > size - at)
+            length = size - at;
+        difference = compare(f, want, at, length);
+        at += length;
+    }
+    return difference;
+}
+
+static const struct q2_fault *last_fault(const struct fixture *f)
+{
+    return f->disk ? q2_disk_fault(f->disk) : &f->fault;
+}
+
+const char *fixture_text(struct fixture *f)
+{
+    f->text[0] = '\0';
+    if (last_fault(f)->status != Q2_OK)
+        (void)q2_fault_format(last_fault(f), f->text, sizeof(f->text));
+    return f->text;
+}
+
+enum q2_status fixture_status(const struct fixture *f)
+{
+    return last_fault(f)->status;
+}
+
+const char *fixture_field(const struct fixture *f)
+{
+    return last_fault(f)->field ? last_fault(f)->field : "";
+}

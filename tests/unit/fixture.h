@@ -1,0 +1,54 @@
+/* One disk under test: workspace, image source, opener, codecs, ready to open.
+ *
+ * Used by tests/unit/ and tests/bad/. The workspace is filled with garbage at the start, so that
+ * nothing can rely on what it held.
+ */
+#ifndef METALCOW_TESTS_FIXTURE_H
+#define METALCOW_TESTS_FIXTURE_H
+
+#include "fake_codec.h"
+#include "fake_opener.h"
+#include "fake_source.h"
+#include "image_builder.h"
+#include "q2_disk.h"
+
+#define FIXTURE_IMAGE_PATH "img/top.qcow2"
+#define FIXTURE_DATA_PATH  "img/data.raw"
+
+struct fixture {
+    void *workspace;
+    struct fake_source image, data;
+    struct fake_opener opener;
+    struct fake_codec zlib, zstd;
+    struct q2_disk_options options; /* change it before fixture_open() */
+    struct q2_fault fault;
+    struct q2_disk *disk; /* NULL while not open */
+    uint8_t *buffer;      /* of fixture_first_difference() */
+    char text[1024];      /* of fixture_text() */
+};
+
+/* Get ready to open an image, which must outlive the fixture; its data file, if it has one, opens
+ * as FIXTURE_DATA_PATH. */
+void fixture_start(struct fixture *f, const struct image *image);
+/* The same for any bytes. */
+void fixture_start_bytes(struct fixture *f, const uint8_t *bytes, uint64_t size);
+/* Close the disk if it is open, and give everything back. */
+void fixture_end(struct fixture *f);
+
+enum q2_status fixture_open(struct fixture *f);
+void fixture_close(struct fixture *f);
+
+#define FIXTURE_SAME  UINT64_MAX
+#define FIXTURE_ERROR (UINT64_MAX - 1)
+
+/* Read the whole disk, in one request and in pieces of many lengths, and compare it with size
+ * bytes. Returns the guest offset of the first difference, FIXTURE_SAME, or FIXTURE_ERROR. */
+uint64_t fixture_first_difference(struct fixture *f, const uint8_t *want, uint64_t size);
+
+/* The last fault as a person reads it: of the disk, or of the open that failed. */
+const char *fixture_text(struct fixture *f);
+/* Its status and field ("" if none). */
+enum q2_status fixture_status(const struct fixture *f);
+const char *fixture_field(const struct fixture *f);
+
+#endif
