@@ -1,0 +1,157 @@
+/* Block I/O on a disk.  (UEFI 2.10, 13.9; design, section 5)
+ *
+ * Top of the data path: the firmware calls in, q2_disk_read() is called below; beside it only
+ * RaiseTPL and RestoreTPL. Invariants: TPL at exit is TPL at entry; at most one request is inside
+ * a disk; a medium that is gone stays gone.
+ */
+#include "block_io.h"
+
+#include "efi_status.h"
+
+static struct q2_block_io *block_io_of(EFI_BLOCK_IO_PROTOCOL *This)
+{
+    return (struct q2_block_io *)This;
+}
+
+EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
+                                  const struct q2_block_request *request)
+{
+    uint64_t nb_blocks, left;
+
+    if (!media->MediaPresent)
+        return EFI_NO_MEDIA;
+    if (request->MediaId != media->MediaId)
+        return EFI_MEDIA_CHANGED;
+    if (request->write && media->ReadOnly)
+        return EFI_WRITE_PROTECTED;
+    if (!request->Buffer)
+        return EFI_INVALID_PARAMETER;
+    if (request->BufferSize == 0)
+        return EFI_SUCCESS;
+    if (request->BufferSize % media->BlockSize != 0)
+        return EFI_BAD_BUFFER_SIZE;
+    if (request->LBA > media->LastBlock)
+        return EFI_INVALID_PARAMETER;
+    nb_blocks = request->BufferSize / media->BlockSize;
+    left = media->LastBlock - request->LBA; /* behind the first block: LastBlock + 1 might wrap */
+    if (nb_blocks - 1 > left)
+        return EFI_INVALID_PARAMETER;
+    if (media->IoAlign > 1 && ((uintptr_t)request->Buffer & (media->IoAlign - 1)) != 0)
+        return EFI_INVALID_PARAMETER;
+    return EFI_SUCCESS;
+}
+
+/* What is the TPL now? There is no other way to ask; TPL_HIGH_LEVEL may be asked for at any TPL,
+ * while raising to a lower TPL than the present one ends the machine. */
+static EFI_TPL current_tpl(EFI_BOOT_SERVICES *services)
+{
+    EFI_TPL tpl = services->RaiseTPL(TPL_HIGH_LEVEL);
+
+    services->RestoreTPL(tpl);
+    return tpl;
+}
+
+/* Get the disk for one request. False if the caller runs above TPL_CALLBACK, where nothing below us
+ * may be called, or interrupted a request. */
+static bool begin(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
+{
+    EFI_TPL tpl;
+
+    if (current_tpl(block_io->services) > TPL_CALLBACK)
+        return false;
+    tpl = block_io->services->RaiseTPL(TPL_CALLBACK);
+    if (block_io->busy) {
+        block_io->services->RestoreTPL(tpl);
+        return false;
+    }
+    block_io->busy = true;
+    *ret_tpl = tpl;
+    return true;
+}
+
+static void end(struct q2_block_io *block_io, EFI_TPL tpl)
+{
+    block_io->busy = false;
+    block_io->services->RestoreTPL(tpl);
+}
+
+/* A volume that is gone takes our medium with it for good: its extents mean nothing on another
+ * one. */
+static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status)
+{
+    if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)
+        block_io->media.MediaPresent = FALSE;
+    return q2_efi_block_from_status(status);
+}
+
+static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                     UINTN BufferSize, VOID *Buffer)
+{
+    struct q2_block_io *block_io = block_io_of(This);
+    const struct q2_block_request request = {
+        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer};
+    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    EFI_TPL tpl;
+
+    if (status != EFI_SUCCESS || BufferSize == 0)
+        return status;
+    if (!begin(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    /* The check keeps the product below the disk's size. */
+    status = end_status(block_io, q2_disk_read(block_io->disk, LBA * block_io->media.BlockSize,
+                                               Buffer, BufferSize));
+    end(block_io, tpl);
+    return status;
+}
+
+/* The medium is ReadOnly, so the check refuses every write before it looks at the rest. */
+static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                      UINTN BufferSize, VOID *Buffer)
+{
+    const struct q2_block_request request = {
+        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer, .write = true};
+
+    return q2_block_request_check(&block_io_of(This)->media, &request);
+}
+
+static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
+{
+    return block_io_of(This)->media.MediaPresent ? EFI_SUCCESS : EFI_NO_MEDIA;
+}
+
+/* Nothing to reset. EFI_DEVICE_ERROR is the only error that Reset has. */
+static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVerification)
+{
+    (void)ExtendedVerification;
+    return block_io_of(This)->media.MediaPresent ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+}
+
+enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *disk,
+                                EFI_BOOT_SERVICES *services,
+                                const struct q2_block_io_options *options)
+{
+    uint64_t nb_blocks = q2_disk_size(disk) / options->block_size;
+    uint32_t align = options->io_align;
+
+    if (nb_blocks == 0)
+        return Q2_ERR_LIMIT;
+    *block_io = (struct q2_block_io){.disk = disk, .services = services};
+    block_io->media = (EFI_BLOCK_IO_MEDIA){
+        .MediaId = options->media_id,
+        .MediaPresent = TRUE,
+        .ReadOnly = TRUE,
+        .BlockSize = options->block_size,
+        .IoAlign = align > Q2_BLOCK_IO_ALIGN ? align : Q2_BLOCK_IO_ALIGN,
+        .LastBlock = nb_blocks - 1,
+        .LogicalBlocksPerPhysicalBlock = 1,
+    };
+    block_io->protocol = (EFI_BLOCK_IO_PROTOCOL){
+        .Revision = EFI_BLOCK_IO_PROTOCOL_REVISION3,
+        .Media = &block_io->media,
+        .Reset = reset,
+        .ReadBlocks = read_blocks,
+        .WriteBlocks = write_blocks,
+        .FlushBlocks = flush_blocks,
+    };
+    return Q2_OK;
+}

@@ -1,0 +1,448 @@
+/* Block I/O on a real disk: the order of the checks, geometry, TPL, re-entrancy, a medium that
+ * goes.
+ *
+ * The firmware is a struct of two functions that keep the TPL and count what EDK2 would stop the
+ * machine for. The disk is a raw image whose source gives a pattern or a set status.
+ */
+#include "../../drivers/block_io.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+
+#include "../unit/t.h"
+
+#define DISK_SIZE (64u * 512)
+#define MEDIA_ID  7u
+
+/* The firmware: the TPL, and how often somebody broke its rules. */
+static EFI_TPL tpl;
+static unsigned tpl_errors;
+
+static EFI_TPL EFIAPI raise_tpl(EFI_TPL new_tpl)
+{
+    EFI_TPL old = tpl;
+
+    if (new_tpl < tpl)
+        tpl_errors++;
+    tpl = new_tpl;
+    return old;
+}
+
+static VOID EFIAPI restore_tpl(EFI_TPL old_tpl)
+{
+    if (old_tpl > tpl)
+        tpl_errors++;
+    tpl = old_tpl;
+}
+
+static EFI_BOOT_SERVICES services = {.RaiseTPL = raise_tpl, .RestoreTPL = restore_tpl};
+
+/* The source: counts calls, notes their TPL, may fail or call back into Block I/O. */
+struct pattern {
+    struct q2_source source;
+    enum q2_status status;
+    unsigned nb_calls;
+    EFI_TPL tpl;
+    EFI_BLOCK_IO_PROTOCOL *reenter; /* read this during the next read */
+    EFI_STATUS reenter_status;
+};
+
+static uint8_t pattern_at(uint64_t offset)
+{
+    return (uint8_t)(offset / 512 + offset);
+}
+
+static enum q2_status pattern_read_at(struct q2_source *source, uint64_t offset, void *buffer,
+                                      size_t length)
+{
+    struct pattern *pattern = (struct pattern *)source;
+    static alignas(16) uint8_t other[512];
+
+    pattern->nb_calls++;
+    pattern->tpl = tpl;
+    if (pattern->reenter) {
+        EFI_BLOCK_IO_PROTOCOL *protocol = pattern->reenter;
+        pattern->reenter = NULL;
+        pattern->reenter_status = protocol->ReadBlocks(protocol, MEDIA_ID, 0, sizeof(other), other);
+    }
+    for (size_t i = 0; i < length; i++)
+        ((uint8_t *)buffer)[i] = pattern_at(offset + i);
+    return pattern->status;
+}
+
+static const struct q2_source_ops pattern_ops = {.read_at = pattern_read_at};
+
+/* A raw image names no files. */
+static struct q2_opener no_files;
+
+/* A disk on a pattern, and its Block I/O. */
+struct rig {
+    struct pattern pattern;
+    void *workspace;
+    struct q2_disk *disk;
+    struct q2_block_io block_io;
+    enum q2_status init_status;
+};
+
+static void rig_open(struct rig *rig, uint64_t size, uint32_t block_size, uint32_t io_align)
+{
+    const struct q2_disk_options options = {.format = Q2_FORMAT_RAW};
+    const struct q2_block_io_options block_options = {
+        .block_size = block_size, .io_align = io_align, .media_id = MEDIA_ID};
+    struct q2_fault fault;
+
+    *rig = (struct rig){.pattern = {.source = {.ops = &pattern_ops,
+                                               .path = "/img/pattern.raw",
+                                               .size = size,
+                                               .identity = {1, 1},
+                                               .io_align = 1}}};
+    tpl = TPL_APPLICATION;
+    tpl_errors = 0;
+    rig->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    T_CHECK_U64(
+        q2_disk_open(rig->workspace, &rig->pattern.source, &no_files, &options, &fault, &rig->disk),
+        Q2_OK);
+    rig->init_status = q2_block_io_init(&rig->block_io, rig->disk, &services, &block_options);
+}
+
+static void rig_close(struct rig *rig)
+{
+    T_CHECK_U64(tpl_errors, 0);
+    T_CHECK_U64(tpl, TPL_APPLICATION);
+    q2_disk_close(rig->disk);
+    free(rig->workspace);
+}
+
+static EFI_STATUS rig_read(struct rig *rig, EFI_LBA LBA, UINTN BufferSize, VOID *Buffer)
+{
+    EFI_BLOCK_IO_PROTOCOL *protocol = &rig->block_io.protocol;
+
+    return protocol->ReadBlocks(protocol, MEDIA_ID, LBA, BufferSize, Buffer);
+}
+
+/* What is wrong with a request, as bits in the order of the checks. */
+enum mistake {
+    NO_MEDIA = 1 << 0,
+    OTHER_MEDIA = 1 << 1,
+    WRITE_TO_READ_ONLY = 1 << 2,
+    NULL_BUFFER = 1 << 3,
+    NO_SIZE = 1 << 4,
+    ODD_SIZE = 1 << 5,
+    PAST_END = 1 << 6,
+    MISALIGNED = 1 << 7,
+    NB_MISTAKES = 8,
+};
+
+static const EFI_STATUS mistake_status[NB_MISTAKES] = {
+    EFI_NO_MEDIA, EFI_MEDIA_CHANGED,   EFI_WRITE_PROTECTED,   EFI_INVALID_PARAMETER,
+    EFI_SUCCESS,  EFI_BAD_BUFFER_SIZE, EFI_INVALID_PARAMETER, EFI_INVALID_PARAMETER,
+};
+
+static EFI_STATUS check_with(unsigned mistakes)
+{
+    static alignas(16) uint8_t buffer[1024];
+    const EFI_BLOCK_IO_MEDIA media = {.MediaId = MEDIA_ID,
+                                      .MediaPresent = !(mistakes & NO_MEDIA),
+                                      .ReadOnly = (mistakes & WRITE_TO_READ_ONLY) != 0,
+                                      .BlockSize = 512,
+                                      .IoAlign = 16,
+                                      .LastBlock = 63};
+    struct q2_block_request request = {.MediaId = MEDIA_ID, .LBA = 62, .BufferSize = 1024};
+
+    request.write = (mistakes & WRITE_TO_READ_ONLY) != 0;
+    request.MediaId += (mistakes & OTHER_MEDIA) ? 1 : 0;
+    request.LBA += (mistakes & PAST_END) ? 2 : 0;
+    request.BufferSize = (mistakes & ODD_SIZE) ? 1023 : 1024;
+    request.BufferSize = (mistakes & NO_SIZE) ? 0 : request.BufferSize;
+    request.Buffer = (mistakes & MISALIGNED) ? buffer + 8 : buffer;
+    request.Buffer = (mistakes & NULL_BUFFER) ? NULL : request.Buffer;
+    return q2_block_request_check(&media, &request);
+}
+
+/* All 255 sets of mistakes: of each, the first in the design's order decides. */
+static void test_request_check_any_mistakes_first_one_decides(void)
+{
+    T_CHECK_U64(check_with(0), EFI_SUCCESS);
+    for (unsigned mistakes = 1; mistakes < 1u << NB_MISTAKES; mistakes++) {
+        char row[32];
+        (void)snprintf(row, sizeof(row), "mistakes %02x", mistakes);
+        t_row(row);
+        T_CHECK_U64(check_with(mistakes), mistake_status[__builtin_ctz(mistakes)]);
+    }
+}
+
+static void test_request_check_range_at_its_borders(void)
+{
+    static const struct {
+        const char *name;
+        EFI_LBA last, lba;
+        UINTN size;
+        EFI_STATUS status;
+    } rows[] = {
+        {"whole disk", 63, 0, 64 * 512, EFI_SUCCESS},
+        {"one block more", 63, 0, 65 * 512, EFI_INVALID_PARAMETER},
+        {"last block", 63, 63, 512, EFI_SUCCESS},
+        {"two blocks at the last", 63, 63, 1024, EFI_INVALID_PARAMETER},
+        {"first block behind", 63, 64, 512, EFI_INVALID_PARAMETER},
+        {"highest LBA", 63, UINT64_MAX, 512, EFI_INVALID_PARAMETER},
+        {"highest LBA, nothing", 63, UINT64_MAX, 0, EFI_SUCCESS},
+        {"LBA + count wraps", 63, UINT64_MAX, 1024, EFI_INVALID_PARAMETER},
+        {"largest size", 63, 0, UINT64_MAX - 511, EFI_INVALID_PARAMETER},
+        {"largest disk, first block", UINT64_MAX, 0, 512, EFI_SUCCESS},
+        {"largest disk, last block", UINT64_MAX, UINT64_MAX, 512, EFI_SUCCESS},
+        {"largest disk, behind it", UINT64_MAX, UINT64_MAX, 1024, EFI_INVALID_PARAMETER},
+        {"one block, all of it", 0, 0, 512, EFI_SUCCESS},
+        {"one block, two wanted", 0, 0, 1024, EFI_INVALID_PARAMETER},
+    };
+    static alignas(16) uint8_t buffer[16];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const EFI_BLOCK_IO_MEDIA media = {
+            .MediaPresent = TRUE, .BlockSize = 512, .LastBlock = rows[i].last};
+        const struct q2_block_request request = {
+            .LBA = rows[i].lba, .BufferSize = rows[i].size, .Buffer = buffer};
+        t_row(rows[i].name);
+        T_CHECK_U64(q2_block_request_check(&media, &request), rows[i].status);
+    }
+}
+
+static void test_request_check_alignment_of_each_io_align(void)
+{
+    static alignas(16) uint8_t buffer[1024];
+
+    for (UINT32 align = 0; align <= 16; align = align ? align * 2 : 1) {
+        const EFI_BLOCK_IO_MEDIA media = {
+            .MediaPresent = TRUE, .BlockSize = 512, .IoAlign = align, .LastBlock = 63};
+        for (unsigned shift = 0; shift < 16; shift++) {
+            const struct q2_block_request request = {.BufferSize = 512, .Buffer = buffer + shift};
+            bool fits = align < 2 || shift % align == 0;
+            T_CHECK_U64(q2_block_request_check(&media, &request),
+                        fits ? EFI_SUCCESS : EFI_INVALID_PARAMETER);
+        }
+    }
+}
+
+static void test_init_size_and_block_size_last_block(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t size;
+        uint32_t block_size;
+        enum q2_status status;
+        uint64_t last;
+    } rows[] = {
+        {"empty", 0, 512, Q2_ERR_LIMIT, 0},
+        {"a byte less than a block", 511, 512, Q2_ERR_LIMIT, 0},
+        {"one block", 512, 512, Q2_OK, 0},
+        {"one block and a part", 1023, 512, Q2_OK, 0},
+        {"two blocks", 1024, 512, Q2_OK, 1},
+        {"partial last sector", DISK_SIZE + 1, 512, Q2_OK, 63},
+        {"4096: less than a block", 4095, 4096, Q2_ERR_LIMIT, 0},
+        {"4096: one block and a part", 8191, 4096, Q2_OK, 0},
+        {"a very large disk", INT64_MAX, 512, Q2_OK, (uint64_t)INT64_MAX / 512 - 1},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct rig rig;
+        t_row(rows[i].name);
+        rig_open(&rig, rows[i].size, rows[i].block_size, 1);
+        T_CHECK_U64(rig.init_status, rows[i].status);
+        if (rig.init_status == Q2_OK)
+            T_CHECK_U64(rig.block_io.media.LastBlock, rows[i].last);
+        rig_close(&rig);
+    }
+}
+
+static void test_init_media_says_what_the_disk_is(void)
+{
+    struct rig rig;
+    const EFI_BLOCK_IO_MEDIA *media = &rig.block_io.media;
+
+    rig_open(&rig, DISK_SIZE, 512, 64);
+    T_CHECK(rig.block_io.protocol.Media == media);
+    T_CHECK_U64(rig.block_io.protocol.Revision, EFI_BLOCK_IO_PROTOCOL_REVISION3);
+    T_CHECK_U64(media->MediaId, MEDIA_ID);
+    T_CHECK(media->MediaPresent && media->ReadOnly);
+    T_CHECK(!media->WriteCaching && !media->LogicalPartition && !media->RemovableMedia);
+    T_CHECK_U64(media->IoAlign, 64);
+    T_CHECK_U64(media->LowestAlignedLba, 0);
+    T_CHECK_U64(media->LogicalBlocksPerPhysicalBlock, 1);
+    rig_close(&rig);
+
+    rig_open(&rig, DISK_SIZE, 512, 0);
+    T_CHECK_U64(media->IoAlign, Q2_BLOCK_IO_ALIGN);
+    rig_close(&rig);
+}
+
+static bool is_pattern(const uint8_t *bytes, uint64_t offset, uint64_t length)
+{
+    for (uint64_t i = 0; i < length; i++) {
+        if (bytes[i] != pattern_at(offset + i))
+            return false;
+    }
+    return true;
+}
+
+/* Each block alone, then all of them at once. */
+static void check_reads(uint32_t block_size)
+{
+    static alignas(16) uint8_t buffer[DISK_SIZE];
+    struct rig rig;
+
+    rig_open(&rig, DISK_SIZE + 100, block_size, 1);
+    for (uint32_t i = 0; i < DISK_SIZE / block_size; i++) {
+        T_CHECK_U64(rig_read(&rig, i, block_size, buffer), EFI_SUCCESS);
+        T_CHECK(is_pattern(buffer, (uint64_t)i * block_size, block_size));
+    }
+    T_CHECK_U64(rig_read(&rig, 0, DISK_SIZE, buffer), EFI_SUCCESS);
+    T_CHECK(is_pattern(buffer, 0, DISK_SIZE));
+    rig_close(&rig);
+}
+
+static void test_read_blocks_gives_the_guests_bytes(void)
+{
+    t_row("512");
+    check_reads(512);
+    t_row("4096");
+    check_reads(4096);
+}
+
+static void test_read_blocks_refused_request_reaches_no_source(void)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    rig.pattern.nb_calls = 0;
+    T_CHECK_U64(rig_read(&rig, 64, 512, buffer), EFI_INVALID_PARAMETER);
+    T_CHECK_U64(rig_read(&rig, 0, 0, buffer), EFI_SUCCESS);
+    T_CHECK_U64(rig_read(&rig, 0, 511, buffer), EFI_BAD_BUFFER_SIZE);
+    T_CHECK_U64(rig.pattern.nb_calls, 0);
+    rig_close(&rig);
+}
+
+/* U4: allowed up to TPL_CALLBACK; the source is always called there. Offset 0 is read each time
+ * with a fresh disk, so that no cache hides the call. */
+static void test_read_blocks_at_each_tpl(void)
+{
+    static const struct {
+        const char *name;
+        EFI_TPL tpl;
+        EFI_STATUS status;
+    } rows[] = {{"application", TPL_APPLICATION, EFI_SUCCESS},
+                {"callback", TPL_CALLBACK, EFI_SUCCESS},
+                {"notify", TPL_NOTIFY, EFI_DEVICE_ERROR},
+                {"high level", TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
+    static alignas(16) uint8_t buffer[512];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct rig rig;
+        t_row(rows[i].name);
+        rig_open(&rig, DISK_SIZE, 512, 1);
+        rig.pattern.nb_calls = 0;
+        tpl = rows[i].tpl;
+        T_CHECK_U64(rig_read(&rig, 0, 512, buffer), rows[i].status);
+        T_CHECK_U64(tpl, rows[i].tpl);
+        T_CHECK((rig.pattern.nb_calls > 0) == (rows[i].status == EFI_SUCCESS));
+        if (rig.pattern.nb_calls > 0)
+            T_CHECK_U64(rig.pattern.tpl, TPL_CALLBACK);
+        tpl = TPL_APPLICATION;
+        rig_close(&rig);
+    }
+}
+
+/* U5: a second request during one is refused, and the first one is unharmed. */
+static void test_read_blocks_during_a_read_is_refused(void)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    rig.pattern.reenter = &rig.block_io.protocol;
+    T_CHECK_U64(rig_read(&rig, 1, 512, buffer), EFI_SUCCESS);
+    T_CHECK(!rig.pattern.reenter);
+    T_CHECK_U64(rig.pattern.reenter_status, EFI_DEVICE_ERROR);
+    T_CHECK(is_pattern(buffer, 512, 512));
+    T_CHECK_U64(rig_read(&rig, 2, 512, buffer), EFI_SUCCESS);
+    rig_close(&rig);
+}
+
+/* A failing read is an error each time; a later one that works is none. */
+static void test_read_blocks_io_error_is_not_latched(void)
+{
+    static const enum q2_status rows[] = {Q2_ERR_IO, Q2_ERR_TRUNCATED, Q2_ERR_BAD_L2, Q2_OK};
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(q2_status_name(rows[i]));
+        rig.pattern.status = rows[i];
+        T_CHECK_U64(rig_read(&rig, 0, 512, buffer),
+                    rows[i] == Q2_OK ? EFI_SUCCESS : EFI_DEVICE_ERROR);
+        T_CHECK(rig.block_io.media.MediaPresent);
+    }
+    rig_close(&rig);
+}
+
+/* U6, U7: gone is gone, even if the volume answers again; the source is not asked any more. */
+static void check_medium_goes(enum q2_status below, EFI_STATUS status)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+    EFI_BLOCK_IO_PROTOCOL *protocol = &rig.block_io.protocol;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    T_CHECK_U64(protocol->FlushBlocks(protocol), EFI_SUCCESS);
+    T_CHECK_U64(protocol->Reset(protocol, TRUE), EFI_SUCCESS);
+    rig.pattern.status = below;
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), status);
+    T_CHECK(!rig.block_io.media.MediaPresent);
+    rig.pattern.status = Q2_OK;
+    rig.pattern.nb_calls = 0;
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_NO_MEDIA);
+    T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID, 0, 512, buffer), EFI_NO_MEDIA);
+    T_CHECK_U64(protocol->FlushBlocks(protocol), EFI_NO_MEDIA);
+    T_CHECK_U64(protocol->Reset(protocol, TRUE), EFI_DEVICE_ERROR);
+    T_CHECK_U64(rig.pattern.nb_calls, 0);
+    rig_close(&rig);
+}
+
+static void test_read_blocks_medium_gone_is_latched(void)
+{
+    t_row("no media");
+    check_medium_goes(Q2_ERR_NO_MEDIA, EFI_NO_MEDIA);
+    t_row("media changed");
+    check_medium_goes(Q2_ERR_MEDIA_CHANGED, EFI_MEDIA_CHANGED);
+}
+
+static void test_write_blocks_on_read_only_disk_is_refused(void)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+    EFI_BLOCK_IO_PROTOCOL *protocol = &rig.block_io.protocol;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID, 0, 512, buffer), EFI_WRITE_PROTECTED);
+    T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID, 99, 1, NULL), EFI_WRITE_PROTECTED);
+    T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID, 0, 0, buffer), EFI_WRITE_PROTECTED);
+    T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID + 1, 0, 0, NULL), EFI_MEDIA_CHANGED);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    T_RUN(test_request_check_any_mistakes_first_one_decides);
+    T_RUN(test_request_check_range_at_its_borders);
+    T_RUN(test_request_check_alignment_of_each_io_align);
+    T_RUN(test_init_size_and_block_size_last_block);
+    T_RUN(test_init_media_says_what_the_disk_is);
+    T_RUN(test_read_blocks_gives_the_guests_bytes);
+    T_RUN(test_read_blocks_refused_request_reaches_no_source);
+    T_RUN(test_read_blocks_at_each_tpl);
+    T_RUN(test_read_blocks_during_a_read_is_refused);
+    T_RUN(test_read_blocks_io_error_is_not_latched);
+    T_RUN(test_read_blocks_medium_gone_is_latched);
+    T_RUN(test_write_blocks_on_read_only_disk_is_refused);
+    return t_done();
+}
