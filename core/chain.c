@@ -154,7 +154,8 @@ static enum q2_status unlock(struct opening *opening, struct q2_image *image)
     status = unlocker->ops->unlock(unlocker, source, method, image->encryption_offset,
                                    image->encryption_length, &image->cipher);
     if (status != Q2_OK)
-        return q2_fail_value(opening->fault, status, NULL, source->path, "crypt_method", method);
+        return q2_fail_value(opening->fault, status, unlocker->what, source->path, "crypt_method",
+                             method);
     return Q2_OK;
 }
 

@@ -15,3 +15,4 @@ DRIVERS_EFI_SRCS  := $(DRIVERS_BOTH_SRCS) $(DRIVERS_EFI_ONLY_SRCS)
 EFI_HOST_CFLAGS := -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 $(foreach src,$(DRIVERS_EFI_ONLY_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(EFI_HOST_CFLAGS)))
 include drivers/codec.mk
+include drivers/luks.mk

@@ -68,6 +68,7 @@ struct q2_unlocker_ops {
 
 struct q2_unlocker {
     const struct q2_unlocker_ops *ops;
+    const char *what; /* static text: why unlock() failed; NULL: as its status says */
 };
 
 #endif

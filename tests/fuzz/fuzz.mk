@@ -21,6 +21,7 @@ $(BUILD)/fuzz/obj/%.o: %.c Makefile tests/fuzz/fuzz.mk
 	    -c $< -o $@
 
 $(eval $(call third_party_variant,fuzz,FUZZ,$(CLANG)))
+$(eval $(call crypto_variant,fuzz,FUZZ,$(CLANG)))
 
 $(FUZZ_LIB): $(call objects,fuzz,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
 	@rm -f $@

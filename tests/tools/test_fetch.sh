@@ -137,6 +137,8 @@ refuses "fetch: an archive out of reach is an error that names the way out" \
     'make ZLIB_SRC=/path/to/zlib' "$fetch" zlib "$work/download" "$work/dest"
 refuses "fetch: the same for the other package" 'make ZSTD_SRC=/path/to/libzstd' \
     "$fetch" libzstd "$work/download" "$work/dest"
+refuses "fetch: the same for the cryptography" 'make BEARSSL_SRC=/path/to/bearssl' \
+    "$fetch" bearssl "$work/download" "$work/dest"
 [ ! -e "$work/dest" ] && status=0 || status=1
 verdict "fetch: a failure leaves no tree behind" "$status"
 
