@@ -8,14 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-static size_t string_length(const char *s)
-{
-    size_t n = 0;
-
-    while (s[n] != '\0')
-        n++;
-    return n;
-}
+#include "text.h"
 
 /* Length of the UTF-8 sequence at s if it is a printable character of the basic plane, else 0.
  * UCS-2, which file systems under UEFI store, has no room for more; overlong forms, surrogates
@@ -127,7 +120,7 @@ enum q2_status q2_name_resolve(const char *name, enum q2_name_policy policy, con
         return Q2_ERR_DENIED;
 
     folder = is_separator(name[0]) ? 0 : folder_length(referrer);
-    length = string_length(name);
+    length = q2_text_length(name);
     if (folder >= size || length >= size - folder)
         return Q2_ERR_BAD_NAME;
     copy(ret_path, referrer, folder);

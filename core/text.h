@@ -1,4 +1,4 @@
-/* The one string function that the engine needs.
+/* The string functions that the engine needs.
  *
  * Bottom of the data path; may call nothing.
  */
@@ -6,6 +6,7 @@
 #define Q2_CORE_TEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 static inline bool q2_text_equal(const char *a, const char *b)
 {
@@ -14,6 +15,15 @@ static inline bool q2_text_equal(const char *a, const char *b)
         b++;
     }
     return *a == *b;
+}
+
+static inline size_t q2_text_length(const char *text)
+{
+    size_t length = 0;
+
+    while (text[length] != '\0')
+        length++;
+    return length;
 }
 
 #endif
