@@ -162,7 +162,8 @@ static int open_flags(unsigned int flags)
 /* EACCES for writing means "read-only" to a user who may read the file. */
 static enum q2_status open_error(const char *path, unsigned int flags, int error)
 {
-    if (error == EACCES && (flags & Q2_POSIX_WRITABLE) != 0 && access(path, R_OK) == 0)
+    if (error == EACCES && (flags & Q2_POSIX_WRITABLE) != 0 &&
+        faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
         return Q2_ERR_READ_ONLY;
     return q2_status_from_errno(error);
 }

@@ -18,9 +18,9 @@
 #include "q2_source.h"
 #include "q2_status.h"
 
-/* Extents of one file, 3 MiB of them. A stick that is used hard shows some thousands; following a
- * chain that jumps costs up to one request per jump, so this also bounds the time: 131072 requests
- * of 100 us are 13 seconds. */
+/* Extents of one file, 3 MiB of them. A stick that is used hard shows some thousands. A chain that
+ * jumps costs up to two requests per jump (there are two FATs), so this also bounds the time: at
+ * 100 us a request, 26 seconds. */
 #define Q2_MAX_FILE_EXTENTS (1u << 17)
 
 struct q2_file_extent {
