@@ -39,8 +39,10 @@ _Static_assert(offsetof(struct boot_disk, signature) == 510, "signature");
 
 #define VOLUME_ID_16_OFFSET 39u /* BS_VolID of FAT12/16 */
 
-/* FAT type determination: below 4085 clusters FAT12, below 65525 FAT16, else FAT32. Numbers of
- * clusters end before 0x0ffffff7, the mark of a bad one. */
+/* FAT type determination: below 4085 clusters FAT12, below 65525 FAT16, else FAT32. But a layout of
+ * FAT32 (no BPB_FATSz16) is FAT32 however few clusters it has: small sticks are formatted so, and
+ * the firmware's and Linux's drivers take them for what they say they are. Numbers of clusters end
+ * before 0x0ffffff7, the mark of a bad one. */
 #define MIN_CLUSTERS_FAT16 4085u
 #define MIN_CLUSTERS_FAT32 65525u
 #define MAX_CLUSTERS_FAT32 0x0ffffff5u
@@ -223,7 +225,7 @@ static bool holds_nb_clusters(const struct boot *boot)
 
 static bool holds_fat_sectors_16(const struct boot *boot)
 {
-    return is_fat32(boot) == (boot->fat_sectors_16 == 0);
+    return is_fat32(boot) || boot->nb_clusters < MIN_CLUSTERS_FAT32;
 }
 
 static bool holds_root_entries(const struct boot *boot)
@@ -264,8 +266,7 @@ static const struct rule geometry_rules[] = {
     RULE(Q2_ERR_BAD_VOLUME, "CountofClusters", nb_clusters, 32, "the volume has too many clusters",
          holds_nb_clusters),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz16", fat_sectors_16, 22,
-         "the FAT type by the count of clusters is not the one by the layout",
-         holds_fat_sectors_16),
+         "the volume has too many clusters for FAT16", holds_fat_sectors_16),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_RootEntCnt", root_entries, 17,
          "the root directory does not fit the FAT type", holds_root_entries),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz32", fat_sectors, 36, "a FAT is too small for the clusters",
@@ -310,9 +311,9 @@ static void compute_geometry(struct boot *boot)
     if (boot->overhead < boot->total_sectors)
         boot->nb_clusters =
             (uint32_t)(boot->total_sectors - boot->overhead) / boot->sectors_per_cluster;
-    boot->type = boot->nb_clusters < MIN_CLUSTERS_FAT16   ? Q2_FAT_12
-                 : boot->nb_clusters < MIN_CLUSTERS_FAT32 ? Q2_FAT_16
-                                                          : Q2_FAT_32;
+    boot->type = boot->fat_sectors_16 == 0                ? Q2_FAT_32
+                 : boot->nb_clusters < MIN_CLUSTERS_FAT16 ? Q2_FAT_12
+                                                          : Q2_FAT_16;
 }
 
 /* A checked boot sector as bytes. Which FAT counts: the active one where FAT32 says that they are

@@ -46,8 +46,8 @@ struct q2_fat_volume {
 
 /* Read the geometry of a volume.
  *
- * The type is decided by the count of clusters and by nothing else. What contradicts it is refused
- * (a "FAT32" of fewer than 65525 clusters, which mkfs.fat makes with a warning, is one).
+ * FAT12 and FAT16 are told apart by the count of clusters. A layout of FAT32 is FAT32 with any
+ * count, as the firmware's own driver has it: mkfs.fat -F 32 on a small stick makes such volumes.
  *
  * source      the volume; must outlive ret_volume
  * fault       filled on any error
