@@ -55,7 +55,8 @@ static inline void fb_put_boot(struct fat_builder *fb, uint32_t reserved, uint32
     }
 }
 
-/* Make an empty volume. bits is 12, 16 or 32; whether nb_clusters fits it is the test's business. */
+/* Make an empty volume. bits is 12, 16 or 32; whether nb_clusters fits it is the test's business.
+ */
 static inline void fb_make(struct fat_builder *fb, uint32_t bits, uint32_t sector,
                            uint32_t sectors_per_cluster, uint32_t nb_clusters, uint32_t nb_fats)
 {
@@ -95,7 +96,7 @@ static inline void fb_free(struct fat_builder *fb)
 /* Marks of the type's width. */
 static inline uint32_t fb_mark(const struct fat_builder *fb, uint32_t low_nibble)
 {
-    return (uint32_t)((0x0ffffff0u | low_nibble) & (fb->bits == 32 ? 0x0fffffffu
+    return (uint32_t)((0x0ffffff0u | low_nibble) & (fb->bits == 32   ? 0x0fffffffu
                                                     : fb->bits == 16 ? 0xffffu
                                                                      : 0xfffu));
 }

@@ -220,11 +220,17 @@ static void test_open_other_file_systems_are_unsupported(void)
     t_row("ext4");
     T_CHECK_U64(open_volume(&fb, &fault, &volume), Q2_ERR_UNSUPPORTED);
     t_row("exFAT");
-    memcpy(fb.bytes, "\xeb\x76\x90" "EXFAT   ", 11);
+    memcpy(fb.bytes,
+           "\xeb\x76\x90"
+           "EXFAT   ",
+           11);
     fb_put(&fb, 510, 2, 0xaa55);
     T_CHECK_U64(open_volume(&fb, &fault, &volume), Q2_ERR_UNSUPPORTED);
     t_row("NTFS");
-    memcpy(fb.bytes, "\xeb\x52\x90" "NTFS    ", 11);
+    memcpy(fb.bytes,
+           "\xeb\x52\x90"
+           "NTFS    ",
+           11);
     fb_put(&fb, 11, 2, 512);
     fb_put(&fb, 13, 1, 8);
     fb_put(&fb, 21, 1, 0xf8);
