@@ -140,9 +140,6 @@ static enum q2_status read_extensions(struct opening *opening)
         uint32_t type, length;
         enum q2_status status;
 
-        if (i == Q2_MAX_EXTENSIONS)
-            return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "too many header extensions",
-                                 opening->source->path, "header extensions", i + 1ull, i);
         status = read_at(opening, offset, &disk, sizeof(disk), "a header extension cannot be read");
         if (status != Q2_OK)
             return status;
@@ -150,6 +147,9 @@ static enum q2_status read_extensions(struct opening *opening)
         length = q2_be32_get(disk.length);
         if (type == Q2_EXTENSION_END)
             return Q2_OK;
+        if (i == Q2_MAX_EXTENSIONS)
+            return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "too many header extensions",
+                                 opening->source->path, "header extensions", i + 1ull, i);
         offset += sizeof(disk);
         if (!q2_range_fits(offset, length, end))
             return q2_fail_limit(opening->fault, Q2_ERR_BAD_EXTENSION,
