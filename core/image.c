@@ -292,7 +292,7 @@ enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_sna
         return q2_fail_value(fault, Q2_ERR_BAD_SNAPSHOT,
                              "the snapshot's L1 table does not start at a cluster of its own", path,
                              "l1_table_offset", snapshot->l1_table_offset);
-    if (!q2_range_fits(snapshot->l1_table_offset, length, image->source->size))
+    if (length > 0 && !q2_range_fits(snapshot->l1_table_offset, length, image->source->size))
         return q2_fail_limit(fault, Q2_ERR_TRUNCATED,
                              "the snapshot's L1 table ends past the end of the file", path,
                              "l1_table_offset", snapshot->l1_table_offset, image->source->size);
