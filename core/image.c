@@ -140,9 +140,6 @@ static enum q2_status read_extensions(struct opening *opening)
         uint32_t type, length;
         enum q2_status status;
 
-        if (i == Q2_MAX_EXTENSIONS)
-            return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "too many header extensions",
-                                 opening->source->path, "header extensions", i + 1ull, i);
         status = read_at(opening, offset, &disk, sizeof(disk), "a header extension cannot be read");
         if (status != Q2_OK)
             return status;
@@ -150,6 +147,9 @@ static enum q2_status read_extensions(struct opening *opening)
         length = q2_be32_get(disk.length);
         if (type == Q2_EXTENSION_END)
             return Q2_OK;
+        if (i == Q2_MAX_EXTENSIONS)
+            return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "too many header extensions",
+                                 opening->source->path, "header extensions", i + 1ull, i);
         offset += sizeof(disk);
         if (!q2_range_fits(offset, length, end))
             return q2_fail_limit(opening->fault, Q2_ERR_BAD_EXTENSION,
@@ -292,7 +292,7 @@ enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_sna
         return q2_fail_value(fault, Q2_ERR_BAD_SNAPSHOT,
                              "the snapshot's L1 table does not start at a cluster of its own", path,
                              "l1_table_offset", snapshot->l1_table_offset);
-    if (!q2_range_fits(snapshot->l1_table_offset, length, image->source->size))
+    if (length > 0 && !q2_range_fits(snapshot->l1_table_offset, length, image->source->size))
         return q2_fail_limit(fault, Q2_ERR_TRUNCATED,
                              "the snapshot's L1 table ends past the end of the file", path,
                              "l1_table_offset", snapshot->l1_table_offset, image->source->size);

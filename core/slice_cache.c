@@ -115,6 +115,11 @@ static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *sourc
         return Q2_ERR_LIMIT;
     nb_slices = sequential ? run_length(cache, source, index, way) : 1;
     status = way_fill(cache, source, index, nb_slices, way);
+    /* The neighbours are a bonus: what fails among them must not take this slice along. */
+    if (status != Q2_OK && nb_slices > 1) {
+        nb_slices = 1;
+        status = way_fill(cache, source, index, nb_slices, way);
+    }
     if (status != Q2_OK)
         return status;
     cache->miss_source = source;
@@ -134,13 +139,16 @@ enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *sour
 
     if (offset >= source->size)
         return Q2_ERR_TRUNCATED;
+    if (way < Q2_SLICE_WAYS && within >= cache->slices[way][set].length) {
+        /* The file has grown since its last slice was read. */
+        cache->slices[way][set] = (struct q2_slice){.source = NULL};
+        way = Q2_SLICE_WAYS;
+    }
     if (way == Q2_SLICE_WAYS) {
         status = miss(cache, source, index, &way);
         if (status != Q2_OK)
             return status;
     }
-    if (within >= cache->slices[way][set].length)
-        return Q2_ERR_TRUNCATED;
     cache->slices[way][set].stamp = ++cache->clock;
     *ret_bytes = &cache->bytes[way][set][within];
     *ret_length = cache->slices[way][set].length - within;

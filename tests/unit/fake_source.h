@@ -19,12 +19,15 @@ struct fake_call {
 /* Set the script's fields at any time; counters may be reset at any time. */
 struct fake_source {
     struct q2_source source;
-    const uint8_t *bytes; /* the caller's; source.size of them at the least */
+    const uint8_t *bytes; /* the caller's */
+    uint64_t nb_held;     /* how many; between them and source.size the file is zeros */
     /* Script: call number fail_call (from 1; 0: none) fails with fail_status; fail_on: and every
      * one after it. */
     uint64_t fail_call;
     bool fail_on;
     enum q2_status fail_status;
+    /* Reads that touch [bad_start, bad_end) fail with fail_status. */
+    uint64_t bad_start, bad_end;
     /* Counters. */
     uint64_t nb_reads, nb_bytes;
     struct fake_call log[FAKE_LOG_SIZE]; /* the first calls since the counters were reset */
