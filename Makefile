@@ -30,7 +30,7 @@ SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 COV_CFLAGS  := $(COMMON_CFLAGS) -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 --coverage
 
 # Firmware objects: no red zone (interrupts run on our stack), no SysV library, UTF-16 wchar_t.
-X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar \
+X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar -fcallgraph-info=su \
               -fno-stack-protector -fno-strict-aliasing -fpic -maccumulate-outgoing-args \
               -mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
               -DGNU_EFI_USE_MS_ABI -DMETALCOW_FIRMWARE \

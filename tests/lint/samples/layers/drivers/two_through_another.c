@@ -1,0 +1,3 @@
+/* Refused: binds 3 interfaces. */
+#include "two.h"
+#include <zlib.h>

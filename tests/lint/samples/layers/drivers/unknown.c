@@ -1,0 +1,2 @@
+/* Refused: belongs to no interface. */
+#include <curl/curl.h>

