@@ -79,7 +79,8 @@ static void test_aes_published_vectors_both_ways(void)
     }
 }
 
-/* IEEE 1619, annex B, vector 10: AES-256, data unit 0xff, a whole sector of 00 01 .. ff 00 .. ff. */
+/* IEEE 1619, annex B, vector 10: AES-256, data unit 0xff, a whole sector of 00 01 .. ff 00 .. ff.
+ */
 static const char vector10_cipher[] =
     "1c3b3a102f770386e4836c99e370cf9bea00803f5e482357a4ae12d414a3e63b5d31e276f8fe4a8d66b317f9ac683f"
     "44680a86ac35adfc3345befecb4bb188fd5776926c49a3095eb108fd1098baec70aaa66999a72a82f27d848b21d4a7"
@@ -95,9 +96,9 @@ static const char vector10_cipher[] =
 
 static void test_aes_xts_whole_sector_vector_10(void)
 {
-    struct q2_cipher *aes = make(Q2_AES_XTS_PLAIN64,
-                                 "2718281828459045235360287471352662497757247093699959574966967627"
-                                 "3141592653589793238462643383279502884197169399375105820974944592");
+    struct q2_cipher *aes = make(
+        Q2_AES_XTS_PLAIN64, "2718281828459045235360287471352662497757247093699959574966967627"
+                            "3141592653589793238462643383279502884197169399375105820974944592");
     uint8_t want[512], buffer[512];
 
     T_CHECK_U64(hex_decode(vector10_cipher, want, sizeof(want)), 512);
