@@ -45,7 +45,7 @@ $(foreach v,host san cov fuzz x64,$(call objects,$(v),$(LUKS_CRYPTO_SRCS))): $(B
 
 LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/luks_header.c drivers/unlocker.c
 DRIVERS_HOST_SRCS += $(LUKS_SRCS)
-DRIVERS_X64_SRCS  += $(LUKS_SRCS)
+DRIVERS_EFI_SRCS  += $(LUKS_SRCS)
 
 # The lint reads them, whatever the firmware programs link.
 all: $(BUILD)/x64/third_party/crypto.a $(call objects,x64,$(LUKS_SRCS))
