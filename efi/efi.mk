@@ -1,4 +1,53 @@
-# Sources and rules of efi/.
+# Sources and rules of efi/: the firmware programs.
+#
+#   build/x64/metalcowdxe.efi   the resident driver
+#   build/x64/metalcow.efi      the application; it carries a copy of the driver
 
 # Pure parts of the firmware programs: they run on the host too, under the tests and the fuzzer.
-EFI_HOST_SRCS := efi/config.c efi/config_order.c
+EFI_HOST_SRCS := efi/config.c efi/config_order.c efi/text.c
+
+# Both programs: firmware, files, images, configuration.
+EFI_COMMON_SRCS := $(EFI_HOST_SRCS) efi/memory.c efi/firmware.c efi/console.c efi/device_path.c \
+                   efi/volume.c efi/opener.c efi/attach.c efi/entries.c
+EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) efi/driver_main.c efi/binding.c efi/component_name.c \
+                   efi/control_server.c efi/registry.c efi/publish.c
+EFI_APP_SRCS    := $(EFI_COMMON_SRCS) efi/app_main.c efi/arguments.c efi/commands.c \
+                   efi/image_arguments.c efi/command_boot.c efi/command_disks.c \
+                   efi/command_info.c efi/connect.c efi/boot.c efi/control_client.c \
+                   efi/embedded_driver.c
+
+EFI_X64_DRIVER := $(BUILD)/x64/metalcowdxe.efi
+EFI_X64_APP    := $(BUILD)/x64/metalcow.efi
+
+# The loops of memcpy() must not become calls of memcpy().
+CFLAGS_efi_memory.c := -fno-tree-loop-distribute-patterns -fno-builtin
+
+CFLAGS_efi_embedded_driver.c := -DMC_EMBEDDED_DRIVER='"$(EFI_X64_DRIVER)"'
+$(BUILD)/x64/obj/efi/embedded_driver.o: $(EFI_X64_DRIVER)
+
+# gnu-efi's start code, linker script and self-relocation; nothing else of its library.
+GNU_EFI      := /usr/lib
+GNU_EFI_CRT0 := $(GNU_EFI)/crt0-efi-x86_64.o
+EFI_LDFLAGS  := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \
+                --build-id=none -T $(GNU_EFI)/elf_x86_64_efi.lds
+
+# The engine and the adapters come out of an archive: a program holds what it calls.
+EFI_X64_LIB := $(BUILD)/x64/libmetalcow.a
+$(EFI_X64_LIB): $(call objects,x64,$(CORE_SRCS) $(DRIVERS_EFI_SRCS))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/x64/metalcowdxe.so: $(call objects,x64,$(EFI_DRIVER_SRCS))
+$(BUILD)/x64/metalcow.so: $(call objects,x64,$(EFI_APP_SRCS))
+$(BUILD)/x64/%.so: $(EFI_X64_LIB) $(THIRD_PARTY_LIB_x64)
+	$(LD) $(EFI_LDFLAGS) -o $@ $(GNU_EFI_CRT0) $(filter %.o,$^) \
+	    --start-group $(EFI_X64_LIB) $(THIRD_PARTY_LIB_x64) --end-group -L$(GNU_EFI) -lgnuefi
+
+# Subsystems: application 10, boot service driver 11.
+$(EFI_X64_APP): EFI_SUBSYSTEM := 10
+$(EFI_X64_DRIVER): EFI_SUBSYSTEM := 11
+$(BUILD)/x64/%.efi: $(BUILD)/x64/%.so
+	objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
+	    --target efi-app-x86_64 --subsystem $(EFI_SUBSYSTEM) $< $@
+
+all: $(EFI_X64_APP) $(EFI_X64_DRIVER)

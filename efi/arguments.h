@@ -1,0 +1,52 @@
+/* What the program was told on its command line, and where the files lie that it names.
+ *
+ * Called by app_main.c and commands.
+ */
+#ifndef METALCOW_EFI_ARGUMENTS_H
+#define METALCOW_EFI_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <efi.h>
+
+#include "q2_status.h"
+
+/* A shell's command line has no more words than this. */
+#define MC_MAX_WORDS 32u
+
+/* The words behind the program's own name; UTF-8 in pool memory. */
+struct mc_arguments {
+    size_t nb;
+    char *words[MC_MAX_WORDS];
+    bool from_shell;
+};
+
+/* Get the words that a UEFI shell passed; none if the firmware started the program.
+ *
+ * Q2_ERR_LIMIT     more than MC_MAX_WORDS words
+ * Q2_ERR_BAD_NAME  a word that is no UCS-2 text
+ */
+enum q2_status mc_arguments_get(struct mc_arguments *arguments, struct q2_fault *fault);
+
+void mc_arguments_free(struct mc_arguments *arguments);
+
+/* A file: its volume, and its path there as the engine wants it. */
+struct mc_location {
+    EFI_HANDLE volume;
+    char *path; /* pool memory */
+};
+
+/* Find the volume of a path as a person types it: "fs0:\img\a.qcow2", or relative to the shell's
+ * current folder; outside the shell on the program's own volume.
+ *
+ * Q2_ERR_NOT_FOUND  no such mapping
+ * Q2_ERR_BAD_NAME, Q2_ERR_LIMIT
+ */
+enum q2_status mc_locate(const char *word, struct q2_fault *fault,
+                         struct mc_location *ret_location);
+
+/* The volume that the program was loaded from; NULL if it was not loaded from one. */
+EFI_HANDLE mc_own_volume(void);
+
+#endif

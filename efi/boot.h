@@ -1,0 +1,23 @@
+/* Starting a loader.  (UEFI 2.10, 7.4)
+ *
+ * Called by commands.
+ */
+#ifndef METALCOW_EFI_BOOT_H
+#define METALCOW_EFI_BOOT_H
+
+#include <efi.h>
+
+#include "q2_status.h"
+
+/* Load and start a file of a volume. Returns when the loader does, so mostly not at all.
+ *
+ * ret_status  what the loader returned
+ *
+ * Q2_OK              it was started, and returned
+ * Q2_ERR_DENIED      Secure Boot does not allow it
+ * Q2_ERR_NOT_FOUND, Q2_ERR_UNSUPPORTED, Q2_ERR_LIMIT, Q2_ERR_IO   it cannot be loaded
+ */
+enum q2_status mc_boot(EFI_HANDLE volume, const char *path, struct q2_fault *fault,
+                       EFI_STATUS *ret_status);
+
+#endif

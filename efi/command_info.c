@@ -1,0 +1,173 @@
+/* info: what an image is, in the words of qemu-img.
+ *
+ * Below commands.c; opens the image's metadata with an engine of its own, and no other file.
+ */
+#include "attach.h"
+#include "commands.h"
+#include "console.h"
+#include "control_client.h"
+#include "fail.h"
+#include "firmware.h"
+
+/* Text for the console: strings out of an image are escaped. */
+struct report {
+    struct mc_text text;
+    char buffer[8192];
+};
+
+static void put(struct report *report, const char *text)
+{
+    mc_text_put(&report->text, text);
+}
+
+static void put_line(struct report *report, const char *name, const char *value)
+{
+    put(report, name);
+    put(report, ": ");
+    mc_text_put_escaped(&report->text, value);
+    put(report, "\n");
+}
+
+static void put_number_line(struct report *report, const char *name, uint64_t value)
+{
+    put(report, name);
+    put(report, ": ");
+    mc_text_put_number(&report->text, value);
+    put(report, "\n");
+}
+
+static void put_flag(struct report *report, const char *name, bool value)
+{
+    put_line(report, name, value ? "true" : "false");
+}
+
+static void put_size_line(struct report *report, const char *name, uint64_t size)
+{
+    put(report, name);
+    put(report, ": ");
+    mc_text_put_size(&report->text, size);
+    put(report, " (");
+    mc_text_put_number(&report->text, size);
+    put(report, " bytes)\n");
+}
+
+static void put_qcow2(struct report *report, const struct q2_layer_info *info)
+{
+    const struct q2_header *header = info->header;
+
+    put_number_line(report, "cluster_size", 1ull << header->cluster_bits);
+    if (info->backing_file[0] != '\0')
+        put_line(report, "backing file", info->backing_file);
+    if (info->backing_format[0] != '\0')
+        put_line(report, "backing file format", info->backing_format);
+    if (header->crypt_method != Q2_CRYPT_NONE)
+        put(report, "encrypted: yes\n");
+    if (header->nb_snapshots > 0)
+        put_number_line(report, "snapshots", header->nb_snapshots);
+    put(report, "Format specific information:\n");
+    put_line(report, "    compat", header->version == 2 ? "0.10" : "1.1");
+    put_line(report, "    compression type",
+             header->compression_type == Q2_COMPRESSION_ZSTD ? "zstd" : "zlib");
+    put_flag(report, "    lazy refcounts",
+             (header->compatible_features & Q2_COMPAT_LAZY_REFCOUNTS) != 0);
+    put_number_line(report, "    refcount bits", 1ull << header->refcount_order);
+    if ((header->incompatible_features & Q2_INCOMPAT_DATA_FILE) != 0) {
+        put_line(report, "    data file", info->data_file);
+        put_flag(report, "    data file raw",
+                 (header->autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0);
+    }
+    put_flag(report, "    dirty", (header->incompatible_features & Q2_INCOMPAT_DIRTY) != 0);
+    put_flag(report, "    corrupt", (header->incompatible_features & Q2_INCOMPAT_CORRUPT) != 0);
+    put_flag(report, "    extended l2",
+             (header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0);
+}
+
+/* How the firmware reads the file, and why. */
+static void put_way(struct report *report, const struct mc_file *file)
+{
+    char why[400];
+
+    put(report, "read through: ");
+    if (file->way == MC_FILE_BY_EXTENTS) {
+        put(report, "extent map (");
+        mc_text_put_number(&report->text, file->nb_extents);
+        put(report, file->nb_extents == 1 ? " extent)\n" : " extents)\n");
+    } else if (file->way == MC_FILE_IN_MEMORY) {
+        (void)q2_fault_format(&file->doubt, why, sizeof(why));
+        put(report, "a copy in memory (");
+        put(report, why);
+        put(report, ")\n");
+    } else {
+        put(report, "the file system (it is not FAT)\n");
+    }
+}
+
+static void put_image(struct report *report, const struct mc_image *image)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(image->disk, 0, &info);
+    put_line(report, "image", image->file->path);
+    put_line(report, "file format", info.header ? "qcow2" : "raw");
+    put_size_line(report, "virtual size", info.virtual_size);
+    put_size_line(report, "file length", image->file->as.source.size);
+    if (info.header)
+        put_qcow2(report, &info);
+    put_way(report, image->file);
+}
+
+static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *options,
+                           struct q2_fault *fault)
+{
+    struct report *report = mc_alloc(sizeof(*report));
+    struct mc_image *image;
+    enum q2_status status;
+
+    if (!report)
+        return mc_fail_memory(fault);
+    mc_text_init(&report->text, report->buffer, sizeof(report->buffer));
+    status = mc_image_open(volume, options, true, fault, &image);
+    if (status == Q2_OK) {
+        put_image(report, image);
+        mc_print(report->buffer);
+        mc_image_close(image);
+    }
+    mc_free(report);
+    return status;
+}
+
+/* A disk that is attached, by its number. */
+static enum q2_status show_disk(uint32_t number, struct q2_fault *fault)
+{
+    struct mc_client client;
+    struct mc_disk_record record;
+    enum q2_status status = mc_client_open(&client, false, fault);
+
+    if (status != Q2_OK)
+        return status;
+    for (UINTN i = 0; !EFI_ERROR(client.control->Get(client.control, i, &record)); i++) {
+        const struct mc_attach_options options = {.image = (const char *)record.image};
+        if (record.number == number)
+            return show(record.volume, &options, fault);
+    }
+    return mc_fail(fault, Q2_ERR_NOT_FOUND, "no disk has this number", NULL);
+}
+
+EFI_STATUS mc_command_info(const struct mc_command_line *line)
+{
+    struct mc_image_arguments image;
+    struct q2_fault fault;
+    uint32_t number;
+    enum q2_status status;
+
+    if (mc_number_parse(line->operand, &number)) {
+        status = show_disk(number, &fault);
+    } else {
+        status = mc_image_arguments_get(line, &fault, &image);
+        if (status == Q2_OK) {
+            status = show(image.image.volume, &image.options, &fault);
+            mc_image_arguments_free(&image);
+        }
+    }
+    return status == Q2_OK ? EFI_SUCCESS : mc_command_fail(&fault);
+}

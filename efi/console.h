@@ -1,0 +1,23 @@
+/* What a person reads: text on the console.
+ *
+ * Called by the entry points and commands, never below them. Text is UTF-8; what UCS-2 does not
+ * have is shown as '?'. Without a console (a driver that starts early) nothing happens.
+ */
+#ifndef METALCOW_EFI_CONSOLE_H
+#define METALCOW_EFI_CONSOLE_H
+
+#include "q2_status.h"
+
+/* Print text as it is; "\n" begins a new line. */
+void mc_print(const char *text);
+
+/* Print "metalcow: TEXT", on a line of its own. */
+void mc_say(const char *text);
+
+/* Print a fault as a line that begins with "metalcow: ". */
+void mc_say_fault(const struct q2_fault *fault);
+
+/* Wait until a key is pressed, at most `seconds`. */
+void mc_wait_key(unsigned int seconds);
+
+#endif

@@ -1,0 +1,65 @@
+/* All attached disks, and the volumes that carry them.
+ *
+ * Lives in the resident driver. Called by binding.c (the driver model) and control.c (programs that
+ * ask); both ways give the same disks. A volume that carries disks is open BY_DRIVER, so that the
+ * firmware calls Stop() before it takes the volume away.
+ */
+#ifndef METALCOW_EFI_REGISTRY_H
+#define METALCOW_EFI_REGISTRY_H
+
+#include "publish.h"
+
+/* Disks in images on disks of ours: an image inside an attached image may be attached, no deeper
+ * (hazard U11). */
+#define MC_MAX_DEPTH 2u
+
+/* One attached disk. */
+struct mc_disk {
+    struct mc_disk *next;
+    struct mc_image *image;
+    struct mc_published published;
+    uint32_t number;
+    char title[256];
+    CHAR16 *name; /* the title, for Component Name 2 */
+};
+
+/* Set the handle that is the agent in all opens. Once, before everything else. */
+void mc_registry_init(EFI_HANDLE agent);
+
+/* Attach an image and publish it.
+ *
+ * fault       filled on any error; then nothing is left behind
+ * ret_disk    valid until it is detached
+ */
+enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_options *options,
+                                  struct q2_fault *fault, struct mc_disk **ret_disk);
+
+/* Detach a disk; its volume is given back with the last one, unless it is kept. On an error the
+ * disk is as it was. */
+EFI_STATUS mc_registry_detach(struct mc_disk *disk);
+
+/* The disks, in the order they were attached; NULL: none. */
+struct mc_disk *mc_registry_first(void);
+
+struct mc_disk *mc_registry_find_number(uint32_t number);
+struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle);
+
+/* Any disk on a volume; NULL: none. */
+struct mc_disk *mc_registry_find_volume(EFI_HANDLE volume);
+
+/* Is a volume one that the driver holds? */
+bool mc_registry_holds(EFI_HANDLE volume);
+
+/* A volume that the driver holds, one inside our disks before the one that carries them; false:
+ * there is none. */
+bool mc_registry_last_volume(EFI_HANDLE *ret_volume);
+
+/* Hold a volume although it carries no disk (from Start to Stop).
+ *
+ * EFI_ALREADY_STARTED  it is held already; EFI_ACCESS_DENIED: another driver has it */
+EFI_STATUS mc_registry_keep(EFI_HANDLE volume);
+
+/* Give a volume back that carries no disk any more. */
+void mc_registry_release(EFI_HANDLE volume);
+
+#endif

@@ -1,0 +1,56 @@
+/* Text under construction, and the two encodings that the firmware programs deal in.
+ *
+ * Used everywhere in efi/. Inside, text is UTF-8; UEFI's is UCS-2. Pure functions on memory, no
+ * allocation, so they are tested on the host.
+ */
+#ifndef METALCOW_EFI_TEXT_H
+#define METALCOW_EFI_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Counts what would be written, keeps what fits; buffer is always NUL-terminated. */
+struct mc_text {
+    char *buffer;
+    size_t size;   /* of buffer, >= 1 */
+    size_t length; /* of the whole text, without the NUL, as if the buffer were large enough */
+};
+
+void mc_text_init(struct mc_text *text, char *buffer, size_t size);
+void mc_text_put(struct mc_text *text, const char *string);
+void mc_text_put_number(struct mc_text *text, uint64_t value);
+void mc_text_put_hex(struct mc_text *text, uint64_t value);
+
+/* Untrusted bytes: whatever is not printable ASCII, and the backslash, comes as \xNN. */
+void mc_text_put_escaped(struct mc_text *text, const char *string);
+
+/* A size as people read it: "88 MiB", "1.5 GiB", "512 B". */
+void mc_text_put_size(struct mc_text *text, uint64_t bytes);
+
+bool mc_text_equal(const char *a, const char *b);
+size_t mc_text_length(const char *string);
+
+/* Copy, cut to size - 1 bytes; false if it was cut. */
+bool mc_text_copy(char *to, size_t size, const char *from);
+
+/* UCS-2 as UEFI has it: no surrogate pairs.
+ *
+ * ret_ucs2  capacity units, NUL-terminated on true
+ * returns   false: malformed UTF-8, a character beyond the basic plane or a surrogate, or no room
+ */
+bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity);
+
+/* ret_utf8  size bytes, NUL-terminated on true
+ * returns   false: a surrogate, or no room */
+bool mc_ucs2_to_utf8(const uint16_t *ucs2, char *ret_utf8, size_t size);
+
+/* A path as the engine wants it: '/' in front and between components, no ".", no "", ".."
+ * followed. Both '/' and '\' separate.
+ *
+ * ret_path  size bytes, >= 2, NUL-terminated on true; must not overlap path
+ * returns   false: ".." leaves the root, or no room
+ */
+bool mc_path_clean(const char *path, char *ret_path, size_t size);
+
+#endif

@@ -1,0 +1,275 @@
+/* Files of a volume as byte sources.
+ *
+ * Below attach.c and opener.c; calls the file system (only here, at attach) and drivers/.
+ * Invariant: a source of a file on a FAT volume never calls the file system.
+ */
+#include "volume.h"
+
+#include "../drivers/efi_status.h"
+#include "../drivers/fat_map.h"
+#include "fail.h"
+#include "firmware.h"
+#include "text.h"
+
+/* Working memory for following chains: windows of the FAT of 256 KiB and more. */
+#define BUFFER_SIZE (1024u * 1024)
+
+/* Pieces in which a file is read into memory: large, so that the file system walks forward. */
+#define PIECE_SIZE (4u * 1024 * 1024)
+
+/* What kind of file system is it? Only FAT has the lock that forbids using its files, and a FAT
+ * that is damaged is one too. */
+static void look_at_device(struct mc_volume *volume)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io = mc_protocol(volume->handle, &mc_block_io_guid);
+    EFI_DISK_IO_PROTOCOL *disk_io = mc_protocol(volume->handle, &mc_disk_io_guid);
+    enum q2_status status;
+
+    if (!block_io || !disk_io)
+        return;
+    volume->io_align = block_io->Media->IoAlign;
+    status = q2_source_efi_disk_io_init(&volume->device, disk_io, block_io, "volume");
+    if (status != Q2_OK) {
+        volume->is_fat = true; /* unknown: the careful way */
+        (void)mc_fail(&volume->doubt, status, NULL, "volume");
+        return;
+    }
+    status = q2_fat_volume_open(&volume->device.source, &volume->doubt, &volume->fat);
+    volume->is_fat = status != Q2_ERR_UNSUPPORTED;
+    if (status == Q2_OK)
+        volume->doubt.status = Q2_OK;
+}
+
+enum q2_status mc_volume_open(EFI_HANDLE handle, struct q2_fault *fault,
+                              struct mc_volume *ret_volume)
+{
+    *ret_volume = (struct mc_volume){.handle = handle};
+    ret_volume->FileSystem = mc_protocol(handle, &mc_file_system_guid);
+    if (!ret_volume->FileSystem)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "no file system that the firmware can read",
+                       NULL);
+    look_at_device(ret_volume);
+    return Q2_OK;
+}
+
+/* UEFI's file names have '\' between components. */
+static CHAR16 *to_efi_path(const char *path)
+{
+    CHAR16 *name = mc_to_ucs2(path);
+
+    for (CHAR16 *c = name; c && *c != 0; c++) {
+        if (*c == '/')
+            *c = '\\';
+    }
+    return name;
+}
+
+enum q2_status mc_volume_open_efi_file(const struct mc_volume *volume, const char *path,
+                                       struct q2_fault *fault, EFI_FILE_PROTOCOL **ret_File)
+{
+    CHAR16 *name = to_efi_path(path);
+    EFI_FILE_PROTOCOL *root;
+    EFI_STATUS status;
+
+    if (!name)
+        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
+    status = volume->FileSystem->OpenVolume(volume->FileSystem, &root);
+    if (!EFI_ERROR(status)) {
+        status = root->Open(root, ret_File, name, EFI_FILE_MODE_READ, 0);
+        (void)root->Close(root);
+    }
+    mc_free(name);
+    return status == EFI_SUCCESS ? Q2_OK : mc_fail(fault, q2_status_from_efi(status), NULL, path);
+}
+
+/* A number for a file that the volume does not number: of its path, with the case of ASCII letters
+ * dropped. Two names of one file would escape it; two files that differ by case are taken for one,
+ * which is refused where it matters. */
+static uint64_t path_id(const char *path)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+
+    for (; *path != '\0'; path++) {
+        char c = *path >= 'A' && *path <= 'Z' ? (char)(*path + ('a' - 'A')) : *path;
+        hash = (hash ^ (uint8_t)c) * 0x100000001b3;
+    }
+    return hash;
+}
+
+static enum q2_status source_by_file_system(const struct mc_volume *volume, struct mc_file *file,
+                                            struct q2_fault *fault,
+                                            struct q2_source_efi_file *ret_source)
+{
+    const struct q2_efi_file by_file = {
+        .File = file->File,
+        .path = file->path,
+        .identity = {(uintptr_t)volume->handle, path_id(file->path)},
+    };
+    enum q2_status status = q2_source_efi_file_init(ret_source, &by_file);
+
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+}
+
+static enum q2_status verify(struct mc_file *file, struct q2_source *by_file,
+                             struct q2_fault *fault)
+{
+    uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE);
+    enum q2_status status;
+
+    if (!samples)
+        return mc_fail_memory(fault);
+    status =
+        q2_extents_verify(&file->as.source, by_file, file->map, file->nb_extents, samples, fault);
+    mc_free(samples);
+    return status;
+}
+
+/* Follow the file's chain twice: to count its extents, and to keep them. */
+static enum q2_status make_map(struct mc_volume *volume, struct mc_file *file, void *buffer,
+                               struct q2_fat_file *fat_file, struct q2_fault *fault)
+{
+    enum q2_status status =
+        q2_fat_find(&volume->fat, file->path, buffer, BUFFER_SIZE, fault, fat_file);
+
+    if (status == Q2_OK)
+        status = q2_fat_map(&volume->fat, fat_file, buffer, BUFFER_SIZE, NULL, 0, fault,
+                            &file->nb_extents);
+    if (status != Q2_OK)
+        return status;
+    file->map = mc_alloc((file->nb_extents + 1) * sizeof(file->map[0]));
+    if (!file->map)
+        return mc_fail_memory(fault);
+    return q2_fat_map(&volume->fat, fat_file, buffer, BUFFER_SIZE, file->map, file->nb_extents,
+                      fault, &file->nb_extents);
+}
+
+static enum q2_status source_by_extents(struct mc_volume *volume, struct mc_file *file,
+                                        struct q2_fault *fault)
+{
+    void *buffer = mc_alloc_pages(BUFFER_SIZE);
+    struct q2_fat_file fat_file;
+    enum q2_status status;
+
+    if (!buffer)
+        return mc_fail_memory(fault);
+    status = make_map(volume, file, buffer, &fat_file, fault);
+    mc_free_pages(buffer, BUFFER_SIZE);
+    if (status != Q2_OK)
+        return status;
+    const struct q2_extents_file by_extents = {
+        .volume = &volume->device.source,
+        .extents = file->map,
+        .nb_extents = file->nb_extents,
+        .size = fat_file.size,
+        .file_id = q2_fat_file_id(&fat_file),
+        .path = file->path,
+    };
+    status = q2_source_extents_init(&file->as.extents, &by_extents);
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+}
+
+static enum q2_status read_pieces(struct q2_source *source, uint8_t *memory, struct q2_fault *fault)
+{
+    for (uint64_t at = 0; at < source->size; at += PIECE_SIZE) {
+        uint64_t left = source->size - at;
+        enum q2_status status = source->ops->read_at(source, at, memory + at,
+                                                     left < PIECE_SIZE ? (size_t)left : PIECE_SIZE);
+        if (status != Q2_OK)
+            return mc_fail(fault, status, NULL, source->path);
+    }
+    return Q2_OK;
+}
+
+/* The way out for a FAT file without a map. fault says why there is none, and stays if the file is
+ * too large. */
+static enum q2_status source_in_memory(struct mc_file *file, struct q2_source *by_file,
+                                       struct q2_fault *fault)
+{
+    enum q2_status status;
+
+    if (by_file->size > MC_MAX_FILE_IN_MEMORY)
+        return fault->status;
+    file->doubt = *fault;
+    file->memory = mc_alloc_pages((size_t)by_file->size + 1);
+    if (!file->memory)
+        return mc_fail_memory(fault);
+    file->way = MC_FILE_IN_MEMORY;
+    status = read_pieces(by_file, file->memory, fault);
+    q2_source_memory_init(&file->as.memory, file->memory, by_file->size, by_file->size, false,
+                          file->path);
+    file->as.source.identity[0] = by_file->identity[0];
+    file->as.source.identity[1] = by_file->identity[1];
+    return status;
+}
+
+/* By extents if they can be trusted, else in memory. */
+static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *file,
+                                      struct q2_fault *fault)
+{
+    struct q2_source_efi_file by_file;
+    enum q2_status status = source_by_file_system(volume, file, fault, &by_file);
+
+    if (status != Q2_OK)
+        return status;
+    /* What other programs wrote may still be in the file system's cache. Refused for a file that is
+     * open for reading only, which has nothing to write. */
+    (void)file->File->Flush(file->File);
+    *fault = volume->doubt;
+    status = volume->doubt.status;
+    if (status == Q2_OK)
+        status = source_by_extents(volume, file, fault);
+    if (status == Q2_OK)
+        status = verify(file, &by_file.source, fault);
+    if (status != Q2_OK)
+        status = source_in_memory(file, &by_file.source, fault);
+    (void)file->File->Close(file->File);
+    file->File = NULL;
+    return status;
+}
+
+static enum q2_status make_source(struct mc_volume *volume, struct mc_file *file,
+                                  struct q2_fault *fault)
+{
+    if (volume->is_fat)
+        return make_fat_source(volume, file, fault);
+    file->way = MC_FILE_BY_FILE_SYSTEM;
+    return source_by_file_system(volume, file, fault, &file->as.file);
+}
+
+enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q2_fault *fault,
+                            struct mc_file **ret_file)
+{
+    size_t size = mc_text_length(path) + 2;
+    struct mc_file *file = mc_alloc(sizeof(*file));
+    enum q2_status status = Q2_OK;
+
+    if (file)
+        file->path = mc_alloc(size);
+    if (!file || !file->path)
+        status = mc_fail_memory(fault);
+    else if (!mc_path_clean(path, file->path, size))
+        status = mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
+    if (status == Q2_OK)
+        status = mc_volume_open_efi_file(volume, file->path, fault, &file->File);
+    if (status == Q2_OK)
+        status = make_source(volume, file, fault);
+    if (status != Q2_OK) {
+        mc_file_close(file);
+        return status;
+    }
+    *ret_file = file;
+    return Q2_OK;
+}
+
+void mc_file_close(struct mc_file *file)
+{
+    if (!file)
+        return;
+    if (file->File)
+        (void)file->File->Close(file->File);
+    if (file->memory)
+        mc_free_pages(file->memory, (size_t)file->as.source.size + 1);
+    mc_free(file->map);
+    mc_free(file->path);
+    mc_free(file);
+}

@@ -1,0 +1,88 @@
+/* A volume, and its files as byte sources.  (design, section 4)
+ *
+ * Called at attach: by attach.c, opener.c, entries.c and the commands. On a FAT volume a file is
+ * read below the file system, through its extent map: nothing of the file system may be called from
+ * inside Block I/O there. A FAT file without a trustworthy map is read into memory, or refused with
+ * the reason. On other file systems the file itself is read.
+ */
+#ifndef METALCOW_EFI_VOLUME_H
+#define METALCOW_EFI_VOLUME_H
+
+#include <efi.h>
+
+#include "../drivers/fat_volume.h"
+#include "../drivers/source_efi_disk_io.h"
+#include "../drivers/source_efi_file.h"
+#include "../drivers/source_extents.h"
+#include "../drivers/source_memory.h"
+
+/* A FAT file without an extent map is held in memory up to this size. Larger ones are refused:
+ * firmware has the memory, but reading them takes longer than a person waits without a word. */
+#define MC_MAX_FILE_IN_MEMORY (64u * 1024 * 1024)
+
+/* One volume. Does not move while it is open: its files point into it. */
+struct mc_volume {
+    EFI_HANDLE handle;
+    EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem;
+    struct q2_source_efi_disk_io device; /* if is_fat */
+    struct q2_fat_volume fat;            /* if doubt.status is Q2_OK */
+    bool is_fat;
+    struct q2_fault doubt; /* why no extent map of a FAT volume is trusted */
+    uint32_t io_align;     /* of its device, 0 if unknown */
+};
+
+enum mc_file_way {
+    MC_FILE_BY_EXTENTS,
+    MC_FILE_IN_MEMORY,
+    MC_FILE_BY_FILE_SYSTEM,
+};
+
+/* One open file. The source comes first, so that a source leads back to its file. */
+struct mc_file {
+    union {
+        struct q2_source source;
+        struct q2_source_extents extents;
+        struct q2_source_memory memory;
+        struct q2_source_efi_file file;
+    } as;
+    enum mc_file_way way;
+    struct q2_file_extent *map; /* BY_EXTENTS: pool memory */
+    size_t nb_extents;
+    void *memory;            /* IN_MEMORY: pages */
+    EFI_FILE_PROTOCOL *File; /* BY_FILE_SYSTEM, and during mc_file_open() */
+    struct q2_fault doubt;   /* IN_MEMORY: why there is no map */
+    char *path;              /* pool memory */
+};
+
+/* Open a volume. Nothing is to be given back: it holds no handle between two calls.
+ *
+ * Q2_ERR_UNSUPPORTED  no file system on the handle
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED
+ */
+enum q2_status mc_volume_open(EFI_HANDLE handle, struct q2_fault *fault,
+                              struct mc_volume *ret_volume);
+
+/* Open a file by path, for reading.
+ *
+ * path      UTF-8, absolute on the volume, either separator
+ * fault     filled on any error
+ * ret_file  pool memory, until mc_file_close()
+ *
+ * Q2_ERR_NOT_FOUND, Q2_ERR_DENIED (a directory), Q2_ERR_BAD_NAME
+ * Q2_ERR_BAD_VOLUME, Q2_ERR_LIMIT   no trustworthy extent map, and too large for memory; the fault
+ *                                   says why there is no map
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED
+ */
+enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q2_fault *fault,
+                            struct mc_file **ret_file);
+
+void mc_file_close(struct mc_file *file);
+
+/* Open a file or folder through the file system; for what is not on the data path.
+ *
+ * ret_File  the caller closes it
+ */
+enum q2_status mc_volume_open_efi_file(const struct mc_volume *volume, const char *path,
+                                       struct q2_fault *fault, EFI_FILE_PROTOCOL **ret_File);
+
+#endif
