@@ -36,6 +36,7 @@ INTERFACES = {
     "UEFI": re.compile(r"(efi\w*|\w+/efi\w*|protocol/\w+|libsmbios)\.h"),
     "zlib": re.compile(r"(zlib|zconf|zutil|inftrees|inflate|inffast)\.h"),
     "zstd": re.compile(r"zstd\w*\.h|(common|decompress)/\w+\.h"),
+    "BearSSL": re.compile(r"(inner|bearssl\w*)\.h"),
 }
 # Interfaces that a folder's files may use beside the freestanding headers, and how many.
 OUTSIDE = {

@@ -1,0 +1,2 @@
+/* Refused: blank at the end of the line. */
+int sample; 

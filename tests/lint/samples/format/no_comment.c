@@ -1,0 +1,3 @@
+int sample;
+
+/* Refused: does not begin with a comment that says what it is. */

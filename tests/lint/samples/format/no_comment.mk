@@ -1,0 +1,3 @@
+all:
+	echo
+# Refused: does not begin with a comment that says what it is.

@@ -1,0 +1,2 @@
+/* Refused: does not end with one line feed. */
+int sample;

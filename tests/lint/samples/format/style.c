@@ -1,0 +1,5 @@
+/* Refused: code should be clang-formatted. */
+int sample(int a)
+{
+  return   a;
+}

@@ -1,0 +1,4 @@
+# Refused: invalid syntax
+"""A sample that no Python takes."""
+
+x = = 1

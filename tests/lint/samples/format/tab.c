@@ -1,0 +1,2 @@
+/* Refused: tab. */
+int	sample;
