@@ -223,6 +223,15 @@ static void model_set(struct image *image, uint64_t offset, uint64_t length, boo
     }
 }
 
+/* The range is not in this layer any more. */
+static void model_forget(struct image *image, uint64_t offset, uint64_t length)
+{
+    model_set(image, offset, length, true, 0);
+    for (uint64_t at = offset; image->model.held && at < offset + length && at < image->spec.size;
+         at += 512)
+        image->model.held[at / 512] = false;
+}
+
 void image_model_over(struct image *top, const uint8_t *base, uint64_t base_size)
 {
     for (uint64_t at = 0; at < top->spec.size; at++) {
@@ -448,6 +457,7 @@ uint64_t image_subclusters(struct image *image, uint64_t guest_offset, uint32_t 
     write_pattern(image, host, start, size, 0xdead);
     image_put64(image, entry, host | Q2_ENTRY_COPIED);
     image_put64(image, entry + 8, (uint64_t)zero << 32 | alloc);
+    model_forget(image, start, size);
     for (uint32_t i = 0; i < 32; i++) {
         if (alloc >> i & 1)
             write_pattern(image, host + i * sub, start + i * sub, sub, seed);
