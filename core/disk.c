@@ -111,6 +111,7 @@ static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end,
                            struct q2_extent *ret_extent)
 {
     struct q2_extent extent = {.kind = Q2_EXTENT_UNALLOCATED};
+    uint32_t last = 0; /* the lowest layer that was asked */
 
     for (uint32_t i = 0; i < disk->nb_layers; i++) {
         const struct q2_image *layer = &disk->layers[i];
@@ -133,9 +134,12 @@ static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end,
         }
         disk->until[i] = offset + extent.length;
         end = disk->until[i];
+        last = i;
     }
-    *ret_extent = (struct q2_extent){
-        .kind = Q2_EXTENT_UNALLOCATED, .guest_offset = offset, .length = end - offset};
+    extent.layer = last;
+    extent.guest_offset = offset;
+    extent.length = end - offset;
+    *ret_extent = extent;
     return Q2_OK;
 }
 

@@ -146,10 +146,6 @@ static struct q2_extent sub_piece(const struct q2_cluster *cluster, uint64_t at,
         last++;
     piece.kind = extent_kind(kind);
     piece.length = last * sub_size - (at & (cluster_size - 1));
-    if (kind == Q2_CLUSTER_UNALLOCATED) {
-        piece.has_host_offset = false;
-        piece.host_offset = 0;
-    }
     return piece;
 }
 

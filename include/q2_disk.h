@@ -97,7 +97,8 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk);
 enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer, size_t length);
 
 enum q2_extent_kind {
-    Q2_EXTENT_UNALLOCATED, /* no layer has it: reads as zeros */
+    Q2_EXTENT_UNALLOCATED, /* no layer has it: reads as zeros; host_offset if has_host_offset
+                              (subclusters without data in a cluster that has a place) */
     Q2_EXTENT_ZERO,        /* reads as zeros; host_offset if has_host_offset (allocated zeros) */
     Q2_EXTENT_DATA,        /* at host_offset of the layer's data source */
     Q2_EXTENT_COMPRESSED,  /* one compressed cluster, or the rest of one from guest_offset on */
@@ -106,7 +107,7 @@ enum q2_extent_kind {
 /* A run of guest bytes of one kind. A plain value: it can be written down and read back. */
 struct q2_extent {
     enum q2_extent_kind kind;
-    uint32_t layer;         /* 0 is the top image; meaningless if UNALLOCATED */
+    uint32_t layer;         /* 0 is the top image; UNALLOCATED: the lowest one that was asked */
     uint64_t guest_offset;  /* bytes */
     uint64_t length;        /* bytes, >= 1 */
     uint64_t host_offset;   /* bytes into the data source, if has_host_offset. COMPRESSED: of the
