@@ -33,3 +33,25 @@ run: ## boot a guest from a qcow2 image on a stick, under QEMU
 	@tools/qemu/boot_guest.py --stick $(RUN_STICK) --guest $(BUILD)/guest/grub.json
 guests: $(BUILD)/guest/grub.raw $(BUILD)/guest/systemd-boot.raw ## make the guest disks
 .PHONY: setup run guests
+
+comma := ,
+
+# The host command: build/host/metalcow for users, build/san/metalcow for the tests.
+METALCOW_VERSION := 0.1
+METALCOW_SRCS    := $(sort $(wildcard tools/metalcow/*.c))
+METALCOW_CFLAGS  := -I. -DMETALCOW_VERSION='"$(METALCOW_VERSION)"'
+$(foreach src,$(METALCOW_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(METALCOW_CFLAGS)))
+
+# $(call metalcow_program,variant,linker flags)
+define metalcow_program
+$(BUILD)/$(1)/metalcow: $$(call objects,$(1),$$(METALCOW_SRCS) $$(CORE_SRCS) $$(DRIVERS_HOST_SRCS)) \
+                        $$(THIRD_PARTY_LIB_$(1))
+	@mkdir -p $$(@D)
+	$$(CC) $(2) -o $$@ $$^
+endef
+$(eval $(call metalcow_program,host,))
+$(eval $(call metalcow_program,san,-fsanitize=address$(comma)undefined))
+$(eval $(call metalcow_program,cov,--coverage))
+
+all: $(BUILD)/host/metalcow
+san: $(BUILD)/san/metalcow

@@ -1,0 +1,218 @@
+/* The command line: getopt_long() driven by a verb's table of flags.
+ *
+ * main.c -> here -> size.c. Invariant: a value is stored only after it has parsed.
+ */
+#include "arguments.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "output.h"
+#include "size.h"
+
+#define MAX_FLAGS 24
+#define LONG_ONLY 256 /* getopt's value for row i without a letter is LONG_ONLY + i */
+
+/* A verb's table in the form that getopt_long() takes. */
+struct getopt_table {
+    char letters[MAX_FLAGS * 2 + 2];
+    struct option names[MAX_FLAGS + 1];
+};
+
+static void make_table(const struct verb *verb, struct getopt_table *ret_table)
+{
+    size_t nb_names = 0, nb_letters = 0;
+
+    memset(ret_table, 0, sizeof(*ret_table));
+    ret_table->letters[nb_letters++] = ':'; /* tell a missing value from an unknown flag */
+    for (size_t i = 0; i < verb->nb_flags && i < MAX_FLAGS; i++) {
+        const struct flag *flag = &verb->flags[i];
+        int value = flag->letter ? flag->letter : LONG_ONLY + (int)i;
+
+        if (flag->letter) {
+            ret_table->letters[nb_letters++] = (char)flag->letter;
+            if (flag->value)
+                ret_table->letters[nb_letters++] = ':';
+        }
+        if (flag->name)
+            ret_table->names[nb_names++] = (struct option){
+                .name = flag->name,
+                .has_arg = flag->value ? required_argument : no_argument,
+                .val = value,
+            };
+    }
+}
+
+static const struct flag *flag_of(const struct verb *verb, int value)
+{
+    for (size_t i = 0; i < verb->nb_flags; i++) {
+        if (verb->flags[i].letter == value || LONG_ONLY + (int)i == value)
+            return &verb->flags[i];
+    }
+    return NULL;
+}
+
+/* Values that are words, one row each. */
+static const struct {
+    enum flag_kind kind;
+    const char *word;
+    int value;
+} words[] = {
+    {FLAG_FORMAT, "qcow2", Q2_FORMAT_QCOW2},
+    {FLAG_FORMAT, "raw", Q2_FORMAT_RAW},
+    {FLAG_RAW, "raw", true},
+    {FLAG_OUTPUT, "human", false},
+    {FLAG_OUTPUT, "json", true},
+    {FLAG_NAMES, "below", Q2_NAMES_BELOW},
+    {FLAG_NAMES, "none", Q2_NAMES_NONE},
+    {FLAG_NAMES, "any", Q2_NAMES_ANY},
+};
+
+static bool find_word(enum flag_kind kind, const char *word, int *ret_value)
+{
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (words[i].kind == kind && strcmp(words[i].word, word) == 0) {
+            *ret_value = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Store a flag's value; false if it does not parse. */
+static bool store(const struct flag *flag, const char *text, struct arguments *arguments)
+{
+    void *field = (char *)arguments + flag->field;
+    int word = 0;
+
+    switch (flag->kind) {
+    case FLAG_SET:
+        *(bool *)field = true;
+        return true;
+    case FLAG_TEXT:
+        *(const char **)field = text;
+        return true;
+    case FLAG_SIZE:
+        return size_parse(text, field);
+    case FLAG_FORMAT:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum q2_image_format *)field = (enum q2_image_format)word;
+        return true;
+    case FLAG_NAMES:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum q2_name_policy *)field = (enum q2_name_policy)word;
+        return true;
+    case FLAG_RAW:
+    case FLAG_OUTPUT:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(bool *)field = word != 0;
+        return true;
+    case FLAG_HELP:
+    case FLAG_IGNORED:
+    default:
+        return true;
+    }
+}
+
+/* A flag as the user knows it. */
+static void print_flag(FILE *out, const struct flag *flag)
+{
+    if (flag->name)
+        fprintf(out, "--%s", flag->name);
+    else
+        fprintf(out, "-%c", flag->letter);
+}
+
+static void say_bad_value(const struct flag *flag, const char *text)
+{
+    fputs("metalcow: ", stderr);
+    print_flag(stderr, flag);
+    fputs(": '", stderr);
+    print_escaped(stderr, text);
+    fprintf(stderr, "' is not %s\n",
+            flag->kind == FLAG_SIZE ? "a size; you may use the suffixes k, M, G, T, P and E"
+                                    : flag->value);
+}
+
+static void say_bad_flag(int problem, char **argv)
+{
+    fprintf(stderr, "metalcow: %s '",
+            problem == ':' ? "a value is missing behind" : "unrecognized option");
+    if (optopt > 0 && optopt < LONG_ONLY && problem == '?')
+        fprintf(stderr, "-%c", optopt);
+    else
+        print_escaped(stderr, argv[optind - 1]);
+    fputs("'\n", stderr);
+}
+
+static enum parse_result parse_flags(const struct verb *verb, int argc, char **argv,
+                                     struct arguments *arguments)
+{
+    struct getopt_table table;
+    int value;
+
+    make_table(verb, &table);
+    optind = 1;
+    opterr = 0;
+    while ((value = getopt_long(argc, argv, table.letters, table.names, NULL)) != -1) {
+        const struct flag *flag = flag_of(verb, value);
+
+        if (!flag) {
+            say_bad_flag(value, argv);
+            return PARSE_ERROR;
+        }
+        if (flag->kind == FLAG_HELP)
+            return PARSE_HELP;
+        if (!store(flag, optarg, arguments)) {
+            say_bad_value(flag, optarg);
+            return PARSE_ERROR;
+        }
+    }
+    return PARSE_OK;
+}
+
+enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
+                                  struct arguments *ret_arguments)
+{
+    struct arguments arguments = {.max_length = UINT64_MAX, .sparse_size = 4096};
+    enum parse_result result = parse_flags(verb, argc, argv, &arguments);
+
+    if (result == PARSE_OK && argc - optind != verb->nb_operands) {
+        fprintf(stderr, "metalcow: %s expects %s\n", verb->name, verb->operands);
+        result = PARSE_ERROR;
+    }
+    if (result == PARSE_ERROR)
+        fprintf(stderr, "Try 'metalcow %s --help' for more information\n", verb->name);
+    if (result != PARSE_OK)
+        return result;
+    for (int i = 0; i < verb->nb_operands; i++)
+        arguments.operands[i] = argv[optind + i];
+    *ret_arguments = arguments;
+    return PARSE_OK;
+}
+
+void arguments_help(const struct verb *verb)
+{
+    printf("usage: metalcow %s [options] %s\n\n%s\n\noptions:\n", verb->name, verb->operands,
+           verb->summary);
+    for (size_t i = 0; i < verb->nb_flags; i++) {
+        const struct flag *flag = &verb->flags[i];
+        char left[64];
+        int length;
+
+        if (flag->letter && flag->name)
+            length = snprintf(left, sizeof(left), "-%c, --%s", flag->letter, flag->name);
+        else if (flag->letter)
+            length = snprintf(left, sizeof(left), "-%c", flag->letter);
+        else
+            length = snprintf(left, sizeof(left), "    --%s", flag->name);
+        if (flag->value)
+            (void)snprintf(left + length, sizeof(left) - (size_t)length, "%s%s",
+                           flag->name ? "=" : " ", flag->value);
+        printf("  %-28s %s\n", left, flag->text);
+    }
+}

@@ -1,0 +1,140 @@
+/* The command line: const tables of flags, one per verb, and what they parse into.
+ *
+ * Called by main.c, which hands a verb the result. Strings point into argv.
+ */
+#ifndef METALCOW_ARGUMENTS_H
+#define METALCOW_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "q2_disk.h"
+
+/* How one image is to be opened. */
+struct image_options {
+    enum q2_image_format format; /* never probed */
+    const char *data_file;
+    const char *backing_file;
+    const char *snapshot;
+    enum q2_name_policy names;
+    bool backing_raw; /* a backing file without a format is raw */
+};
+
+#define MAX_OPERANDS 3
+
+/* Everything that any verb can be told; a verb reads what its flags fill. */
+struct arguments {
+    struct image_options image[2];
+    bool json;
+    bool quiet;
+    bool progress;
+    bool strict;
+    bool list;
+    bool backing_chain;
+    bool skip_create;
+    const char *snapshot_param;
+    const char *output_format;
+    uint64_t start;
+    uint64_t max_length;
+    uint64_t sparse_size;
+    const char *operands[MAX_OPERANDS];
+};
+
+enum flag_kind {
+    FLAG_HELP,
+    FLAG_IGNORED, /* accepted because qemu-img has it; it changes nothing here */
+    FLAG_SET,     /* bool */
+    FLAG_TEXT,    /* const char * */
+    FLAG_SIZE,    /* uint64_t */
+    FLAG_FORMAT,  /* enum q2_image_format: qcow2, raw */
+    FLAG_RAW,     /* bool: the one value "raw" */
+    FLAG_OUTPUT,  /* bool json: human, json */
+    FLAG_NAMES,   /* enum q2_name_policy: below, none, any */
+};
+
+struct flag {
+    int letter;        /* 0: none */
+    const char *name;  /* without "--"; NULL: none */
+    const char *value; /* how help calls the value; NULL: takes none */
+    const char *text;
+    enum flag_kind kind;
+    size_t field; /* offsetof(struct arguments, ...) */
+};
+
+#define FIELD(name) offsetof(struct arguments, name)
+
+/* Rows that several verbs share. */
+#define FLAGS_COMMON                                                                               \
+    {'h', "help", NULL, "show this help", FLAG_HELP, 0},                                           \
+        {'f',         "format",                                                                    \
+         "FMT",       "format of the image: qcow2 (default) or raw",                               \
+         FLAG_FORMAT, FIELD(image[0].format)},                                                     \
+    {                                                                                              \
+        'U', "force-share", NULL, "accepted; images are always opened shared", FLAG_IGNORED, 0     \
+    }
+#define FLAG_ROW_OUTPUT                                                                            \
+    {                                                                                              \
+        0, "output", "human|json", "how to print the result", FLAG_OUTPUT, FIELD(json)             \
+    }
+#define FLAG_ROW_QUIET                                                                             \
+    {                                                                                              \
+        'q', "quiet", NULL, "print errors only", FLAG_SET, FIELD(quiet)                            \
+    }
+#define FLAG_ROW_PROGRESS                                                                          \
+    {                                                                                              \
+        'p', "progress", NULL, "show progress (on a terminal long work shows it by itself)",       \
+            FLAG_SET, FIELD(progress)                                                              \
+    }
+#define FLAG_ROW_CACHE(letter)                                                                     \
+    {                                                                                              \
+        letter, NULL, "CACHE", "accepted; the page cache is always used", FLAG_IGNORED, 0          \
+    }
+#define FLAGS_FILES                                                                                \
+    {0,         "data-file",                                                                       \
+     "PATH",    "the external data file, instead of the name in the image",                        \
+     FLAG_TEXT, FIELD(image[0].data_file)},                                                        \
+        {0,         "backing-file",                                                                \
+         "PATH",    "the backing file, instead of the name in the image",                          \
+         FLAG_TEXT, FIELD(image[0].backing_file)},                                                 \
+        {0,        "backing-format",                                                               \
+         "raw",    "take a backing file whose format the image does not name for raw",             \
+         FLAG_RAW, FIELD(image[0].backing_raw)},                                                   \
+    {                                                                                              \
+        0, "names", "below|none|any",                                                              \
+            "which file names out of images may be opened: those in the image's folder or below "  \
+            "(default), none, any",                                                                \
+            FLAG_NAMES, FIELD(image[0].names)                                                      \
+    }
+#define FLAG_ROW_SNAPSHOT                                                                          \
+    {                                                                                              \
+        0, "snapshot", "ID_OR_NAME", "the internal snapshot instead of the active state",          \
+            FLAG_TEXT, FIELD(image[0].snapshot)                                                    \
+    }
+
+/* One verb: a row of main.c's table. */
+struct verb {
+    const char *name;
+    const char *operands; /* as help shows them */
+    const char *summary;
+    const struct flag *flags;
+    size_t nb_flags;
+    int nb_operands;
+    int usage_status; /* exit status of a wrong command line */
+    int (*run)(const struct arguments *arguments);
+};
+
+enum parse_result {
+    PARSE_OK,
+    PARSE_HELP,  /* --help was given */
+    PARSE_ERROR, /* said on stderr */
+};
+
+/* Parse argv[1..] of a verb; argv[0] is the verb's name. */
+enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
+                                  struct arguments *ret_arguments);
+
+/* Print a verb's usage and flags to stdout. */
+void arguments_help(const struct verb *verb);
+
+#endif

@@ -1,0 +1,94 @@
+/* An image that a verb has opened. Verbs -> here -> drivers/, core/disk.c.
+ *
+ * Invariant: what image_open() returned is open as a whole; on error nothing stays open.
+ */
+#include "image.h"
+
+#include <stdlib.h>
+
+#include "output.h"
+
+static struct q2_disk_options disk_options(struct image *image, const struct image_options *options,
+                                           bool metadata_only)
+{
+    return (struct q2_disk_options){
+        .data_file = options->data_file,
+        .backing_file = options->backing_file,
+        .snapshot = options->snapshot,
+        .names = options->names,
+        .format = options->format,
+        .backing_raw_if_unnamed = options->backing_raw,
+        .metadata_only = metadata_only,
+        .zlib = q2_codec_zlib_init(&image->zlib),
+        .zstd = q2_codec_zstd_init(&image->zstd),
+    };
+}
+
+static enum q2_status open_disk(struct image *image, const struct image_options *options,
+                                bool metadata_only)
+{
+    struct q2_disk_options engine_options = disk_options(image, options, metadata_only);
+    struct q2_fault fault = {0};
+    enum q2_status status;
+
+    q2_opener_posix_init(&image->opener);
+    image->opener.block_devices = options->names == Q2_NAMES_ANY;
+    status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
+                          &engine_options, &fault, &image->disk);
+    if (status != Q2_OK)
+        print_fault(image->path, &fault);
+    return status;
+}
+
+struct image *image_open(const char *path, const struct image_options *options, bool metadata_only)
+{
+    struct image *image = calloc(1, sizeof(*image));
+    enum q2_status status;
+
+    if (!image)
+        goto no_memory;
+    image->path = path;
+    image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    if (!image->workspace)
+        goto no_memory;
+    status = q2_source_posix_open(&image->file, path, Q2_POSIX_BLOCK_DEVICES);
+    if (status != Q2_OK) {
+        print_status(path, status);
+        goto free_image;
+    }
+    status = open_disk(image, options, metadata_only);
+    if (status != Q2_OK)
+        goto close_file;
+    return image;
+
+close_file:
+    q2_source_posix_close(&image->file);
+    goto free_image;
+no_memory:
+    fputs("metalcow: out of memory\n", stderr);
+free_image:
+    if (image)
+        free(image->workspace);
+    free(image);
+    return NULL;
+}
+
+void image_close(struct image *image)
+{
+    if (!image)
+        return;
+    q2_disk_close(image->disk);
+    q2_source_posix_close(&image->file);
+    free(image->workspace);
+    free(image);
+}
+
+void image_print_fault(const struct image *image)
+{
+    print_fault(image->path, q2_disk_fault(image->disk));
+}
+
+int image_source_fd(const struct q2_source *source)
+{
+    return ((const struct q2_source_posix *)source)->fd;
+}

@@ -1,0 +1,43 @@
+/* An image that a verb has opened: source, opener, codecs and disk in one heap block.
+ *
+ * Called by verbs. Everything that fails is said on stderr before these return.
+ */
+#ifndef METALCOW_IMAGE_H
+#define METALCOW_IMAGE_H
+
+#include <stdbool.h>
+
+#include "drivers/codec_zlib.h"
+#include "drivers/codec_zstd.h"
+#include "drivers/opener_posix.h"
+#include "drivers/source_posix.h"
+#include "q2_disk.h"
+
+#include "arguments.h"
+
+struct image {
+    const char *path; /* as the user typed it */
+    struct q2_source_posix file;
+    struct q2_opener_posix opener;
+    struct q2_codec_zlib zlib;
+    struct q2_codec_zstd zstd;
+    void *workspace;
+    struct q2_disk *disk;
+};
+
+/* Open an image for reading; NULL if it cannot be (said on stderr).
+ *
+ * metadata_only  open no file but path: info, check
+ */
+struct image *image_open(const char *path, const struct image_options *options, bool metadata_only);
+
+/* Close and free; image may be NULL. */
+void image_close(struct image *image);
+
+/* Say on stderr why the last call on the image's disk failed. */
+void image_print_fault(const struct image *image);
+
+/* The descriptor of a source that image_open() or its opener has made. */
+int image_source_fd(const struct q2_source *source);
+
+#endif

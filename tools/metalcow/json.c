@@ -1,0 +1,124 @@
+/* A JSON writer. Called by the verbs; calls stdio. Invariant: whatever bytes come in, the output is
+ * valid JSON in ASCII.
+ */
+#include "json.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+/* Length of the UTF-8 sequence at text and its code point; 0 if it is not valid. */
+static size_t utf8_decode(const unsigned char *text, uint32_t *ret_point)
+{
+    static const struct {
+        unsigned char mask, lead;
+        uint32_t least;
+    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    size_t form = 0;
+    uint32_t point;
+
+    while (form < 4 && (text[0] & forms[form].mask) != forms[form].lead)
+        form++;
+    if (form == 4)
+        return 0;
+    point = text[0] & (uint32_t)~forms[form].mask;
+    for (size_t i = 1; i <= form; i++) {
+        if ((text[i] & 0xc0) != 0x80) /* the terminating NUL ends here too */
+            return 0;
+        point = point << 6 | (text[i] & 0x3fu);
+    }
+    if (point < forms[form].least || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+        return 0;
+    *ret_point = point;
+    return form + 1;
+}
+
+static void put_point(FILE *out, uint32_t point)
+{
+    if (point == '"' || point == '\\') {
+        fprintf(out, "\\%c", (char)point);
+    } else if (point >= 0x20 && point < 0x7f) {
+        fputc((int)point, out);
+    } else if (point < 0x10000) {
+        fprintf(out, "\\u%04" PRIX32, point);
+    } else {
+        point -= 0x10000;
+        fprintf(out, "\\u%04" PRIX32 "\\u%04" PRIX32, 0xd800 + (point >> 10),
+                0xdc00 + (point & 0x3ff));
+    }
+}
+
+void json_quote(FILE *out, const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+
+    fputc('"', out);
+    while (*at != '\0') {
+        uint32_t point = 0xfffd;
+        size_t length = utf8_decode(at, &point);
+
+        put_point(out, point);
+        at += length > 0 ? length : 1;
+    }
+    fputc('"', out);
+}
+
+static void begin_value(struct json *json, const char *key)
+{
+    if (json->has_values[json->depth])
+        fputc(',', json->out);
+    if (json->depth > 0)
+        fprintf(json->out, "\n%*s", (int)(json->depth * 4), "");
+    json->has_values[json->depth] = true;
+    if (key) {
+        json_quote(json->out, key);
+        fputs(": ", json->out);
+    }
+}
+
+static void open_level(struct json *json, const char *key, char opener, char closer)
+{
+    begin_value(json, key);
+    fputc(opener, json->out);
+    if (json->depth < JSON_MAX_DEPTH)
+        json->depth++;
+    json->has_values[json->depth] = false;
+    json->closers[json->depth] = closer;
+}
+
+void json_object(struct json *json, const char *key)
+{
+    open_level(json, key, '{', '}');
+}
+
+void json_list(struct json *json, const char *key)
+{
+    open_level(json, key, '[', ']');
+}
+
+void json_end(struct json *json)
+{
+    char closer = json->closers[json->depth];
+
+    json->depth--;
+    fprintf(json->out, "\n%*s%c", (int)(json->depth * 4), "", closer);
+    if (json->depth == 0)
+        fputc('\n', json->out);
+}
+
+void json_text(struct json *json, const char *key, const char *text)
+{
+    begin_value(json, key);
+    json_quote(json->out, text);
+}
+
+void json_number(struct json *json, const char *key, uint64_t value)
+{
+    begin_value(json, key);
+    fprintf(json->out, "%" PRIu64, value);
+}
+
+void json_bool(struct json *json, const char *key, bool value)
+{
+    begin_value(json, key);
+    fputs(value ? "true" : "false", json->out);
+}

@@ -1,0 +1,30 @@
+/* What the verbs print: errors, untrusted text, sizes for people. */
+#ifndef METALCOW_OUTPUT_H
+#define METALCOW_OUTPUT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "q2_status.h"
+
+/* Exit status of a verb that failed, unless it says otherwise. */
+#define EXIT_ERROR 1
+
+/* Write text, every byte outside 0x20..0x7e and the backslash as \xNN: it may come out of an image
+ * and must not talk to the terminal. */
+void print_escaped(FILE *out, const char *text);
+
+/* Write "metalcow: FILE: WHAT ...; ADVICE" to stderr.
+ *
+ * path  the file the user named; said if the fault names none
+ */
+void print_fault(const char *path, const struct q2_fault *fault);
+
+/* The same for a failure that left no fault. */
+void print_status(const char *path, enum q2_status status);
+
+/* Write a size with three digits and a unit, as qemu-img does: "64 KiB". buffer: 16 bytes at least.
+ */
+void format_size(uint64_t size, char *buffer, size_t buffer_size);
+
+#endif

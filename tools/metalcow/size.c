@@ -1,0 +1,97 @@
+/* Sizes as people type them. Pure; called by arguments.c and verb_read.c. */
+#include "size.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool append_digit(uint64_t *value, unsigned base, unsigned digit)
+{
+    if (*value > (UINT64_MAX - digit) / base)
+        return false;
+    *value = *value * base + digit;
+    return true;
+}
+
+static bool parse_hexadecimal(const char *text, uint64_t *ret_size)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t value = 0;
+
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        char lower = (char)(*text >= 'A' && *text <= 'F' ? *text - 'A' + 'a' : *text);
+        const char *found = strchr(digits, lower);
+
+        if (!found || !append_digit(&value, 16, (unsigned)(found - digits)))
+            return false;
+    }
+    *ret_size = value;
+    return true;
+}
+
+/* Bits to shift for a suffix; false if it is none. */
+static bool parse_suffix(const char *text, unsigned *ret_shift)
+{
+    static const char suffixes[] = "bkMGTPE";
+    const char *found;
+
+    *ret_shift = 0;
+    if (*text == '\0')
+        return true;
+    if (text[1] != '\0')
+        return false;
+    found = strchr(suffixes, *text == 'K' ? 'k' : *text);
+    if (!found)
+        return false;
+    *ret_shift = (unsigned)(found - suffixes) * 10;
+    return true;
+}
+
+/* The digits behind the point, as a fraction of 2^32 (rounded down; nine digits count). */
+static uint64_t parse_fraction(const char **text)
+{
+    uint64_t value = 0, scale = 1;
+
+    for (; is_digit(**text); (*text)++) {
+        if (scale < 1000000000) {
+            value = value * 10 + (uint64_t)(**text - '0');
+            scale *= 10;
+        }
+    }
+    return (value << 32) / scale;
+}
+
+/* (fraction / 2^32) << shift; shift <= 60. */
+static uint64_t scale_fraction(uint64_t fraction, unsigned shift)
+{
+    return shift >= 32 ? fraction << (shift - 32) : fraction >> (32 - shift);
+}
+
+bool size_parse(const char *text, uint64_t *ret_size)
+{
+    uint64_t whole = 0, fraction = 0;
+    unsigned shift;
+
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        return parse_hexadecimal(text + 2, ret_size);
+    if (!is_digit(*text))
+        return false;
+    for (; is_digit(*text); text++) {
+        if (!append_digit(&whole, 10, (unsigned)(*text - '0')))
+            return false;
+    }
+    if (text[0] == '.' && is_digit(text[1])) {
+        text++;
+        fraction = parse_fraction(&text);
+    }
+    if (!parse_suffix(text, &shift) || (fraction != 0 && shift == 0) || whole > UINT64_MAX >> shift)
+        return false;
+    *ret_size = (whole << shift) + scale_fraction(fraction, shift);
+    return true;
+}

@@ -1,0 +1,99 @@
+/* metalcow read: bytes of the disk to stdout. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "image.h"
+#include "output.h"
+#include "size.h"
+#include "verbs.h"
+
+#define BUFFER_SIZE ((size_t)1 << 20)
+
+static const struct flag flags[] = {
+    FLAGS_COMMON,
+    FLAG_ROW_SNAPSHOT,
+    FLAGS_FILES,
+};
+
+static int copy_out(struct image *image, uint64_t offset, uint64_t length)
+{
+    uint8_t *buffer = malloc(BUFFER_SIZE);
+    int ret = EXIT_SUCCESS;
+
+    if (!buffer) {
+        fputs("metalcow: out of memory\n", stderr);
+        return EXIT_ERROR;
+    }
+    do { /* once for no bytes too: the offset is checked then as well */
+        size_t n = length < BUFFER_SIZE ? (size_t)length : BUFFER_SIZE;
+
+        if (q2_disk_read(image->disk, offset, buffer, n) != Q2_OK) {
+            image_print_fault(image);
+            ret = EXIT_ERROR;
+            break;
+        }
+        if (fwrite(buffer, 1, n, stdout) != n) {
+            ret = EXIT_ERROR; /* main() says so */
+            break;
+        }
+        offset += n;
+        length -= n;
+    } while (length > 0);
+    free(buffer);
+    return ret;
+}
+
+/* A range that does not fit is refused before anything is written. */
+static int check_range(const struct image *image, uint64_t offset, uint64_t length)
+{
+    uint64_t size = q2_disk_size(image->disk);
+
+    if (offset <= size && length <= size - offset)
+        return EXIT_SUCCESS;
+    print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_RANGE,
+                                                .field = "guest offset",
+                                                .value = offset,
+                                                .has_value = true,
+                                                .limit = size,
+                                                .has_limit = true});
+    return EXIT_ERROR;
+}
+
+static bool parse_operand(const char *text, uint64_t *ret_size)
+{
+    if (size_parse(text, ret_size))
+        return true;
+    fputs("metalcow: '", stderr);
+    print_escaped(stderr, text);
+    fputs("' is not a size; you may use the suffixes k, M, G, T, P and E\n", stderr);
+    return false;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct image *image;
+    uint64_t offset, length;
+    int status;
+
+    if (!parse_operand(arguments->operands[0], &offset) ||
+        !parse_operand(arguments->operands[1], &length))
+        return EXIT_ERROR;
+    image = image_open(arguments->operands[2], &arguments->image[0], false);
+    if (!image)
+        return EXIT_ERROR;
+    status = check_range(image, offset, length);
+    if (status == EXIT_SUCCESS)
+        status = copy_out(image, offset, length);
+    image_close(image);
+    return status;
+}
+
+const struct verb verb_read = {
+    .name = "read",
+    .operands = "OFFSET LENGTH FILE",
+    .summary = "write bytes of the disk to standard output",
+    VERB_FLAGS(flags),
+    .nb_operands = 3,
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

@@ -1,0 +1,17 @@
+/* The verbs, one file each; main.c has the table. */
+#ifndef METALCOW_VERBS_H
+#define METALCOW_VERBS_H
+
+#include "arguments.h"
+
+extern const struct verb verb_check;
+extern const struct verb verb_compare;
+extern const struct verb verb_convert;
+extern const struct verb verb_info;
+extern const struct verb verb_map;
+extern const struct verb verb_read;
+extern const struct verb verb_snapshot;
+
+#define VERB_FLAGS(table) .flags = (table), .nb_flags = sizeof(table) / sizeof((table)[0])
+
+#endif
