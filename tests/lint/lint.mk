@@ -52,15 +52,23 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 # Thresholds in percent; 0 only reports.
 COVERAGE_LINES    ?= 0
 COVERAGE_BRANCHES ?= 0
-COVERAGE_TESTS     = $(filter tests/unit/% tests/contract/% tests/fault/%,$(TEST_SRCS))
-COVERAGE_PROGRAMS  = $(patsubst %.c,$(BUILD)/cov/%,$(COVERAGE_TESTS)) \
-                     $(CODEC_TESTS:%=$(BUILD)/cov/tests/contract/%)
+COVERAGE_SRCS      = $(filter-out tests/lint/%,$(ALL_TEST_SRCS))
+COVERAGE_PROGRAMS  = $(COVERAGE_SRCS:%.c=$(BUILD)/cov/%)
 COVERAGE_LIB      := $(BUILD)/cov/libmetalcow.a
 
-$(COVERAGE_LIB): $(call objects,cov,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
+$(COVERAGE_LIB): $(call objects,cov,$(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) \
+                   $(DRIVERS_EFI_ONLY_SRCS) $(EFI_HOST_SRCS) $(TEST_HELPER_SRCS)))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) rcs $@ $^
 
-coverage-programs:
-.PHONY: lint-objects clang-check analyze coverage coverage-programs
+# One archive holds all there is; programs with rules of their own (codec.mk) keep them.
+$(BUILD)/cov/tests/%: $(BUILD)/cov/obj/tests/%.o $(COVERAGE_LIB) $(THIRD_PARTY_LIB_cov)
+	@mkdir -p $(@D)
+	$(CC) --coverage -o $@ $^
+
+coverage: ## lines and branches of core/ that the tests reach
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(COVERAGE_PROGRAMS)
+	@/usr/bin/python3 tests/lint/coverage.py --build $(BUILD) --lines $(COVERAGE_LINES) \
+	    --branches $(COVERAGE_BRANCHES) --sources $(CORE_SRCS) --programs $(COVERAGE_PROGRAMS)
+.PHONY: lint-objects clang-check analyze coverage
