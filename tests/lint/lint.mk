@@ -29,7 +29,8 @@ $(BUILD)/clang/obj/%.o: %.c Makefile tests/lint/lint.mk
 	@mkdir -p $(@D)
 	$(CLANG) $(HOST_CFLAGS) $(if $(filter core/%,$<),$(CORE_CFLAGS)) $(CFLAGS_$(subst /,_,$<)) \
 	    -c $< -o $@
-$(call objects,clang,$(CODEC_SRCS) $(LUKS_CRYPTO_SRCS)): $(ZLIB_STAMP) $(ZSTD_STAMP) $(BEARSSL_STAMP)
+$(call objects,clang,$(CODEC_SRCS) $(LUKS_CRYPTO_SRCS)): \
+    $(ZLIB_STAMP) $(ZSTD_STAMP) $(BEARSSL_STAMP)
 
 clang-check: $(call objects,clang,$(HOST_SRCS)) ## compile with clang, the same warnings
 
