@@ -30,8 +30,9 @@ SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 COV_CFLAGS  := $(COMMON_CFLAGS) -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 --coverage
 
 # Firmware objects: no red zone (interrupts run on our stack), no SysV library, UTF-16 wchar_t.
-X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar -fcallgraph-info=su \
+X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar \
               -fno-stack-protector -fno-strict-aliasing -fpic -maccumulate-outgoing-args \
+              -fcallgraph-info=su \
               -mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
               -DGNU_EFI_USE_MS_ABI -DMETALCOW_FIRMWARE \
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
@@ -45,7 +46,8 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/obj/%.o,$(2))
 define variant
 $(BUILD)/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)
-	$$(CC) $$($(2)_CFLAGS) $$(if $$(filter core/%,$$<),$$(CORE_CFLAGS)) $$(CFLAGS_$$(subst /,_,$$<)) -fstack-usage -c $$< -o $$@
+	$$(CC) $$($(2)_CFLAGS) $$(if $$(filter core/%,$$<),$$(CORE_CFLAGS)) \
+	    $$(CFLAGS_$$(subst /,_,$$<)) -fstack-usage -c $$< -o $$@
 endef
 $(eval $(call variant,host,HOST))
 $(eval $(call variant,san,SAN))
@@ -54,7 +56,8 @@ $(eval $(call variant,x64,X64))
 
 all: ## build everything, host and firmware
 help: ## this list
-	@grep -hE '^[a-z][a-z0-9_-]*:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9_-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z][a-z0-9_-]*:.*## ' $(MAKEFILE_LIST) | sort | \
+	    sed -E 's/^([a-z0-9_-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 clean: ## remove everything that was built (downloads are kept in build/download)
 	find $(BUILD) -mindepth 1 -maxdepth 1 ! -name download -exec rm -rf {} +
 .PHONY: all help clean

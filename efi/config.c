@@ -167,7 +167,7 @@ static enum mc_config_status fail(struct parser *p, enum mc_config_status status
     error->status = status;
     error->line = p->line;
     error->text = text;
-    for (; n < MC_MAX_KEY_LENGTH && key[n] != '\0'; n++)
+    for (; key[n] != '\0' && n < MC_MAX_KEY_LENGTH; n++)
         error->key[n] = key[n];
     error->key[n] = '\0';
     return status;

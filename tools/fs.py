@@ -67,7 +67,7 @@ def make_mbr(path, start, size):
 
 
 def make_fat(path, offset, size, bits=32, cluster=None, volume_id="4D434F57", label="METALCOW"):
-    """A FAT volume of 12, 16 or 32 bits. cluster: bytes, a power of two, or None for the default."""
+    """A FAT volume of 12, 16 or 32 bits. cluster: bytes, a power of two; None: the default."""
     command = ["mkfs.fat", "-F", bits, "--invariant", "-i", volume_id, "-n", label,
                "--offset", offset // SECTOR, "-h", offset // SECTOR]
     if cluster is not None:

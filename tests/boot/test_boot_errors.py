@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What cannot be booted is said in a sentence with the file and the cause; the firmware goes on.
 
-All rows of texts.ATTACH are tried in one UEFI shell, each with its own folder on one stick. Then the
-same from the boot path: the message stands on the console, and the next boot option follows.
+All rows of texts.ATTACH are tried in one UEFI shell, each with its own folder on one stick. Then
+the same from the boot path: the message stands on the console, and the next boot option follows.
 """
 
 import pathlib

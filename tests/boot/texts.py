@@ -1,8 +1,8 @@
 """What a person reads when a boot goes wrong: one table, regular expressions.
 
 Every row names the file at fault and the cause. ATTACH rows are tried with `metalcow.efi attach`
-in the UEFI shell: name -> (image variant, further arguments, files left out, text). The files lie in
-a folder named like the row; arguments None attaches the data file itself.
+in the UEFI shell: name -> (image variant, further arguments, files left out, text). The files lie
+in a folder named like the row; arguments None attaches the data file itself.
 """
 
 IMAGE = r"debian\.qcow2"

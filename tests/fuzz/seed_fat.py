@@ -3,7 +3,8 @@
 
     tests/fuzz/seed_fat.py [FOLDER]        default tests/fuzz/corpus/fat; needs mkfs.fat and mtools
 
-The result is the same on every run; it is committed, so only a change of the format needs a new one.
+The result is the same on every run; it is committed, so only a change of the format needs a new
+one.
 """
 
 import os

@@ -32,10 +32,11 @@ NOT_IMPLEMENTED = {
     "report": "only the host command reports findings one by one",
     "ask": "firmware has no prompt for a passphrase yet",
 }
-# Tables of methods that third-party sources fill by position: files whose calls go there, and how
-# the functions are called that they reach.
+# Tables of methods that third-party sources fill by position: files whose calls go there, and the
+# names that they reach.
 POSITIONAL = (
-    (re.compile(r"bearssl/src/mac/|drivers/luks_key"), r"bearssl/src/hash/.*br_(sha\w+|md5)_{method}$"),
+    (re.compile(r"bearssl/src/mac/|drivers/luks_key"),
+     r"bearssl/src/hash/.*br_(sha\w+|md5)_{method}$"),
 )
 # Where the general rule would see a file calling itself: a source over a source. file: {implementer
 # files that its calls do not reach}, and why.

@@ -29,9 +29,11 @@ HEADS |= {".h": HEADS[".c"], ".S": HEADS[".c"]}
 def text_complaints(path):
     text = path.read_text()
     name = path.name
+    # A here-document may hold a tab, and so may a recipe begin with one.
+    tab = re.compile(r"^\s*\t" if path.suffix == ".sh" else r"\t")
     complaints = []
     for number, line in enumerate(text.split("\n"), 1):
-        if "\t" in line and path.suffix != ".mk" and name != "Makefile":
+        if tab.search(line) and path.suffix != ".mk" and name != "Makefile":
             complaints.append(f"{path}:{number}: tab")
         if line != line.rstrip():
             complaints.append(f"{path}:{number}: blank at the end of the line")

@@ -36,7 +36,7 @@ same()
 # A fresh /etc/apt of our own, for the calls that follow.
 new_etc()
 {
-    rm -rf "$work/etc" "$work/out" "$work/download" "$work/dest"
+    rm -rf "${work:?}/etc" "$work/out" "$work/download" "$work/dest"
     mkdir -p "$work/etc/sources.list.d"
     echo 'VERSION_CODENAME=bookworm' >"$work/os-release"
     export METALCOW_APT_ETC=$work/etc METALCOW_OS_RELEASE=$work/os-release
@@ -169,7 +169,8 @@ gives "fetch: a .dsc of the user's own is taken" \
     "$fetch" zlib "$work/download" "$work/dest" "$(echo "$work"/download/zlib/*.dsc)"
 gives "fetch: a package fetched before is taken without an archive" \
     "$fetch" zlib "$work/download" "$work/dest"
-printf x | dd of="$(echo "$work"/download/zlib/*.orig.tar.*)" bs=1 seek=5000 conv=notrunc 2>/dev/null
+printf x |
+    dd of="$(echo "$work"/download/zlib/*.orig.tar.*)" bs=1 seek=5000 conv=notrunc 2>/dev/null
 refuses "fetch: a damaged package is not used" 'could not be downloaded' \
     "$fetch" zlib "$work/download" "$work/dest"
 refuses "fetch: a damaged package of the user's own is not used" 'could not be unpacked' \

@@ -9,7 +9,7 @@
 The machine has no network and no display. Its firmware variables are a private copy, kept over
 several boots when the caller names a file. What the guest writes to the serial port is read as
 text without terminal escapes. A drive is never written to unless it says so (`snapshot=False`), so
-one stick serves many boots. Every wait has a deadline, and a Machine that is left by `with` is gone.
+one stick serves many boots. Every wait has a deadline, and a Machine left by `with` is gone.
 """
 
 import argparse
@@ -33,7 +33,8 @@ BOOT_TIMEOUT = 120
 TAIL_LINES = 40
 
 # CSI sequences, two-character escapes, and the bytes that a terminal would swallow.
-ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78cDEHM]|[\x00\x07\x0e\x0f]")
+ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78cDEHM]|"
+                     r"[\x00\x07\x0e\x0f]")
 UNFINISHED_ESCAPE = re.compile(r"\x1b(\[[0-9;?=]*)?$")
 # A cursor placed at the start of a row is where the firmware's console begins a new line.
 NEW_ROW = re.compile(r"\x1b\[\d+;0?1H")

@@ -97,7 +97,10 @@ twins_of_deb822()
         field == "types" || field == "architectures" { next }
         field == "suites" { suites = suites " " value($0); next }
         field == "components" { components = components " " value($0); next }
-        field == "enabled" { enabled = tolower(value($0)) !~ /^(no|false|0|off|without|disable)/; next }
+        field == "enabled" {
+            enabled = tolower(value($0)) !~ /^(no|false|0|off|without|disable)/
+            next
+        }
         { other = other $0 "\n" }
         END { flush_stanza() }' "$1"
 }
@@ -106,6 +109,7 @@ twins_of_deb822()
 write_private_sources()
 {
     local file parts=$1
+    # shellcheck disable=SC1090 # the system's own file
     codename=$(. "$os_release" && echo "${VERSION_CODENAME:-}")
     [ -n "$codename" ] || give_up "$os_release names no VERSION_CODENAME"
     rm -rf "$parts"
@@ -224,7 +228,9 @@ if [ $# = 2 ] && [ "$1" = --sources ]; then
     write_private_sources "$2"
     exit
 fi
-[ $# -ge 3 ] && [ $# -le 4 ] || usage
+if [ $# -lt 3 ] || [ $# -gt 4 ]; then
+    usage
+fi
 package=$1 source_path=${4:-}
 case $package in
 zlib) witness=inflate.c make_variable=ZLIB_SRC ;;

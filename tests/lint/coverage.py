@@ -1,0 +1,152 @@
+"""Lines and branches of core/ that the host's tests reach; `make coverage` calls this.
+
+    coverage.py --build build --lines 100 --branches 95 --sources core/... --programs build/cov/...
+
+Runs the test programs of the cov variant, then asks gcov about each source. Code in headers counts
+for every source that has it, once reached is reached. A line that no test can reach says so itself:
+`/* not covered: REASON */`; it is left out of the sums and counted apart.
+
+Prints a table, and fails when a program fails or a total is below its threshold. Not a suite: no
+test_ in the name, not executable.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+
+NAMED = "not covered:"
+
+
+def run_programs(programs, build):
+    """Run them all on fresh counters; return the names of those that fail."""
+    for path in (build / "cov").rglob("*.gcda"):
+        path.unlink()
+    failed = []
+    for program in programs:
+        result = subprocess.run([program], capture_output=True, text=True, check=False,
+                                errors="replace")
+        if result.returncode != 0:
+            failed.append(program)
+            print(result.stdout[-2000:] + result.stderr[-2000:])
+    return failed
+
+
+def gcov(source, build):
+    """gcov's account of one object: [file, lines] pairs."""
+    notes = (build / "cov" / "obj" / source).with_suffix(".gcno")
+    result = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities",
+                             str(notes)], capture_output=True, text=True, check=True)
+    for text in result.stdout.splitlines():
+        for file in json.loads(text)["files"]:
+            yield file["file"], file["lines"]
+
+
+class File:
+    """What is known of one source: how often each line ran, and each branch of it."""
+
+    def __init__(self):
+        self.lines = collections.Counter()
+        self.branches = {}
+
+    def add(self, line):
+        number = line["line_number"]
+        self.lines[number] += line["count"]
+        old = self.branches.get(number, [])
+        new = [branch["count"] for branch in line["branches"]]
+        size = max(len(old), len(new))
+        pairs = zip(old + [0] * (size - len(old)), new + [0] * (size - len(new)))
+        self.branches[number] = [a + b for a, b in pairs]
+
+    def leave_out(self, path):
+        """Drop the lines that say why nothing reaches them; return how many."""
+        named = {number for number, text in enumerate(path.read_text().splitlines(), 1)
+                 if NAMED in text}
+        for number in named:
+            self.lines.pop(number, None)
+            self.branches.pop(number, None)
+        return len(named)
+
+    def counts(self):
+        """(lines reached, lines, branches reached, branches)"""
+        branches = [count for counts in self.branches.values() for count in counts]
+        return (sum(count > 0 for count in self.lines.values()), len(self.lines),
+                sum(count > 0 for count in branches), len(branches))
+
+    def missing(self):
+        """Lines that never ran, and behind them lines with a branch never taken, marked ?"""
+        lines = [number for number, count in sorted(self.lines.items()) if count == 0]
+        partly = [f"{number}?" for number, counts in sorted(self.branches.items())
+                  if 0 in counts and self.lines[number] > 0]
+        return " ".join([*ranges(lines), *partly])
+
+
+def ranges(numbers):
+    """[3, 4, 5, 9] as 3-5, 9."""
+    found = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+
+
+def percent(part, whole):
+    return 100.0 * part / whole if whole else 100.0
+
+
+def collect(sources, build):
+    files = collections.defaultdict(File)
+    for source in sources:
+        for name, lines in gcov(source, build):
+            if name.startswith(("core/", "include/")):
+                for line in lines:
+                    files[name].add(line)
+    return files
+
+
+def row(name, counts, missing=""):
+    lines, of_lines, branches, of_branches = counts
+    print(f"{name:<26} {lines:5}/{of_lines:<5} {percent(lines, of_lines):5.1f} % "
+          f"{branches:5}/{of_branches:<5} {percent(branches, of_branches):5.1f} %  {missing}"
+          .rstrip())
+
+
+def report(files):
+    """Print the table; return the totals."""
+    total = [0, 0, 0, 0]
+    nb_named = 0
+    print(f"{'file':<26} {'lines':^19} {'branches':^19}  never run; ? branch never taken")
+    for name, file in sorted(files.items()):
+        nb_named += file.leave_out(pathlib.Path(name))
+        counts = file.counts()
+        row(name, counts, file.missing())
+        total = [a + b for a, b in zip(total, counts)]
+    row("total", total)
+    print(f"{nb_named} lines say themselves why no test reaches them")
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default="build")
+    parser.add_argument("--lines", type=float, default=0)
+    parser.add_argument("--branches", type=float, default=0)
+    parser.add_argument("--sources", nargs="+", required=True)
+    parser.add_argument("--programs", nargs="+", required=True)
+    args = parser.parse_args()
+    failed = run_programs(args.programs, args.build)
+    total = report(collect(args.sources, args.build))
+    lines, branches = percent(*total[:2]), percent(*total[2:])
+    for program in failed:
+        print(f"coverage: {program} fails")
+    if lines < args.lines or branches < args.branches:
+        print(f"coverage: wanted {args.lines} % of lines and {args.branches} % of branches")
+        failed.append("threshold")
+    sys.exit(1 if failed else 0)
+
+
+main()
