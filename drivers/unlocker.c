@@ -12,23 +12,31 @@
 /* Legacy encryption cuts or pads every passphrase to one AES-128 key. */
 #define LEGACY_KEY_LENGTH 16u
 
-/* What BearSSL's functions may leave below our frames: PBKDF2 on SHA-512 goes 2 KiB deep. In two
- * steps, because no frame may be larger than 1 KiB. */
-#define STACK_TO_BURN 960u
+/* What our callees and BearSSL may leave below our frame: PBKDF2 on SHA-512 goes 2.4 KiB deep. In
+ * steps, because no frame may reach 1 KiB; each calls the next one before its own wipe, because a
+ * call at the end could take over the frame instead of going below it. */
+#define STACK_STEP 896u
 
-static __attribute__((noinline)) void burn_lower_stack(void)
+static __attribute__((noinline)) void burn_third_step(void)
 {
-    uint8_t leftovers[STACK_TO_BURN];
+    uint8_t leftovers[STACK_STEP];
 
+    q2_wipe(leftovers, sizeof(leftovers));
+}
+
+static __attribute__((noinline)) void burn_second_step(void)
+{
+    uint8_t leftovers[STACK_STEP];
+
+    burn_third_step();
     q2_wipe(leftovers, sizeof(leftovers));
 }
 
 static __attribute__((noinline)) void burn_stack(void)
 {
-    uint8_t leftovers[STACK_TO_BURN];
+    uint8_t leftovers[STACK_STEP];
 
-    /* Called first: after the wipe it could take the place of this frame instead. */
-    burn_lower_stack();
+    burn_second_step();
     q2_wipe(leftovers, sizeof(leftovers));
 }
 
