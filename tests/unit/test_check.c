@@ -324,6 +324,21 @@ static void test_check_bad_entries(void)
     check_one(Q2_CHECK_ENTRY, "reference past the end of the file", entry);
 }
 
+/* The file ends inside an L2 table, between the halves of an extended entry. */
+static void test_check_l2_table_cut(void)
+{
+    uint64_t table;
+
+    for (uint64_t cut = 0; cut <= 24; cut += 8) {
+        image_start(&image, &(struct image_spec){.size = MIB, .extended = true});
+        table = image_l2_entry(&image, 0);
+        image.size = table + cut;
+        T_CHECK_U64(check(), Q2_OK);
+        T_CHECK(cut == 0 ? result.corruptions > 0 : result.check_errors > 0);
+        cleanup();
+    }
+}
+
 static void test_check_snapshots(void)
 {
     uint64_t table;
@@ -510,6 +525,7 @@ int main(void)
     T_RUN(test_check_shared_cluster);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
+    T_RUN(test_check_l2_table_cut);
     T_RUN(test_check_snapshots);
     T_RUN(test_check_bitmaps);
     T_RUN(test_check_encryption_header_is_counted);

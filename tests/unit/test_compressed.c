@@ -145,6 +145,23 @@ static void test_compressed_read_failure_is_not_cached(void)
     cleanup();
 }
 
+/* Two descriptors of one stream that differ in length are two clusters to the cache. */
+static void test_compressed_read_same_stream_other_length(void)
+{
+    uint64_t entry;
+
+    setup(&(struct image_spec){.size = MIB}, 1);
+    entry = image_get64(&image, image_l2_entry(&image, 0));
+    image_put64(&image, image_l2_entry(&image, 64 * KIB), entry & ~(0xffull << 54));
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK(reads(5, 10));
+    t_row("cut short: no longer a whole cluster");
+    T_CHECK_U64(q2_disk_read(f.disk, 64 * KIB, buffer, 10), Q2_ERR_BAD_COMPRESSED);
+    T_CHECK(reads(5, 10));
+    T_CHECK_U64(f.zlib.nb_calls, 2);
+    cleanup();
+}
+
 /* Equal offsets in two files of a chain are two clusters. */
 static void test_compressed_read_two_layers_are_kept_apart(void)
 {
@@ -177,6 +194,7 @@ int main(void)
     T_RUN(test_compressed_read_codec_by_compression_type);
     T_RUN(test_compressed_read_input_is_bounded);
     T_RUN(test_compressed_read_failure_is_not_cached);
+    T_RUN(test_compressed_read_same_stream_other_length);
     T_RUN(test_compressed_read_two_layers_are_kept_apart);
     return t_done();
 }

@@ -150,9 +150,10 @@ static void test_map_subclusters(void)
     t_row("from the middle of the second");
     T_CHECK_U64(map(700, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 700, 324) && e.host_offset == host + 700);
-    t_row("two of nothing");
+    t_row("two of nothing, in a cluster that has its place");
     T_CHECK_U64(map(1024, UINT64_MAX), Q2_OK);
-    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 1024, 1024) && !e.has_host_offset && e.host_offset == 0);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 1024, 1024) && e.has_host_offset &&
+            e.host_offset == host + 1024);
     t_row("four of data");
     T_CHECK_U64(map(2048, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 2048, 2048) && e.host_offset == host + 2048);
@@ -176,7 +177,9 @@ static void test_map_subclusters_run_over_clusters(void)
     T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 0, 24 * KIB));
     T_CHECK_U64(map(24 * KIB, UINT64_MAX), Q2_OK);
-    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 24 * KIB, 40 * KIB));
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 24 * KIB, 8 * KIB) && e.has_host_offset);
+    T_CHECK_U64(map(32 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 32 * KIB, 32 * KIB) && !e.has_host_offset);
     image_free(&image);
 }
 
@@ -323,6 +326,18 @@ static void test_map_work_is_bounded_by_scattered_l2_tables(void)
     image_free(&image);
 }
 
+/* A run that begins inside a slice meets the bound inside one. */
+static void test_map_work_bound_inside_a_slice(void)
+{
+    image_start(&image, &(struct image_spec){.size = 80000ull * 64 * KIB});
+    for (uint64_t i = 0; i < 80000; i += 8192)
+        (void)image_l2_entry(&image, i * 64 * KIB);
+    reopen();
+    T_CHECK_U64(map(3 * 64 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 3 * 64 * KIB, Q2_MAP_MAX_ENTRIES * 64 * KIB));
+    image_free(&image);
+}
+
 /* The bound is on entries, so subclusters in turns cannot stretch it either. */
 static void test_map_work_ends_with_the_request(void)
 {
@@ -351,6 +366,7 @@ int main(void)
     T_RUN(test_map_work_is_bounded_by_empty_l1_tables);
     T_RUN(test_map_work_is_bounded_by_empty_l2_tables);
     T_RUN(test_map_work_is_bounded_by_scattered_l2_tables);
+    T_RUN(test_map_work_bound_inside_a_slice);
     T_RUN(test_map_work_ends_with_the_request);
     return t_done();
 }
