@@ -45,8 +45,6 @@ static enum q2_status open_file(struct opening *opening, bool writable,
     struct q2_source *source;
     enum q2_status status;
 
-    if (!opener)
-        return q2_fail(opening->fault, Q2_ERR_DENIED, NULL, opening->path);
     status = opener->ops->open(opener, opening->path, writable, &source);
     if (status != Q2_OK)
         return q2_fail(opening->fault, status, NULL, opening->path);

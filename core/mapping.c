@@ -42,7 +42,7 @@ static uint64_t entry_get(const uint8_t *bytes)
 
 static bool continues(const struct q2_extent *run, const struct q2_extent *piece)
 {
-    if (run->kind != piece->kind || run->kind == Q2_EXTENT_COMPRESSED)
+    if (run->kind != piece->kind)
         return false;
     if (run->has_host_offset != piece->has_host_offset)
         return false;

@@ -168,8 +168,11 @@ static uint64_t grow(struct image *image, uint32_t nb)
 {
     uint64_t offset = image->size, length = (uint64_t)nb << image->spec.cluster_bits;
 
-    image->bytes = realloc(image->bytes, offset + length);
-    CHECK(image->bytes);
+    if (offset + length > image->capacity) {
+        image->capacity = 2 * (offset + length);
+        image->bytes = realloc(image->bytes, image->capacity);
+        CHECK(image->bytes);
+    }
     memset(image->bytes + offset, 0, length);
     image->size += length;
     return offset;

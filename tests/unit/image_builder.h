@@ -57,6 +57,7 @@ struct image {
     struct image_model snapshot_models[IMAGE_MAX_SNAPSHOTS];
     uint32_t nb_snapshots;
     /* Private. */
+    uint64_t capacity;       /* bytes allocated */
     uint64_t extensions_end; /* where the next extension goes */
     uint64_t stream_end;     /* where the next compressed stream goes; 0: in a new cluster */
     uint8_t snapshot_table[8192];

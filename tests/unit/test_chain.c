@@ -143,8 +143,9 @@ static void test_chain_map_names_the_layer(void)
     T_CHECK_U64(fixture_open(&chain.f), Q2_OK);
     T_CHECK_U64(q2_disk_map(chain.f.disk, 0, UINT64_MAX, &e), Q2_OK);
     T_CHECK(e.kind == Q2_EXTENT_DATA && e.layer == 0 && e.length == 64 * KIB);
+    t_row("in no layer: the last one that was asked");
     T_CHECK_U64(q2_disk_map(chain.f.disk, 64 * KIB, UINT64_MAX, &e), Q2_OK);
-    T_CHECK(e.kind == Q2_EXTENT_UNALLOCATED && e.length == 64 * KIB);
+    T_CHECK(e.kind == Q2_EXTENT_UNALLOCATED && e.length == 64 * KIB && e.layer == 2);
     T_CHECK_U64(q2_disk_map(chain.f.disk, 3 * 64 * KIB, UINT64_MAX, &e), Q2_OK);
     T_CHECK(e.kind == Q2_EXTENT_DATA && e.layer == 1 && e.length == 64 * KIB);
     T_CHECK_U64(q2_disk_map(chain.f.disk, 5 * 64 * KIB + 9, 100, &e), Q2_OK);
@@ -154,7 +155,7 @@ static void test_chain_map_names_the_layer(void)
     T_CHECK(e.kind == Q2_EXTENT_ZERO && e.layer == 1);
     t_row("behind the end of the base");
     T_CHECK_U64(q2_disk_map(chain.f.disk, 11 * 64 * KIB, UINT64_MAX, &e), Q2_OK);
-    T_CHECK(e.kind == Q2_EXTENT_UNALLOCATED && e.length == 64 * KIB);
+    T_CHECK(e.kind == Q2_EXTENT_UNALLOCATED && e.length == 64 * KIB && e.layer == 1);
     chain_end(&chain);
 }
 
@@ -286,6 +287,41 @@ static void test_chain_open_names_policy_any(void)
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     fixture_end(&f);
     image_free(&image);
+}
+
+/* Both halves of an identity count. */
+static void test_chain_open_identity_table(void)
+{
+    static const struct {
+        const char *row;
+        uint64_t first, second;
+        enum q2_status status;
+    } rows[] = {
+        {"the same file", 1, 2, Q2_ERR_CHAIN_LOOP},
+        {"another file of the volume", 1, 3, Q2_OK},
+        {"another volume", 2, 2, Q2_OK},
+    };
+    static const uint8_t bytes[512] = {7};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fake_source base;
+        struct image image;
+        struct fixture f;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB});
+        image_backing(&image, "base", "raw");
+        fixture_start(&f, &image);
+        fake_source_init(&base, "img/base", bytes, sizeof(bytes));
+        fake_opener_add(&f.opener, "img/base", &base);
+        f.image.source.identity[0] = 1;
+        f.image.source.identity[1] = 2;
+        base.source.identity[0] = rows[i].first;
+        base.source.identity[1] = rows[i].second;
+        T_CHECK_U64(fixture_open(&f), rows[i].status);
+        fixture_end(&f);
+        image_free(&image);
+    }
 }
 
 /* A base's data file is opened by the base's own name, in the base's own folder. */
@@ -528,6 +564,7 @@ int main(void)
     T_RUN(test_chain_open_given_files_win);
     T_RUN(test_chain_open_given_files_are_for_the_top_only);
     T_RUN(test_chain_open_names_policy_any);
+    T_RUN(test_chain_open_identity_table);
     T_RUN(test_chain_open_base_with_a_data_file);
     T_RUN(test_chain_open_failure_closes_everything);
     T_RUN(test_chain_open_deepest_chain);

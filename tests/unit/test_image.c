@@ -259,9 +259,10 @@ static void build_long(struct image *image)
     struct q2_feature_name_disk disk = {0, 9, "nine"};
 
     image_start(image, &(struct image_spec){.size = MIB});
-    (void)image_extension(image, 0x12345678, filler, 6000);
+    /* These two begin 8 bytes before the end of a slice: type and length read, the rest may not. */
+    (void)image_extension(image, 0x12345678, filler, 4096 - 112 - 8 - 8);
     (void)image_extension(image, Q2_EXTENSION_BITMAPS, filler, 24);
-    (void)image_extension(image, 0x12345678, filler, 6000);
+    (void)image_extension(image, 0x12345678, filler, 4096 - 24 - 8 - 8);
     (void)image_extension(image, Q2_EXTENSION_ENCRYPTION, filler, 16);
     (void)image_extension(image, 0x12345678, filler, 6000);
     (void)image_extension(image, Q2_EXTENSION_FEATURE_NAMES, &disk, sizeof(disk));
@@ -292,7 +293,7 @@ static void test_image_open_bad_sector_anywhere(void)
             T_CHECK(fault.status == Q2_ERR_IO && fault.what != NULL && fault.has_offset);
         }
     }
-    T_CHECK(nb_failed >= 6 * 8); /* the slices that hold extensions, and the one with the name */
+    T_CHECK(nb_failed >= 5 * 8); /* the slices that hold extensions, and the one with the name */
     image_free(&image);
 }
 

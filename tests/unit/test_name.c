@@ -22,6 +22,7 @@ static const struct row rows[] = {
     {"below", "sub/base.raw", "img/top.qcow2", "img/sub/base.raw", OK, OK},
     {"dot component", "./base.raw", "img/top.qcow2", "img/./base.raw", OK, OK},
     {"three dots are a name", "...", "a/b", "a/...", OK, OK},
+    {"dot and a letter", ".x", "a/b", "a/.x", OK, OK},
     {"dots at the start", "..x", "a/b", "a/..x", OK, OK},
     {"dots at the end", "x..", "a/b", "a/x..", OK, OK},
     {"spaces", "my disk.raw", "a/b", "a/my disk.raw", OK, OK},

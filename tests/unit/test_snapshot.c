@@ -221,6 +221,35 @@ static void test_snapshot_long_strings_are_cut(void)
     image_free(&image);
 }
 
+/* The fixed part of an entry ends with a slice; what follows lies in a bad sector. */
+static void test_snapshot_extra_data_unreadable(void)
+{
+    char name[4096 - 40 - 8 - 1 - 40 + 1];
+    struct extra extra = extra_of(0, MIB, 0);
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+    uint64_t table;
+
+    memset(name, 'n', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "1", .name = name, .extra = &extra, .extra_size = 8});
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "2", .name = "two", .extra = &extra, .extra_size = 24});
+    table = image_snapshots_write(&image);
+    fixture_start(&f, &image);
+    f.image.bad_start = table + 4096;
+    f.image.bad_end = table + 4097;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &s), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &s), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, table + 4096);
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* A table over several slices, and a bad sector in each place of it. */
 static void test_snapshot_bad_sector_anywhere(void)
 {
@@ -268,6 +297,7 @@ int main(void)
     T_RUN(test_snapshot_extra_data_of_every_length);
     T_RUN(test_snapshot_icount_of_all_ones_is_none);
     T_RUN(test_snapshot_long_strings_are_cut);
+    T_RUN(test_snapshot_extra_data_unreadable);
     T_RUN(test_snapshot_bad_sector_anywhere);
     return t_done();
 }

@@ -1,0 +1,194 @@
+/* core/encrypted.c: which sectors are decrypted with which number; no ciphertext gets out. */
+#include <stdlib.h>
+
+#include "fixture.h"
+#include "t.h"
+
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+
+/* "Encryption" that depends on sector and place, so that a wrong number or a shift shows. */
+static void crypt(uint64_t sector, uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)(bytes[i] ^ ((sector + i / 512) * 7 + i % 512 + 1));
+}
+
+struct fake_cipher {
+    struct q2_cipher cipher;
+    uint64_t nb_calls;
+    bool misused; /* a length that is no multiple of the sector */
+};
+
+static void fake_decrypt(struct q2_cipher *cipher, uint64_t sector, void *bytes, size_t length)
+{
+    struct fake_cipher *fake = (struct fake_cipher *)cipher;
+
+    fake->nb_calls++;
+    fake->misused = fake->misused || length == 0 || length % 512 != 0;
+    crypt(sector, bytes, length);
+}
+
+static const struct q2_cipher_ops cipher_ops = {.decrypt = fake_decrypt};
+static struct fake_cipher cipher;
+
+static enum q2_status fake_unlock(struct q2_unlocker *unlocker, struct q2_source *image,
+                                  uint32_t crypt_method, uint64_t offset, uint64_t length,
+                                  struct q2_cipher **ret_cipher)
+{
+    (void)unlocker, (void)image, (void)crypt_method, (void)offset, (void)length;
+    cipher = (struct fake_cipher){.cipher = {.ops = &cipher_ops}};
+    *ret_cipher = &cipher.cipher;
+    return Q2_OK;
+}
+
+static void fake_lock(struct q2_unlocker *unlocker, struct q2_cipher *locked)
+{
+    (void)unlocker;
+    T_CHECK(locked == &cipher.cipher);
+}
+
+static const struct q2_unlocker_ops unlocker_ops = {.unlock = fake_unlock, .lock = fake_lock};
+static struct q2_unlocker unlocker = {.ops = &unlocker_ops};
+
+static struct image image;
+static struct fixture f;
+
+/* A data cluster whose bytes lie encrypted in the file. */
+static void add_data(uint64_t guest, uint32_t method, uint32_t seed)
+{
+    uint64_t size = image_cluster_size(&image), host = image_data(&image, guest, seed);
+    uint8_t *file = image.spec.external ? image.data : image.bytes;
+
+    crypt((method == 1 ? guest & ~(size - 1) : host) / 512, file + host, size);
+}
+
+static void setup(const struct image_spec *spec, uint32_t method)
+{
+    uint64_t at, size;
+
+    image_start(&image, spec);
+    size = image_cluster_size(&image);
+    if (method == 2) {
+        at = image_extension(&image, 0x0537be77, "0123456789abcdef", 16);
+        image_put64(&image, at + 8, size);
+        image_put64(&image, at + 16, size);
+    }
+    image_field_set(&image, "crypt_method", method);
+    add_data(3 * size, method, 1);
+    add_data(2 * size, method, 2); /* host and guest order differ */
+    add_data(0, method, 3);
+    image_zero(&image, size, false);
+    add_data(5 * size, method, 4);
+    if (image.spec.external)
+        image_data_name(&image, "data.raw");
+    fixture_start(&f, &image);
+    f.options.unlocker = &unlocker;
+    T_CHECK_STR(q2_status_name(fixture_open(&f)), "Q2_OK");
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+}
+
+static void test_encrypted_read_every_method_is_the_model(void)
+{
+    static const struct {
+        const char *row;
+        uint32_t method;
+        struct image_spec spec;
+    } rows[] = {
+        {"AES", 1, {.size = MIB}},
+        {"LUKS", 2, {.size = MIB}},
+        {"AES, 512 byte clusters", 1, {.size = 8 * 512, .cluster_bits = 9}},
+        {"LUKS, 512 byte clusters", 2, {.size = 8 * 512, .cluster_bits = 9}},
+        {"LUKS, data file", 2, {.size = MIB, .external = true}},
+        {"AES, size no multiple of 512", 1, {.size = 5 * 64 * KIB + 1000}},
+        {"LUKS, extended L2", 2, {.size = MIB, .extended = true}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].row);
+        setup(&rows[i].spec, rows[i].method);
+        if (f.disk)
+            T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, rows[i].spec.size),
+                        FIXTURE_SAME);
+        T_CHECK(cipher.nb_calls > 0 && !cipher.misused);
+        cleanup();
+    }
+}
+
+static void test_encrypted_read_every_small_range(void)
+{
+    uint8_t bytes[1200];
+
+    setup(&(struct image_spec){.size = MIB}, 2);
+    for (size_t start = 500; start < 530; start++) {
+        for (size_t length = 1; length < 1100; length += length < 20 ? 1 : 97) {
+            T_CHECK_U64(q2_disk_read(f.disk, 128 * KIB + start, bytes, length), Q2_OK);
+            T_CHECK(memcmp(bytes, image.model.bytes + 128 * KIB + start, length) == 0);
+        }
+    }
+    cleanup();
+}
+
+static void test_encrypted_read_file_ends_inside_the_sector(void)
+{
+    uint8_t bytes[1024];
+    uint64_t host;
+
+    setup(&(struct image_spec){.size = 5 * 64 * KIB + 700}, 1);
+    host = image_get64(&image, image_l2_entry(&image, 5 * 64 * KIB)) & 0xffffff;
+    fixture_close(&f);
+    f.image.source.size = host + 700;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 5 * 64 * KIB, bytes, 512), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 5 * 64 * KIB, bytes, 700), Q2_ERR_TRUNCATED);
+    T_CHECK_U64(fixture_status(&f), Q2_ERR_TRUNCATED);
+    cleanup();
+}
+
+static void test_encrypted_read_source_fails(void)
+{
+    uint8_t bytes[1200];
+
+    setup(&(struct image_spec){.size = MIB}, 1);
+    T_CHECK_U64(q2_disk_read(f.disk, 0, bytes, 1), Q2_OK);
+    for (uint32_t call = 1; call <= 3; call++) {
+        fake_source_reset(&f.image);
+        f.image.fail_call = call;
+        T_CHECK_U64(q2_disk_read(f.disk, 100, bytes, 1200), Q2_ERR_IO);
+    }
+    fake_source_reset(&f.image);
+    f.image.fail_call = 4;
+    T_CHECK_U64(q2_disk_read(f.disk, 100, bytes, 1200), Q2_OK);
+    cleanup();
+}
+
+/* Zeros are zeros, compressed clusters are not encrypted. */
+static void test_encrypted_read_compressed_cluster_is_plain(void)
+{
+    uint8_t bytes[100];
+
+    setup(&(struct image_spec){.size = MIB}, 2);
+    fixture_close(&f);
+    image_compressed(&image, 7 * 64 * KIB, 1);
+    f.image.bytes = image.bytes;
+    f.image.source.size = f.image.nb_held = image.size;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 7 * 64 * KIB, bytes, 100), Q2_OK);
+    T_CHECK(memcmp(bytes, image.model.bytes + 7 * 64 * KIB, 100) == 0);
+    cleanup();
+}
+
+int main(void)
+{
+    T_RUN(test_encrypted_read_every_method_is_the_model);
+    T_RUN(test_encrypted_read_every_small_range);
+    T_RUN(test_encrypted_read_file_ends_inside_the_sector);
+    T_RUN(test_encrypted_read_source_fails);
+    T_RUN(test_encrypted_read_compressed_cluster_is_plain);
+    return t_done();
+}

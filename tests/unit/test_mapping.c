@@ -1,0 +1,372 @@
+/* core/mapping.c: extents of one layer, where runs end, how much work a call may do. */
+#include <stdlib.h>
+
+#include "../../core/mapping.h"
+#include "fake_source.h"
+#include "image_builder.h"
+#include "t.h"
+
+#define KIB    1024ull
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+#define COPIED (1ull << 63)
+
+static struct q2_slice_cache cache;
+static struct q2_windows windows;
+static struct fake_source fake;
+static struct q2_image layer;
+static struct q2_fault fault;
+static struct image image;
+static struct q2_extent e;
+
+static void reopen(void)
+{
+    q2_windows_clear(&windows);
+    q2_slice_cache_init(&cache, &windows);
+    fake_source_init(&fake, "img", image.bytes, image.size);
+    memset(&fault, 0, sizeof(fault));
+    T_CHECK_U64(q2_image_open(&cache, &fake.source, &fault, &layer), Q2_OK);
+    fake_source_reset(&fake);
+}
+
+static enum q2_status map(uint64_t offset, uint64_t max_length)
+{
+    uint64_t left = layer.virtual_size - offset;
+
+    memset(&e, 0xa7, sizeof(e));
+    return q2_map(&cache, &layer, offset, max_length < left ? max_length : left, &fault, &e);
+}
+
+static bool is(enum q2_extent_kind kind, uint64_t guest, uint64_t length)
+{
+    return e.kind == kind && e.guest_offset == guest && e.length == length && e.layer == 0;
+}
+
+static void test_map_run_of_contiguous_clusters(void)
+{
+    uint64_t host;
+
+    image_start(&image, &(struct image_spec){.size = 16 * 512, .cluster_bits = 9});
+    (void)image_l2_entry(&image, 0);
+    host = image_data(&image, 0, 1);
+    for (uint64_t i = 1; i < 6; i++)
+        (void)image_data(&image, i * 512, 1);
+    (void)image_alloc(&image, 1); /* a gap on the host */
+    (void)image_data(&image, 6 * 512, 1);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 6 * 512) && e.host_offset == host && e.copied);
+    T_CHECK_U64(map(700, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 700, 6 * 512 - 700) && e.host_offset == host + 700);
+    T_CHECK_U64(map(700, 1000), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 700, 1000));
+    T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 6 * 512, 512));
+    T_CHECK_U64(fake.nb_reads, 0); /* all in the slice that the header lies in */
+    image_free(&image);
+}
+
+static void test_map_copied_is_of_the_whole_run(void)
+{
+    uint64_t entry;
+
+    image_start(&image, &(struct image_spec){.size = 16 * 512, .cluster_bits = 9});
+    (void)image_data(&image, 0, 1);
+    (void)image_data(&image, 512, 1);
+    entry = image_l2_entry(&image, 512);
+    image_put64(&image, entry, image_get64(&image, entry) & ~COPIED);
+    reopen();
+    T_CHECK_U64(map(0, 512), Q2_OK);
+    T_CHECK(e.copied);
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 1024) && !e.copied);
+    image_free(&image);
+}
+
+static void test_map_zero_runs_plain_and_allocated(void)
+{
+    uint64_t host;
+
+    image_start(&image, &(struct image_spec){.size = 16 * 512, .cluster_bits = 9});
+    (void)image_zero(&image, 0, false);
+    (void)image_zero(&image, 512, false);
+    host = image_zero(&image, 1024, true);
+    (void)image_zero(&image, 1536, true);
+    (void)image_data(&image, 2048, 1);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 0, 1024) && !e.has_host_offset && e.host_offset == 0);
+    T_CHECK_U64(map(1024 + 7, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 1031, 1017) && e.has_host_offset && e.host_offset == host + 7);
+    image_free(&image);
+}
+
+static void test_map_compressed_clusters_stay_single(void)
+{
+    image_start(&image, &(struct image_spec){.size = 16 * 512, .cluster_bits = 9});
+    (void)image_compressed(&image, 0, 1);
+    (void)image_compressed(&image, 512, 1);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_COMPRESSED, 0, 512));
+    T_CHECK_U64(map(512 + 3, 100), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_COMPRESSED, 515, 100) && e.has_host_offset);
+    image_free(&image);
+}
+
+/* Runs go on from one L2 table to the next, and over L1 entries without a table. */
+static void test_map_runs_cross_tables(void)
+{
+    uint64_t host;
+
+    image_start(&image, &(struct image_spec){.size = 512 * 512, .cluster_bits = 9});
+    (void)image_l2_entry(&image, 0);
+    (void)image_l2_entry(&image, 64 * 512);
+    host = image_data(&image, 60 * 512, 1);
+    for (uint64_t i = 61; i < 70; i++)
+        (void)image_data(&image, i * 512, 1);
+    reopen();
+    T_CHECK_U64(map(60 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 60 * 512, 10 * 512) && e.host_offset == host);
+    T_CHECK_U64(map(70 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 70 * 512, 442 * 512));
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, 60 * 512));
+    image_free(&image);
+}
+
+static void test_map_subclusters(void)
+{
+    uint64_t host;
+
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .extended = true});
+    host = image_subclusters(&image, 0, 0x000000f3, 0xffff0000, 1);
+    (void)image_zero(&image, 16 * KIB, false);
+    reopen();
+    t_row("two of data");
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 1024) && e.host_offset == host && e.copied);
+    t_row("from the middle of the second");
+    T_CHECK_U64(map(700, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 700, 324) && e.host_offset == host + 700);
+    t_row("two of nothing, in a cluster that has its place");
+    T_CHECK_U64(map(1024, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 1024, 1024) && e.has_host_offset &&
+            e.host_offset == host + 1024);
+    t_row("four of data");
+    T_CHECK_U64(map(2048, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 2048, 2048) && e.host_offset == host + 2048);
+    t_row("allocated zeros end where plain ones begin");
+    T_CHECK_U64(map(8192, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 8192, 8192) && e.has_host_offset && e.host_offset == host + 8192);
+    T_CHECK_U64(map(16 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 16 * KIB, 16 * KIB) && !e.has_host_offset);
+    image_free(&image);
+}
+
+/* Two whole clusters of subclusters that lie in a row are one run. */
+static void test_map_subclusters_run_over_clusters(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .extended = true});
+    (void)image_l2_entry(&image, 0);
+    image_data(&image, 0, 1);
+    image_subclusters(&image, 16 * KIB, 0x0000ffff, 0, 1);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 24 * KIB));
+    T_CHECK_U64(map(24 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 24 * KIB, 8 * KIB) && e.has_host_offset);
+    T_CHECK_U64(map(32 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 32 * KIB, 32 * KIB) && !e.has_host_offset);
+    image_free(&image);
+}
+
+static void test_map_run_ends_before_what_is_bad(void)
+{
+    image_start(&image, &(struct image_spec){.size = 512 * 512, .cluster_bits = 9});
+    for (uint64_t i = 0; i < 64; i++)
+        (void)image_zero(&image, i * 512, false);
+    image_put64(&image, image_l2_entry(&image, 5 * 512), 2);
+    t_row("a bad L2 entry");
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 0, 5 * 512) && fault.status == Q2_OK);
+    T_CHECK_U64(map(5 * 512, UINT64_MAX), Q2_ERR_BAD_L2);
+    T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 6 * 512, 58 * 512));
+    t_row("a bad L1 entry");
+    image_put64(&image, image_l1_entry(&image, 64 * 512), 1);
+    reopen();
+    T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 6 * 512, 58 * 512) && fault.status == Q2_OK);
+    T_CHECK_U64(map(64 * 512, UINT64_MAX), Q2_ERR_BAD_L1);
+    t_row("an L2 table past the end");
+    image_put64(&image, image_l1_entry(&image, 64 * 512), 1 * GIB);
+    reopen();
+    T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_ZERO, 6 * 512, 58 * 512));
+    T_CHECK_U64(map(64 * 512, UINT64_MAX), Q2_ERR_TRUNCATED);
+    image_free(&image);
+}
+
+static void test_map_unreadable_tables(void)
+{
+    uint64_t l2;
+
+    image_start(&image, &(struct image_spec){.size = GIB});
+    image_data(&image, 0, 1);
+    image_data(&image, 512 * MIB, 1);
+    l2 = image_l2_entry(&image, 512 * MIB);
+    reopen();
+    fake.bad_start = l2;
+    fake.bad_end = l2 + 8;
+    T_CHECK_U64(map(512 * MIB, 1), Q2_ERR_IO);
+    T_CHECK_U64(fault.offset, l2);
+    T_CHECK_STR(fault.what, "an L2 table cannot be read");
+    t_row("a run ends before it");
+    T_CHECK_U64(map(64 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 64 * KIB, 512 * MIB - 64 * KIB));
+    t_row("the L1 table");
+    reopen();
+    fake.bad_start = image_l1_entry(&image, 0);
+    fake.bad_end = fake.bad_start + 1;
+    T_CHECK_U64(map(0, 1), Q2_ERR_IO);
+    T_CHECK_STR(fault.what, "the L1 table cannot be read");
+    image_free(&image);
+}
+
+/* The file ends inside the L2 table: what is there maps, the rest is an error (hazard F3). */
+static void test_map_l2_table_cut(void)
+{
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = 64 * 64 * KIB});
+    image_data(&image, 0, 1);
+    table = image_l2_entry(&image, 0);
+    for (uint64_t size = table; size < table + 24; size++) {
+        uint64_t nb = (size - table) / 8; /* whole entries */
+
+        image_put64(&image, table + 8, 1);
+        image_put64(&image, table + 16, 1);
+        reopen();
+        fake.source.size = size;
+        for (uint64_t i = 0; i < 3; i++)
+            T_CHECK_U64(map(i * 64 * KIB, 64 * KIB), i < nb ? Q2_OK : Q2_ERR_TRUNCATED);
+    }
+    image_free(&image);
+}
+
+static void test_map_raw_is_one_extent(void)
+{
+    static const uint8_t bytes[1000];
+
+    fake_source_init(&fake, "raw", bytes, sizeof(bytes));
+    q2_image_open_raw(&fake.source, &layer);
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 1000) && e.host_offset == 0 && e.copied && e.has_host_offset);
+    T_CHECK_U64(map(999, 1), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 999, 1) && e.host_offset == 999);
+}
+
+/* ---- bounds on the work: whatever the image holds, a call reads little ---- */
+
+/* Largest disk of 512 byte clusters: 4 Mi L1 entries. All empty, all for one hole. */
+static void test_map_work_is_bounded_by_empty_l1_tables(void)
+{
+    image_start(&image, &(struct image_spec){.size = (1ull << 22) * 32 * KIB,
+                                             .cluster_bits = 9,
+                                             .max_clusters = 70000,
+                                             .refcount_bits = 1});
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, Q2_MAP_MAX_ENTRIES * 32 * KIB));
+    T_CHECK(fake.nb_reads <= Q2_MAP_MAX_ENTRIES * 8 / Q2_SLICE_SIZE / 16 + 20);
+    image_free(&image);
+}
+
+/* Every L1 entry names a table of its own that holds nothing: 64 entries a time. */
+static void test_map_work_is_bounded_by_empty_l2_tables(void)
+{
+    uint32_t nb = 4096;
+
+    image_start(&image, &(struct image_spec){.size = nb * 32ull * KIB,
+                                             .cluster_bits = 9,
+                                             .max_clusters = 8192,
+                                             .refcount_bits = 16});
+    for (uint64_t i = 0; i < nb; i++)
+        (void)image_l2_entry(&image, i * 32 * KIB);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, Q2_MAP_MAX_ENTRIES * 512));
+    T_CHECK(fake.nb_reads < 200);
+    image_free(&image);
+}
+
+/* Tables spread backwards over the file, so that nothing is read in a row. */
+static void test_map_work_is_bounded_by_scattered_l2_tables(void)
+{
+    uint32_t nb = 1024;
+    uint64_t first;
+
+    image_start(&image, &(struct image_spec){
+                            .size = nb * 32ull * KIB, .cluster_bits = 9, .max_clusters = 256});
+    first = image.size;
+    image.bytes = realloc(image.bytes, first + nb * 4096ull);
+    memset(image.bytes + first, 0, nb * 4096ull);
+    image.size = image.capacity = first + nb * 4096ull;
+    for (uint32_t i = 0; i < nb; i++)
+        image_put64(&image, image_l1_entry(&image, i * 32ull * KIB),
+                    (first + (nb - 1 - i) * 4096ull) & ~511ull);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, nb * 32 * KIB));
+    T_CHECK(fake.nb_reads <= nb + 16);
+    image_free(&image);
+}
+
+/* A run that begins inside a slice meets the bound inside one. */
+static void test_map_work_bound_inside_a_slice(void)
+{
+    image_start(&image, &(struct image_spec){.size = 80000ull * 64 * KIB});
+    for (uint64_t i = 0; i < 80000; i += 8192)
+        (void)image_l2_entry(&image, i * 64 * KIB);
+    reopen();
+    T_CHECK_U64(map(3 * 64 * KIB, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 3 * 64 * KIB, Q2_MAP_MAX_ENTRIES * 64 * KIB));
+    image_free(&image);
+}
+
+/* The bound is on entries, so subclusters in turns cannot stretch it either. */
+static void test_map_work_ends_with_the_request(void)
+{
+    image_start(&image, &(struct image_spec){.size = GIB});
+    (void)image_l2_entry(&image, 0);
+    reopen();
+    T_CHECK_U64(map(0, 512), Q2_OK);
+    T_CHECK(fake.nb_reads <= 2);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, 512));
+    image_free(&image);
+}
+
+int main(void)
+{
+    T_RUN(test_map_run_of_contiguous_clusters);
+    T_RUN(test_map_copied_is_of_the_whole_run);
+    T_RUN(test_map_zero_runs_plain_and_allocated);
+    T_RUN(test_map_compressed_clusters_stay_single);
+    T_RUN(test_map_runs_cross_tables);
+    T_RUN(test_map_subclusters);
+    T_RUN(test_map_subclusters_run_over_clusters);
+    T_RUN(test_map_run_ends_before_what_is_bad);
+    T_RUN(test_map_unreadable_tables);
+    T_RUN(test_map_l2_table_cut);
+    T_RUN(test_map_raw_is_one_extent);
+    T_RUN(test_map_work_is_bounded_by_empty_l1_tables);
+    T_RUN(test_map_work_is_bounded_by_empty_l2_tables);
+    T_RUN(test_map_work_is_bounded_by_scattered_l2_tables);
+    T_RUN(test_map_work_bound_inside_a_slice);
+    T_RUN(test_map_work_ends_with_the_request);
+    return t_done();
+}
