@@ -10,7 +10,7 @@ from tests import cases  # noqa: E402
 from tests.boot import harness  # noqa: E402
 
 DRIVER_PATH = "/metalcowdxe.efi"
-ENTRY = {"image": "/img/debian.qcow2", "attach": "driver"}
+ENTRY = {"image": "/img/debian.qcow2", "attach": "yes"}
 
 # Starts the boot loader of whichever volume is the guest's ESP.
 GO_SCRIPT = b"""for %d in 0 1 2 3 4 5
