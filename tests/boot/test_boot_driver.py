@@ -46,7 +46,7 @@ def test_boot_driver_variable_alone_starts_guest():
     with driver_stick() as stick, kept_variables() as variables:
         with harness.shell(stick, variables=variables) as shell:
             output = shell.shell("bcfg driver add 0 fs0:\\metalcowdxe.efi metalcow")
-            cases.check("added" in output.lower(), f"bcfg: {output}")
+            cases.check("Add Driver0000" in output, f"bcfg: {output}")
             remove_shell_option(shell)
             shell.send_line("reset -s")
             shell.wait_end()
