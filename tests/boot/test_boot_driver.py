@@ -10,7 +10,7 @@ from tests import cases  # noqa: E402
 from tests.boot import harness  # noqa: E402
 
 DRIVER_PATH = "/metalcowdxe.efi"
-ENTRY = {"image": "/img/debian.qcow2", "attach": "driver"}
+ENTRY = {"image": "/img/debian.qcow2", "attach": "yes"}
 
 # Starts the boot loader of whichever volume is the guest's ESP.
 GO_SCRIPT = b"""for %d in 0 1 2 3 4 5
@@ -46,7 +46,7 @@ def test_boot_driver_variable_alone_starts_guest():
     with driver_stick() as stick, kept_variables() as variables:
         with harness.shell(stick, variables=variables) as shell:
             output = shell.shell("bcfg driver add 0 fs0:\\metalcowdxe.efi metalcow")
-            cases.check("added" in output.lower(), f"bcfg: {output}")
+            cases.check("Add Driver0000" in output, f"bcfg: {output}")
             remove_shell_option(shell)
             shell.send_line("reset -s")
             shell.wait_end()

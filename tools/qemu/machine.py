@@ -262,7 +262,7 @@ class Machine:
         """Run one command in the UEFI shell, which must be at its prompt; return its output."""
         self.send_line(command)
         # The echo is broken where the screen ends.
-        self.expect(r"\n?".join(re.escape(key) for key in command) + r"\s*?\n", timeout=timeout)
+        self.expect(r"\n*".join(re.escape(key) for key in command) + r"\s*?\n", timeout=timeout)
         start = self.mark
         match = self.expect(SHELL_PROMPT, timeout=timeout)
         return self.text[start : match.start()]
