@@ -61,14 +61,15 @@ class Image:
     snapshots: list = dataclasses.field(default_factory=list)
 
 
-def run(arguments, folder, **options):
+def run(arguments, folder):
     """Run a tool in folder; return its output; ToolError if it fails."""
     done = subprocess.run([str(argument) for argument in arguments], cwd=folder,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, **options)
+                          stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        raise ToolError(f"{' '.join(map(str, arguments))}: {text}")
+        why = [line for line in text.splitlines() if "fail" in line or "img: " in line]
+        raise ToolError(f"{arguments[0]}: {why}: {' '.join(map(str, arguments))}")
     return text
 
 
@@ -194,7 +195,8 @@ def disk_size(row, chooser):
 def create(row, folder, name, size, storage, backing=None):
     options = [f"compat={row.compat}", f"cluster_size={row.cluster_size}"]
     if row.compat != "0.10":
-        options += [f"refcount_bits={row.refcount_bits}", f"extended_l2={'on' if row.extended else 'off'}"]
+        options += [f"refcount_bits={row.refcount_bits}",
+                    f"extended_l2={'on' if row.extended else 'off'}"]
         if row.lazy:
             options.append("lazy_refcounts=on")
         if row.compression == "zstd":
@@ -233,25 +235,44 @@ def write_data(offset, length, chooser):
     return f"write -s noise {offset} {length}"
 
 
-def random_commands(row, storage, size, chooser, count):
-    """qemu-io's commands for one layer."""
-    commands = []
-    for _ in range(count):
-        kind = chooser.choice("dddddzZuDc" if row.compression and storage == "internal"
-                              else "dddddzZuD")
-        whole = cluster_range(size, row.cluster_size, chooser)
-        part = random_range(size, row.cluster_size, chooser)
+class Writer:
+    """Makes qemu-io's commands for one file, knowing which clusters it has written: QEMU does not
+    write compressed data onto plain data."""
+
+    def __init__(self, row, storage, chooser):
+        self.row = row
+        self.chooser = chooser
+        self.kinds = "dddddzZuDcc" if row.compression and storage == "internal" else "dddddzZuD"
+        self.written = set()
+
+    def compressed(self, size):
+        """A command, or "" if no free cluster was found."""
+        for _ in range(8):
+            offset, length = cluster_range(size, self.row.cluster_size, self.chooser)
+            if offset // self.row.cluster_size not in self.written:
+                length = min(length, self.row.cluster_size)
+                self.touch(offset, length)  # what does not compress is stored plain
+                return write_data(offset, length, self.chooser).replace("write", "write -c", 1)
+        return ""
+
+    def touch(self, offset, length):
+        first, last = (at // self.row.cluster_size for at in (offset, offset + length - 1))
+        self.written.update(range(first, last + 1))
+
+    def command(self, size):
+        kind = self.chooser.choice(self.kinds)
+        if kind == "c":
+            return self.compressed(size)
+        choose = cluster_range if self.chooser.random() < 0.5 else random_range
+        offset, length = choose(size, self.row.cluster_size, self.chooser)
+        self.touch(offset, length)
         if kind == "d":
-            commands.append(write_data(*(part if chooser.random() < 0.7 else whole), chooser))
-        elif kind == "c":
-            offset, length = whole
-            length = min(length, row.cluster_size)
-            commands.append(write_data(offset, length, chooser).replace("write", "write -c", 1))
-        else:
-            offset, length = whole if chooser.random() < 0.7 else part
-            verb = {"z": "write -z", "Z": "write -z", "u": "write -z -u", "D": "discard"}[kind]
-            commands.append(f"{verb} {offset} {length}")
-    return commands
+            return write_data(offset, length, self.chooser)
+        verb = {"z": "write -z", "Z": "write -z", "u": "write -z -u", "D": "discard"}[kind]
+        return f"{verb} {offset} {length}"
+
+    def commands(self, size, count):
+        return [command for command in (self.command(size) for _ in range(count)) if command]
 
 
 def qemu_io(folder, name, image_format, commands):
@@ -259,7 +280,7 @@ def qemu_io(folder, name, image_format, commands):
     for command in commands:
         arguments += ["-c", command]
     text = run([*arguments, name], folder)
-    if "failed" in text or "error" in text:
+    if "failed" in text:
         raise ToolError(f"qemu-io {commands} {name}: {text}")
 
 
@@ -291,8 +312,8 @@ def build_below(row, folder, size, chooser):
             row, preallocation="off",
             cluster_size=max(smallest, row.cluster_size >> chooser.choice([0, 0, 1, 2])))
         create(layer, folder, name, below_size, storage, backing)
-        commands = random_commands(layer, storage, below_size, chooser, WRITES // 2)
-        qemu_io(folder, name, "qcow2", commands)
+        writer = Writer(layer, storage, chooser)
+        qemu_io(folder, name, "qcow2", writer.commands(below_size, WRITES // 2))
         backing = (name, "qcow2")
     return backing
 
@@ -305,15 +326,14 @@ def build(row, folder, seed):
     write_noise(folder, chooser)
     backing = build_below(row, folder, size, chooser)
     create(row, folder, image.name, size, row.storage, backing)
+    writer = Writer(row, row.storage, chooser)
     for number in range(row.snapshots):
-        commands = random_commands(row, row.storage, size, chooser, WRITES // 3)
-        qemu_io(folder, image.name, "qcow2", commands)
+        qemu_io(folder, image.name, "qcow2", writer.commands(size, WRITES // 3))
         snapshot = Snapshot(f"snap {number}", size)
         run(["qemu-img", "snapshot", "-c", snapshot.name, image.name], folder)
         image.snapshots.append(snapshot)
         if row.compat != "0.10" and chooser.random() < 0.5:
             size += 512 * chooser.randint(1, 400)
             run(["qemu-img", "resize", "-q", "-f", "qcow2", image.name, size], folder)
-    qemu_io(folder, image.name, "qcow2",
-            random_commands(row, row.storage, size, chooser, WRITES))
+    qemu_io(folder, image.name, "qcow2", writer.commands(size, WRITES))
     return image
