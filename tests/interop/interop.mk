@@ -1,0 +1,20 @@
+# Interop tests against qemu-img: what their scripts run, and `make matrix`.
+
+PIECE_READER := $(BUILD)/san/tests/interop/piece_reader
+$(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^
+san: $(PIECE_READER)
+
+matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix as qemu-img does
+	@tests/interop/test_read_matrix.py --build $(BUILD) --all
+.PHONY: matrix
+
+# Unit tests of the host command's pure parts link its objects.
+TOOL_TEST_SRCS := $(patsubst %,tests/unit/test_%.c,size json preallocated)
+OWN_TEST_SRCS  += $(TOOL_TEST_SRCS)
+$(foreach src,$(TOOL_TEST_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := -I.))
+$(patsubst %.c,$(BUILD)/san/%,$(TOOL_TEST_SRCS)): $(BUILD)/san/tests/unit/test_%: \
+        $(BUILD)/san/obj/tests/unit/test_%.o $(BUILD)/san/obj/tools/metalcow/%.o $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^
