@@ -8,18 +8,24 @@
 #include "control_client.h"
 #include "fail.h"
 
+/* A program runs one command, and firmware's stack is small (hazard U3). */
+static struct {
+    CHAR8 message[MC_MESSAGE_SIZE];
+    char line[700];
+    struct mc_disk_record record;
+} scratch;
+
 static void say_attached(const struct mc_client *client, uint32_t number, const char *image)
 {
-    char line[400];
     struct mc_text text;
 
     (void)client;
-    mc_text_init(&text, line, sizeof(line));
+    mc_text_init(&text, scratch.line, sizeof(scratch.line));
     mc_text_put(&text, "disk ");
     mc_text_put_number(&text, number);
     mc_text_put(&text, ": ");
     mc_text_put_escaped(&text, image);
-    mc_say(line);
+    mc_say(scratch.line);
 }
 
 /* Find a disk's record by number. */
@@ -35,9 +41,7 @@ static bool find_record(const struct mc_client *client, uint32_t number,
 
 EFI_STATUS mc_command_attach(const struct mc_command_line *line)
 {
-    CHAR8 message[MC_MESSAGE_SIZE];
     struct mc_image_arguments image;
-    struct mc_disk_record record;
     struct mc_client client;
     struct q2_fault fault;
     uint32_t number;
@@ -46,13 +50,13 @@ EFI_STATUS mc_command_attach(const struct mc_command_line *line)
     if (mc_client_open(&client, true, &fault) != Q2_OK ||
         mc_image_arguments_get(line, &fault, &image) != Q2_OK)
         return mc_command_fail(&fault);
-    status = client.control->Attach(client.control, image.image.volume, &image.options, message,
-                                    &number);
+    status = client.control->Attach(client.control, image.image.volume, &image.options,
+                                    scratch.message, &number);
     if (EFI_ERROR(status)) {
-        mc_say((const char *)message);
+        mc_say((const char *)scratch.message);
     } else {
-        if (find_record(&client, number, &record))
-            mc_connect_disk(record.handle);
+        if (find_record(&client, number, &scratch.record))
+            mc_connect_disk(scratch.record.handle);
         say_attached(&client, number, image.options.image);
     }
     mc_image_arguments_free(&image);
@@ -61,10 +65,9 @@ EFI_STATUS mc_command_attach(const struct mc_command_line *line)
 
 static void print_record(const struct mc_disk_record *record)
 {
-    char line[700];
     struct mc_text text;
 
-    mc_text_init(&text, line, sizeof(line));
+    mc_text_init(&text, scratch.line, sizeof(scratch.line));
     mc_text_put_number(&text, record->number);
     mc_text_put(&text, "  ");
     mc_text_put_size(&text, record->size);
@@ -77,12 +80,12 @@ static void print_record(const struct mc_disk_record *record)
     if (record->is_gone)
         mc_text_put(&text, "  (the medium is gone)");
     mc_text_put(&text, "\n");
-    mc_print(line);
+    mc_print(scratch.line);
 }
 
 EFI_STATUS mc_command_list(const struct mc_command_line *line)
 {
-    struct mc_disk_record record;
+    struct mc_disk_record *record = &scratch.record;
     struct mc_client client;
     struct q2_fault fault;
     enum q2_status status = mc_client_open(&client, false, &fault);
@@ -94,9 +97,9 @@ EFI_STATUS mc_command_list(const struct mc_command_line *line)
     }
     if (status != Q2_OK)
         return mc_command_fail(&fault);
-    for (UINTN i = 0; !EFI_ERROR(client.control->Get(client.control, i, &record)); i++)
-        print_record(&record);
-    if (EFI_ERROR(client.control->Get(client.control, 0, &record)))
+    for (UINTN i = 0; !EFI_ERROR(client.control->Get(client.control, i, record)); i++)
+        print_record(record);
+    if (EFI_ERROR(client.control->Get(client.control, 0, record)))
         mc_say("no disk is attached");
     return EFI_SUCCESS;
 }
@@ -104,21 +107,21 @@ EFI_STATUS mc_command_list(const struct mc_command_line *line)
 /* The last one first: an image inside an attached image goes before the one that holds it. */
 static EFI_STATUS detach_all(const struct mc_client *client, CHAR8 *message)
 {
-    struct mc_disk_record record;
+    struct mc_disk_record *record = &scratch.record;
     EFI_STATUS status = EFI_SUCCESS;
 
     message[0] = '\0';
-    while (!EFI_ERROR(status) && !EFI_ERROR(client->control->Get(client->control, 0, &record))) {
-        for (UINTN i = 1; !EFI_ERROR(client->control->Get(client->control, i, &record));)
+    while (!EFI_ERROR(status) && !EFI_ERROR(client->control->Get(client->control, 0, record))) {
+        for (UINTN i = 1; !EFI_ERROR(client->control->Get(client->control, i, record));)
             i++;
-        status = client->control->Detach(client->control, record.number, message);
+        status = client->control->Detach(client->control, record->number, message);
     }
     return status;
 }
 
 EFI_STATUS mc_command_detach(const struct mc_command_line *line)
 {
-    CHAR8 message[MC_MESSAGE_SIZE];
+    CHAR8 *message = scratch.message;
     struct mc_client client;
     struct q2_fault fault;
     uint32_t number;

@@ -139,8 +139,8 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
 /* A disk that is attached, by its number. */
 static enum q2_status show_disk(uint32_t number, struct q2_fault *fault)
 {
+    static struct mc_disk_record record; /* firmware's stack is small, and this runs once */
     struct mc_client client;
-    struct mc_disk_record record;
     enum q2_status status = mc_client_open(&client, false, fault);
 
     if (status != Q2_OK)

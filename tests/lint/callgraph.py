@@ -124,7 +124,7 @@ class Graph:
         lines = (self.root / file).read_text().splitlines()[int(line) - 1:int(line) + 2]
         text = "\n".join(lines)[int(column) - 1:]
         method = method_at(text)
-        if method[:1].isupper():
+        if method[:1].isupper() and not self._is_ours(method):
             self.outside.setdefault(f"firmware's {method}", set()).add(caller)
             return
         targets = {target for target in self._implementers(method)
@@ -136,6 +136,12 @@ class Graph:
             self.complaints.append(f"{place}: {caller} calls {method or text[:30]!r} through a "
                                    "pointer, and nothing implements it")
         self.calls.setdefault(caller, set()).update(target.title for target in targets)
+
+    def _is_ours(self, method):
+        """Whether it is a method of a protocol of ours, spelled as UEFI does."""
+        declared = re.compile(rf"\(EFIAPI \*{method}\)")
+        return any(declared.search(path.read_text())
+                   for path in lint.files("*.h", folders=("efi", "drivers")))
 
     def _sources(self):
         """The files of the graph that are ours: they hold the tables of methods."""
