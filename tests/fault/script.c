@@ -1,0 +1,283 @@
+/* Scripts of operations on a disk, and what the guest must then read. */
+#include "script.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTOR 512u
+
+/* clang-format off */
+#define W(...) {OP_WRITE, __VA_ARGS__}
+#define Z(...) {OP_ZERO, __VA_ARGS__}
+#define D(...) {OP_DISCARD, __VA_ARGS__}
+#define F      {OP_FLUSH, 0, 0, 0, 0, 0, 0}
+#define END    {OP_END, 0, 0, 0, 0, 0, 0}
+
+/* Into nothing: partly, whole, over the end of an L2 table, into one that does not exist. */
+static const struct op allocate[] = {
+    W(8, 1, 0, 0, 0, 700), W(9, 0, 0, 2, 0, 0), F,
+    W(9, 1, 5, 0, 2, 0), W(10, 3, 0, 2, 1, 0), F,
+    W(BORDER - 3, 2, 0, 5, 0, 0), F,
+    W(BORDER + 4, 0, 0, 0, 2, 0), W(16, 0, 0, 8, 0, 0), F, END};
+
+/* Over what is there. */
+static const struct op overwrite[] = {
+    W(0, 1, 1, 0, 0, 600), W(1, 2, 0, 3, 0, 0), F,
+    W(0, 0, 0, 8, 0, 0), F,
+    W(7, 0, 0, 2, 0, 100), W(BORDER - 2, 1, 0, 0, 2, 0), F,
+    W(2, 0, 0, 0, 1, 0), W(2, 1, 0, 0, 1, 0), W(3, 0, 3, 0, 0, 9), F, END};
+
+/* Clusters given back, and taken again while the freeing waits and after it is done. */
+static const struct op discard[] = {
+    D(0, 0, 0, 4, 0, 0), W(1, 0, 300, 0, 1, 0), W(16, 0, 0, 3, 0, 0), F,
+    D(1, 0, 0, 2, 0, 0), F,
+    W(2, 1, 0, 3, 0, 0), D(4, 0, 0, 2, 0, 0), W(5, 2, 0, 0, 1, 0), F,
+    D(BORDER - 2, 0, 0, 4, 0, 0), F, W(BORDER - 1, 3, 0, 1, 2, 0), F, END};
+
+static const struct op zeroes[] = {
+    Z(0, 2, 0, 3, 1, 0), W(1, 1, 0, 0, 2, 0), F,
+    Z(12, 0, 0, 3, 0, 0), W(13, 1, 0, 0, 1, 0), F,
+    Z(BORDER - 2, 0, 0, 4, 0, 0), F, W(BORDER - 1, 1, 100, 1, 0, 0), F,
+    Z(4, 1, 0, 0, 1, 0), D(5, 0, 0, 1, 0, 0), W(5, 1, 0, 0, 0, 512), F,
+    Z(BORDER + 4, 0, 0, 1, 0, 0), W(BORDER + 4, 0, 0, 0, 1, 0), F, END};
+
+/* Much at once between two flushes. */
+static const struct op burst[] = {
+    W(0, 3, 0, 0, 2, 0), W(8, 0, 0, 0, 1, 0), W(16, 1, 0, 0, 1, 0), D(2, 0, 0, 1, 0, 0),
+    W(18, 2, 0, 0, 0, 512), Z(6, 0, 0, 1, 0, 0), W(6, 2, 0, 0, 1, 0),
+    W(BORDER + 1, 1, 0, 0, 1, 0), F,
+    D(0, 0, 0, 12, 0, 0), W(0, 0, 0, 12, 0, 0), F, END};
+/* clang-format on */
+
+const struct script scripts[] = {
+    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard},
+    {"zeroes", zeroes},     {"burst", burst},         {"random", NULL},
+};
+const uint32_t nb_scripts = sizeof(scripts) / sizeof(scripts[0]);
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+static uint64_t place(const struct subject *s, int32_t cluster, int32_t quarter, int32_t bytes)
+{
+    uint64_t start = cluster >= BORDER - 3 ? s->border : 0;
+    int64_t within = cluster >= BORDER - 3 ? cluster - BORDER : cluster;
+
+    return start + (uint64_t)(within * (int64_t)s->cluster_size) +
+           (uint64_t)quarter * s->cluster_size / 4 + (uint64_t)bytes;
+}
+
+/* Cut an operation to the zone that it begins in. */
+static void cut(const struct subject *s, struct guest_op *op)
+{
+    uint32_t zone = op->offset >= s->zone_start[1] ? 1 : 0;
+    uint64_t end = s->zone_start[zone] + s->zone_length[zone];
+
+    if (op->length > end - op->offset)
+        op->length = end - op->offset;
+}
+
+struct guest_op script_random(const struct subject *s, uint64_t *seed)
+{
+    static const enum op_kind kinds[] = {OP_WRITE, OP_WRITE,   OP_WRITE, OP_WRITE, OP_WRITE,
+                                         OP_ZERO,  OP_DISCARD, OP_ZERO,  OP_DISCARD};
+    struct guest_op op = {.kind = kinds[crash_random(seed) % 9]};
+    uint32_t zone = crash_random(seed) % 3 == 0;
+    uint64_t units[] = {1, SECTOR, s->cluster_size / 4, s->cluster_size};
+    uint64_t unit = units[crash_random(seed) % 4];
+    uint64_t most = crash_random(seed) % 8 == 0 ? 12 : 3;
+
+    op.offset = s->zone_start[zone] + crash_random(seed) % s->zone_length[zone] / unit * unit;
+    op.length = 1 + crash_random(seed) % (most * s->cluster_size);
+    if (unit > 1)
+        op.length = (op.length + unit - 1) / unit * unit;
+    op.seed = crash_random(seed);
+    cut(s, &op);
+    return op;
+}
+
+uint32_t script_expand(const struct script *script, const struct subject *subject, uint64_t seed,
+                       uint32_t nb_random, struct guest_op *ret_ops)
+{
+    uint32_t nb = 0;
+
+    for (; script->ops && script->ops[nb].kind != OP_END; nb++) {
+        const struct op *op = &script->ops[nb];
+        ret_ops[nb] = (struct guest_op){
+            .kind = op->kind,
+            .offset = place(subject, op->cluster, op->quarter, op->bytes),
+            .length = place(subject, op->nb_clusters, op->nb_quarters, op->nb_bytes),
+            .seed = seed + nb,
+        };
+        cut(subject, &ret_ops[nb]);
+    }
+    for (; !script->ops && nb < nb_random; nb++) {
+        if (crash_random(&seed) % 5 == 0)
+            ret_ops[nb] = (struct guest_op){.kind = OP_FLUSH};
+        else
+            ret_ops[nb] = script_random(subject, &seed);
+    }
+    if (!script->ops)
+        ret_ops[nb - 1] = (struct guest_op){.kind = OP_FLUSH};
+    return nb;
+}
+
+/* Bytes that are never zero and depend on operation and place. */
+static void pattern(uint64_t seed, uint8_t *bytes, uint64_t length)
+{
+    for (uint64_t i = 0; i < length; i += 8) {
+        uint64_t word = crash_random(&seed) | 0x0101010101010101ull;
+        memcpy(bytes + i, &word, length - i < 8 ? length - i : 8);
+    }
+}
+
+enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *buffer)
+{
+    switch (op->kind) {
+    case OP_WRITE:
+        pattern(op->seed, buffer, op->length);
+        return q2_disk_write(disk, op->offset, buffer, op->length);
+    case OP_ZERO:
+        return q2_disk_write_zeroes(disk, op->offset, op->length);
+    case OP_DISCARD:
+        return q2_disk_discard(disk, op->offset, op->length);
+    case OP_FLUSH:
+    case OP_END:
+    default:
+        return q2_disk_flush(disk);
+    }
+}
+
+/* The guest bytes that change: a discard takes whole clusters only, and nothing where it could not
+ * read as zeros. */
+static void changed(const struct guest_op *op, const struct subject *s, uint64_t *ret_offset,
+                    uint64_t *ret_length)
+{
+    uint64_t end = op->offset + op->length, start = op->offset;
+
+    *ret_offset = op->offset;
+    *ret_length = 0;
+    if (op->kind == OP_FLUSH)
+        return;
+    if (op->kind == OP_DISCARD) {
+        if (s->geometry->version_2 && s->base)
+            return;
+        start = (start + s->cluster_size - 1) / s->cluster_size * s->cluster_size;
+        if (end != s->disk_size)
+            end = end / s->cluster_size * s->cluster_size;
+        if (start >= end)
+            return;
+    }
+    *ret_offset = start;
+    *ret_length = end - start;
+}
+
+uint64_t model_offset(const struct subject *s, uint64_t guest_offset)
+{
+    if (guest_offset >= s->zone_start[1])
+        return s->zone_length[0] + (guest_offset - s->zone_start[1]);
+    return guest_offset;
+}
+
+void op_apply(const struct guest_op *op, const struct subject *s, uint8_t *model)
+{
+    uint64_t offset, length;
+
+    changed(op, s, &offset, &length);
+    if (length == 0)
+        return;
+    if (op->kind == OP_WRITE)
+        pattern(op->seed, model + model_offset(s, offset), length);
+    else
+        memset(model + model_offset(s, offset), 0, length);
+}
+
+void op_range(const struct guest_op *op, const struct subject *s, uint64_t *ret_start,
+              uint64_t *ret_length)
+{
+    uint64_t offset, length, start, end;
+
+    changed(op, s, &offset, &length);
+    start = model_offset(s, offset) / SECTOR * SECTOR;
+    end = (model_offset(s, offset) + length + SECTOR - 1) / SECTOR * SECTOR;
+    *ret_start = start;
+    *ret_length = length > 0 ? end - start : 0;
+}
+
+const char *op_text(const struct guest_op *op)
+{
+    static const char *const names[] = {"end", "write", "zero", "discard", "flush"};
+    static char text[96];
+
+    (void)snprintf(text, sizeof(text), "%s 0x%" PRIx64 " 0x%" PRIx64, names[op->kind], op->offset,
+                   op->length);
+    return text;
+}
+
+/* --- the model --------------------------------------------------------------------------------*/
+
+enum q2_status model_read(const struct subject *s, struct q2_disk *disk, uint8_t *bytes)
+{
+    enum q2_status status = q2_disk_read(disk, s->zone_start[0], bytes, s->zone_length[0]);
+
+    if (status == Q2_OK)
+        status = q2_disk_read(disk, s->zone_start[1], bytes + s->zone_length[0],
+                              s->zone_length[1]);
+    return status;
+}
+
+void model_start(struct model *model, const struct subject *subject)
+{
+    memset(model, 0, sizeof(*model));
+    model->subject = subject;
+    model->versions[0] = crash_memory(NULL, subject->model_size);
+    memcpy(model->versions[0], subject->initial, subject->model_size);
+    model->nb_versions = 1;
+}
+
+void model_free(struct model *model)
+{
+    for (uint32_t i = 0; i < model->nb_versions; i++)
+        free(model->versions[i]);
+    model->nb_versions = 0;
+}
+
+uint8_t *model_newest(const struct model *model)
+{
+    return model->versions[model->nb_versions - 1];
+}
+
+uint8_t *model_add(struct model *model)
+{
+    uint64_t size = model->subject->model_size;
+    uint8_t *bytes;
+
+    if (model->nb_versions == MODEL_MAX_VERSIONS) {
+        printf("# too many versions\n");
+        abort();
+    }
+    bytes = crash_memory(NULL, size);
+    memcpy(bytes, model_newest(model), size);
+    model->versions[model->nb_versions++] = bytes;
+    return bytes;
+}
+
+static bool sector_is_one_of(const struct model *model, uint32_t from, uint32_t to,
+                             const uint8_t *bytes, uint64_t at)
+{
+    for (uint32_t i = to + 1; i-- > from;) {
+        if (memcmp(bytes + at, model->versions[i] + at, SECTOR) == 0)
+            return true;
+    }
+    return false;
+}
+
+uint64_t model_compare(const struct model *model, uint32_t from, uint32_t to, const uint8_t *bytes)
+{
+    for (uint64_t at = 0; at < model->subject->model_size; at += SECTOR) {
+        if (!sector_is_one_of(model, from, to, bytes, at))
+            return at;
+    }
+    return MODEL_SAME;
+}

@@ -1,0 +1,89 @@
+/* Scripts of operations on a disk, and what the guest must then read.
+ *
+ * Used by tests/fault/. A model is the list of all contents that the zones ever had: version 0 before
+ * the first operation, one more after each. A sector may be found as any version that is not older
+ * than the last completed flush, and it is always found whole.
+ */
+#ifndef METALCOW_TESTS_SCRIPT_H
+#define METALCOW_TESTS_SCRIPT_H
+
+#include "geometry.h"
+#include "q2_disk.h"
+
+enum op_kind {
+    OP_END,
+    OP_WRITE,
+    OP_ZERO,
+    OP_DISCARD,
+    OP_FLUSH,
+};
+
+/* Offsets and lengths count clusters, quarters of clusters and bytes. Clusters from BORDER - 3 on
+ * lie around the border between two L2 tables. */
+#define BORDER 1000
+
+struct op {
+    enum op_kind kind;
+    int32_t cluster, quarter, bytes;
+    int32_t nb_clusters, nb_quarters, nb_bytes;
+};
+
+struct script {
+    const char *name;
+    const struct op *ops; /* up to OP_END; NULL: drawn by seed */
+};
+
+extern const struct script scripts[];
+extern const uint32_t nb_scripts;
+
+/* An operation on guest bytes. */
+struct guest_op {
+    enum op_kind kind;
+    uint64_t offset, length;
+    uint64_t seed; /* of the bytes that are written */
+};
+
+#define MAX_OPS 64u
+
+/* Turn a script into operations; scripts of NULL ops are drawn from seed, nb_random of them.
+ * Returns how many; the last one is a flush. */
+uint32_t script_expand(const struct script *script, const struct subject *subject, uint64_t seed,
+                       uint32_t nb_random, struct guest_op *ret_ops);
+
+/* One random operation inside the zones. */
+struct guest_op script_random(const struct subject *subject, uint64_t *seed);
+
+/* Do it to the disk. buffer has room for the subject's model_size. */
+enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *buffer);
+/* Do it to the zones' bytes. */
+void op_apply(const struct guest_op *op, const struct subject *subject, uint8_t *model);
+/* The part of the model that it may change, whole sectors. */
+void op_range(const struct guest_op *op, const struct subject *subject, uint64_t *ret_start,
+              uint64_t *ret_length);
+const char *op_text(const struct guest_op *op);
+
+/* Where a guest offset lies in the model. */
+uint64_t model_offset(const struct subject *subject, uint64_t guest_offset);
+/* Read all zones. */
+enum q2_status model_read(const struct subject *subject, struct q2_disk *disk, uint8_t *bytes);
+
+#define MODEL_MAX_VERSIONS (2 * MAX_OPS + 2)
+#define MODEL_SAME         UINT64_MAX
+
+struct model {
+    const struct subject *subject;
+    uint32_t nb_versions;
+    uint8_t *versions[MODEL_MAX_VERSIONS];
+};
+
+void model_start(struct model *model, const struct subject *subject);
+void model_free(struct model *model);
+/* A new version, a copy of the newest one; returns its bytes. */
+uint8_t *model_add(struct model *model);
+uint8_t *model_newest(const struct model *model);
+/* Is every sector of bytes that of one of the versions from..to? Returns the model offset of the
+ * first one that is not, or MODEL_SAME. */
+uint64_t model_compare(const struct model *model, uint32_t from, uint32_t to,
+                       const uint8_t *bytes);
+
+#endif
