@@ -106,13 +106,14 @@ def make_chain(folder, raw):
 
 
 def make_snapshot(folder, raw):
-    """An internal snapshot of a damaged disk below the good active state."""
+    """An internal snapshot of the good disk below a damaged active state: only whoever opens the
+    snapshot can boot."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         damaged = pathlib.Path(scratch) / "damaged.raw"
         damaged_copy(raw, damaged, pathlib.Path(raw).stat().st_size // 3)
-        convert(folder, damaged, IMAGE)
-        fs.run("qemu-img", "snapshot", "-c", "before", IMAGE, cwd=folder)
-        convert(folder, raw, IMAGE, "-n")
+        convert(folder, raw, IMAGE)
+        fs.run("qemu-img", "snapshot", "-c", "good", IMAGE, cwd=folder)
+        convert(folder, damaged, IMAGE, "-n")
 
 
 def make_unknown_feature(folder, raw):
