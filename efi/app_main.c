@@ -3,6 +3,7 @@
  * Entry point; calls commands.c. What goes wrong is said on the console, and the status goes back
  * to the shell or to the boot manager, which tries its next option.
  */
+#include "../drivers/efi_status.h"
 #include "arguments.h"
 #include "commands.h"
 #include "console.h"
@@ -20,10 +21,12 @@ EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
     EFI_STATUS status;
 
     mc_firmware_init(ImageHandle, SystemTable);
-    if (mc_arguments_get(&arguments, &fault) != Q2_OK)
-        status = mc_command_fail(&fault);
-    else
+    if (mc_arguments_get(&arguments, &fault) == Q2_OK) {
         status = mc_command_run(&arguments);
+    } else {
+        mc_say_fault(&fault);
+        status = q2_efi_from_status(fault.status);
+    }
     if (EFI_ERROR(status) && !arguments.from_shell)
         mc_wait_key(READING_SECONDS);
     mc_arguments_free(&arguments);

@@ -32,7 +32,6 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
                                    EFI_DEVICE_PATH *RemainingDevicePath)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
-    struct mc_volume volume = {.handle = Controller};
     void *interface;
     EFI_STATUS status =
         services->OpenProtocol(Controller, &mc_file_system_guid, &interface,
@@ -43,29 +42,38 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
         return status;
     (void)services->CloseProtocol(Controller, &mc_file_system_guid, This->DriverBindingHandle,
                                   Controller);
-    volume.FileSystem = interface;
-    if (!may_use_files() || !is_shallow(Controller) || !mc_entries_exist(&volume))
+    if (!may_use_files() || !is_shallow(Controller) || !mc_entries_exist(interface))
         return EFI_UNSUPPORTED;
     return EFI_SUCCESS;
 }
 
-/* Attach what the configuration says; what fails is said, and the rest goes on. */
-static void attach_entries(EFI_HANDLE volume, const struct mc_entries *entries)
+/* Attach one entry; what fails is said, and the rest goes on. */
+static void attach_entry(EFI_HANDLE volume, const struct mc_entry *entry, struct q2_fault *fault)
 {
-    for (size_t i = 0; i < entries->nb; i++) {
-        struct mc_attach_options options = mc_entry_options(entries->sorted[i]);
-        struct mc_disk *disk;
-        struct q2_fault fault;
-        if (entries->sorted[i]->attach &&
-            mc_registry_attach(volume, &options, &fault, &disk) != Q2_OK)
-            mc_say_fault(&fault);
-    }
+    struct mc_attach_options options = mc_entry_options(entry);
+    struct mc_disk *disk;
+
+    if (entry->attach && mc_registry_attach(volume, &options, fault, &disk) != Q2_OK)
+        mc_say_fault(fault);
 }
 
+static void attach_entries(struct mc_volume *volume, struct q2_fault *fault)
+{
+    struct mc_entries *entries;
+
+    if (mc_entries_read(volume, fault, &entries) != Q2_OK) {
+        mc_say_fault(fault);
+        return;
+    }
+    for (size_t i = 0; i < entries->nb; i++)
+        attach_entry(volume->handle, entries->sorted[i], fault);
+    mc_entries_free(entries);
+}
+
+/* A volume is held even if nothing on it can be attached: its messages should come once. */
 static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                                EFI_DEVICE_PATH *RemainingDevicePath)
 {
-    struct mc_entries *entries;
     struct mc_volume *volume;
     struct q2_fault fault;
     EFI_STATUS status = mc_registry_keep(Controller);
@@ -81,13 +89,10 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
         mc_registry_release(Controller);
         return EFI_OUT_OF_RESOURCES;
     }
-    if (mc_volume_open(Controller, &fault, volume) == Q2_OK &&
-        mc_entries_read(volume, &fault, &entries) == Q2_OK) {
-        attach_entries(Controller, entries);
-        mc_entries_free(entries);
-    } else {
+    if (mc_volume_open(Controller, &fault, volume) == Q2_OK)
+        attach_entries(volume, &fault);
+    else
         mc_say_fault(&fault);
-    }
     mc_free(volume);
     return EFI_SUCCESS;
 }

@@ -5,69 +5,59 @@
 #include "commands.h"
 #include "connect.h"
 #include "console.h"
-#include "control_client.h"
 #include "fail.h"
 
-/* A program runs one command, and firmware's stack is small (hazard U3). */
-static struct {
-    CHAR8 message[MC_MESSAGE_SIZE];
-    char line[700];
-    struct mc_disk_record record;
-} scratch;
-
-static void say_attached(const struct mc_client *client, uint32_t number, const char *image)
+static void say_attached(uint32_t number, const char *image)
 {
+    char line[400];
     struct mc_text text;
 
-    (void)client;
-    mc_text_init(&text, scratch.line, sizeof(scratch.line));
+    mc_text_init(&text, line, sizeof(line));
     mc_text_put(&text, "disk ");
     mc_text_put_number(&text, number);
     mc_text_put(&text, ": ");
     mc_text_put_escaped(&text, image);
-    mc_say(scratch.line);
+    mc_say(line);
 }
 
-/* Find a disk's record by number. */
-static bool find_record(const struct mc_client *client, uint32_t number,
-                        struct mc_disk_record *record)
+/* Ask the driver; connect what it published, so that the shell finds the disk's volumes. */
+static EFI_STATUS attach(struct mc_session *session)
 {
-    for (UINTN i = 0; !EFI_ERROR(client->control->Get(client->control, i, record)); i++) {
-        if (record->number == number)
-            return true;
-    }
-    return false;
-}
-
-EFI_STATUS mc_command_attach(const struct mc_command_line *line)
-{
-    struct mc_image_arguments image;
-    struct mc_client client;
-    struct q2_fault fault;
+    struct mc_control *control = session->client.control;
     uint32_t number;
+    EFI_STATUS status =
+        control->Attach(control, session->image.image.volume, &session->image.options,
+                        (CHAR8 *)session->message, &number);
+
+    if (EFI_ERROR(status)) {
+        mc_say(session->message);
+        return status;
+    }
+    if (mc_session_find(session, number))
+        mc_connect_disk(session->record.handle);
+    say_attached(number, session->image.options.image);
+    return EFI_SUCCESS;
+}
+
+EFI_STATUS mc_command_attach(struct mc_session *session)
+{
     EFI_STATUS status;
 
-    if (mc_client_open(&client, true, &fault) != Q2_OK ||
-        mc_image_arguments_get(line, &fault, &image) != Q2_OK)
-        return mc_command_fail(&fault);
-    status = client.control->Attach(client.control, image.image.volume, &image.options,
-                                    scratch.message, &number);
-    if (EFI_ERROR(status)) {
-        mc_say((const char *)scratch.message);
-    } else {
-        if (find_record(&client, number, &scratch.record))
-            mc_connect_disk(scratch.record.handle);
-        say_attached(&client, number, image.options.image);
-    }
-    mc_image_arguments_free(&image);
+    if (mc_image_arguments_get(session) != Q2_OK ||
+        mc_client_open(&session->client, true, &session->fault) != Q2_OK)
+        status = mc_session_fail(session);
+    else
+        status = attach(session);
+    mc_image_arguments_free(session);
     return status;
 }
 
 static void print_record(const struct mc_disk_record *record)
 {
+    char line[700];
     struct mc_text text;
 
-    mc_text_init(&text, scratch.line, sizeof(scratch.line));
+    mc_text_init(&text, line, sizeof(line));
     mc_text_put_number(&text, record->number);
     mc_text_put(&text, "  ");
     mc_text_put_size(&text, record->size);
@@ -80,65 +70,58 @@ static void print_record(const struct mc_disk_record *record)
     if (record->is_gone)
         mc_text_put(&text, "  (the medium is gone)");
     mc_text_put(&text, "\n");
-    mc_print(scratch.line);
+    mc_print(line);
 }
 
-EFI_STATUS mc_command_list(const struct mc_command_line *line)
+EFI_STATUS mc_command_list(struct mc_session *session)
 {
-    struct mc_disk_record *record = &scratch.record;
-    struct mc_client client;
-    struct q2_fault fault;
-    enum q2_status status = mc_client_open(&client, false, &fault);
+    enum q2_status status = mc_client_open(&session->client, false, &session->fault);
 
-    (void)line;
-    if (status == Q2_ERR_NOT_FOUND) {
+    if (status != Q2_OK && status != Q2_ERR_NOT_FOUND)
+        return mc_session_fail(session);
+    if (status == Q2_ERR_NOT_FOUND || !mc_session_get(session, 0)) {
         mc_say("no disk is attached");
         return EFI_SUCCESS;
     }
-    if (status != Q2_OK)
-        return mc_command_fail(&fault);
-    for (UINTN i = 0; !EFI_ERROR(client.control->Get(client.control, i, record)); i++)
-        print_record(record);
-    if (EFI_ERROR(client.control->Get(client.control, 0, record)))
-        mc_say("no disk is attached");
+    for (UINTN i = 0; mc_session_get(session, i); i++)
+        print_record(&session->record);
     return EFI_SUCCESS;
 }
 
-/* The last one first: an image inside an attached image goes before the one that holds it. */
-static EFI_STATUS detach_all(const struct mc_client *client, CHAR8 *message)
+static EFI_STATUS detach(struct mc_session *session, uint32_t number)
 {
-    struct mc_disk_record *record = &scratch.record;
+    struct mc_control *control = session->client.control;
+    EFI_STATUS status = control->Detach(control, number, (CHAR8 *)session->message);
+
+    if (EFI_ERROR(status))
+        mc_say(session->message);
+    return status;
+}
+
+/* The last one first: an image inside an attached image goes before the one that holds it. */
+static EFI_STATUS detach_all(struct mc_session *session)
+{
     EFI_STATUS status = EFI_SUCCESS;
 
-    message[0] = '\0';
-    while (!EFI_ERROR(status) && !EFI_ERROR(client->control->Get(client->control, 0, record))) {
-        for (UINTN i = 1; !EFI_ERROR(client->control->Get(client->control, i, record));)
+    while (!EFI_ERROR(status) && mc_session_get(session, 0)) {
+        for (UINTN i = 1; mc_session_get(session, i);)
             i++;
-        status = client->control->Detach(client->control, record->number, message);
+        status = detach(session, session->record.number);
     }
     return status;
 }
 
-EFI_STATUS mc_command_detach(const struct mc_command_line *line)
+EFI_STATUS mc_command_detach(struct mc_session *session)
 {
-    CHAR8 *message = scratch.message;
-    struct mc_client client;
-    struct q2_fault fault;
     uint32_t number;
-    EFI_STATUS status;
 
-    if (mc_client_open(&client, false, &fault) != Q2_OK)
-        return mc_command_fail(&fault);
-    if (mc_text_equal(line->operand, "all")) {
-        status = detach_all(&client, message);
-    } else if (mc_number_parse(line->operand, &number)) {
-        status = client.control->Detach(client.control, number, message);
-    } else {
-        (void)mc_fail(&fault, Q2_ERR_ARGUMENT, "not a disk's number; see 'metalcow list'",
-                      line->operand);
-        return mc_command_fail(&fault);
-    }
-    if (EFI_ERROR(status))
-        mc_say((const char *)message);
-    return status;
+    if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
+        return mc_session_fail(session);
+    if (mc_text_equal(session->line.operand, "all"))
+        return detach_all(session);
+    if (mc_number_parse(session->line.operand, &number))
+        return detach(session, number);
+    (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no disk's number; see 'metalcow list'",
+                  session->line.operand);
+    return mc_session_fail(session);
 }

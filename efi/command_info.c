@@ -5,7 +5,6 @@
 #include "attach.h"
 #include "commands.h"
 #include "console.h"
-#include "control_client.h"
 #include "fail.h"
 #include "firmware.h"
 
@@ -136,38 +135,32 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
     return status;
 }
 
-/* A disk that is attached, by its number. */
-static enum q2_status show_disk(uint32_t number, struct q2_fault *fault)
+/* A disk that is attached: its image as it is now. */
+static enum q2_status show_disk(struct mc_session *session, uint32_t number)
 {
-    static struct mc_disk_record record; /* firmware's stack is small, and this runs once */
-    struct mc_client client;
-    enum q2_status status = mc_client_open(&client, false, fault);
+    struct mc_attach_options options = {.image = (const char *)session->record.image};
+    enum q2_status status = mc_client_open(&session->client, false, &session->fault);
 
     if (status != Q2_OK)
         return status;
-    for (UINTN i = 0; !EFI_ERROR(client.control->Get(client.control, i, &record)); i++) {
-        const struct mc_attach_options options = {.image = (const char *)record.image};
-        if (record.number == number)
-            return show(record.volume, &options, fault);
-    }
-    return mc_fail(fault, Q2_ERR_NOT_FOUND, "no disk has this number", NULL);
+    if (!mc_session_find(session, number))
+        return mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
+                       session->line.operand);
+    return show(session->record.volume, &options, &session->fault);
 }
 
-EFI_STATUS mc_command_info(const struct mc_command_line *line)
+EFI_STATUS mc_command_info(struct mc_session *session)
 {
-    struct mc_image_arguments image;
-    struct q2_fault fault;
     uint32_t number;
     enum q2_status status;
 
-    if (mc_number_parse(line->operand, &number)) {
-        status = show_disk(number, &fault);
+    if (mc_number_parse(session->line.operand, &number)) {
+        status = show_disk(session, number);
     } else {
-        status = mc_image_arguments_get(line, &fault, &image);
-        if (status == Q2_OK) {
-            status = show(image.image.volume, &image.options, &fault);
-            mc_image_arguments_free(&image);
-        }
+        status = mc_image_arguments_get(session);
+        if (status == Q2_OK)
+            status = show(session->image.image.volume, &session->image.options, &session->fault);
+        mc_image_arguments_free(session);
     }
-    return status == Q2_OK ? EFI_SUCCESS : mc_command_fail(&fault);
+    return status == Q2_OK ? EFI_SUCCESS : mc_session_fail(session);
 }

@@ -9,9 +9,17 @@
 #include "fail.h"
 #include "firmware.h"
 
-static EFI_STATUS help(const struct mc_command_line *line);
+static EFI_STATUS help(struct mc_session *session);
 
-static const struct mc_command commands[] = {
+struct command {
+    const char *name;
+    const char *synopsis; /* behind the name */
+    const char *help;
+    bool needs_operand;
+    EFI_STATUS (*run)(struct mc_session *session);
+};
+
+static const struct command commands[] = {
     {"attach",
      "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
      "         [--names below|none|any] [--format qcow2|raw]",
@@ -33,15 +41,14 @@ static const struct option {
     {"--data-file", offsetof(struct mc_command_line, data_file)},
     {"--backing-file", offsetof(struct mc_command_line, backing_file)},
     {"--snapshot", offsetof(struct mc_command_line, snapshot)},
-    {"--entry", offsetof(struct mc_command_line, entry)},
     {"--disk", offsetof(struct mc_command_line, disk)},
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
 };
 
-static EFI_STATUS help(const struct mc_command_line *line)
+static EFI_STATUS help(struct mc_session *session)
 {
-    (void)line;
+    (void)session;
     mc_print("metalcow: qcow2 images as disks\n\n"
              "  metalcow\n      start the default entry of \\metalcow\\entries\n");
     for (size_t i = 0; i < NB_COMMANDS; i++) {
@@ -56,25 +63,26 @@ static EFI_STATUS help(const struct mc_command_line *line)
     return EFI_SUCCESS;
 }
 
-EFI_STATUS mc_command_fail(const struct q2_fault *fault)
+EFI_STATUS mc_session_fail(struct mc_session *session)
 {
-    mc_say_fault(fault);
-    return q2_efi_from_status(fault->status);
+    mc_say_fault(&session->fault);
+    return q2_efi_from_status(session->fault.status);
 }
 
-bool mc_number_parse(const char *word, uint32_t *ret_number)
+bool mc_session_get(struct mc_session *session, UINTN index)
 {
-    uint32_t number = 0;
+    struct mc_control *control = session->client.control;
 
-    if (*word == '\0')
-        return false;
-    for (; *word != '\0'; word++) {
-        if (*word < '0' || *word > '9' || number > (UINT32_MAX - 9) / 10)
-            return false;
-        number = number * 10 + (uint32_t)(*word - '0');
+    return !EFI_ERROR(control->Get(control, index, &session->record));
+}
+
+bool mc_session_find(struct mc_session *session, uint32_t number)
+{
+    for (UINTN i = 0; mc_session_get(session, i); i++) {
+        if (session->record.number == number)
+            return true;
     }
-    *ret_number = number;
-    return true;
+    return false;
 }
 
 /* Where an option's value belongs; NULL: no such option. */
@@ -87,47 +95,65 @@ static const char **member_of(struct mc_command_line *line, const char *word)
     return NULL;
 }
 
-static enum q2_status parse(const struct mc_arguments *arguments, struct q2_fault *fault,
-                            struct mc_command_line *line)
+static enum q2_status parse(const struct mc_arguments *arguments, struct mc_session *session)
 {
-    *line = (struct mc_command_line){.operand = NULL};
     for (size_t i = 1; i < arguments->nb; i++) {
         const char *word = arguments->words[i];
-        const char **value = &line->operand;
+        const char **value = &session->line.operand;
         if (word[0] == '-') {
-            value = member_of(line, word);
+            value = member_of(&session->line, word);
             if (!value)
-                return mc_fail(fault, Q2_ERR_ARGUMENT, "no such option", word);
+                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such option", word);
             if (++i == arguments->nb)
-                return mc_fail(fault, Q2_ERR_ARGUMENT, "this option needs a value", word);
+                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "this option needs a value", word);
         }
         if (*value)
-            return mc_fail(fault, Q2_ERR_ARGUMENT, "one too many", arguments->words[i]);
+            return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "given twice", arguments->words[i]);
         *value = arguments->words[i];
     }
     return Q2_OK;
 }
 
-EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
+static const struct command *find_command(const char *name)
 {
-    const struct mc_command_line nothing = {.operand = NULL};
-    struct mc_command_line line;
-    struct q2_fault fault;
+    for (size_t i = 0; i < NB_COMMANDS; i++) {
+        if (mc_text_equal(commands[i].name, name))
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *session)
+{
+    const struct command *command;
 
     if (arguments->nb == 0)
-        return mc_command_boot(&nothing);
-    for (size_t i = 0; i < NB_COMMANDS; i++) {
-        if (!mc_text_equal(commands[i].name, arguments->words[0]))
-            continue;
-        if (parse(arguments, &fault, &line) != Q2_OK)
-            return mc_command_fail(&fault);
-        if (commands[i].needs_operand && !line.operand) {
-            (void)mc_fail(&fault, Q2_ERR_ARGUMENT, "what? see 'metalcow help'", commands[i].name);
-            return mc_command_fail(&fault);
-        }
-        return commands[i].run(&line);
+        return mc_command_boot(session);
+    command = find_command(arguments->words[0]);
+    if (!command) {
+        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
+                      arguments->words[0]);
+        return mc_session_fail(session);
     }
-    (void)mc_fail(&fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
-                  arguments->words[0]);
-    return mc_command_fail(&fault);
+    if (parse(arguments, session) != Q2_OK)
+        return mc_session_fail(session);
+    if (command->needs_operand && !session->line.operand) {
+        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "what? see 'metalcow help'", command->name);
+        return mc_session_fail(session);
+    }
+    return command->run(session);
+}
+
+EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
+{
+    struct mc_session *session = mc_alloc(sizeof(*session));
+    EFI_STATUS status;
+
+    if (!session) {
+        mc_say("out of memory");
+        return EFI_OUT_OF_RESOURCES;
+    }
+    status = run(arguments, session);
+    mc_free(session);
+    return status;
 }

@@ -6,31 +6,15 @@
 #define METALCOW_EFI_COMMANDS_H
 
 #include "arguments.h"
-#include "control.h"
+#include "config.h"
+#include "control_client.h"
+#include "volume.h"
 
 /* A command line, read. Strings point into the arguments or are NULL. */
 struct mc_command_line {
     const char *operand; /* the word that is no option */
-    const char *data_file, *backing_file, *snapshot, *entry, *disk, *names, *format;
+    const char *data_file, *backing_file, *snapshot, *disk, *names, *format;
 };
-
-struct mc_command {
-    const char *name;
-    const char *synopsis; /* behind the name */
-    const char *help;
-    bool needs_operand;
-    EFI_STATUS (*run)(const struct mc_command_line *line);
-};
-
-/* Run the command in arguments->words[0]; the entry of the configuration if there is none. */
-EFI_STATUS mc_command_run(const struct mc_arguments *arguments);
-
-/* The commands, one file each but for the small ones. */
-EFI_STATUS mc_command_attach(const struct mc_command_line *line);
-EFI_STATUS mc_command_list(const struct mc_command_line *line);
-EFI_STATUS mc_command_detach(const struct mc_command_line *line);
-EFI_STATUS mc_command_info(const struct mc_command_line *line);
-EFI_STATUS mc_command_boot(const struct mc_command_line *line);
 
 /* What a command line says of an image, with paths resolved. */
 struct mc_image_arguments {
@@ -38,19 +22,44 @@ struct mc_image_arguments {
     struct mc_location image, data_file, backing_file;
 };
 
-/* Read names and options; the volumes must be one.
- *
- * Q2_ERR_ARGUMENT  a word that an option does not know
- * Q2_ERR_UNSUPPORTED  files on different volumes
+/* One run of a command: its words and all that it works with. Some 20 KiB, in pool memory. */
+struct mc_session {
+    struct mc_command_line line;
+    struct mc_client client;
+    struct mc_disk_record record;
+    struct mc_image_arguments image;
+    struct mc_volume volume;
+    struct mc_entry entry;
+    struct q2_fault fault;
+    char message[MC_MESSAGE_SIZE]; /* from the driver */
+};
+
+/* Run the command in arguments->words[0]; the default entry of the configuration if there is none.
  */
-enum q2_status mc_image_arguments_get(const struct mc_command_line *line, struct q2_fault *fault,
-                                      struct mc_image_arguments *ret_image);
-void mc_image_arguments_free(struct mc_image_arguments *image);
+EFI_STATUS mc_command_run(const struct mc_arguments *arguments);
 
-/* Say a fault and turn it into what the program returns. */
-EFI_STATUS mc_command_fail(const struct q2_fault *fault);
+EFI_STATUS mc_command_attach(struct mc_session *session);
+EFI_STATUS mc_command_list(struct mc_session *session);
+EFI_STATUS mc_command_detach(struct mc_session *session);
+EFI_STATUS mc_command_info(struct mc_session *session);
+EFI_STATUS mc_command_boot(struct mc_session *session);
 
-/* A decimal number; false: it is none. */
-bool mc_number_parse(const char *word, uint32_t *ret_number);
+/* Say session->fault; returns what the program returns for it. */
+EFI_STATUS mc_session_fail(struct mc_session *session);
+
+/* Ask the driver for a disk's record; false: there is none. */
+bool mc_session_get(struct mc_session *session, UINTN index);
+bool mc_session_find(struct mc_session *session, uint32_t number);
+
+/* Read names and options of the command line into session->image; the files must lie on one volume.
+ *
+ * Q2_ERR_ARGUMENT     a word that an option does not know
+ * Q2_ERR_UNSUPPORTED  files on different volumes
+ * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT
+ */
+enum q2_status mc_image_arguments_get(struct mc_session *session);
+
+/* May be called again, and without a mc_image_arguments_get() before. */
+void mc_image_arguments_free(struct mc_session *session);
 
 #endif

@@ -15,13 +15,12 @@ void mc_connect_disk(EFI_HANDLE disk)
     (void)mc_firmware.BootServices->ConnectController(disk, NULL, NULL, TRUE);
 }
 
-static bool holds(EFI_HANDLE volume, const char *path, struct q2_fault *fault)
+static bool holds(EFI_HANDLE volume, const char *path)
 {
-    struct mc_volume opened = {.handle = volume};
+    EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *file_system = mc_protocol(volume, &mc_file_system_guid);
     EFI_FILE_PROTOCOL *file;
 
-    opened.FileSystem = mc_protocol(volume, &mc_file_system_guid);
-    if (!opened.FileSystem || mc_volume_open_efi_file(&opened, path, fault, &file) != Q2_OK)
+    if (!file_system || mc_file_system_open(file_system, path, &file) != Q2_OK)
         return false;
     (void)file->Close(file);
     return true;
@@ -48,7 +47,7 @@ enum q2_status mc_find_on_disk(EFI_HANDLE disk, const char *path, struct q2_faul
         if (!device || !volume || !mc_device_path_below(device, volume))
             continue;
         /* One that is no EFI system partition counts only as long as nothing else was found. */
-        if ((!found || is_esp(handles[i])) && holds(handles[i], path, fault)) {
+        if ((!found || is_esp(handles[i])) && holds(handles[i], path)) {
             found = handles[i];
             if (is_esp(found))
                 break;

@@ -31,6 +31,11 @@ GNU_EFI_CRT0 := $(GNU_EFI)/crt0-efi-x86_64.o
 EFI_LDFLAGS  := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \
                 --build-id=none -T $(GNU_EFI)/elf_x86_64_efi.lds
 
+define EFI_LINK
+$(LD) $(EFI_LDFLAGS) -o $@ $(GNU_EFI_CRT0) $(filter %.o,$^) \
+    --start-group $(filter %.a,$^) --end-group -L$(GNU_EFI) -lgnuefi
+endef
+
 # The engine and the adapters come out of an archive: a program holds what it calls.
 EFI_X64_LIB := $(BUILD)/x64/libmetalcow.a
 $(EFI_X64_LIB): $(call objects,x64,$(CORE_SRCS) $(DRIVERS_EFI_SRCS))
@@ -39,9 +44,8 @@ $(EFI_X64_LIB): $(call objects,x64,$(CORE_SRCS) $(DRIVERS_EFI_SRCS))
 
 $(BUILD)/x64/metalcowdxe.so: $(call objects,x64,$(EFI_DRIVER_SRCS))
 $(BUILD)/x64/metalcow.so: $(call objects,x64,$(EFI_APP_SRCS))
-$(BUILD)/x64/%.so: $(EFI_X64_LIB) $(THIRD_PARTY_LIB_x64)
-	$(LD) $(EFI_LDFLAGS) -o $@ $(GNU_EFI_CRT0) $(filter %.o,$^) \
-	    --start-group $(EFI_X64_LIB) $(THIRD_PARTY_LIB_x64) --end-group -L$(GNU_EFI) -lgnuefi
+$(BUILD)/x64/metalcowdxe.so $(BUILD)/x64/metalcow.so: $(EFI_X64_LIB) $(THIRD_PARTY_LIB_x64)
+	$(EFI_LINK)
 
 # Subsystems: application 10, boot service driver 11.
 $(EFI_X64_APP): EFI_SUBSYSTEM := 10

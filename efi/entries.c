@@ -26,15 +26,22 @@ struct reading {
     char path[sizeof(MC_ENTRIES_FOLDER) + 1 + 3 * 256];
 };
 
-bool mc_entries_exist(const struct mc_volume *volume)
+bool mc_entries_exist(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem)
 {
     EFI_FILE_PROTOCOL *folder;
-    struct q2_fault fault;
 
-    if (mc_volume_open_efi_file(volume, MC_ENTRIES_FOLDER, &fault, &folder) != Q2_OK)
+    if (mc_file_system_open(FileSystem, MC_ENTRIES_FOLDER, &folder) != Q2_OK)
         return false;
     (void)folder->Close(folder);
     return true;
+}
+
+static enum q2_status open_file(struct reading *reading, const char *path,
+                                EFI_FILE_PROTOCOL **ret_file)
+{
+    enum q2_status status = mc_file_system_open(reading->volume->FileSystem, path, ret_file);
+
+    return status == Q2_OK ? Q2_OK : mc_fail(reading->fault, status, NULL, path);
 }
 
 /* The text of a file, at most the buffer. */
@@ -43,7 +50,7 @@ static enum q2_status read_text(struct reading *reading, const char *path, size_
     UINTN length = FILE_BUFFER_SIZE;
     EFI_FILE_PROTOCOL *file;
     EFI_STATUS efi_status;
-    enum q2_status status = mc_volume_open_efi_file(reading->volume, path, reading->fault, &file);
+    enum q2_status status = open_file(reading, path, &file);
 
     if (status != Q2_OK)
         return status;
@@ -166,8 +173,7 @@ static void sort(struct mc_entries *entries)
 static enum q2_status read_all(struct reading *reading)
 {
     EFI_FILE_PROTOCOL *folder;
-    enum q2_status status =
-        mc_volume_open_efi_file(reading->volume, MC_ENTRIES_FOLDER, reading->fault, &folder);
+    enum q2_status status = open_file(reading, MC_ENTRIES_FOLDER, &folder);
 
     if (status != Q2_OK)
         return status;

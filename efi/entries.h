@@ -24,7 +24,7 @@ struct mc_entries {
 };
 
 /* Has a volume a folder of entries? Cheap: one open. */
-bool mc_entries_exist(const struct mc_volume *volume);
+bool mc_entries_exist(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem);
 
 /* Read and sort the configuration.
  *

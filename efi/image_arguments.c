@@ -30,62 +30,58 @@ static enum q2_status choose(const struct choice *choices, const char *word, str
     return word ? mc_fail(fault, Q2_ERR_ARGUMENT, "no such choice", word) : Q2_OK;
 }
 
-static enum q2_status choose_all(const struct mc_command_line *line, struct q2_fault *fault,
-                                 struct mc_attach_options *attach)
+static enum q2_status choose_all(struct mc_session *session)
 {
     int names = Q2_NAMES_BELOW, format = Q2_FORMAT_QCOW2;
-    enum q2_status status = choose(name_policies, line->names, fault, &names);
+    struct mc_attach_options *attach = &session->image.options;
+    enum q2_status status = choose(name_policies, session->line.names, &session->fault, &names);
 
     if (status == Q2_OK)
-        status = choose(formats, line->format, fault, &format);
+        status = choose(formats, session->line.format, &session->fault, &format);
     attach->names = (enum q2_name_policy)names;
     attach->format = (enum q2_image_format)format;
-    attach->snapshot = line->snapshot;
+    attach->snapshot = session->line.snapshot;
     return status;
 }
 
 /* A file beside the image. *ret_path stays NULL if it was not given. */
-static enum q2_status locate_beside(const struct mc_location *image, const char *word,
-                                    struct q2_fault *fault, struct mc_location *location,
-                                    const char **ret_path)
+static enum q2_status locate_beside(struct mc_session *session, const char *word,
+                                    struct mc_location *location, const char **ret_path)
 {
     enum q2_status status;
 
     if (!word)
         return Q2_OK;
-    status = mc_locate(word, fault, location);
+    status = mc_locate(word, &session->fault, location);
     if (status != Q2_OK)
         return status;
     *ret_path = location->path;
-    if (location->volume == image->volume)
+    if (location->volume == session->image.image.volume)
         return Q2_OK;
-    return mc_fail(fault, Q2_ERR_UNSUPPORTED, "not on the image's volume", word);
+    return mc_fail(&session->fault, Q2_ERR_UNSUPPORTED, "not on the image's volume", word);
 }
 
-enum q2_status mc_image_arguments_get(const struct mc_command_line *line, struct q2_fault *fault,
-                                      struct mc_image_arguments *ret_image)
+enum q2_status mc_image_arguments_get(struct mc_session *session)
 {
-    struct mc_attach_options *attach = &ret_image->options;
-    enum q2_status status;
+    struct mc_image_arguments *image = &session->image;
+    enum q2_status status = choose_all(session);
 
-    *ret_image = (struct mc_image_arguments){.options = {.image = NULL}};
-    status = choose_all(line, fault, attach);
     if (status == Q2_OK)
-        status = mc_locate(line->operand, fault, &ret_image->image);
-    attach->image = ret_image->image.path;
+        status = mc_locate(session->line.operand, &session->fault, &image->image);
+    image->options.image = image->image.path;
     if (status == Q2_OK)
-        status = locate_beside(&ret_image->image, line->data_file, fault, &ret_image->data_file,
-                               &attach->data_file);
+        status = locate_beside(session, session->line.data_file, &image->data_file,
+                               &image->options.data_file);
     if (status == Q2_OK)
-        status = locate_beside(&ret_image->image, line->backing_file, fault,
-                               &ret_image->backing_file, &attach->backing_file);
-    if (status != Q2_OK)
-        mc_image_arguments_free(ret_image);
+        status = locate_beside(session, session->line.backing_file, &image->backing_file,
+                               &image->options.backing_file);
     return status;
 }
 
-void mc_image_arguments_free(struct mc_image_arguments *image)
+void mc_image_arguments_free(struct mc_session *session)
 {
+    struct mc_image_arguments *image = &session->image;
+
     mc_free(image->image.path);
     mc_free(image->data_file.path);
     mc_free(image->backing_file.path);

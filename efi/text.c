@@ -110,6 +110,23 @@ bool mc_text_copy(char *to, size_t size, const char *from)
     return text.length < size;
 }
 
+bool mc_number_parse(const char *word, uint32_t *ret_number)
+{
+    uint64_t number = 0;
+
+    if (*word == '\0')
+        return false;
+    for (; *word != '\0'; word++) {
+        if (*word < '0' || *word > '9')
+            return false;
+        number = number * 10 + (uint64_t)(*word - '0');
+        if (number > UINT32_MAX)
+            return false;
+    }
+    *ret_number = (uint32_t)number;
+    return true;
+}
+
 bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity)
 {
     size_t left = mc_text_length(utf8);

@@ -34,6 +34,9 @@ size_t mc_text_length(const char *string);
 /* Copy, cut to size - 1 bytes; false if it was cut. */
 bool mc_text_copy(char *to, size_t size, const char *from);
 
+/* A decimal number, the whole word; false: it is none, or over UINT32_MAX. */
+bool mc_number_parse(const char *word, uint32_t *ret_number);
+
 /* UCS-2 as UEFI has it: no surrogate pairs.
  *
  * ret_ucs2  capacity units, NUL-terminated on true

@@ -64,22 +64,30 @@ static CHAR16 *to_efi_path(const char *path)
     return name;
 }
 
-enum q2_status mc_volume_open_efi_file(const struct mc_volume *volume, const char *path,
-                                       struct q2_fault *fault, EFI_FILE_PROTOCOL **ret_File)
+enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   EFI_FILE_PROTOCOL **ret_File)
 {
     CHAR16 *name = to_efi_path(path);
     EFI_FILE_PROTOCOL *root;
     EFI_STATUS status;
 
     if (!name)
-        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
-    status = volume->FileSystem->OpenVolume(volume->FileSystem, &root);
+        return Q2_ERR_BAD_NAME;
+    status = FileSystem->OpenVolume(FileSystem, &root);
     if (!EFI_ERROR(status)) {
         status = root->Open(root, ret_File, name, EFI_FILE_MODE_READ, 0);
         (void)root->Close(root);
     }
     mc_free(name);
-    return status == EFI_SUCCESS ? Q2_OK : mc_fail(fault, q2_status_from_efi(status), NULL, path);
+    return q2_status_from_efi(status);
+}
+
+static enum q2_status open_efi_file(const struct mc_volume *volume, struct mc_file *file,
+                                    struct q2_fault *fault)
+{
+    enum q2_status status = mc_file_system_open(volume->FileSystem, file->path, &file->File);
+
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
 
 /* A number for a file that the volume does not number: of its path, with the case of ASCII letters
@@ -250,7 +258,7 @@ enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q
     else if (!mc_path_clean(path, file->path, size))
         status = mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
     if (status == Q2_OK)
-        status = mc_volume_open_efi_file(volume, file->path, fault, &file->File);
+        status = open_efi_file(volume, file, fault);
     if (status == Q2_OK)
         status = make_source(volume, file, fault);
     if (status != Q2_OK) {

@@ -80,9 +80,12 @@ void mc_file_close(struct mc_file *file);
 
 /* Open a file or folder through the file system; for what is not on the data path.
  *
+ * path      UTF-8, absolute, '/' between components
  * ret_File  the caller closes it
+ *
+ * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT (no memory), Q2_ERR_IO ...
  */
-enum q2_status mc_volume_open_efi_file(const struct mc_volume *volume, const char *path,
-                                       struct q2_fault *fault, EFI_FILE_PROTOCOL **ret_File);
+enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   EFI_FILE_PROTOCOL **ret_File);
 
 #endif

@@ -1,0 +1,313 @@
+/* probe.efi: what the boot tests ask of a running firmware, from the shell.
+ *
+ *   probe connect      disconnect and connect every disk of ours, read its volumes; TPL before and
+ *                      after, and a timer event that still comes (hazard U1)
+ *   probe levels       read at each TPL: served up to TPL_CALLBACK (hazard U4)
+ *   probe reentry      a timer reads at TPL_CALLBACK while the program reads (hazard U5)
+ *   probe cycles FILE  attach and detach an image many times; memory and handles stay (hazard U16)
+ *
+ * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
+ */
+#include "../../efi/arguments.h"
+#include "../../efi/console.h"
+#include "../../efi/control.h"
+#include "../../efi/device_path.h"
+#include "../../efi/firmware.h"
+#include "../../efi/text.h"
+
+#define NB_CYCLES 50u
+
+EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
+
+static EFI_STATUS say(const char *name, const char *what, uint64_t number)
+{
+    char line[200];
+    struct mc_text text;
+
+    mc_text_init(&text, line, sizeof(line));
+    mc_text_put(&text, "probe: ");
+    mc_text_put(&text, name);
+    mc_text_put(&text, " ");
+    mc_text_put(&text, what);
+    mc_text_put(&text, " ");
+    mc_text_put_number(&text, number);
+    mc_text_put(&text, "\n");
+    mc_print(line);
+    return EFI_SUCCESS;
+}
+
+/* The first disk of ours, not one of its partitions. */
+static EFI_HANDLE find_disk(EFI_BLOCK_IO_PROTOCOL **ret_block_io)
+{
+    UINTN nb;
+    EFI_HANDLE *handles = mc_handles(&mc_block_io_guid, &nb);
+    EFI_HANDLE found = NULL;
+
+    for (UINTN i = 0; i < nb && !found; i++) {
+        EFI_BLOCK_IO_PROTOCOL *block_io = mc_protocol(handles[i], &mc_block_io_guid);
+        EFI_DEVICE_PATH *path = mc_protocol(handles[i], &mc_device_path_guid);
+        if (path && !block_io->Media->LogicalPartition && mc_device_path_depth(path) > 0) {
+            *ret_block_io = block_io;
+            found = handles[i];
+        }
+    }
+    mc_free(handles);
+    return found;
+}
+
+/* Does a timer event come? It needs TPL_APPLICATION and interrupts. */
+static bool event_comes(void)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_EVENT event;
+    UINTN index;
+    bool came;
+
+    if (EFI_ERROR(services->CreateEvent(EVT_TIMER, TPL_CALLBACK, NULL, NULL, &event)))
+        return false;
+    came = !EFI_ERROR(services->SetTimer(event, TimerRelative, 1000000)) &&
+           !EFI_ERROR(services->WaitForEvent(1, &event, &index));
+    (void)services->CloseEvent(event);
+    return came;
+}
+
+/* Read the root folders of all volumes on the disk: the firmware's FAT driver on top of us. */
+static uint64_t read_folders(EFI_HANDLE disk)
+{
+    const EFI_DEVICE_PATH *device = mc_protocol(disk, &mc_device_path_guid);
+    static UINT8 record[1024];
+    uint64_t nb_files = 0;
+    UINTN nb;
+    EFI_HANDLE *handles = mc_handles(&mc_file_system_guid, &nb);
+
+    for (UINTN i = 0; i < nb; i++) {
+        EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *volume = mc_protocol(handles[i], &mc_file_system_guid);
+        EFI_FILE_PROTOCOL *root;
+        UINTN size;
+        if (!mc_device_path_below(device, mc_protocol(handles[i], &mc_device_path_guid)) ||
+            EFI_ERROR(volume->OpenVolume(volume, &root)))
+            continue;
+        do {
+            size = sizeof(record);
+            nb_files += !EFI_ERROR(root->Read(root, &size, record)) && size > 0 ? 1 : 0;
+        } while (size > 0 && nb_files < 1000);
+        (void)root->Close(root);
+    }
+    mc_free(handles);
+    return nb_files;
+}
+
+static EFI_STATUS probe_connect(const char *operand)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    EFI_HANDLE disk = find_disk(&block_io);
+    EFI_TPL before = mc_current_tpl();
+    uint64_t nb_files;
+
+    (void)operand;
+    if (!disk)
+        return say("connect", "failed: no disk", 0);
+    (void)services->DisconnectController(disk, NULL, NULL);
+    (void)services->ConnectController(disk, NULL, NULL, TRUE);
+    nb_files = read_folders(disk);
+    if (mc_current_tpl() != before)
+        return say("connect", "failed: TPL", mc_current_tpl());
+    if (nb_files == 0)
+        return say("connect", "failed: files read", nb_files);
+    return event_comes() ? say("connect", "ok, TPL", before) : say("connect", "failed: event", 0);
+}
+
+static EFI_STATUS probe_levels(const char *operand)
+{
+    static const struct {
+        EFI_TPL tpl;
+        EFI_STATUS status;
+    } rows[] = {{TPL_APPLICATION, EFI_SUCCESS},
+                {TPL_CALLBACK, EFI_SUCCESS},
+                {TPL_NOTIFY, EFI_DEVICE_ERROR},
+                {TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
+    static _Alignas(4096) UINT8 sector[512];
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+
+    (void)operand;
+    if (!find_disk(&block_io))
+        return say("levels", "failed: no disk", 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        EFI_TPL old = services->RaiseTPL(rows[i].tpl);
+        EFI_STATUS status =
+            block_io->ReadBlocks(block_io, block_io->Media->MediaId, 0, sizeof(sector), sector);
+        EFI_TPL after = mc_current_tpl();
+        services->RestoreTPL(old);
+        if (status != rows[i].status)
+            return say("levels", "failed: status at TPL", rows[i].tpl);
+        if (after != rows[i].tpl)
+            return say("levels", "failed: TPL left at", after);
+    }
+    return say("levels", "ok", 0);
+}
+
+/* Two readers of one disk: the program, and a timer that interrupts it. */
+struct readers {
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    uint64_t seed;
+    uint64_t nb_served, nb_refused, nb_wrong;
+    UINT8 *expected; /* the disk's first MiB, read before */
+};
+#define READERS_SIZE (1024u * 1024)
+
+/* Read sectors at random; what is served must be right. */
+static void read_some(struct readers *readers, UINT8 *buffer)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io = readers->block_io;
+    uint64_t lba, length;
+    EFI_STATUS status;
+
+    readers->seed = readers->seed * 6364136223846793005ull + 1442695040888963407ull;
+    length = 512 * (1 + (readers->seed >> 40) % 16);
+    lba = (readers->seed >> 33) % ((READERS_SIZE - length) / 512);
+    status = block_io->ReadBlocks(block_io, block_io->Media->MediaId, lba, length, buffer);
+    if (status == EFI_DEVICE_ERROR)
+        readers->nb_refused++;
+    else if (EFI_ERROR(status) ||
+             __builtin_memcmp(buffer, readers->expected + lba * 512, length) != 0)
+        readers->nb_wrong++;
+    else
+        readers->nb_served++;
+}
+
+static VOID EFIAPI timer_reads(EFI_EVENT event, VOID *context)
+{
+    static _Alignas(4096) UINT8 buffer[16 * 512];
+
+    (void)event;
+    read_some(context, buffer);
+}
+
+static EFI_STATUS probe_reentry(const char *operand)
+{
+    static _Alignas(4096) UINT8 buffer[16 * 512];
+    static struct readers timer, program;
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_EVENT event;
+
+    (void)operand;
+    program = (struct readers){.seed = 1, .expected = mc_alloc_pages(READERS_SIZE)};
+    if (!find_disk(&program.block_io) || !program.expected ||
+        EFI_ERROR(program.block_io->ReadBlocks(program.block_io, program.block_io->Media->MediaId,
+                                               0, READERS_SIZE, program.expected)))
+        return say("reentry", "failed: no disk", 0);
+    timer = program;
+    timer.seed = 2;
+    if (EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, timer_reads,
+                                        &timer, &event)) ||
+        EFI_ERROR(services->SetTimer(event, TimerPeriodic, 10000)))
+        return say("reentry", "failed: timer", 0);
+    for (unsigned int i = 0; i < 100000 && timer.nb_served < 100; i++)
+        read_some(&program, buffer);
+    (void)services->CloseEvent(event);
+    mc_free_pages(program.expected, READERS_SIZE);
+    if (program.nb_wrong + timer.nb_wrong > 0)
+        return say("reentry", "failed: wrong bytes", program.nb_wrong + timer.nb_wrong);
+    if (program.nb_refused > 0 || timer.nb_served < 100)
+        return say("reentry", "failed: timer was served", timer.nb_served);
+    return say("reentry", "ok, timer was served", timer.nb_served);
+}
+
+static uint64_t free_pages(void)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    static UINT8 map[65536];
+    UINTN size = sizeof(map), key, descriptor_size;
+    UINT32 version;
+    uint64_t nb = 0;
+
+    if (EFI_ERROR(services->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)(void *)map, &key,
+                                         &descriptor_size, &version)))
+        return 0;
+    for (UINTN at = 0; at < size; at += descriptor_size) {
+        const EFI_MEMORY_DESCRIPTOR *area = (const void *)(map + at);
+        nb += area->Type == EfiConventionalMemory ? area->NumberOfPages : 0;
+    }
+    return nb;
+}
+
+static uint64_t count_handles(void)
+{
+    EFI_HANDLE *handles = NULL;
+    UINTN nb = 0;
+
+    (void)mc_firmware.BootServices->LocateHandleBuffer(AllHandles, NULL, NULL, &nb, &handles);
+    mc_free(handles);
+    return nb;
+}
+
+/* One cycle, the disk connected in between: partitions and file systems come and go with it. */
+static bool cycle(struct mc_control *control, EFI_HANDLE volume, const char *path)
+{
+    const struct mc_attach_options options = {.image = path};
+    static struct mc_disk_record record;
+    static CHAR8 message[MC_MESSAGE_SIZE];
+    UINT32 number;
+
+    if (EFI_ERROR(control->Attach(control, volume, &options, message, &number))) {
+        mc_say((const char *)message);
+        return false;
+    }
+    if (!EFI_ERROR(control->Get(control, 0, &record)))
+        (void)mc_firmware.BootServices->ConnectController(record.handle, NULL, NULL, TRUE);
+    return !EFI_ERROR(control->Detach(control, number, message));
+}
+
+static EFI_STATUS probe_cycles(const char *operand)
+{
+    struct mc_control *control = mc_protocol_anywhere(&mc_control_guid);
+    struct mc_location location;
+    struct q2_fault fault;
+    uint64_t pages, handles;
+
+    if (!control || mc_locate(operand, &fault, &location) != Q2_OK)
+        return say("cycles", "failed: no driver or file", 0);
+    /* The firmware's own pools grow during the first few. */
+    for (unsigned int i = 0; i < 10; i++)
+        (void)cycle(control, location.volume, location.path);
+    pages = free_pages();
+    handles = count_handles();
+    for (unsigned int i = 0; i < NB_CYCLES; i++) {
+        if (!cycle(control, location.volume, location.path))
+            return say("cycles", "failed: cycle", i);
+    }
+    mc_free(location.path);
+    if (count_handles() != handles)
+        return say("cycles", "failed: handles", count_handles() - handles);
+    /* Room for the firmware's pools: 50 cycles that leak two pages each lose more than 64. */
+    if (free_pages() + 64 < pages)
+        return say("cycles", "failed: pages lost", pages - free_pages());
+    return say("cycles", "ok, pages lost", pages > free_pages() ? pages - free_pages() : 0);
+}
+
+static const struct {
+    const char *name;
+    EFI_STATUS (*run)(const char *operand);
+} probes[] = {
+    {"connect", probe_connect},
+    {"levels", probe_levels},
+    {"reentry", probe_reentry},
+    {"cycles", probe_cycles},
+};
+
+EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
+{
+    static struct mc_arguments arguments;
+    static struct q2_fault fault;
+
+    mc_firmware_init(ImageHandle, SystemTable);
+    if (mc_arguments_get(&arguments, &fault) != Q2_OK || arguments.nb == 0)
+        return say("probe", "failed: arguments", arguments.nb);
+    for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+        if (mc_text_equal(arguments.words[0], probes[i].name))
+            return probes[i].run(arguments.nb > 1 ? arguments.words[1] : "");
+    }
+    return say("probe", "failed: no such probe", 0);
+}
