@@ -11,8 +11,8 @@
 /* clang-format off */
 const struct geometry geometries[] = {
     {.name = "512", .cluster_bits = 9},
-    {.name = "512-refcount-block", .cluster_bits = 9, .fill = 148, .grows_block = true},
-    {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3892,
+    {.name = "512-refcount-block", .cluster_bits = 9, .fill = 228, .grows_block = true},
+    {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3950,
      .grows_table = true},
     {.name = "512-backing", .cluster_bits = 9, .backing = "qcow2"},
     {.name = "512-snapshot", .cluster_bits = 9, .snapshot = true},
@@ -20,7 +20,7 @@ const struct geometry geometries[] = {
     {.name = "512-data-file", .cluster_bits = 9, .data = DATA_FILE},
     {.name = "4k", .cluster_bits = 12},
     {.name = "4k-refcount-1", .cluster_bits = 12, .options = "refcount_bits=1"},
-    {.name = "4k-refcount-64", .cluster_bits = 12, .options = "refcount_bits=64", .fill = 462,
+    {.name = "4k-refcount-64", .cluster_bits = 12, .options = "refcount_bits=64", .fill = 482,
      .grows_block = true},
     {.name = "4k-lazy", .cluster_bits = 12, .options = "lazy_refcounts=on"},
     {.name = "4k-v2", .cluster_bits = 12, .version_2 = true},
@@ -206,8 +206,7 @@ static void write_layout(const struct subject *s)
     if (g->fill > 0)
         subject_run("cd '%s' && qemu-io -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
-                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size,
-                    s->image_name);
+                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size, s->image_name);
 }
 
 static void make(const struct subject *s)
@@ -236,8 +235,8 @@ static uint8_t *load_zones(const struct subject *s, const char *option)
     uint8_t *bytes = crash_memory(NULL, s->model_size);
     FILE *file;
 
-    subject_run("cd '%s' && qemu-img convert -f qcow2 %s -O raw %s content.raw", s->folder, option,
-                s->image_name);
+    subject_run("cd '%s' && qemu-img convert -f qcow2 %s -O raw %s content.raw 2>/dev/null",
+                s->folder, option, s->image_name);
     file = open_in(s, "content.raw", "rb");
     read_part(file, s->zone_start[0], bytes, s->zone_length[0]);
     read_part(file, s->zone_start[1], bytes + s->zone_length[0], s->zone_length[1]);
