@@ -75,6 +75,10 @@ const char *subject_folder(const char *program);
 void subject_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int subject_try(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What qemu-img reads in the zones of the image in the folder: model_size bytes, to be freed.
+ * option is qemu-img convert's, "" for the active state. */
+uint8_t *subject_read(const struct subject *subject, const char *option);
+
 /* Write a file into the subject's folder. */
 void subject_store(const struct subject *subject, const char *name, const uint8_t *bytes,
                    uint64_t size);
