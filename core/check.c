@@ -407,9 +407,10 @@ static enum q2_status run(struct check *c)
     uint32_t bits = c->image->rules.cluster_bits;
 
     for (c->first = 0; c->first < c->nb_clusters; c->first += Q2_CHECK_WINDOW) {
+        uint64_t nb = q2_min_u64(Q2_CHECK_WINDOW, c->nb_clusters - c->first);
         enum q2_status status;
 
-        memset(&c->disk->counts, 0, sizeof(c->disk->counts));
+        memset(c->disk->counts.references, 0, nb * sizeof(c->disk->counts.references[0]));
         c->first_pass = c->first == 0;
         status = count_all(c);
         if (status != Q2_OK)

@@ -64,23 +64,40 @@ static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_exten
     return store_step(disk, top->data, extent->host_offset, step);
 }
 
-/* Copy old guest bytes [from, to) to where they will lie; past the disk's end are zeros. */
-static enum q2_status copy_old(struct q2_disk *disk, uint64_t host_offset, uint64_t from,
-                               uint64_t to)
+/* Put guest bytes [from, from + n) together in the bounce buffer: the step's where it has them, old
+ * ones elsewhere, zeros past the disk's end. */
+static enum q2_status compose(struct q2_disk *disk, uint64_t from, size_t n,
+                              const struct step *step)
 {
     uint8_t *bounce = disk->writer.bounce;
+    uint64_t size = q2_disk_size(disk), behind = step->offset + step->length;
+    uint64_t first = step->offset > from ? q2_min_u64(step->offset - from, n) : 0;
+    uint64_t last = behind > from ? q2_min_u64(behind - from, n) : 0;
+    uint64_t inside = size > from ? q2_min_u64(size - from, n) : 0;
+    enum q2_status status = Q2_OK;
 
+    if (first > 0)
+        status = q2_disk_read(disk, from, bounce, (size_t)q2_min_u64(first, inside));
+    if (status == Q2_OK && last < inside)
+        status = q2_disk_read(disk, from + last, bounce + last, (size_t)(inside - last));
+    memset(bounce + inside, 0, n - inside);
+    if (last > first && step->bytes)
+        memcpy(bounce + first, step->bytes + (from + first - step->offset), last - first);
+    else if (last > first)
+        memset(bounce + first, 0, last - first);
+    return status;
+}
+
+/* Write guest bytes [from, to) to where they will lie, through the bounce buffer. */
+static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, uint64_t from,
+                                    uint64_t to, const struct step *step)
+{
     while (from < to) {
         size_t n = (size_t)q2_min_u64(to - from, Q2_BOUNCE_SIZE);
-        uint64_t size = q2_disk_size(disk);
-        size_t inside = from < size ? (size_t)q2_min_u64(n, size - from) : 0;
-        enum q2_status status = Q2_OK;
+        enum q2_status status = compose(disk, from, n, step);
 
-        if (inside > 0)
-            status = q2_disk_read(disk, from, bounce, inside);
-        memset(bounce + inside, 0, n - inside);
         if (status == Q2_OK)
-            status = q2_store_write(disk, top_of(disk)->data, host_offset, bounce, n);
+            status = q2_store_write(disk, top_of(disk)->data, host_offset, disk->writer.bounce, n);
         if (status != Q2_OK)
             return status;
         host_offset += n;
@@ -90,17 +107,32 @@ static enum q2_status copy_old(struct q2_disk *disk, uint64_t host_offset, uint6
 }
 
 /* Fill new clusters for guest bytes [start, end): the step's bytes, and the old ones around them.
- */
+ * Each sector is written once and whole, so that a power cut leaves none half old and half new; and
+ * what fits the bounce buffer is one request. */
 static enum q2_status fill(struct q2_disk *disk, uint64_t host_offset, uint64_t start, uint64_t end,
                            const struct step *step)
 {
     uint64_t behind = step->offset + step->length;
-    enum q2_status status = copy_old(disk, host_offset, start, step->offset);
+    struct step middle = *step;
+    enum q2_status status;
 
+    if (step->offset == start && behind == end)
+        return store_step(disk, top_of(disk)->data, host_offset, step);
+    if (end - start <= Q2_BOUNCE_SIZE)
+        return fill_composed(disk, host_offset, start, end, step);
+    /* Whole sectors straight from the caller, the rest with what is around it. */
+    middle.offset = q2_min_u64((step->offset + 511) & ~511ull, end);
+    behind = behind == end ? end : behind & ~511ull;
+    middle.length = behind > middle.offset ? behind - middle.offset : 0;
+    if (step->bytes)
+        middle.bytes = step->bytes + (middle.offset - step->offset);
+    behind = middle.offset + middle.length;
+    status = fill_composed(disk, host_offset, start, middle.offset, step);
+    if (status == Q2_OK && middle.length > 0)
+        status =
+            store_step(disk, top_of(disk)->data, host_offset + (middle.offset - start), &middle);
     if (status == Q2_OK)
-        status = store_step(disk, top_of(disk)->data, host_offset + (step->offset - start), step);
-    if (status == Q2_OK)
-        status = copy_old(disk, host_offset + (behind - start), behind, end);
+        status = fill_composed(disk, host_offset + (behind - start), behind, end, step);
     return status;
 }
 

@@ -11,8 +11,8 @@
 /* clang-format off */
 const struct geometry geometries[] = {
     {.name = "512", .cluster_bits = 9},
-    {.name = "512-refcount-block", .cluster_bits = 9, .fill = 148, .grows_block = true},
-    {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3892,
+    {.name = "512-refcount-block", .cluster_bits = 9, .fill = 228, .grows_block = true},
+    {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3950,
      .grows_table = true},
     {.name = "512-backing", .cluster_bits = 9, .backing = "qcow2"},
     {.name = "512-snapshot", .cluster_bits = 9, .snapshot = true},
@@ -20,7 +20,7 @@ const struct geometry geometries[] = {
     {.name = "512-data-file", .cluster_bits = 9, .data = DATA_FILE},
     {.name = "4k", .cluster_bits = 12},
     {.name = "4k-refcount-1", .cluster_bits = 12, .options = "refcount_bits=1"},
-    {.name = "4k-refcount-64", .cluster_bits = 12, .options = "refcount_bits=64", .fill = 462,
+    {.name = "4k-refcount-64", .cluster_bits = 12, .options = "refcount_bits=64", .fill = 482,
      .grows_block = true},
     {.name = "4k-lazy", .cluster_bits = 12, .options = "lazy_refcounts=on"},
     {.name = "4k-v2", .cluster_bits = 12, .version_2 = true},
@@ -158,7 +158,8 @@ static void write_clusters(const struct subject *s, const char *name, const char
                        " -c 'write %s -P %u %" PRIu64 " %" PRIu64 "'", option, first + i,
                        offset + i * s->cluster_size, s->cluster_size);
     }
-    subject_run("cd '%s' && qemu-io -f %s %s %s >/dev/null", s->folder, format, commands, name);
+    subject_run("cd '%s' && qemu-io -t unsafe -f %s %s %s >/dev/null", s->folder, format, commands,
+                name);
 }
 
 static void make_base(const struct subject *s)
@@ -197,17 +198,17 @@ static void write_layout(const struct subject *s)
     write_clusters(s, s->image_name, "qcow2", g->compressed ? "-c" : "", 0, 8, 1);
     write_clusters(s, s->image_name, "qcow2", "", 13 * size, 3, 20);
     write_clusters(s, s->image_name, "qcow2", "", s->border - 2 * size, 2, 30);
-    subject_run("cd '%s' && qemu-io -f qcow2 -c 'discard %" PRIu64 " %" PRIu64 "' %s >/dev/null",
+    subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'discard %" PRIu64 " %" PRIu64
+                "' %s >/dev/null",
                 s->folder, 14 * size, 2 * size, s->image_name);
     if (!g->version_2)
-        subject_run("cd '%s' && qemu-io -f qcow2 -c 'write -z %" PRIu64 " %" PRIu64
+        subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -z %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
                     s->folder, 12 * size, 2 * size, s->image_name);
     if (g->fill > 0)
-        subject_run("cd '%s' && qemu-io -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
+        subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
-                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size,
-                    s->image_name);
+                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size, s->image_name);
 }
 
 static void make(const struct subject *s)
@@ -220,7 +221,7 @@ static void make(const struct subject *s)
     write_layout(s);
     if (g->snapshot) {
         subject_run("cd '%s' && qemu-img snapshot -c before %s", s->folder, s->image_name);
-        subject_run("cd '%s' && qemu-io -f qcow2 -c 'write -P 40 %" PRIu64 " %" PRIu64
+        subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -P 40 %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
                     s->folder, s->cluster_size, s->cluster_size * 3 / 2, s->image_name);
     }
@@ -230,14 +231,14 @@ static void make(const struct subject *s)
 
 /* --- loading ----------------------------------------------------------------------------------*/
 
-/* What qemu-img reads in the zones. */
-static uint8_t *load_zones(const struct subject *s, const char *option)
+uint8_t *subject_read(const struct subject *s, const char *option)
 {
     uint8_t *bytes = crash_memory(NULL, s->model_size);
     FILE *file;
 
-    subject_run("cd '%s' && qemu-img convert -f qcow2 %s -O raw %s content.raw", s->folder, option,
-                s->image_name);
+    subject_run(
+        "cd '%s' && qemu-img convert -t unsafe -f qcow2 %s -O raw %s content.raw 2>/dev/null",
+        s->folder, option, s->image_name);
     file = open_in(s, "content.raw", "rb");
     read_part(file, s->zone_start[0], bytes, s->zone_length[0]);
     read_part(file, s->zone_start[1], bytes + s->zone_length[0], s->zone_length[1]);
@@ -284,9 +285,9 @@ void subject_load(struct subject *s, const struct geometry *geometry, const char
     }
     if (geometry->backing)
         s->base = load(s, s->base_name, 0, &s->base_size);
-    s->initial = load_zones(s, "");
+    s->initial = subject_read(s, "");
     if (geometry->snapshot)
-        s->snapshot_initial = load_zones(s, "-l before");
+        s->snapshot_initial = subject_read(s, "-l before");
 }
 
 void subject_free(struct subject *s)

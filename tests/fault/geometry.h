@@ -34,10 +34,10 @@ struct geometry {
     bool compressed;
     bool snapshot; /* taken before cluster 1 and half of 2 were written again */
     bool bitmap;
-    uint32_t tail;         /* bytes of the disk beyond its last whole cluster */
-    uint32_t fill;         /* clusters of data behind zone B, to bring a table to its limit */
-    bool grows_table;      /* the refcount table must grow on the way */
-    bool grows_block;      /* a refcount block must be added on the way */
+    uint32_t tail;    /* bytes of the disk beyond its last whole cluster */
+    uint32_t fill;    /* clusters of data behind zone B, to bring a table to its limit */
+    bool grows_table; /* the refcount table must grow on the way */
+    bool grows_block; /* a refcount block must be added on the way */
 };
 
 extern const struct geometry geometries[];
@@ -74,6 +74,10 @@ const char *subject_folder(const char *program);
 /* Run a shell command; abort the test program if it fails. */
 void subject_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int subject_try(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What qemu-img reads in the zones of the image in the folder: model_size bytes, to be freed.
+ * option is qemu-img convert's, "" for the active state. */
+uint8_t *subject_read(const struct subject *subject, const char *option);
 
 /* Write a file into the subject's folder. */
 void subject_store(const struct subject *subject, const char *name, const uint8_t *bytes,

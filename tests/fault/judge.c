@@ -232,18 +232,13 @@ bool bench_qemu_compare(struct bench *b, const uint8_t *content)
 {
     const struct subject *s = b->subject;
     const char *const names[] = {s->image_name, s->data_name};
-    bool same = true;
+    uint8_t *read;
+    bool same;
 
     for (uint32_t i = 0; i < s->nb_files; i++)
         subject_store(s, names[i], b->sources[i].bytes, b->sources[i].source.size);
-    for (uint32_t zone = 0; zone < 2 && same; zone++) {
-        uint64_t done = zone == 0 ? 0 : s->zone_length[0];
-        subject_store(s, "want", content + done, s->zone_length[zone]);
-        subject_run("cd '%s' && qemu-img dd -f qcow2 -O raw bs=512 skip=%" PRIu64 " count=%" PRIu64
-                    " if=%s of=got",
-                    s->folder, s->zone_start[zone] / 512,
-                    (s->zone_start[zone] + s->zone_length[zone]) / 512, s->image_name);
-        same = subject_try("cd '%s' && cmp -s want got", s->folder) == 0;
-    }
+    read = subject_read(s, "");
+    same = memcmp(read, content, s->model_size) == 0;
+    free(read);
     return same || wrong(b, "qemu-img reads something else", 0);
 }
