@@ -33,3 +33,4 @@ run: ## boot a guest from a qcow2 image on a stick, under QEMU
 	@tools/qemu/boot_guest.py --stick $(RUN_STICK) --guest $(BUILD)/guest/grub.json
 guests: $(BUILD)/guest/grub.raw $(BUILD)/guest/systemd-boot.raw ## make the guest disks
 .PHONY: setup run guests
+include tools/bench/bench.mk
