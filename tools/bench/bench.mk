@@ -1,0 +1,30 @@
+# `make bench`: the host's reader beside other readers of the same images.
+#
+#   make bench BENCH_SIZE=512M     smaller images (default 2G; compressed ones are a sixteenth)
+#   make bench BENCH_ROUNDS=9      more rounds (default 5, the fewest)
+#
+# No part of `make test`: times depend on the machine.
+
+BENCH_SIZE   ?= 2G
+BENCH_ROUNDS ?= 5
+BENCH        := $(BUILD)/host/metalcow-bench
+LIBQCOW_READ := $(BUILD)/host/libqcow-read
+
+BENCH_COMMON_SRCS := tools/bench/meter.c
+BENCH_SRCS        := tools/bench/host_bench.c $(BENCH_COMMON_SRCS)
+
+$(BENCH): $(call objects,host,$(BENCH_SRCS) $(CORE_SRCS) $(DRIVERS_HOST_SRCS)) $(THIRD_PARTY_LIB_host)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+$(LIBQCOW_READ): $(call objects,host,tools/bench/libqcow_read.c $(BENCH_COMMON_SRCS))
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ -lqcow
+
+CFLAGS_tools_bench_host_bench.c := -Idrivers
+
+bench: ## compare with other readers on the host: CPU time, peak memory (minutes; BENCH_SIZE=512M)
+	@tools/setup.sh build bench
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BENCH) $(LIBQCOW_READ)
+	@tools/bench/host.py --bench $(BENCH) --libqcow $(LIBQCOW_READ) --out $(BUILD)/bench \
+	    --size $(BENCH_SIZE) --rounds $(BENCH_ROUNDS) $(BENCH_CASES)
+.PHONY: bench

@@ -1,0 +1,355 @@
+/* Measure the engine on the host, and bare loops over the same bytes beside it.
+ *
+ *   metalcow-bench disk IMAGE REQUEST           read everything through q2_disk_read()
+ *   metalcow-bench bare IMAGE REQUEST           pread() what the image stores, no engine
+ *   metalcow-bench codec IMAGE                  pread() each compressed stream and decode it
+ *   metalcow-bench decode IMAGE                 decode only: the streams are in memory
+ *   metalcow-bench random IMAGE COUNT           random 4 KiB, every L2 slice cached
+ *   metalcow-bench bare-random IMAGE COUNT      pread() of the same 4 KiB
+ *   metalcow-bench fill SIZE REQUEST            memset()
+ *   metalcow-bench run BYTES COMMAND...         someone else's program
+ *   metalcow-bench dump IMAGE REQUEST           the content to stdout, to compare it
+ *
+ * Data goes into one buffer of REQUEST bytes and is forgotten. What a bare loop needs to know of
+ * the image is collected before its clock starts. tools/bench/host.py drives it.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec_zlib.h"
+#include "codec_zstd.h"
+#include "meter.h"
+#include "opener_posix.h"
+#include "q2_disk.h"
+
+#define RANDOM_LENGTH 4096u
+#define KIB           1024u
+
+struct bench {
+    struct q2_opener_posix opener;
+    struct q2_codec_zlib zlib;
+    struct q2_codec_zstd zstd;
+    struct q2_source *source;
+    struct q2_disk *disk;
+    uint64_t size;
+};
+
+static struct bench bench;
+static _Alignas(Q2_WORKSPACE_ALIGN) uint8_t workspace[Q2_WORKSPACE_SIZE];
+
+static void die(const char *what)
+{
+    fprintf(stderr, "metalcow-bench: %s\n", what);
+    exit(1);
+}
+
+static void *allocate(uint64_t length)
+{
+    void *memory = malloc((size_t)length);
+
+    if (!memory)
+        die("out of memory");
+    return memory;
+}
+
+static void open_disk(const char *path)
+{
+    struct q2_disk_options options = {.names = Q2_NAMES_ANY};
+    struct q2_fault fault = {.status = Q2_OK};
+    struct q2_opener *opener = &bench.opener.opener;
+
+    q2_opener_posix_init(&bench.opener);
+    options.zlib = q2_codec_zlib_init(&bench.zlib);
+    options.zstd = q2_codec_zstd_init(&bench.zstd);
+    if (opener->ops->open(opener, path, false, &bench.source) != Q2_OK)
+        die("cannot open the file");
+    if (q2_disk_open(workspace, bench.source, opener, &options, &fault, &bench.disk) != Q2_OK)
+        die(fault.what ? fault.what : "cannot open the image");
+    bench.size = q2_disk_size(bench.disk);
+}
+
+/* The memory of the engine, all of which counts as chosen: the workspace's pages in use. */
+static uint64_t workspace_kib(void)
+{
+    return Q2_WORKSPACE_SIZE / KIB;
+}
+
+static uint64_t length_at(uint64_t offset, uint64_t request)
+{
+    return bench.size - offset < request ? bench.size - offset : request;
+}
+
+static int run_disk(const char *path, uint64_t request)
+{
+    struct meter meter;
+    uint8_t *buffer = allocate(request);
+
+    memset(workspace, 0, sizeof(workspace)); /* resident, so that it can be subtracted */
+    meter_start(&meter);
+    open_disk(path);
+    for (uint64_t at = 0; at < bench.size; at += request) {
+        if (q2_disk_read(bench.disk, at, buffer, (size_t)length_at(at, request)) != Q2_OK)
+            die("read failed");
+    }
+    meter_print(&meter, bench.size, workspace_kib());
+    return 0;
+}
+
+static int run_dump(const char *path, uint64_t request)
+{
+    uint8_t *buffer = allocate(request);
+
+    open_disk(path);
+    for (uint64_t at = 0; at < bench.size; at += request) {
+        uint64_t length = length_at(at, request);
+        if (q2_disk_read(bench.disk, at, buffer, (size_t)length) != Q2_OK ||
+            fwrite(buffer, 1, (size_t)length, stdout) != length)
+            die("dump failed");
+    }
+    return 0;
+}
+
+/* Every extent of the disk, in guest order. */
+static struct q2_extent *collect(size_t *ret_nb)
+{
+    size_t room = 1024, nb = 0;
+    struct q2_extent *extents = allocate(room * sizeof(*extents));
+
+    for (uint64_t at = 0; at < bench.size; at += extents[nb - 1].length) {
+        if (nb == room) {
+            room *= 2;
+            extents = realloc(extents, room * sizeof(*extents));
+            if (!extents)
+                die("out of memory");
+        }
+        if (q2_disk_map(bench.disk, at, bench.size - at, &extents[nb++]) != Q2_OK)
+            die("map failed");
+    }
+    *ret_nb = nb;
+    return extents;
+}
+
+/* A descriptor of our own for the file that an extent lies in. */
+static int descriptor(const struct q2_extent *extent)
+{
+    static int opened[Q2_MAX_LAYERS];
+    struct q2_layer_info info;
+
+    if (opened[extent->layer] == 0) {
+        q2_disk_layer_info(bench.disk, extent->layer, &info);
+        opened[extent->layer] = open(info.data_source->path, O_RDONLY);
+    }
+    return opened[extent->layer];
+}
+
+static void pread_all(int fd, void *buffer, uint64_t length, uint64_t offset)
+{
+    if (pread(fd, buffer, (size_t)length, (off_t)offset) != (ssize_t)length)
+        die("pread failed");
+}
+
+static int run_bare(const char *path, uint64_t request)
+{
+    uint8_t *buffer = allocate(request);
+    struct q2_extent *extents;
+    struct meter meter;
+    uint64_t total = 0;
+    size_t nb;
+
+    open_disk(path);
+    extents = collect(&nb);
+    meter_start(&meter);
+    for (size_t i = 0; i < nb; i++) {
+        if (extents[i].kind != Q2_EXTENT_DATA)
+            continue;
+        for (uint64_t at = 0; at < extents[i].length; at += request) {
+            uint64_t left = extents[i].length - at;
+            pread_all(descriptor(&extents[i]), buffer, left < request ? left : request,
+                      extents[i].host_offset + at);
+        }
+        total += extents[i].length;
+    }
+    meter_print(&meter, total, 0);
+    return 0;
+}
+
+/* The stream of a compressed extent; the last one of a file may end early. */
+static uint64_t stream_length(const struct q2_extent *extent)
+{
+    struct q2_layer_info info;
+    uint64_t left;
+
+    q2_disk_layer_info(bench.disk, extent->layer, &info);
+    left = info.source->size - extent->host_offset;
+    return left < extent->stream_length ? left : extent->stream_length;
+}
+
+static struct q2_codec *codec_of(const struct q2_extent *extent)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(bench.disk, extent->layer, &info);
+    return info.header->compression_type == Q2_COMPRESSION_ZSTD ? &bench.zstd.codec
+                                                                : &bench.zlib.codec;
+}
+
+/* Only the compressed ones, which are whole clusters. */
+static size_t keep_compressed(struct q2_extent *extents, size_t nb)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < nb; i++) {
+        if (extents[i].kind == Q2_EXTENT_COMPRESSED)
+            extents[kept++] = extents[i];
+    }
+    if (kept == 0)
+        die("nothing is compressed");
+    return kept;
+}
+
+static int run_codec(const char *path, bool in_memory)
+{
+    uint8_t *input = allocate(Q2_COMPRESSED_BUFFER_SIZE), *output = allocate(Q2_MAX_CLUSTER_SIZE);
+    struct q2_extent *extents;
+    struct q2_codec *codec;
+    struct meter meter;
+    uint64_t total = 0;
+    uint8_t *file = NULL;
+    size_t nb;
+    int fd;
+
+    open_disk(path);
+    extents = collect(&nb);
+    nb = keep_compressed(extents, nb);
+    codec = codec_of(&extents[0]);
+    fd = descriptor(&extents[0]);
+    if (in_memory) {
+        file = allocate(bench.source->size);
+        for (uint64_t at = 0; at < bench.source->size; at += 1u << 20)
+            pread_all(fd, file + at,
+                      bench.source->size - at < 1u << 20 ? bench.source->size - at : 1u << 20, at);
+    }
+    meter_start(&meter);
+    for (size_t i = 0; i < nb; i++) {
+        uint64_t length = stream_length(&extents[i]);
+        uint8_t *stream = in_memory ? file + extents[i].host_offset : input;
+        if (!in_memory)
+            pread_all(fd, stream, length, extents[i].host_offset);
+        if (codec->ops->decode(codec, stream, (size_t)length, output, extents[i].length) != Q2_OK)
+            die("decode failed");
+        total += extents[i].length;
+    }
+    meter_print(&meter, total, 0);
+    return 0;
+}
+
+/* Guest offsets of 4 KiB, the same ones in every run (xorshift64, seed 4). */
+static uint64_t *random_offsets(uint64_t count)
+{
+    uint64_t *offsets = allocate(count * sizeof(*offsets));
+    uint64_t x = 4;
+
+    for (uint64_t i = 0; i < count; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        offsets[i] = x % (bench.size / RANDOM_LENGTH) * RANDOM_LENGTH;
+    }
+    return offsets;
+}
+
+/* Touch every L2 slice: 4 KiB of entries map at least 32 MiB where clusters have 64 KiB. */
+static void warm(uint8_t *buffer)
+{
+    for (uint64_t at = 0; at < bench.size; at += 16u << 20) {
+        if (q2_disk_read(bench.disk, at, buffer, RANDOM_LENGTH) != Q2_OK)
+            die("read failed");
+    }
+}
+
+static int run_random(const char *path, uint64_t count)
+{
+    uint8_t *buffer = allocate(RANDOM_LENGTH);
+    struct meter meter;
+    uint64_t *offsets;
+
+    open_disk(path);
+    offsets = random_offsets(count);
+    warm(buffer);
+    meter_start(&meter);
+    for (uint64_t i = 0; i < count; i++) {
+        if (q2_disk_read(bench.disk, offsets[i], buffer, RANDOM_LENGTH) != Q2_OK)
+            die("read failed");
+    }
+    meter_print(&meter, count * RANDOM_LENGTH, workspace_kib());
+    return 0;
+}
+
+static int run_bare_random(const char *path, uint64_t count)
+{
+    uint8_t *buffer = allocate(RANDOM_LENGTH);
+    struct q2_extent extent;
+    struct meter meter;
+    uint64_t *offsets;
+    int fd = -1;
+
+    open_disk(path);
+    offsets = random_offsets(count);
+    for (uint64_t i = 0; i < count; i++) {
+        if (q2_disk_map(bench.disk, offsets[i], RANDOM_LENGTH, &extent) != Q2_OK ||
+            extent.kind != Q2_EXTENT_DATA || extent.length != RANDOM_LENGTH)
+            die("not plain data");
+        offsets[i] = extent.host_offset;
+        fd = descriptor(&extent);
+    }
+    meter_start(&meter);
+    for (uint64_t i = 0; i < count; i++)
+        pread_all(fd, buffer, RANDOM_LENGTH, offsets[i]);
+    meter_print(&meter, count * RANDOM_LENGTH, 0);
+    return 0;
+}
+
+static int run_fill(uint64_t size, uint64_t request)
+{
+    uint8_t *buffer = allocate(request);
+    struct meter meter;
+
+    meter_start(&meter);
+    for (uint64_t at = 0; at < size; at += request) {
+        memset(buffer, 0, (size_t)request);
+        __asm__ volatile("" : : "r"(buffer) : "memory"); /* the next one would replace it */
+    }
+    meter_print(&meter, size, 0);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    const char *subject = argc > 2 ? argv[2] : "";
+    uint64_t number = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
+
+    if (!strcmp(mode, "codec") || !strcmp(mode, "decode"))
+        return run_codec(subject, !strcmp(mode, "decode"));
+    if (!strcmp(mode, "run") && argc > 3)
+        return meter_run(argv + 3, strtoull(subject, NULL, 0));
+    if (number == 0)
+        die("usage: see the head of tools/bench/host_bench.c");
+    if (!strcmp(mode, "disk"))
+        return run_disk(subject, number);
+    if (!strcmp(mode, "dump"))
+        return run_dump(subject, number);
+    if (!strcmp(mode, "bare"))
+        return run_bare(subject, number);
+    if (!strcmp(mode, "random"))
+        return run_random(subject, number);
+    if (!strcmp(mode, "bare-random"))
+        return run_bare_random(subject, number);
+    if (!strcmp(mode, "fill"))
+        return run_fill(strtoull(subject, NULL, 0), number);
+    die("unknown mode");
+    return 1;
+}
