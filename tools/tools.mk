@@ -32,7 +32,13 @@ run: ## boot a guest from a qcow2 image on a stick, under QEMU
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(RUN_STICK)
 	@tools/qemu/boot_guest.py --stick $(RUN_STICK) --guest $(BUILD)/guest/grub.json
 guests: $(BUILD)/guest/grub.raw $(BUILD)/guest/systemd-boot.raw ## make the guest disks
-.PHONY: setup run guests
+
+# README's picture. Committed: a reader of the repository has no QEMU at hand.
+picture: $(APPLICATION) $(RUN_IMAGE) ## take the picture in README again
+	@tools/stick/make_stick.py --out $(BUILD)/stick/picture.img \
+	    --file $(APPLICATION)=/metalcow.efi --file $(dir $(RUN_IMAGE))=/img
+	@tools/qemu/picture.py --stick $(BUILD)/stick/picture.img --out tools/qemu/boot.png
+.PHONY: setup run guests picture
 
 comma := ,
 
