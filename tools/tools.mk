@@ -44,8 +44,9 @@ $(foreach src,$(METALCOW_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(METALCOW_C
 
 # $(call metalcow_program,variant,linker flags)
 define metalcow_program
-$(BUILD)/$(1)/metalcow: $$(call objects,$(1),$$(METALCOW_SRCS) $$(CORE_SRCS) $$(DRIVERS_HOST_SRCS)) \
-                        $$(THIRD_PARTY_LIB_$(1))
+$(BUILD)/$(1)/metalcow: \
+    $$(call objects,$(1),$$(METALCOW_SRCS) $$(CORE_SRCS) $$(DRIVERS_HOST_SRCS)) \
+    $$(THIRD_PARTY_LIB_$(1))
 	@mkdir -p $$(@D)
 	$$(CC) $(2) -o $$@ $$^
 endef

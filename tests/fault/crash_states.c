@@ -208,7 +208,7 @@ static void visit_torn(struct walk *w, uint32_t op)
     size_t nb = event->length / SECTOR;
     size_t step = w->bounds->tears > 0 ? (nb + w->bounds->tears - 1) / w->bounds->tears : nb;
 
-    for (size_t k = 1; k < nb; k += step > 0 ? step : 1) {
+    for (size_t k = 1; k<nb; k += step> 0 ? step : 1) {
         w->torn_length = k * SECTOR;
         for (uint32_t i = 0; i < w->nb_in_flight; i++)
             w->chosen[i] = true;

@@ -206,8 +206,7 @@ static void write_layout(const struct subject *s)
     if (g->fill > 0)
         subject_run("cd '%s' && qemu-io -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
-                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size,
-                    s->image_name);
+                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size, s->image_name);
 }
 
 static void make(const struct subject *s)

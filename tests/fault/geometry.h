@@ -34,10 +34,10 @@ struct geometry {
     bool compressed;
     bool snapshot; /* taken before cluster 1 and half of 2 were written again */
     bool bitmap;
-    uint32_t tail;         /* bytes of the disk beyond its last whole cluster */
-    uint32_t fill;         /* clusters of data behind zone B, to bring a table to its limit */
-    bool grows_table;      /* the refcount table must grow on the way */
-    bool grows_block;      /* a refcount block must be added on the way */
+    uint32_t tail;    /* bytes of the disk beyond its last whole cluster */
+    uint32_t fill;    /* clusters of data behind zone B, to bring a table to its limit */
+    bool grows_table; /* the refcount table must grow on the way */
+    bool grows_block; /* a refcount block must be added on the way */
 };
 
 extern const struct geometry geometries[];

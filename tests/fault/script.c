@@ -80,7 +80,7 @@ static void cut(const struct subject *s, struct guest_op *op)
 
 struct guest_op script_random(const struct subject *s, uint64_t *seed)
 {
-    static const enum op_kind kinds[] = {OP_WRITE, OP_WRITE,   OP_WRITE, OP_WRITE, OP_WRITE,
+    static const enum op_kind kinds[] = {OP_WRITE, OP_WRITE,   OP_WRITE, OP_WRITE,  OP_WRITE,
                                          OP_ZERO,  OP_DISCARD, OP_ZERO,  OP_DISCARD};
     struct guest_op op = {.kind = kinds[crash_random(seed) % 9]};
     uint32_t zone = crash_random(seed) % 3 == 0;
@@ -222,8 +222,7 @@ enum q2_status model_read(const struct subject *s, struct q2_disk *disk, uint8_t
     enum q2_status status = q2_disk_read(disk, s->zone_start[0], bytes, s->zone_length[0]);
 
     if (status == Q2_OK)
-        status = q2_disk_read(disk, s->zone_start[1], bytes + s->zone_length[0],
-                              s->zone_length[1]);
+        status = q2_disk_read(disk, s->zone_start[1], bytes + s->zone_length[0], s->zone_length[1]);
     return status;
 }
 

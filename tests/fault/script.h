@@ -1,8 +1,8 @@
 /* Scripts of operations on a disk, and what the guest must then read.
  *
- * Used by tests/fault/. A model is the list of all contents that the zones ever had: version 0 before
- * the first operation, one more after each. A sector may be found as any version that is not older
- * than the last completed flush, and it is always found whole.
+ * Used by tests/fault/. A model is the list of all contents that the zones ever had: version 0
+ * before the first operation, one more after each. A sector may be found as any version that is not
+ * older than the last completed flush, and it is always found whole.
  */
 #ifndef METALCOW_TESTS_SCRIPT_H
 #define METALCOW_TESTS_SCRIPT_H
@@ -83,7 +83,6 @@ uint8_t *model_add(struct model *model);
 uint8_t *model_newest(const struct model *model);
 /* Is every sector of bytes that of one of the versions from..to? Returns the model offset of the
  * first one that is not, or MODEL_SAME. */
-uint64_t model_compare(const struct model *model, uint32_t from, uint32_t to,
-                       const uint8_t *bytes);
+uint64_t model_compare(const struct model *model, uint32_t from, uint32_t to, const uint8_t *bytes);
 
 #endif

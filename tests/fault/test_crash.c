@@ -157,8 +157,7 @@ static bool visit(struct crash_visitor *visitor, const struct crash_state *state
         return true;
     c->ok = false;
     printf("# cut at operation %u (%s), state %016" PRIx64 ": %s\n", state->op,
-           state->op < c->nb_ops ? op_text(&c->ops[state->op]) : "end", state->hash,
-           c->bench->why);
+           state->op < c->nb_ops ? op_text(&c->ops[state->op]) : "end", state->hash, c->bench->why);
     return false;
 }
 
@@ -179,8 +178,7 @@ static bool record(struct crash_case *c)
     b->log.recording = false;
     if (status == Q2_OK)
         status = model_read(c->subject, b->disk, b->content);
-    if (status == Q2_OK &&
-        memcmp(b->content, model_newest(&c->model), c->subject->model_size) == 0)
+    if (status == Q2_OK && memcmp(b->content, model_newest(&c->model), c->subject->model_size) == 0)
         return true;
     printf("# the script without a cut: %s, or wrong content\n", q2_status_name(status));
     return false;

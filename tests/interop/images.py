@@ -1,4 +1,4 @@
-"""Images for the interop tests, made by qemu-img and qemu-io: a table of rows, one image chain each.
+"""Images for the interop tests, made by qemu-img and qemu-io: a table of rows, one chain each.
 
 A row says what is special about an image; its content comes out of a generator seeded with the
 run's seed and the row's name, so that a row is the same whatever else is made. `build()` makes a

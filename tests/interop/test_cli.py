@@ -341,7 +341,8 @@ def test_check_is_qemu_imgs():
         check_equal(got[:2], want[:2], name)
         # qemu-img prints the whole entry where COPIED is wrong; counts and clusters are the same.
         for line in want[2].splitlines():
-            check("OFLAG_COPIED" in line or line in got[2].splitlines(), f"{line!r} not in {got[2]}")
+            check("OFLAG_COPIED" in line or line in got[2].splitlines(),
+                  f"{line!r} not in {got[2]}")
         want, got = qemu("check", "--output=json", name), ours("check", "--output=json", name)
         check_equal(json.loads(got[1]), json.loads(want[1]), name)
         check_equal(got[0], status, name)
@@ -387,8 +388,8 @@ def test_read_and_convert_a_snapshot():
                               ("snapshot.id=2,snapshot.name=is B", "B")):
         good("convert", "-l", parameter, "-O", "raw", "past.qcow2", "past.raw")
         check_equal((FOLDER / "past.raw").read_bytes()[:1].decode(), letter, parameter)
-    for parameter in ("3", "snapshot.id=is A", "snapshot.name=1", "snapshot.id=1,snapshot.name=is B",
-                      "snapshot.frob=1"):
+    for parameter in ("3", "snapshot.id=is A", "snapshot.name=1",
+                      "snapshot.id=1,snapshot.name=is B", "snapshot.frob=1"):
         refused(("convert", "-l", parameter, "past.qcow2", "past.raw"), "past.qcow2", "no snapshot")
     refused(("read", "--snapshot", "is C", "0", "1", "past.qcow2"), "no snapshot")
 
@@ -445,8 +446,9 @@ def test_convert_refuses_other_formats_and_bad_outputs():
 def test_convert_to_a_full_disk_says_so():
     create("large.qcow2", content=False, size="4M")
     qemu_io("large.qcow2", "write -P 1 0 4M")
-    done = subprocess.run(["sh", "-c", 'trap "" XFSZ; ulimit -f 2048; exec "$0" convert large.qcow2 large.raw',
-                           str(METALCOW)], cwd=FOLDER, capture_output=True, check=False)
+    script = 'trap "" XFSZ; ulimit -f 2048; exec "$0" convert large.qcow2 large.raw'
+    done = subprocess.run(["sh", "-c", script, str(METALCOW)], cwd=FOLDER, capture_output=True,
+                          check=False)
     err = done.stderr.decode()
     check_equal(done.returncode, 1, err)
     check("large.raw: no space left" in err, err)

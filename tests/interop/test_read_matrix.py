@@ -62,8 +62,8 @@ class Programs:
         self.check_pieces(image, "theirs.raw", seed)
 
     def check_pieces(self, image, raw, seed, snapshot=()):
-        status, text = output([self.piece_reader, image.name, "qcow2", raw, seed, PIECES, *snapshot],
-                              image.folder, (0, 1))
+        command = [self.piece_reader, image.name, "qcow2", raw, seed, PIECES, *snapshot]
+        status, text = output(command, image.folder, (0, 1))
         if status != 0:
             raise Different(f"pieces (seed {seed}): {text}")
 
