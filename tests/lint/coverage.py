@@ -1,8 +1,10 @@
 """Lines and branches of core/ that the host's tests reach; `make coverage` calls this.
 
-    coverage.py --build build --lines 100 --branches 95 --sources core/... --programs build/cov/...
+    coverage.py --build build --lines 100 --branches 95 --sources core/...
+        --programs build/cov/... --scripts tests/interop/...
 
-Runs the test programs of the cov variant, then asks gcov about each source. Code in headers counts
+Runs the test programs of the cov variant and the scripts on its host command, then asks gcov about
+each source. Code in headers counts
 for every source that has it, once reached is reached. A line that no test can reach says so itself:
 `/* not covered: REASON */`; it is left out of the sums and counted apart.
 
@@ -13,6 +15,7 @@ test_ in the name, not executable.
 import argparse
 import collections
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -20,16 +23,18 @@ import sys
 NAMED = "not covered:"
 
 
-def run_programs(programs, build):
+def run_programs(commands, build):
     """Run them all on fresh counters; return the names of those that fail."""
+    environment = dict(os.environ, METALCOW=str(build / "cov" / "metalcow"), BUILD=str(build),
+                       PYTHONDONTWRITEBYTECODE="1")
     for path in (build / "cov").rglob("*.gcda"):
         path.unlink()
     failed = []
-    for program in programs:
-        result = subprocess.run([program], capture_output=True, text=True, check=False,
-                                errors="replace")
+    for command in commands:
+        result = subprocess.run(command, capture_output=True, text=True, check=False,
+                                errors="replace", env=environment)
         if result.returncode != 0:
-            failed.append(program)
+            failed.append(command[-1])
             print(result.stdout[-2000:] + result.stderr[-2000:])
     return failed
 
@@ -137,8 +142,11 @@ def main():
     parser.add_argument("--branches", type=float, default=0)
     parser.add_argument("--sources", nargs="+", required=True)
     parser.add_argument("--programs", nargs="+", required=True)
+    parser.add_argument("--scripts", nargs="*", default=[])
     args = parser.parse_args()
-    failed = run_programs(args.programs, args.build)
+    commands = [[program] for program in args.programs]
+    commands += [["/usr/bin/python3", script] for script in args.scripts]
+    failed = run_programs(commands, args.build)
     total = report(collect(args.sources, args.build))
     lines, branches = percent(*total[:2]), percent(*total[2:])
     for program in failed:

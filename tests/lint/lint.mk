@@ -32,6 +32,10 @@ $(BUILD)/clang/obj/%.o: %.c Makefile tests/lint/lint.mk
 $(call objects,clang,$(CODEC_SRCS) $(LUKS_CRYPTO_SRCS)): \
     $(ZLIB_STAMP) $(ZSTD_STAMP) $(BEARSSL_STAMP)
 
+format: ## clang-format over all C
+	find core drivers efi include tools tests -name '*.[ch]' ! -path '*/samples/format/*' \
+	    -exec clang-format -i {} +
+
 clang-check: $(call objects,clang,$(HOST_SRCS)) ## compile with clang, the same warnings
 
 # One check is off: it wants memcpy_s(), which no freestanding library has.
@@ -54,11 +58,13 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 COVERAGE_LINES    ?= 0
 COVERAGE_BRANCHES ?= 0
 COVERAGE_SRCS      = $(filter-out tests/lint/%,$(ALL_TEST_SRCS))
+COVERAGE_SCRIPTS   = $(sort $(wildcard tests/interop/test_*.py))
 COVERAGE_PROGRAMS  = $(COVERAGE_SRCS:%.c=$(BUILD)/cov/%)
 COVERAGE_LIB      := $(BUILD)/cov/libmetalcow.a
 
 $(COVERAGE_LIB): $(call objects,cov,$(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) \
-                   $(DRIVERS_EFI_ONLY_SRCS) $(EFI_HOST_SRCS) $(TEST_HELPER_SRCS)))
+                   $(DRIVERS_EFI_ONLY_SRCS) $(EFI_HOST_SRCS) $(TEST_HELPER_SRCS) \
+                   $(METALCOW_SRCS) $(filter-out tests/fault/test_%,$(wildcard tests/fault/*.c))))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) rcs $@ $^
@@ -69,7 +75,8 @@ $(BUILD)/cov/tests/%: $(BUILD)/cov/obj/tests/%.o $(COVERAGE_LIB) $(THIRD_PARTY_L
 	$(CC) --coverage -o $@ $^
 
 coverage: ## lines and branches of core/ that the tests reach
-	@$(MAKE) --no-print-directory -s -j$(JOBS) $(COVERAGE_PROGRAMS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) san $(BUILD)/cov/metalcow $(COVERAGE_PROGRAMS)
 	@/usr/bin/python3 tests/lint/coverage.py --build $(BUILD) --lines $(COVERAGE_LINES) \
-	    --branches $(COVERAGE_BRANCHES) --sources $(CORE_SRCS) --programs $(COVERAGE_PROGRAMS)
-.PHONY: lint-objects clang-check analyze coverage
+	    --branches $(COVERAGE_BRANCHES) --sources $(CORE_SRCS) \
+	    --programs $(COVERAGE_PROGRAMS) --scripts $(COVERAGE_SCRIPTS)
+.PHONY: format lint-objects clang-check analyze coverage
