@@ -70,6 +70,24 @@ static void say_error(const struct mc_config_error *error, const char *path)
     mc_say(line);
 }
 
+/* A key that nobody knows is no error, but mostly a typing mistake. */
+static void say_unknown(const struct mc_unknown_keys *unknown, const char *path)
+{
+    char line[512];
+    struct mc_text text;
+
+    if (unknown->nb == 0)
+        return;
+    mc_text_init(&text, line, sizeof(line));
+    mc_text_put(&text, path);
+    mc_text_put(&text, ", line ");
+    mc_text_put_number(&text, unknown->line);
+    mc_text_put(&text, ": unknown key '");
+    mc_text_put(&text, unknown->key);
+    mc_text_put(&text, "' is ignored");
+    mc_say(line);
+}
+
 /* No file is no error: the defaults hold. */
 static enum q2_status read_settings(struct reading *reading)
 {
@@ -84,6 +102,7 @@ static enum q2_status read_settings(struct reading *reading)
         say_error(&error, MC_SETTINGS_FILE);
         (void)mc_settings_parse("", 0, settings, &error);
     }
+    say_unknown(&settings->unknown, MC_SETTINGS_FILE);
     return Q2_OK;
 }
 
@@ -112,6 +131,7 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
         say_error(&error, reading->path);
         return Q2_OK;
     }
+    say_unknown(&entry->unknown, reading->path);
     (void)mc_entry_set_id(entry, name);
     entries->sorted[entries->nb++] = entry;
     return Q2_OK;

@@ -32,7 +32,7 @@ def stick(**content):
 
 
 def test_firmware_tpl_and_reentrancy():
-    """U1, U4, U5: a FAT volume on our disk on a FAT volume, and readers that interrupt each other."""
+    """U1, U4, U5: FAT on our disk on FAT, and readers that interrupt each other."""
     with stick(image="data-file") as path, harness.shell(path) as shell:
         check(shell.shell(f"metalcow.efi attach {IMAGE}"), "disk 0:")
         probe(shell, "connect")
@@ -136,6 +136,27 @@ def test_firmware_image_inside_an_attached_image():
         check(output, "too many images inside images")
         shell.shell("metalcow.efi detach 0")
         check(shell.shell("metalcow.efi list"), "no disk")
+
+
+def test_firmware_stick_pulled_out():
+    """U6: the disk goes with the stick that its image lies on; the firmware and the driver live."""
+    usb = harness.BUILD / "boot/pulled.img"
+    harness.make_stick.make_stick(usb, harness.image_files("plain"))
+    with stick() as path:
+        drives = [harness.Drive(path), harness.Drive(usb, bus="usb")]
+        with harness.Machine(drives, log=harness.log_path()) as shell:
+            shell.enter_shell()
+            shell.shell("fs0:")
+            volume = "fs0" if "debian.qcow2" in shell.shell("ls fs0:\\img") else "fs1"
+            shell.shell("fs1:" if volume == "fs0" else "fs0:")
+            check(shell.shell(f"metalcow.efi attach {volume}:\\img\\debian.qcow2"), "disk 0:")
+            probe(shell, "connect")
+            shell.qmp("device_del", id="/machine/peripheral-anon/device[1]")
+            for _ in range(20):
+                listing = shell.shell("metalcow.efi list")
+                if "debian.qcow2" not in listing:
+                    break
+            check(listing, "no disk is attached")
 
 
 if __name__ == "__main__":
