@@ -20,13 +20,15 @@ struct mode {
     unsigned calls;
     bool on; /* and every later one */
     enum q2_status status;
+    bool evict; /* nothing stays in the cache that need not */
 };
 
 static const struct mode modes[] = {
-    {"once", CRASH_ALL, false, Q2_ERR_IO},
-    {"changes from then on", CRASH_CHANGES, true, Q2_ERR_IO},
-    {"all from then on", CRASH_ALL, true, Q2_ERR_NO_MEDIA},
-    {"no space once", CRASH_WRITE | CRASH_GROW, false, Q2_ERR_NO_SPACE},
+    {"once", CRASH_ALL, false, Q2_ERR_IO, false},
+    {"once, with a small cache", CRASH_ALL, false, Q2_ERR_IO, true},
+    {"changes from then on", CRASH_CHANGES, true, Q2_ERR_IO, false},
+    {"all from then on", CRASH_ALL, true, Q2_ERR_NO_MEDIA, false},
+    {"no space once", CRASH_WRITE | CRASH_GROW, false, Q2_ERR_NO_SPACE, false},
 };
 #define NB_MODES (sizeof(modes) / sizeof(modes[0]))
 
@@ -263,6 +265,8 @@ static bool run_n(struct run *r, bool cuts, bool *ret_called)
     bench_reset(b);
     if (bench_open(b, true, NULL) != Q2_OK)
         return wrong(r, "open", b->fault.status);
+    if (r->mode->evict)
+        bench_evict(b);
     model_start(&r->model, r->subject);
     r->safe = 0;
     r->had_error = r->latched = false;
