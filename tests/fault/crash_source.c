@@ -63,8 +63,7 @@ static bool fails(struct crash_source *crash, enum crash_call call)
 {
     struct crash_log *log = crash->log;
 
-    if (!(log->fail_calls & (unsigned)call) ||
-        (log->only_in_files != 0 && !(log->only_in_files >> crash->file & 1)))
+    if (!(log->fail_calls & (unsigned)call))
         return false;
     log->nb_calls++;
     if (log->fail_at == 0 || log->nb_calls < log->fail_at ||
@@ -127,6 +126,8 @@ static enum q2_status crash_write_at(struct q2_source *source, uint64_t offset, 
         if (crash->log->recording)
             add_write(crash, offset, length);
     }
+    if (!failed && crash->log->on_write)
+        crash->log->on_write(crash->log);
     return failed ? crash->log->fail_status : Q2_OK;
 }
 

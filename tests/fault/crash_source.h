@@ -55,10 +55,11 @@ struct crash_log {
     bool fail_on; /* and every one after it */
     enum q2_status fail_status;
     enum crash_torn torn;
-    uint64_t nb_calls;      /* calls of those kinds so far */
-    unsigned failed;        /* kinds that failed since it was last set to 0 */
-    uint32_t failed_file;   /* of the last call that failed */
-    unsigned only_in_files; /* bit per file that the script counts and fails; 0: all */
+    uint64_t nb_calls;    /* calls of those kinds so far */
+    unsigned failed;      /* kinds that failed since it was last set to 0 */
+    uint32_t failed_file; /* of the last call that failed */
+    /* Called after each write that succeeded; may be NULL. */
+    void (*on_write)(struct crash_log *log);
 };
 
 void crash_log_free(struct crash_log *log);

@@ -8,12 +8,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "q2_limits.h"
+
 /* clang-format off */
 const struct geometry geometries[] = {
     {.name = "512", .cluster_bits = 9},
     {.name = "512-refcount-block", .cluster_bits = 9, .fill = 228, .grows_block = true},
     {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3950,
      .grows_table = true},
+    {.name = "512-scattered", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3072,
+     .scattered = true},
     {.name = "512-backing", .cluster_bits = 9, .backing = "qcow2"},
     {.name = "512-snapshot", .cluster_bits = 9, .snapshot = true},
     {.name = "512-compressed", .cluster_bits = 9, .compressed = true},
@@ -42,6 +46,8 @@ const struct geometry geometries[] = {
     {.name = "16k-extended-data-file-raw", .cluster_bits = 14, .extended = true,
      .data = DATA_FILE_RAW},
     {.name = "64k", .cluster_bits = 16},
+    {.name = "64k-slices", .cluster_bits = 16, .one_table = true},
+    {.name = "64k-extended-slices", .cluster_bits = 16, .extended = true, .one_table = true},
     {.name = "64k-extended", .cluster_bits = 16, .extended = true, .tail = 5120},
 };
 /* clang-format on */
@@ -189,12 +195,27 @@ static void create(const struct subject *s)
                 g->options ? g->options : "", data, backing, s->image_name, s->disk_size);
 }
 
+/* Bytes of one value behind zone B, from fill cluster `first` on. */
+static void write_fill(const struct subject *s, uint32_t first, uint32_t nb)
+{
+    uint64_t start = s->zone_start[1] + s->zone_length[1] + first * s->cluster_size;
+
+    subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
+                "' %s >/dev/null",
+                s->folder, start, nb * s->cluster_size, s->image_name);
+}
+
 /* The layout of zone A and zone B. */
 static void write_layout(const struct subject *s)
 {
     const struct geometry *g = s->geometry;
     uint64_t size = s->cluster_size;
 
+    /* As far apart as the slices of one set of the cache that hold their refcounts. */
+    for (uint32_t i = 0; g->scattered && i < ZONE_A_CLUSTERS; i++) {
+        write_clusters(s, s->image_name, "qcow2", "", i * size, 1, 50 + i);
+        write_fill(s, i * (g->fill / ZONE_A_CLUSTERS), g->fill / ZONE_A_CLUSTERS);
+    }
     write_clusters(s, s->image_name, "qcow2", g->compressed ? "-c" : "", 0, 8, 1);
     write_clusters(s, s->image_name, "qcow2", "", 13 * size, 3, 20);
     write_clusters(s, s->image_name, "qcow2", "", s->border - 2 * size, 2, 30);
@@ -205,10 +226,8 @@ static void write_layout(const struct subject *s)
         subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -z %" PRIu64 " %" PRIu64
                     "' %s >/dev/null",
                     s->folder, 12 * size, 2 * size, s->image_name);
-    if (g->fill > 0)
-        subject_run("cd '%s' && qemu-io -t unsafe -f qcow2 -c 'write -P 9 %" PRIu64 " %" PRIu64
-                    "' %s >/dev/null",
-                    s->folder, s->zone_start[1] + s->zone_length[1], g->fill * size, s->image_name);
+    if (!g->scattered && g->fill > 0)
+        write_fill(s, 0, g->fill);
 }
 
 static void make(const struct subject *s)
@@ -254,6 +273,8 @@ static void lay_out(struct subject *s)
 
     s->cluster_size = 1ull << g->cluster_bits;
     s->border = 1ull << (2 * g->cluster_bits - entry_bits);
+    if (g->one_table)
+        s->border = s->cluster_size * (Q2_SLICE_SIZE >> entry_bits);
     s->zone_length[0] = ZONE_A_CLUSTERS * s->cluster_size;
     s->zone_start[1] = s->border - ZONE_B_BEFORE * s->cluster_size;
     s->zone_length[1] = (ZONE_B_BEFORE + ZONE_B_BEHIND) * s->cluster_size + g->tail;

@@ -34,6 +34,8 @@ struct geometry {
     bool compressed;
     bool snapshot; /* taken before cluster 1 and half of 2 were written again */
     bool bitmap;
+    bool one_table;   /* the border of zone B is not one of L2 tables but of slices in one */
+    bool scattered;   /* the clusters of zone A lie far apart in the file */
     uint32_t tail;    /* bytes of the disk beyond its last whole cluster */
     uint32_t fill;    /* clusters of data behind zone B, to bring a table to its limit */
     bool grows_table; /* the refcount table must grow on the way */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "core/disk.h"
 #include "q2_check.h"
 
 static bool wrong(struct bench *b, const char *what, uint64_t value)
@@ -114,9 +115,28 @@ void bench_reset(struct bench *b)
     b->log.op = 0;
     b->log.fail_calls = 0;
     b->log.fail_at = 0;
-    b->log.only_in_files = 0;
+    b->log.on_write = NULL;
     b->log.nb_calls = 0;
     b->log.failed = 0;
+}
+
+static void evict(struct crash_log *log)
+{
+    struct bench *b = (struct bench *)((char *)log - offsetof(struct bench, log));
+
+    for (uint32_t way = 0; b->disk && way < Q2_SLICE_WAYS; way++) {
+        for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+            struct q2_slice *slice = &b->disk->slices.slices[way][set];
+            if (!slice->dirty[Q2_DIRTY_REFCOUNT] && !slice->dirty[Q2_DIRTY_L2] &&
+                !slice->dirty[Q2_DIRTY_L1])
+                *slice = (struct q2_slice){.source = NULL};
+        }
+    }
+}
+
+void bench_evict(struct bench *b)
+{
+    b->log.on_write = evict;
 }
 
 /* --- the judge -------------------------------------------------------------------------------- */

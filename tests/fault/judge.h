@@ -33,6 +33,10 @@ void bench_close(struct bench *bench);
 /* The subject's own files again; the log and its script are emptied. */
 void bench_reset(struct bench *bench);
 
+/* From now on the disk's cache is as small as can be: after each write all slices that do not wait
+ * to be written are gone, as if others had taken their place. Until bench_reset(). */
+void bench_evict(struct bench *bench);
+
 /* Judge the files that lie in the bench's sources now, with no call failing: they open, the check
  * finds no corruption, and each sector is one of the model's versions from..to. The snapshot, if
  * there is one, is as it was. False: bench->why says what is wrong. */

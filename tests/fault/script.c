@@ -43,6 +43,13 @@ static const struct op zeroes[] = {
     Z(4, 1, 0, 0, 1, 0), D(5, 0, 0, 1, 0, 0), W(5, 1, 0, 0, 0, 512), F,
     Z(BORDER + 4, 0, 0, 1, 0, 0), W(BORDER + 4, 0, 0, 0, 1, 0), F, END};
 
+/* New clusters in one run over the border between two slices or two L2 tables. */
+static const struct op border[] = {
+    D(BORDER - 2, 0, 0, 4, 0, 0), Z(BORDER - 2, 0, 0, 4, 0, 0), F,
+    W(BORDER - 2, 1, 0, 3, 1, 0), F,
+    D(BORDER - 2, 0, 0, 4, 0, 0), W(BORDER - 3, 3, 0, 1, 0, 0), Z(BORDER - 1, 0, 0, 3, 0, 0),
+    W(BORDER - 1, 2, 0, 2, 0, 0), F, END};
+
 /* Much at once between two flushes. */
 static const struct op burst[] = {
     W(0, 3, 0, 0, 2, 0), W(8, 0, 0, 0, 1, 0), W(16, 1, 0, 0, 1, 0), D(2, 0, 0, 1, 0, 0),
@@ -52,8 +59,8 @@ static const struct op burst[] = {
 /* clang-format on */
 
 const struct script scripts[] = {
-    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard},
-    {"zeroes", zeroes},     {"burst", burst},         {"random", NULL},
+    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard}, {"zeroes", zeroes},
+    {"border", border},     {"burst", burst},         {"random", NULL},
 };
 const uint32_t nb_scripts = sizeof(scripts) / sizeof(scripts[0]);
 
