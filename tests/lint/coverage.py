@@ -35,7 +35,8 @@ def run_programs(commands, build):
                                 errors="replace", env=environment)
         if result.returncode != 0:
             failed.append(command[-1])
-            print(result.stdout[-2000:] + result.stderr[-2000:])
+            lines = [line for line in result.stdout.splitlines() if line.startswith("not ok")]
+            print("\n".join([f"coverage: {command[-1]} fails", *lines[:10]]))
     return failed
 
 
@@ -149,8 +150,6 @@ def main():
     failed = run_programs(commands, args.build)
     total = report(collect(args.sources, args.build))
     lines, branches = percent(*total[:2]), percent(*total[2:])
-    for program in failed:
-        print(f"coverage: {program} fails")
     if lines < args.lines or branches < args.branches:
         print(f"coverage: wanted {args.lines} % of lines and {args.branches} % of branches")
         failed.append("threshold")
