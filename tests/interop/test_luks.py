@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Encrypted images that QEMU writes, read byte for byte: LUKS in every suite that is built in, and
-legacy AES; several cluster sizes, chains, and what must be refused.
+legacy AES; several cluster sizes, chains, and what must be refused. And the command's ways to a
+passphrase.
 
 Each image gets random data (fixed seeds) from qemu-io's file format layer, by `qemu-img convert`
 with the passphrase in a secret object; the reader is tests/interop/read_disk.c.
@@ -8,7 +9,10 @@ with the passphrase in a secret object; the reader is tests/interop/read_disk.c.
 
 import os
 import pathlib
+import pty
 import random
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +22,7 @@ from tests import cases  # pylint: disable=wrong-import-position
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READER = ROOT / os.environ.get("BUILD", "build") / "san/tests/interop/read_disk"
+TOOL = READER.parents[2] / "metalcow"
 SIZE = 3 * 1024 * 1024 + 1536  # no multiple of any cluster size but 512
 HOLE = (1 << 20, 1 << 19)  # offset and length of a run of zeros
 
@@ -107,6 +112,16 @@ def round_trip(name, options, fmt="luks", passphrase=b"correct horse"):
     return path
 
 
+def shared():
+    """An image of the default suite with the passphrase "correct horse", for cases that do not change
+    it: qemu-img takes seconds to make one, whatever iter-time says. Its key file is written anew."""
+    path = WORK / "shared.qcow2"
+    if not path.exists():
+        round_trip("shared", [])
+    (WORK / "shared.key").write_bytes(b"correct horse")
+    return path
+
+
 def test_luks_default_suite_in_every_kind_of_cluster():
     for size in (512, 65536, 2 << 20):
         round_trip(f"cluster{size}", [f"cluster_size={size}"])
@@ -162,8 +177,7 @@ def test_luks_second_key_slot_opens_too():
 
 
 def test_luks_wrong_or_no_passphrase_is_refused():
-    path = round_trip("wrong", [])
-    key = WORK / "wrong.key"
+    path, key = shared(), WORK / "shared.key"
     for passphrase in (b"", b"correct horse\n", b"correct hors", b"Correct horse"):
         key.write_bytes(passphrase)
         check_refused(path, key, "Q2_ERR_ENCRYPTED", "the passphrase fits no key slot")
@@ -171,8 +185,7 @@ def test_luks_wrong_or_no_passphrase_is_refused():
 
 
 def test_luks_damaged_header_is_refused():
-    path = round_trip("damaged", [])
-    whole = path.read_bytes()
+    whole, path = shared().read_bytes(), WORK / "damaged.qcow2"
     at = whole.index(b"LUKS\xba\xbe")
     for offset, value, status, text in (
             (0, b"M", "Q2_ERR_BAD_HEADER", "has no magic"),
@@ -183,7 +196,7 @@ def test_luks_damaged_header_is_refused():
         broken = bytearray(whole)
         broken[at + offset:at + offset + len(value)] = value
         path.write_bytes(broken)
-        check_refused(path, WORK / "damaged.key", status, text)
+        check_refused(path, WORK / "shared.key", status, text)
 
 
 def overlay(name, base, passphrase, fmt, writes):
@@ -201,11 +214,11 @@ def overlay(name, base, passphrase, fmt, writes):
 
 
 def test_luks_chain_of_encrypted_images():
-    base = round_trip("base", [])
+    base = shared()
     # Within a sector, across clusters, over the base's hole, at the very end.
     writes = [(512, 512, 0x11), (70000 // 512 * 512, 9216, 0x22), (HOLE[0] + 4096, 65536, 0x33),
               (SIZE - 1536, 1536, 0x44)]
-    want = bytearray(content("base"))
+    want = bytearray(content("shared"))
     for offset, length, byte in writes:
         want[offset:offset + length] = bytes([byte]) * length
     for fmt in ("luks", "aes"):
@@ -216,9 +229,8 @@ def test_luks_chain_of_encrypted_images():
 
 
 def test_luks_base_with_another_passphrase_is_named():
-    base = round_trip("other-base", [], passphrase=b"another")
-    path = create("other-top", b"correct horse", [], backing=base)
-    check_refused(path, WORK / "other-top.key", "Q2_ERR_ENCRYPTED", "other-base.qcow2")
+    path = create("other-top", b"another", [], backing=shared())
+    check_refused(path, WORK / "other-top.key", "Q2_ERR_ENCRYPTED", "shared.qcow2")
 
 
 def test_luks_external_data_file():
@@ -239,6 +251,91 @@ def test_legacy_aes_in_several_cluster_sizes():
 def test_legacy_aes_needs_a_passphrase():
     path = round_trip("legacy-none", [], "aes")
     check_refused(path, None, "Q2_ERR_ENCRYPTED", "no passphrase was given")
+
+
+def tool(*words):
+    """Run the command without a terminal to ask on."""
+    return subprocess.run([str(word) for word in (TOOL, *words)], capture_output=True, text=True,
+                          check=False, cwd=WORK, start_new_session=True)
+
+
+def on_terminal(answers, *words):
+    """Run the command on a terminal of its own, where a person types an answer at each prompt.
+
+    Returns its exit status and what the terminal showed."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(TOOL, [str(word) for word in (TOOL, *words)])
+    answers = list(answers)
+    shown = unanswered = b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+        unanswered += piece
+        if unanswered.endswith(b".qcow2: ") and answers:
+            unanswered = b""
+            os.write(terminal, answers.pop(0))
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_tool_takes_a_passphrase_file():
+    data, path, key = content("shared"), shared(), WORK / "shared.key"
+    output = WORK / "tool-out.raw"
+    done = tool("convert", "--passphrase-file", key, path, output)
+    cases.check_equal((done.returncode, done.stderr), (0, ""), "convert")
+    cases.check(output.read_bytes() == data, "what convert wrote differs")
+    done = tool("compare", "--passphrase-file", key, "--passphrase-file2", key, path, path)
+    cases.check_equal((done.returncode, done.stdout), (0, "Images are identical.\n"), "compare")
+    done = tool("compare", "-F", "raw", "--passphrase-file", key, path, output)
+    cases.check_equal((done.returncode, done.stdout), (0, "Images are identical.\n"), "with raw")
+
+
+def test_tool_refuses_other_passphrase_files():
+    path = shared()
+    wrong, output = WORK / "tool-wrong.key", WORK / "tool-none.raw"
+    for what, text in ((b"wrong", "the passphrase fits no key slot"),
+                       (b"", "the passphrase fits no key slot"),
+                       (b"x" * 4097, "too long for a passphrase")):
+        wrong.write_bytes(what)
+        done = tool("convert", "--passphrase-file", wrong, path, output)
+        cases.check_equal(done.returncode, 1, "exit status")
+        cases.check(text in done.stderr, f"got {done.stderr!r}, want {text!r}")
+    done = tool("convert", "--passphrase-file", WORK / "nowhere", path, output)
+    cases.check("nowhere: No such file" in done.stderr, f"got {done.stderr!r}")
+    done = tool("convert", path, output)
+    cases.check("no passphrase was given" in done.stderr, f"got {done.stderr!r}")
+    cases.check(not output.exists(), "a refused image left an output")
+
+
+def test_tool_asks_on_the_terminal_without_echo():
+    data, path = content("shared"), shared()
+    output = WORK / "tool-asked.raw"
+    status, shown = on_terminal([b"a guess\n", b"correct horse\n"], "convert", path, output)
+    cases.check_equal(status, 0, f"exit status ({shown})")
+    cases.check(output.read_bytes() == data, "what convert wrote differs")
+    cases.check(shown.startswith(f"Passphrase of {path}: "), f"the prompt is {shown!r}")
+    cases.check(f"It does not fit. Passphrase of {path}: " in shown, f"second prompt: {shown!r}")
+    cases.check("guess" not in shown and "horse" not in shown, f"it was shown: {shown!r}")
+
+
+def test_tool_prompt_ends_when_the_person_does():
+    path = shared()
+    output = WORK / "tool-none.raw"
+    status, shown = on_terminal([b"\n"], "convert", path, output)
+    cases.check_equal(status, 1, "exit status after an empty line")
+    cases.check("no passphrase was given" in shown, shown)
+    status, shown = on_terminal([b"a\n", b"b\n", b"c\n", b"d\n"], "convert", path, output)
+    cases.check_equal((status, shown.count("Passphrase of")), (1, 3), "three tries")
+    status, shown = on_terminal([b"half\x03"], "convert", path, output)
+    cases.check_equal(status, -signal.SIGINT, f"exit status after ^C ({shown})")
+    cases.check("half" not in shown and not output.exists(), shown)
 
 
 if __name__ == "__main__":
