@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Encrypted images that QEMU writes, read byte for byte: LUKS in every suite that is built in, and
-legacy AES; several cluster sizes, chains, and what must be refused.
+legacy AES; several cluster sizes, chains, and what must be refused. And the command's ways to a
+passphrase.
 
 Each image gets random data (fixed seeds) from qemu-io's file format layer, by `qemu-img convert`
 with the passphrase in a secret object; the reader is tests/interop/read_disk.c.
@@ -8,7 +9,10 @@ with the passphrase in a secret object; the reader is tests/interop/read_disk.c.
 
 import os
 import pathlib
+import pty
 import random
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +22,7 @@ from tests import cases  # pylint: disable=wrong-import-position
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READER = ROOT / os.environ.get("BUILD", "build") / "san/tests/interop/read_disk"
+TOOL = READER.parents[2] / "metalcow"
 SIZE = 3 * 1024 * 1024 + 1536  # no multiple of any cluster size but 512
 HOLE = (1 << 20, 1 << 19)  # offset and length of a run of zeros
 
@@ -107,10 +112,15 @@ def round_trip(name, options, fmt="luks", passphrase=b"correct horse"):
     return path
 
 
-def test_luks_default_suite_in_every_kind_of_cluster():
-    for size in (512, 65536, 2 << 20):
-        round_trip(f"cluster{size}", [f"cluster_size={size}"])
-    round_trip("extended", ["extended_l2=on", "cluster_size=128k"])
+def shared():
+    """An image of the default suite with the passphrase "correct horse", for cases that do not
+    change it: qemu-img takes seconds to make one, whatever iter-time says. The key file is written
+    anew."""
+    path = WORK / "shared.qcow2"
+    if not path.exists():
+        round_trip("shared", [])
+    (WORK / "shared.key").write_bytes(b"correct horse")
+    return path
 
 
 def suite(cipher, mode, ivgen, digest):
@@ -121,49 +131,45 @@ def suite(cipher, mode, ivgen, digest):
     return options
 
 
-def test_luks_every_suite_that_is_built_in():
+def test_luks_every_suite_cluster_and_passphrase():
+    shared()
     # Not aes-192: its key material ends inside a sector, and qemu-img 7.2 aborts on that.
-    for i, row in enumerate((("aes-256", "xts", "plain64", "sha512"),
-                             ("aes-128", "xts", "plain64", "sha1"),
-                             ("aes-128", "cbc", "plain64", "sha256"),
-                             ("aes-128", "cbc", "essiv", "sha1"),
-                             ("aes-256", "cbc", "essiv", "sha256"))):
-        round_trip(f"suite{i}", suite(*row))
+    for row, options, passphrase in (
+            (("aes-256", "xts", "plain64", "sha512"), ["cluster_size=512"], b"x"),
+            (("aes-128", "xts", "plain64", "sha1"), ["cluster_size=2M"], b"with line feed\n"),
+            (("aes-128", "cbc", "plain64", "sha256"), ["cluster_size=128k", "extended_l2=on"],
+             "Kühe".encode()),
+            (("aes-128", "cbc", "essiv", "sha1"), ["cluster_size=4096"], b"l" * 300),
+            (("aes-256", "cbc", "essiv", "sha256"), ["cluster_size=64k"], b"pw")):
+        round_trip("-".join(row), suite(*row) + options, passphrase=passphrase)
 
 
 def test_luks_other_suites_are_refused_by_name():
-    for i, (row, text) in enumerate(((("aes-256", "xts", "plain", "sha256"), "cipher"),
-                                     (("serpent-256", "xts", "plain64", "sha256"), "cipher"),
-                                     (("aes-256", "xts", "plain64", "ripemd160"), "hash"))):
-        path = create(f"other{i}", b"pw", suite(*row))
-        check_refused(path, WORK / f"other{i}.key", "Q2_ERR_UNSUPPORTED",
-                      f"the LUKS {text} is not built in")
-
-
-def test_luks_passphrases_of_any_bytes():
-    for i, passphrase in enumerate(("Kühe\n".encode(), b"l" * 300)):
-        round_trip(f"bytes{i}", [], passphrase=passphrase)
+    path = create("serpent", b"pw", suite("serpent-256", "xts", "plain64", "sha256"))
+    check_refused(path, WORK / "serpent.key", "Q2_ERR_UNSUPPORTED",
+                  "the LUKS cipher is not built in")
 
 
 def test_luks_second_key_slot_opens_too():
-    path = round_trip("slots", [])
+    path = WORK / "slots.qcow2"
+    path.write_bytes(shared().read_bytes())
+    secret("slots", b"correct horse")
     run("qemu-img", "amend", "-q", *secret("slots", b"correct horse"), *secret("second", b"two"),
         "--image-opts", target(path, "slots", "luks"),
         "-o", "encrypt.state=active,encrypt.new-secret=second,encrypt.keyslot=6,"
         "encrypt.iter-time=10")
-    check_reads(path, "slots", content("slots"))
-    check_reads(path, "second", content("slots"))
+    check_reads(path, "slots", content("shared"))
+    check_reads(path, "second", content("shared"))
     run("qemu-img", "amend", "-q", *secret("second", b"two"),
         "--image-opts", target(path, "second", "luks"),
         "-o", "encrypt.state=inactive,encrypt.keyslot=0")
-    check_reads(path, "second", content("slots"))
+    check_reads(path, "second", content("shared"))
     (WORK / "slots.key").write_bytes(b"correct horse")
     check_refused(path, WORK / "slots.key", "Q2_ERR_ENCRYPTED", "fits no key slot")
 
 
 def test_luks_wrong_or_no_passphrase_is_refused():
-    path = round_trip("wrong", [])
-    key = WORK / "wrong.key"
+    path, key = shared(), WORK / "shared.key"
     for passphrase in (b"", b"correct horse\n", b"correct hors", b"Correct horse"):
         key.write_bytes(passphrase)
         check_refused(path, key, "Q2_ERR_ENCRYPTED", "the passphrase fits no key slot")
@@ -171,19 +177,21 @@ def test_luks_wrong_or_no_passphrase_is_refused():
 
 
 def test_luks_damaged_header_is_refused():
-    path = round_trip("damaged", [])
-    whole = path.read_bytes()
+    whole, path = shared().read_bytes(), WORK / "damaged.qcow2"
     at = whole.index(b"LUKS\xba\xbe")
     for offset, value, status, text in (
             (0, b"M", "Q2_ERR_BAD_HEADER", "has no magic"),
             (6, b"\0\2", "Q2_ERR_UNSUPPORTED", "version is not 1"),
             (208 + 4, b"\xff" * 4, "Q2_ERR_LIMIT", "too many LUKS iterations"),
             (208 + 40, b"\xff" * 4, "Q2_ERR_BAD_HEADER", "ends past the room"),
+            (8, b"twofish\0", "Q2_ERR_UNSUPPORTED", "the LUKS cipher is not built in"),
+            (40, b"xts-plain\0\0", "Q2_ERR_UNSUPPORTED", "the LUKS cipher is not built in"),
+            (72, b"ripemd160\0", "Q2_ERR_UNSUPPORTED", "the LUKS hash is not built in"),
             (112, b"not the digest", "Q2_ERR_ENCRYPTED", "fits no key slot")):
         broken = bytearray(whole)
         broken[at + offset:at + offset + len(value)] = value
         path.write_bytes(broken)
-        check_refused(path, WORK / "damaged.key", status, text)
+        check_refused(path, WORK / "shared.key", status, text)
 
 
 def overlay(name, base, passphrase, fmt, writes):
@@ -201,11 +209,11 @@ def overlay(name, base, passphrase, fmt, writes):
 
 
 def test_luks_chain_of_encrypted_images():
-    base = round_trip("base", [])
+    base = shared()
     # Within a sector, across clusters, over the base's hole, at the very end.
     writes = [(512, 512, 0x11), (70000 // 512 * 512, 9216, 0x22), (HOLE[0] + 4096, 65536, 0x33),
               (SIZE - 1536, 1536, 0x44)]
-    want = bytearray(content("base"))
+    want = bytearray(content("shared"))
     for offset, length, byte in writes:
         want[offset:offset + length] = bytes([byte]) * length
     for fmt in ("luks", "aes"):
@@ -216,9 +224,8 @@ def test_luks_chain_of_encrypted_images():
 
 
 def test_luks_base_with_another_passphrase_is_named():
-    base = round_trip("other-base", [], passphrase=b"another")
-    path = create("other-top", b"correct horse", [], backing=base)
-    check_refused(path, WORK / "other-top.key", "Q2_ERR_ENCRYPTED", "other-base.qcow2")
+    path = create("other-top", b"another", [], backing=shared())
+    check_refused(path, WORK / "other-top.key", "Q2_ERR_ENCRYPTED", "shared.qcow2")
 
 
 def test_luks_external_data_file():
@@ -239,6 +246,91 @@ def test_legacy_aes_in_several_cluster_sizes():
 def test_legacy_aes_needs_a_passphrase():
     path = round_trip("legacy-none", [], "aes")
     check_refused(path, None, "Q2_ERR_ENCRYPTED", "no passphrase was given")
+
+
+def tool(*words):
+    """Run the command without a terminal to ask on."""
+    return subprocess.run([str(word) for word in (TOOL, *words)], capture_output=True, text=True,
+                          check=False, cwd=WORK, start_new_session=True)
+
+
+def on_terminal(answers, *words):
+    """Run the command on a terminal of its own, where a person types an answer at each prompt.
+
+    Returns its exit status and what the terminal showed."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(TOOL, [str(word) for word in (TOOL, *words)])
+    answers = list(answers)
+    shown = unanswered = b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+        unanswered += piece
+        if unanswered.endswith(b".qcow2: ") and answers:
+            unanswered = b""
+            os.write(terminal, answers.pop(0))
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_tool_takes_a_passphrase_file():
+    data, path, key = content("shared"), shared(), WORK / "shared.key"
+    output = WORK / "tool-out.raw"
+    done = tool("convert", "--passphrase-file", key, path, output)
+    cases.check_equal((done.returncode, done.stderr), (0, ""), "convert")
+    cases.check(output.read_bytes() == data, "what convert wrote differs")
+    done = tool("compare", "--passphrase-file", key, "--passphrase-file2", key, path, path)
+    cases.check_equal((done.returncode, done.stdout), (0, "Images are identical.\n"), "compare")
+    done = tool("compare", "-F", "raw", "--passphrase-file", key, path, output)
+    cases.check_equal((done.returncode, done.stdout), (0, "Images are identical.\n"), "with raw")
+
+
+def test_tool_refuses_other_passphrase_files():
+    path = shared()
+    wrong, output = WORK / "tool-wrong.key", WORK / "tool-none.raw"
+    for what, text in ((b"wrong", "the passphrase fits no key slot"),
+                       (b"", "the passphrase fits no key slot"),
+                       (b"x" * 4097, "too long for a passphrase")):
+        wrong.write_bytes(what)
+        done = tool("convert", "--passphrase-file", wrong, path, output)
+        cases.check_equal(done.returncode, 1, "exit status")
+        cases.check(text in done.stderr, f"got {done.stderr!r}, want {text!r}")
+    done = tool("convert", "--passphrase-file", WORK / "nowhere", path, output)
+    cases.check("nowhere: No such file" in done.stderr, f"got {done.stderr!r}")
+    done = tool("convert", path, output)
+    cases.check("no passphrase was given" in done.stderr, f"got {done.stderr!r}")
+    cases.check(not output.exists(), "a refused image left an output")
+
+
+def test_tool_asks_on_the_terminal_without_echo():
+    data, path = content("shared"), shared()
+    output = WORK / "tool-asked.raw"
+    status, shown = on_terminal([b"a guess\n", b"correct horse\n"], "convert", path, output)
+    cases.check_equal(status, 0, f"exit status ({shown})")
+    cases.check(output.read_bytes() == data, "what convert wrote differs")
+    cases.check(shown.startswith(f"Passphrase of {path}: "), f"the prompt is {shown!r}")
+    cases.check(f"It does not fit. Passphrase of {path}: " in shown, f"second prompt: {shown!r}")
+    cases.check("guess" not in shown and "horse" not in shown, f"it was shown: {shown!r}")
+
+
+def test_tool_prompt_ends_when_the_person_does():
+    path = shared()
+    output = WORK / "tool-none.raw"
+    status, shown = on_terminal([b"\n"], "convert", path, output)
+    cases.check_equal(status, 1, "exit status after an empty line")
+    cases.check("no passphrase was given" in shown, shown)
+    status, shown = on_terminal([b"a\n", b"b\n", b"c\n", b"d\n"], "convert", path, output)
+    cases.check_equal((status, shown.count("Passphrase of")), (1, 3), "three tries")
+    status, shown = on_terminal([b"half\x03"], "convert", path, output)
+    cases.check_equal(status, -signal.SIGINT, f"exit status after ^C ({shown})")
+    cases.check("half" not in shown and not output.exists(), shown)
 
 
 if __name__ == "__main__":

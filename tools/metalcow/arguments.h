@@ -17,6 +17,7 @@ struct image_options {
     const char *data_file;
     const char *backing_file;
     const char *snapshot;
+    const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
     enum q2_name_policy names;
     bool backing_raw; /* a backing file without a format is raw */
 };
@@ -100,6 +101,9 @@ struct flag {
         {0,        "backing-format",                                                               \
          "raw",    "take a backing file whose format the image does not name for raw",             \
          FLAG_RAW, FIELD(image[0].backing_raw)},                                                   \
+        {0,         "passphrase-file",                                                             \
+         "PATH",    "the file whose bytes are the passphrase, instead of asking for it",           \
+         FLAG_TEXT, FIELD(image[0].passphrase_file)},                                              \
     {                                                                                              \
         0, "names", "below|none|any",                                                              \
             "which file names out of images may be opened: those in the image's folder or below "  \

@@ -21,6 +21,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .metadata_only = metadata_only,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
+        .unlocker = q2_unlocker_passphrase_init(&image->unlocker),
     };
 }
 
@@ -31,10 +32,13 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
     struct q2_fault fault = {0};
     enum q2_status status;
 
+    if (!passphrase_provide(&image->passphrase, options->passphrase_file, &image->unlocker))
+        return Q2_ERR_ENCRYPTED;
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
     status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
                           &engine_options, &fault, &image->disk);
+    passphrase_wipe(&image->passphrase, &image->unlocker);
     if (status != Q2_OK)
         print_fault(image->path, &fault);
     return status;

@@ -1,4 +1,4 @@
-/* An image that a verb has opened: source, opener, codecs and disk in one heap block.
+/* An image that a verb has opened: source, opener, codecs, unlocker and disk in one heap block.
  *
  * Called by verbs. Everything that fails is said on stderr before these return.
  */
@@ -11,9 +11,11 @@
 #include "drivers/codec_zstd.h"
 #include "drivers/opener_posix.h"
 #include "drivers/source_posix.h"
+#include "drivers/unlocker.h"
 #include "q2_disk.h"
 
 #include "arguments.h"
+#include "passphrase.h"
 
 struct image {
     const char *path; /* as the user typed it */
@@ -21,6 +23,8 @@ struct image {
     struct q2_opener_posix opener;
     struct q2_codec_zlib zlib;
     struct q2_codec_zstd zstd;
+    struct q2_unlocker_passphrase unlocker;
+    struct passphrase passphrase; /* empty once the image is open */
     void *workspace;
     struct q2_disk *disk;
 };

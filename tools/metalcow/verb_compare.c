@@ -36,6 +36,8 @@ static const struct flag flags[] = {
      FIELD(image[1].backing_file)},
     {0, "snapshot2", "ID_OR_NAME", "the second image's snapshot", FLAG_TEXT,
      FIELD(image[1].snapshot)},
+    {0, "passphrase-file2", "PATH", "the second image's passphrase file", FLAG_TEXT,
+     FIELD(image[1].passphrase_file)},
     FLAG_ROW_CACHE('T'),
 };
 
