@@ -270,6 +270,103 @@ static void test_map_raw_is_one_extent(void)
     T_CHECK(is(Q2_EXTENT_DATA, 999, 1) && e.host_offset == 999);
 }
 
+/* ---- runs against single clusters ---- */
+
+static uint32_t random_state;
+
+static uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % n;
+}
+
+/* Entries that follow from the one before more often than not, right ones and bad ones. */
+static uint64_t random_entry(uint64_t before, uint64_t guest, bool external)
+{
+    uint64_t host = external ? guest : random_below(4) * 512ull * 512;
+
+    switch (random_below(12)) {
+    case 0:
+        return 0;
+    case 1:
+        return 1;
+    case 2:
+        return COPIED | 1;
+    case 3:
+        return COPIED | host;
+    case 4:
+        return host | 1;
+    case 5:
+        return before ^ COPIED;
+    case 6:
+        return 2 | host;
+    case 7:
+        return before;
+    default:
+        return before + 512;
+    }
+}
+
+/* The longest run, cluster by cluster. */
+static uint64_t run_by_single_clusters(uint64_t offset, struct q2_extent *ret_run)
+{
+    struct q2_extent run = {.length = 0};
+
+    while (offset + run.length < layer.virtual_size) {
+        uint64_t at = offset + run.length;
+        if (map(at, 512 - at % 512) != Q2_OK)
+            break;
+        if (run.length == 0) {
+            run = e;
+            continue;
+        }
+        if (e.kind != run.kind || e.has_host_offset != run.has_host_offset ||
+            (e.has_host_offset && e.host_offset != run.host_offset + run.length))
+            break;
+        run.length += e.length;
+        run.copied = run.copied && e.copied;
+    }
+    *ret_run = run;
+    return run.length;
+}
+
+/* However the run was found, it is what its clusters say one by one. */
+static void test_map_run_is_its_single_clusters(void)
+{
+    for (random_state = 1; random_state <= 60; random_state++) {
+        uint32_t seed = random_state;
+        struct image_spec spec = {.size = 200 * 512 + 100,
+                                  .cluster_bits = 9,
+                                  .version = seed % 5 == 0 ? 2 : 3,
+                                  .external = seed % 5 != 0 && seed % 2 == 0};
+        uint64_t before = 0;
+        char row[32];
+
+        (void)snprintf(row, sizeof(row), "seed %u", seed);
+        t_row(row);
+        image_start(&image, &spec);
+        for (uint64_t at = 0; at < spec.size; at += 512) {
+            before = random_entry(before, at, spec.external);
+            image_put64(&image, image_l2_entry(&image, at), before);
+        }
+        reopen();
+        for (uint64_t at = 0; at < spec.size; at += 300) {
+            struct q2_extent run;
+            uint64_t length = run_by_single_clusters(at, &run);
+            enum q2_status status = map(at, UINT64_MAX);
+
+            T_CHECK((status == Q2_OK) == (length > 0));
+            if (status != Q2_OK || length == 0)
+                continue;
+            T_CHECK_U64(e.length, length);
+            T_CHECK(e.kind == run.kind && e.host_offset == run.host_offset);
+            T_CHECK(e.has_host_offset == run.has_host_offset && e.copied == run.copied);
+        }
+        image_free(&image);
+        random_state = seed;
+    }
+}
+
 /* ---- bounds on the work: whatever the image holds, a call reads little ---- */
 
 /* Largest disk of 512 byte clusters: 4 Mi L1 entries. All empty, all for one hole. */
@@ -363,6 +460,7 @@ int main(void)
     T_RUN(test_map_unreadable_tables);
     T_RUN(test_map_l2_table_cut);
     T_RUN(test_map_raw_is_one_extent);
+    T_RUN(test_map_run_is_its_single_clusters);
     T_RUN(test_map_work_is_bounded_by_empty_l1_tables);
     T_RUN(test_map_work_is_bounded_by_empty_l2_tables);
     T_RUN(test_map_work_is_bounded_by_scattered_l2_tables);
