@@ -13,14 +13,15 @@ LIBQCOW_READ := $(BUILD)/host/libqcow-read
 BENCH_COMMON_SRCS := tools/bench/meter.c
 BENCH_SRCS        := tools/bench/host_bench.c $(BENCH_COMMON_SRCS)
 
-$(BENCH): $(call objects,host,$(BENCH_SRCS) $(CORE_SRCS) $(DRIVERS_HOST_SRCS)) $(THIRD_PARTY_LIB_host)
+$(BENCH): $(call objects,host,$(BENCH_SRCS) $(CORE_SRCS) $(DRIVERS_HOST_SRCS)) \
+          $(THIRD_PARTY_LIB_host)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^
 $(LIBQCOW_READ): $(call objects,host,tools/bench/libqcow_read.c $(BENCH_COMMON_SRCS))
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ -lqcow
 
-CFLAGS_tools_bench_host_bench.c := -Idrivers
+CFLAGS_tools_bench_host_bench.c := -I.
 
 bench: ## compare with other readers on the host: CPU time, peak memory (minutes; BENCH_SIZE=512M)
 	@tools/setup.sh build bench

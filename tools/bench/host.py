@@ -280,7 +280,8 @@ def size_of(text):
 
 def first_line(*command):
     """What a program says its version is."""
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().split("\n")[0]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return result.stdout.decode().split("\n")[0]
 
 
 def main():

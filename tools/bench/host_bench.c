@@ -19,10 +19,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "codec_zlib.h"
-#include "codec_zstd.h"
+#include "drivers/codec_zlib.h"
+#include "drivers/codec_zstd.h"
 #include "meter.h"
-#include "opener_posix.h"
+#include "drivers/opener_posix.h"
 #include "q2_disk.h"
 
 #define RANDOM_LENGTH 4096u

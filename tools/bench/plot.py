@@ -41,4 +41,5 @@ def bars(title, groups, series):
         y += GAP
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 170}" height="{y}" '
             f'font-family="sans-serif">\n<rect width="100%" height="100%" fill="white"/>')
-    return "\n".join([head, text(LEFT, 24, title, size=16), *legend(series), *parts, "</svg>"]) + "\n"
+    lines = [head, text(LEFT, 24, title, size=16), *legend(series), *parts, "</svg>"]
+    return "\n".join(lines) + "\n"
