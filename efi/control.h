@@ -14,7 +14,7 @@
 #include "q2_disk.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 1u
+#define MC_CONTROL_VERSION 2u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
@@ -28,6 +28,7 @@ struct mc_attach_options {
     const char *title; /* what people call it; NULL: the image's path */
     enum q2_name_policy names;
     enum q2_image_format format;
+    bool wants_writes; /* the entry's mode is not ro */
 };
 
 /* What is known of an attached disk. */

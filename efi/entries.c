@@ -261,5 +261,6 @@ struct mc_attach_options mc_entry_options(const struct mc_entry *entry)
         .snapshot = or_null(entry->snapshot),
         .title = mc_entry_title(entry),
         .names = entry->names,
+        .wants_writes = entry->mode != MC_MODE_READ_ONLY,
     };
 }

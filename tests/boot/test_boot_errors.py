@@ -58,6 +58,11 @@ def test_boot_missing_data_file_is_said_and_next_option_follows():
                     entry={"image": "/img/debian.qcow2"})
 
 
+def test_boot_writable_mode_is_refused_and_next_option_follows():
+    check_boot_says(r"debian\.qcow2: disks can only be read so far", image="plain",
+                    entry={"image": "/img/debian.qcow2", "mode": "rw"})
+
+
 def test_boot_without_configuration_is_said_and_next_option_follows():
     check_boot_says(texts.NO_ENTRY)
 

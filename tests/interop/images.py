@@ -332,7 +332,9 @@ def build_once(row, folder, chooser):
         run(["qemu-img", "snapshot", "-c", snapshot.name, image.name], folder)
         image.snapshots.append(snapshot)
         if row.compat != "0.10" and chooser.random() < 0.5:
-            size += 512 * chooser.randint(1, 400)
+            more = 512 * chooser.randint(1, 400)
+            writer.touch(size, more)  # QEMU puts zeros there if there is a backing file
+            size += more
             run(["qemu-img", "resize", "-q", "-f", "qcow2", image.name, size], folder)
     qemu_io(folder, image.name, "qcow2", writer.commands(size, WRITES))
     return image
@@ -340,9 +342,15 @@ def build_once(row, folder, chooser):
 
 def is_sound(image):
     """Whether qemu-img finds no error in any of the files."""
-    files = [*image.folder.glob("*.qcow2")]
-    return all(subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", file], check=False,
-                              capture_output=True).returncode in (0, 3) for file in files)
+    for file in image.folder.glob("*.qcow2"):
+        # In the folder: qemu-img looks for data files from where it is run.
+        done = subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", file.name], check=False,
+                              cwd=image.folder, capture_output=True)
+        if done.returncode == 2:
+            return False
+        if done.returncode not in (0, 3):
+            raise ToolError(f"qemu-img check {file.name}: {done.stderr.decode(errors='replace')}")
+    return True
 
 
 def build(row, folder, seed):

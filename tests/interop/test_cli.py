@@ -22,7 +22,7 @@ from tests.cases import check, check_equal, main  # noqa: E402
 
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
-FOLDER = BUILD / "tests/interop/cli"
+FOLDER = BUILD / f"tests/interop/cli-{os.getpid()}"
 VERBS = ("check", "compare", "convert", "info", "map", "read", "snapshot")
 INCOMPATIBLE_OFFSET = 72
 DATA_FILE_BIT = 4
@@ -531,4 +531,7 @@ def prepare():
 
 if __name__ == "__main__":
     prepare()
-    main(globals())
+    try:
+        main(globals())
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)

@@ -6,7 +6,7 @@
 One case per row of images.py: the whole disk byte for byte, random unaligned pieces, every
 snapshot, `map`, `info` and `check` as JSON. `make test` reads a selection that the seed chooses,
 `make matrix` (--all) everything; NAME selects rows by a part of their name. A row that failed
-leaves its files in build/tests/interop/. METALCOW names another program to test.
+leaves its files in build/tests/interop/matrix-*. METALCOW names another program to test.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def main():
     print(f"# seed {args.seed}, {len(rows)} of {nb_rows} rows", flush=True)
     begin = time.monotonic()
     programs = Programs(build)
-    folder = build / "tests/interop/matrix"
+    folder = build / f"tests/interop/matrix-{os.getpid()}"
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         futures = {pool.submit(run_row, programs, row, folder / row.name, args.seed): row
@@ -166,6 +166,8 @@ def main():
             why = future.result()
             failed += bool(why)
             report(futures[future], why)
+    if not failed:
+        shutil.rmtree(folder)
     print(f"# {time.monotonic() - begin:.0f} s")
     print(f"{len(rows) - failed} passed, {failed} failed")
     sys.exit(1 if failed or not rows else 0)

@@ -6,7 +6,7 @@
 
 LINT_FACTS    := $(BUILD)/lint/facts
 # Everything that firmware runs and this project wrote.
-FIRMWARE_SRCS := $(sort $(CORE_SRCS) $(DRIVERS_EFI_SRCS) $(DRIVERS_X64_SRCS) $(wildcard efi/*.c))
+FIRMWARE_SRCS := $(sort $(CORE_SRCS) $(DRIVERS_EFI_SRCS) $(wildcard efi/*.c))
 # What clang compiles and analyses: all our C that the host can compile, tests aside.
 HOST_SRCS     := $(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(DRIVERS_EFI_ONLY_SRCS) \
                         $(EFI_HOST_SRCS) $(wildcard tools/*.c tools/*/*.c))
