@@ -93,7 +93,8 @@ static void list(struct q2_disk *disk)
         require(status != Q2_OK || (memchr(snapshot.id, 0, sizeof(snapshot.id)) &&
                                     memchr(snapshot.name, 0, sizeof(snapshot.name))));
     }
-    judge_fault(q2_disk_fault(disk), status == Q2_OK ? q2_disk_fault(disk)->status : status);
+    if (status != Q2_OK) /* the eighth may be there too */
+        judge_fault(q2_disk_fault(disk), status);
     status = Q2_OK;
     for (uint32_t i = 0; i < 8 && status == Q2_OK; i++) {
         status = q2_disk_bitmap(disk, i, &bitmap);
