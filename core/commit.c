@@ -66,27 +66,34 @@ static enum q2_status release(struct q2_disk *disk, uint64_t index)
     return status;
 }
 
+/* One reference less to every cluster of a range. Nothing but refcounts waits in the cache now:
+ * they are written before they take all its room, so that reading goes on even if that fails. */
+static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_range *range)
+{
+    uint32_t bits = disk->layers[0].rules.cluster_bits;
+    uint64_t last = (range->offset + range->length - 1) >> bits;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t index = range->offset >> bits; index <= last && status == Q2_OK; index++) {
+        if (q2_slice_is_crowded(&disk->slices))
+            status = write_kind(disk, Q2_DIRTY_REFCOUNT);
+        if (status == Q2_OK)
+            status = release(disk, index);
+    }
+    return status;
+}
+
 /* O3: the entries are durable, the references are gone. The lower refcounts need no barrier of
  * their own: until they are durable the clusters are leaked, no more. */
 static enum q2_status commit_frees(struct q2_disk *disk)
 {
     struct q2_writer *writer = &disk->writer;
-    uint32_t bits = disk->layers[0].rules.cluster_bits;
 
     for (uint32_t i = 0; i < writer->nb_frees; i++) {
-        const struct q2_free_range *range = &writer->frees[i];
-        uint64_t last = (range->offset + range->length - 1) >> bits;
+        enum q2_status status = release_range(disk, &writer->frees[i]);
 
-        for (uint64_t index = range->offset >> bits; index <= last; index++) {
-            enum q2_status status = release(disk, index);
-            if (status == Q2_ERR_LIMIT) { /* no room in the cache: write what waits, once more */
-                status = write_kind(disk, Q2_DIRTY_REFCOUNT);
-                if (status == Q2_OK)
-                    status = release(disk, index);
-            }
-            if (status != Q2_OK)
-                return q2_store_latch(disk, status, write_failed);
-        }
+        if (status != Q2_OK)
+            return q2_store_latch(disk, status, write_failed);
     }
     writer->nb_frees = 0;
     return write_kind(disk, Q2_DIRTY_REFCOUNT);
