@@ -20,7 +20,7 @@ static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
     return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, write_failed);
 }
 
-/* Data and refcounts of clusters that are about to be named. */
+/* Data, new tables and refcounts: all that entries are about to name. */
 static enum q2_status commit_targets(struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
@@ -29,26 +29,24 @@ static enum q2_status commit_targets(struct q2_disk *disk)
     if (status == Q2_OK && top->data != top->source)
         status = q2_store_flush(disk, top->data); /* O9 */
     if (status == Q2_OK)
-        status = q2_store_flush(disk, top->source); /* O1, O2 */
+        status = q2_store_flush(disk, top->source); /* O1, O2, O4 */
     return status;
 }
 
-/* The entries that name them: L2 tables first, then the L1 entries that name new L2 tables. */
+/* The entries that name them. L2 and L1 entries need no order among themselves: a new L2 table was
+ * written when it was made, empty or as a copy, so it is durable and right without its new entries.
+ */
 static enum q2_status commit_entries(struct q2_disk *disk)
 {
-    struct q2_source *source = disk->layers[0].source;
-    bool l1 = q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1);
     enum q2_status status;
 
-    if (!l1 && !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
+    if (!q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1) &&
+        !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
         return Q2_OK;
     status = write_kind(disk, Q2_DIRTY_L2);
-    if (status == Q2_OK && l1) {
-        status = q2_store_flush(disk, source); /* O4 */
-        if (status == Q2_OK)
-            status = write_kind(disk, Q2_DIRTY_L1);
-    }
-    return status == Q2_OK ? q2_store_flush(disk, source) : status;
+    if (status == Q2_OK)
+        status = write_kind(disk, Q2_DIRTY_L1);
+    return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
 /* One reference less to the cluster at index. */
