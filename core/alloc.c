@@ -281,6 +281,8 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
     }
     for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
         status = q2_refcount_put(&disk->slices, top, index + i, 1);
+        if (status != Q2_OK && i > 0)
+            q2_free_later(disk, index << bits, i << bits); /* these have theirs already */
         if (status != Q2_OK)
             return unreadable(disk, status);
     }

@@ -20,7 +20,7 @@ static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
     return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, write_failed);
 }
 
-/* Data and refcounts of clusters that are about to be named. */
+/* Data, new tables and refcounts: all that entries are about to name. */
 static enum q2_status commit_targets(struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
@@ -29,26 +29,24 @@ static enum q2_status commit_targets(struct q2_disk *disk)
     if (status == Q2_OK && top->data != top->source)
         status = q2_store_flush(disk, top->data); /* O9 */
     if (status == Q2_OK)
-        status = q2_store_flush(disk, top->source); /* O1, O2 */
+        status = q2_store_flush(disk, top->source); /* O1, O2, O4 */
     return status;
 }
 
-/* The entries that name them: L2 tables first, then the L1 entries that name new L2 tables. */
+/* The entries that name them. L2 and L1 entries need no order among themselves: a new L2 table was
+ * written when it was made, empty or as a copy, so it is durable and right without its new entries.
+ */
 static enum q2_status commit_entries(struct q2_disk *disk)
 {
-    struct q2_source *source = disk->layers[0].source;
-    bool l1 = q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1);
     enum q2_status status;
 
-    if (!l1 && !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
+    if (!q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1) &&
+        !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
         return Q2_OK;
     status = write_kind(disk, Q2_DIRTY_L2);
-    if (status == Q2_OK && l1) {
-        status = q2_store_flush(disk, source); /* O4 */
-        if (status == Q2_OK)
-            status = write_kind(disk, Q2_DIRTY_L1);
-    }
-    return status == Q2_OK ? q2_store_flush(disk, source) : status;
+    if (status == Q2_OK)
+        status = write_kind(disk, Q2_DIRTY_L1);
+    return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
 /* One reference less to the cluster at index. */
@@ -66,27 +64,34 @@ static enum q2_status release(struct q2_disk *disk, uint64_t index)
     return status;
 }
 
+/* One reference less to every cluster of a range. Nothing but refcounts waits in the cache now:
+ * they are written before they take all its room, so that reading goes on even if that fails. */
+static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_range *range)
+{
+    uint32_t bits = disk->layers[0].rules.cluster_bits;
+    uint64_t last = (range->offset + range->length - 1) >> bits;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t index = range->offset >> bits; index <= last && status == Q2_OK; index++) {
+        if (q2_slice_is_crowded(&disk->slices))
+            status = write_kind(disk, Q2_DIRTY_REFCOUNT);
+        if (status == Q2_OK)
+            status = release(disk, index);
+    }
+    return status;
+}
+
 /* O3: the entries are durable, the references are gone. The lower refcounts need no barrier of
  * their own: until they are durable the clusters are leaked, no more. */
 static enum q2_status commit_frees(struct q2_disk *disk)
 {
     struct q2_writer *writer = &disk->writer;
-    uint32_t bits = disk->layers[0].rules.cluster_bits;
 
     for (uint32_t i = 0; i < writer->nb_frees; i++) {
-        const struct q2_free_range *range = &writer->frees[i];
-        uint64_t last = (range->offset + range->length - 1) >> bits;
+        enum q2_status status = release_range(disk, &writer->frees[i]);
 
-        for (uint64_t index = range->offset >> bits; index <= last; index++) {
-            enum q2_status status = release(disk, index);
-            if (status == Q2_ERR_LIMIT) { /* no room in the cache: write what waits, once more */
-                status = write_kind(disk, Q2_DIRTY_REFCOUNT);
-                if (status == Q2_OK)
-                    status = release(disk, index);
-            }
-            if (status != Q2_OK)
-                return q2_store_latch(disk, status, write_failed);
-        }
+        if (status != Q2_OK)
+            return q2_store_latch(disk, status, write_failed);
     }
     writer->nb_frees = 0;
     return write_kind(disk, Q2_DIRTY_REFCOUNT);

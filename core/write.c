@@ -175,9 +175,11 @@ static enum q2_status entry_get(struct q2_disk *disk, uint64_t table, uint64_t g
     return Q2_OK;
 }
 
-/* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go. */
+/* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go.
+ * ret_nb_linked is set in any case: on error the clusters behind are still named by nobody. */
 static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64_t start,
-                                    uint64_t nb_clusters, uint64_t host_offset)
+                                    uint64_t nb_clusters, uint64_t host_offset,
+                                    uint64_t *ret_nb_linked)
 {
     const struct q2_image *top = top_of(disk);
     uint64_t cluster_size = 1ull << top->rules.cluster_bits;
@@ -188,6 +190,7 @@ static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64
         struct q2_cluster old;
         enum q2_status status = entry_get(disk, table, guest, &old);
 
+        *ret_nb_linked = i;
         if (status == Q2_OK)
             status = q2_table_set(disk, table, guest,
                                   (host_offset + i * cluster_size) | Q2_ENTRY_COPIED, bitmap);
@@ -195,6 +198,7 @@ static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64
             return status;
         release_old(disk, &old);
     }
+    *ret_nb_linked = nb_clusters;
     return Q2_OK;
 }
 
@@ -225,6 +229,7 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct ste
     uint32_t bits = top->rules.cluster_bits;
     uint64_t start = step->offset >> bits << bits, end;
     uint64_t nb = q2_shift_up(step->offset + step->length - start, bits), host_offset;
+    uint64_t nb_linked = 0;
     enum q2_status status = get_room(disk, start, q2_min_u64(nb, Q2_ALLOC_MAX), &host_offset, &nb);
 
     if (status != Q2_OK)
@@ -235,9 +240,9 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct ste
         end = q2_min_u64(end, top->data->size);
     status = fill(disk, host_offset, start, end, step);
     if (status == Q2_OK)
-        status = link_clusters(disk, table, start, nb, host_offset);
-    if (status != Q2_OK && !top->rules.external_data)
-        q2_free_later(disk, host_offset, nb << bits); /* named by nobody, or by no durable entry */
+        status = link_clusters(disk, table, start, nb, host_offset, &nb_linked);
+    if (status != Q2_OK && !top->rules.external_data) /* the rest is named by nobody */
+        q2_free_later(disk, host_offset + (nb_linked << bits), (nb - nb_linked) << bits);
     return status;
 }
 

@@ -16,7 +16,7 @@ const struct geometry geometries[] = {
     {.name = "512-refcount-block", .cluster_bits = 9, .fill = 228, .grows_block = true},
     {.name = "512-refcount-table", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3950,
      .grows_table = true},
-    {.name = "512-scattered", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 3072,
+    {.name = "512-scattered", .cluster_bits = 9, .options = "refcount_bits=64", .fill = 2952,
      .scattered = true},
     {.name = "512-backing", .cluster_bits = 9, .backing = "qcow2"},
     {.name = "512-snapshot", .cluster_bits = 9, .snapshot = true},

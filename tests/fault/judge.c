@@ -167,6 +167,7 @@ bool bench_check(struct bench *b)
     status = q2_disk_check(b->disk, &keeper.reporter, &result);
     if (status != Q2_OK)
         return failed(b, "check", status, q2_disk_fault(b->disk));
+    b->leaks = result.leaks;
     return result.corruptions == 0 && result.check_errors == 0;
 }
 

@@ -21,6 +21,7 @@ struct bench {
     struct q2_disk *disk; /* NULL while not open */
     struct q2_fault fault;
     uint8_t *buffer, *content; /* model_size bytes each */
+    uint64_t leaks;            /* that the last check found */
     char why[512];
 };
 
