@@ -56,7 +56,8 @@ $(BUILD)/san/tests/fault/mutants/$(1): $(BUILD)/mutants/$(1).o \
 	$$(CC) -fsanitize=address,undefined -o $$@ $$^
 -include $(BUILD)/mutants/$(1).d
 endef
-$(foreach m,$(MUTANTS),$(eval $(call mutant,$(m),$(call mutant_word,$(m),2),$(call mutant_word,$(m),3))))
+$(foreach m,$(MUTANTS),\
+    $(eval $(call mutant,$(m),$(call mutant_word,$(m),2),$(call mutant_word,$(m),3))))
 
 mutants: $(MUTANT_PROGRAMS)
 san: mutants

@@ -33,7 +33,7 @@ static const struct mode modes[] = {
 #define NB_MODES (sizeof(modes) / sizeof(modes[0]))
 
 /* About how many n are tried per case and mode. */
-static uint64_t nb_wanted = 12;
+static uint64_t nb_wanted = 4;
 
 /* One run of a script. */
 struct run {
