@@ -340,13 +340,18 @@ def build_once(row, folder, chooser):
     return image
 
 
-def is_sound(image):
-    """Whether qemu-img finds no error in any of the files."""
-    for file in image.folder.glob("*.qcow2"):
+def is_marked_corrupt(file):
+    header = file.read_bytes()[:80]
+    return header[7] == 3 and header[79] & 2 != 0  # version; incompatible features, bit 1
+
+
+def is_sound(folder):
+    """Whether qemu-img finds no error in any of the files, and QEMU has marked none corrupt."""
+    for file in folder.glob("*.qcow2"):
         # In the folder: qemu-img looks for data files from where it is run.
         done = subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", file.name], check=False,
-                              cwd=image.folder, capture_output=True)
-        if done.returncode == 2:
+                              cwd=folder, capture_output=True)
+        if done.returncode == 2 or is_marked_corrupt(file):
             return False
         if done.returncode not in (0, 3):
             raise ToolError(f"qemu-img check {file.name}: {done.stderr.decode(errors='replace')}")
@@ -362,8 +367,12 @@ def build(row, folder, seed):
     """
     for attempt in range(5):
         folder.mkdir(parents=True)
-        image = build_once(row, folder, random.Random(f"{seed} {row.name} {attempt}"))
-        if is_sound(image):
-            return image
+        try:
+            image = build_once(row, folder, random.Random(f"{seed} {row.name} {attempt}"))
+            if is_sound(folder):
+                return image
+        except ToolError:
+            if is_sound(folder):  # then something else is wrong
+                raise
         shutil.rmtree(folder)
     raise ToolError("QEMU made five broken images in a row")

@@ -361,6 +361,36 @@ def test_snapshot_with_a_time_and_a_hostile_name():
     check("\\x1b[2Jndly-name" in row, row)
 
 
+# --- encrypted images ----------------------------------------------------------------------------
+
+def create_encrypted(name, form):
+    (FOLDER / "key").write_bytes(b"open sesame")
+    secret = ["--object", "secret,id=key,file=key,format=raw"]
+    options = f"encrypt.format={form},encrypt.key-secret=key"
+    (FOLDER / "secret.raw").write_bytes(b"secret" * 20000 + bytes(80000))
+    make("convert", "-q", *secret, "-f", "raw", "-O", "qcow2", "-o",
+         options + (",encrypt.iter-time=10" if form == "luks" else ""), "secret.raw", name)
+    return f"driver=qcow2,file.filename={name},encrypt.key-secret=key", secret
+
+
+def test_encrypted_images_need_the_passphrase():
+    for form in ("luks", "aes"):
+        opts, secret = create_encrypted(f"{form}.qcow2", form)
+        name = f"{form}.qcow2"
+        check_equal(json.loads(good("info", "--output=json", name))["encrypted"], True, name)
+        refused(("convert", name, "out.raw"), name, "no passphrase was given")
+        good("convert", "--passphrase-file=key", name, "clear.raw")
+        want = (FOLDER / "secret.raw").read_bytes()
+        check_equal((FOLDER / "clear.raw").read_bytes()[:len(want)] == want, True, "content")
+        theirs = qemu("map", "--output=json", *secret, "--image-opts", opts)[1]
+        mine = good("map", "--output=json", "--passphrase-file", "key", name)
+        check_equal(json.loads(mine), json.loads(theirs), "map")
+        refused(("map", "--passphrase-file=key", name), "encrypted or compressed clusters")
+    (FOLDER / "wrong").write_bytes(b"open wheat")
+    refused(("map", "--passphrase-file=wrong", "luks.qcow2"), "luks.qcow2", "fits no key slot")
+    refused(("map", "--passphrase-file=no-key", "luks.qcow2"), "no-key", "No such file")
+
+
 # --- read, convert, compare ----------------------------------------------------------------------
 
 def test_read_takes_sizes_and_checks_the_range():
@@ -524,14 +554,9 @@ def test_compare_says_what_failed_by_its_status():
     refused(("compare", "fine.qcow2", "short.qcow2"), "short.qcow2", status=4)
 
 
-def prepare():
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-
-
 if __name__ == "__main__":
-    prepare()
+    FOLDER.mkdir(parents=True)
     try:
         main(globals())
     finally:
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(FOLDER)
