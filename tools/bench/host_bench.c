@@ -29,7 +29,8 @@
 #define RANDOM_LENGTH 4096u
 #define KIB           1024u
 #define PIECE         (1u << 20)
-#define NB_TURN       64u /* clusters */
+#define BARE_LENGTH   (256u * 1024) /* a multiple or a part of every cluster size */
+#define NB_TURN       64u           /* clusters */
 
 struct bench {
     struct q2_opener_posix opener;
@@ -225,10 +226,11 @@ static uint8_t *file_in_memory(int fd)
     return file;
 }
 
-/* Read (unless the file is in memory) and decode some extents, as short as it can be done. */
+/* Read (unless the file is in memory) and decode some extents, as short as it can be done, one
+ * behind the other into a buffer as large as the one that the engine fills. */
 static uint64_t decode_bare(const struct q2_extent *extents, size_t nb, uint8_t *file)
 {
-    static uint8_t input[Q2_COMPRESSED_BUFFER_SIZE], output[Q2_MAX_CLUSTER_SIZE];
+    static uint8_t input[Q2_COMPRESSED_BUFFER_SIZE], buffer[Q2_MAX_CLUSTER_SIZE];
     struct q2_codec *codec = codec_of(&extents[0]);
     int fd = descriptor(&extents[0]);
     uint64_t total = 0;
@@ -238,7 +240,8 @@ static uint64_t decode_bare(const struct q2_extent *extents, size_t nb, uint8_t 
         uint8_t *stream = file ? file + extents[i].host_offset : input;
         if (!file)
             pread_all(fd, stream, length, extents[i].host_offset);
-        if (codec->ops->decode(codec, stream, (size_t)length, output, extents[i].length) != Q2_OK)
+        if (codec->ops->decode(codec, stream, (size_t)length, buffer + total % BARE_LENGTH,
+                               extents[i].length) != Q2_OK)
             die("decode failed");
         total += extents[i].length;
     }
