@@ -172,7 +172,7 @@ static enum q2_status map_entry(struct mapping *m, const uint8_t *bytes, uint64_
 
 /* How many of the entries at bytes, at most nb_max, say what the decoder would say of the clusters
  * behind the one of `entry`: the same without a host offset, the next cluster with one. Most tables
- * are long runs of such entries, and comparing costs a fifth of decoding. */
+ * are long runs of such entries, and comparing costs a fraction of decoding. */
 static uint64_t nb_alike(const uint8_t *bytes, uint64_t nb_max, uint64_t entry, uint64_t step)
 {
     uint64_t n = 0;

@@ -4,6 +4,7 @@
  *   metalcow-bench bare IMAGE REQUEST           pread() what the image stores, no engine
  *   metalcow-bench codec IMAGE                  pread() each compressed stream and decode it
  *   metalcow-bench decode IMAGE                 decode only: the streams are in memory
+ *   metalcow-bench pair IMAGE REQUEST           disk and codec in turns; two lines, disk first
  *   metalcow-bench random IMAGE COUNT           random 4 KiB, every L2 slice cached
  *   metalcow-bench bare-random IMAGE COUNT      pread() of the same 4 KiB
  *   metalcow-bench fill SIZE REQUEST            memset()
@@ -27,6 +28,9 @@
 
 #define RANDOM_LENGTH 4096u
 #define KIB           1024u
+#define PIECE         (1u << 20)
+#define BARE_LENGTH   (256u * 1024) /* a multiple or a part of every cluster size */
+#define NB_TURN       64u           /* clusters */
 
 struct bench {
     struct q2_opener_posix opener;
@@ -71,9 +75,10 @@ static void open_disk(const char *path)
     bench.size = q2_disk_size(bench.disk);
 }
 
-/* The memory of the engine, all of which counts as chosen: the workspace's pages in use. */
+/* Make the whole workspace resident, so that it can be subtracted from the peak: its KiB. */
 static uint64_t workspace_kib(void)
 {
+    memset(workspace, 0, sizeof(workspace));
     return Q2_WORKSPACE_SIZE / KIB;
 }
 
@@ -86,15 +91,15 @@ static int run_disk(const char *path, uint64_t request)
 {
     struct meter meter;
     uint8_t *buffer = allocate(request);
+    uint64_t held = workspace_kib();
 
-    memset(workspace, 0, sizeof(workspace)); /* resident, so that it can be subtracted */
     meter_start(&meter);
     open_disk(path);
     for (uint64_t at = 0; at < bench.size; at += request) {
         if (q2_disk_read(bench.disk, at, buffer, (size_t)length_at(at, request)) != Q2_OK)
             die("read failed");
     }
-    meter_print(&meter, bench.size, workspace_kib());
+    meter_print(&meter, bench.size, held);
     return 0;
 }
 
@@ -210,55 +215,116 @@ static size_t keep_compressed(struct q2_extent *extents, size_t nb)
     return kept;
 }
 
+/* Bytes of the file in memory, so that decoding alone can be measured. */
+static uint8_t *file_in_memory(int fd)
+{
+    uint8_t *file = allocate(bench.source->size);
+
+    for (uint64_t at = 0; at < bench.source->size; at += PIECE) {
+        uint64_t left = bench.source->size - at;
+        pread_all(fd, file + at, left < PIECE ? left : PIECE, at);
+    }
+    return file;
+}
+
+/* Read (unless the file is in memory) and decode some extents, as short as it can be done, one
+ * behind the other into a buffer as large as the one that the engine fills. */
+static uint64_t decode_bare(const struct q2_extent *extents, size_t nb, uint8_t *file)
+{
+    static uint8_t input[Q2_COMPRESSED_BUFFER_SIZE], buffer[Q2_MAX_CLUSTER_SIZE];
+    struct q2_codec *codec = codec_of(&extents[0]);
+    int fd = descriptor(&extents[0]);
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < nb; i++) {
+        uint64_t length = stream_length(&extents[i]);
+        uint8_t *stream = file ? file + extents[i].host_offset : input;
+        if (!file)
+            pread_all(fd, stream, length, extents[i].host_offset);
+        if (codec->ops->decode(codec, stream, (size_t)length, buffer + total % BARE_LENGTH,
+                               extents[i].length) != Q2_OK)
+            die("decode failed");
+        total += extents[i].length;
+    }
+    return total;
+}
+
 static int run_codec(const char *path, bool in_memory)
 {
-    uint8_t *input = allocate(Q2_COMPRESSED_BUFFER_SIZE), *output = allocate(Q2_MAX_CLUSTER_SIZE);
     struct q2_extent *extents;
-    struct q2_codec *codec;
     struct meter meter;
-    uint64_t total = 0;
     uint8_t *file = NULL;
+    uint64_t total;
     size_t nb;
-    int fd;
 
     open_disk(path);
     extents = collect(&nb);
     nb = keep_compressed(extents, nb);
-    codec = codec_of(&extents[0]);
-    fd = descriptor(&extents[0]);
-    if (in_memory) {
-        file = allocate(bench.source->size);
-        for (uint64_t at = 0; at < bench.source->size; at += 1u << 20)
-            pread_all(fd, file + at,
-                      bench.source->size - at < 1u << 20 ? bench.source->size - at : 1u << 20, at);
-    }
+    if (in_memory)
+        file = file_in_memory(descriptor(&extents[0]));
     meter_start(&meter);
-    for (size_t i = 0; i < nb; i++) {
-        uint64_t length = stream_length(&extents[i]);
-        uint8_t *stream = in_memory ? file + extents[i].host_offset : input;
-        if (!in_memory)
-            pread_all(fd, stream, length, extents[i].host_offset);
-        if (codec->ops->decode(codec, stream, (size_t)length, output, extents[i].length) != Q2_OK)
-            die("decode failed");
-        total += extents[i].length;
-    }
+    total = decode_bare(extents, nb, file);
     meter_print(&meter, total, 0);
     return 0;
 }
 
-/* Guest offsets of 4 KiB, the same ones in every run (xorshift64, seed 4). */
-static uint64_t *random_offsets(uint64_t count)
+/* CPU time of reading a range through the engine. */
+static double time_disk(uint64_t from, uint64_t end, uint8_t *buffer, uint64_t request)
 {
-    uint64_t *offsets = allocate(count * sizeof(*offsets));
-    uint64_t x = 4;
+    double start = meter_now();
 
-    for (uint64_t i = 0; i < count; i++) {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        offsets[i] = x % (bench.size / RANDOM_LENGTH) * RANDOM_LENGTH;
+    for (uint64_t at = from; at < end; at += request) {
+        uint64_t length = end - at < request ? end - at : request;
+        if (q2_disk_read(bench.disk, at, buffer, (size_t)length) != Q2_OK)
+            die("read failed");
     }
-    return offsets;
+    return meter_now() - start;
+}
+
+static double time_bare(const struct q2_extent *extents, size_t nb)
+{
+    double start = meter_now();
+
+    (void)decode_bare(extents, nb, NULL);
+    return meter_now() - start;
+}
+
+/* Engine and bare loop take turns, a few MiB at a time, each first every other time: on a machine
+ * with other work a difference of a percent drowns in anything coarser. */
+static int run_pair(const char *path, uint64_t request)
+{
+    uint8_t *buffer = allocate(request);
+    double ours = 0, bare = 0;
+    struct q2_extent *extents;
+    uint64_t total = 0;
+    size_t nb, turn = 0;
+
+    open_disk(path);
+    extents = collect(&nb);
+    nb = keep_compressed(extents, nb);
+    for (size_t i = 0; i < nb; i += NB_TURN, turn++) {
+        size_t n = nb - i < NB_TURN ? nb - i : NB_TURN;
+        const struct q2_extent *last = &extents[i + n - 1];
+        uint64_t from = extents[i].guest_offset, end = last->guest_offset + last->length;
+        if (turn % 2 == 0)
+            ours += time_disk(from, end, buffer, request);
+        bare += time_bare(extents + i, n);
+        if (turn % 2 == 1)
+            ours += time_disk(from, end, buffer, request);
+        total += end - from;
+    }
+    meter_print_sum(ours, total, 0);
+    meter_print_sum(bare, total, 0);
+    return 0;
+}
+
+/* The next guest offset of a sequence that is the same in every run (xorshift64, seed 4). */
+static uint64_t random_offset(uint64_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return *x % (bench.size / RANDOM_LENGTH) * RANDOM_LENGTH;
 }
 
 /* Touch every L2 slice: 4 KiB of entries map at least 32 MiB where clusters have 64 KiB. */
@@ -273,18 +339,18 @@ static void warm(uint8_t *buffer)
 static int run_random(const char *path, uint64_t count)
 {
     uint8_t *buffer = allocate(RANDOM_LENGTH);
+    uint64_t held = workspace_kib();
     struct meter meter;
-    uint64_t *offsets;
+    uint64_t x = 4;
 
     open_disk(path);
-    offsets = random_offsets(count);
     warm(buffer);
     meter_start(&meter);
     for (uint64_t i = 0; i < count; i++) {
-        if (q2_disk_read(bench.disk, offsets[i], buffer, RANDOM_LENGTH) != Q2_OK)
+        if (q2_disk_read(bench.disk, random_offset(&x), buffer, RANDOM_LENGTH) != Q2_OK)
             die("read failed");
     }
-    meter_print(&meter, count * RANDOM_LENGTH, workspace_kib());
+    meter_print(&meter, count * RANDOM_LENGTH, held);
     return 0;
 }
 
@@ -292,14 +358,14 @@ static int run_bare_random(const char *path, uint64_t count)
 {
     uint8_t *buffer = allocate(RANDOM_LENGTH);
     struct q2_extent extent;
+    uint64_t *offsets = allocate(count * sizeof(*offsets));
     struct meter meter;
-    uint64_t *offsets;
+    uint64_t x = 4;
     int fd = -1;
 
     open_disk(path);
-    offsets = random_offsets(count);
     for (uint64_t i = 0; i < count; i++) {
-        if (q2_disk_map(bench.disk, offsets[i], RANDOM_LENGTH, &extent) != Q2_OK ||
+        if (q2_disk_map(bench.disk, random_offset(&x), RANDOM_LENGTH, &extent) != Q2_OK ||
             extent.kind != Q2_EXTENT_DATA || extent.length != RANDOM_LENGTH)
             die("not plain data");
         offsets[i] = extent.host_offset;
@@ -342,6 +408,8 @@ int main(int argc, char **argv)
         return run_disk(subject, number);
     if (!strcmp(mode, "dump"))
         return run_dump(subject, number);
+    if (!strcmp(mode, "pair"))
+        return run_pair(subject, number);
     if (!strcmp(mode, "bare"))
         return run_bare(subject, number);
     if (!strcmp(mode, "random"))

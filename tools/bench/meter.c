@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static double seconds(struct timeval t)
@@ -51,6 +52,22 @@ void meter_print(const struct meter *meter, uint64_t nb_bytes, uint64_t held_kib
     print(seconds(end.ru_utime) - seconds(meter->start.ru_utime),
           seconds(end.ru_stime) - seconds(meter->start.ru_stime), nb_bytes,
           peak > held_kib ? peak - held_kib : 0);
+}
+
+double meter_now(void)
+{
+    struct timespec now = {0, 0};
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+void meter_print_sum(double sum, uint64_t nb_bytes, uint64_t held_kib)
+{
+    uint64_t peak = own_peak_kib();
+
+    /* The clock does not tell user and system apart. */
+    print(sum, 0, nb_bytes, peak > held_kib ? peak - held_kib : 0);
 }
 
 int meter_run(char **command, uint64_t nb_bytes)

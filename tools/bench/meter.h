@@ -23,6 +23,12 @@ void meter_start(struct meter *meter);
  */
 void meter_print(const struct meter *meter, uint64_t nb_bytes, uint64_t held_kib);
 
+/* CPU seconds of this process so far, to the nanosecond. */
+double meter_now(void);
+
+/* Print a sum of meter_now() differences, in the same form. */
+void meter_print_sum(double seconds, uint64_t nb_bytes, uint64_t held_kib);
+
 /* Run a command, its output thrown away, and print what it used; nb_bytes as above. Returns its
  * exit status. The command's peak memory is only right if the caller itself is small: a process
  * begins with the peak of whoever starts it. */
