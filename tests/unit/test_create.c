@@ -224,15 +224,23 @@ static void test_create_limits(void)
 static void test_create_small_clusters_without_feature_names(void)
 {
     static const struct {
+        const char *row;
         uint32_t cluster_bits;
+        const char *backing_file;
         bool there;
-    } rows[] = {{9, false}, {10, true}};
+    } rows[] = {
+        {"just fits", 9, NULL, true},
+        {"no room", 9, "b", false},
+        {"room", 10, "b", true},
+    };
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         bool there = false;
 
+        t_row(rows[i].row);
         T_CHECK_U64(create(&(struct q2_create_options){.virtual_size = MIB,
-                                                       .cluster_bits = rows[i].cluster_bits}),
+                                                       .cluster_bits = rows[i].cluster_bits,
+                                                       .backing_file = rows[i].backing_file}),
                     Q2_OK);
         for (size_t at = 112; at < 512; at++)
             there = there || memcmp(memory + at, "extended L2 entries", 19) == 0;
