@@ -33,6 +33,12 @@ struct option_rule {
     bool broken;
 };
 
+/* A name that no reader would take. */
+static bool is_longer(const char *name, size_t length)
+{
+    return name && q2_text_length(name) > length;
+}
+
 static enum q2_status check_options(const struct making *m)
 {
     const struct q2_create_options *o = m->options;
@@ -61,12 +67,17 @@ static enum q2_status check_options(const struct making *m)
          o->raw_external_data && o->backing_file},
         {"backing_fmt", "a backing format without a backing file",
          o->backing_format && !o->backing_file},
+        {"backing_file", "the name is too long", is_longer(o->backing_file, Q2_MAX_NAME_LENGTH)},
+        {"data_file", "the name is too long", is_longer(o->data_file, Q2_MAX_NAME_LENGTH)},
+        {"backing_fmt", "the name is too long", is_longer(o->backing_format, Q2_MAX_FORMAT_LENGTH)},
     };
 
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if (rules[i].broken)
-            return q2_fail_value(m->fault, Q2_ERR_ARGUMENT, rules[i].what, m->image->path,
-                                 rules[i].field, 0);
+        if (rules[i].broken) {
+            (void)q2_fail(m->fault, Q2_ERR_ARGUMENT, rules[i].what, m->image->path);
+            m->fault->field = rules[i].field;
+            return Q2_ERR_ARGUMENT;
+        }
     }
     return Q2_OK;
 }
@@ -112,7 +123,11 @@ static enum q2_status plan(struct making *m)
     uint64_t nb_l1_entries = q2_shift_up(header->size, q2_header_l1_reach_bits(header));
     uint64_t nb_table = 1;
 
-    if (header->size > 1ull << 62 || nb_l1_entries > Q2_MAX_L1_ENTRIES)
+    /* The option, not the header: rounded up, 2^64 - 1 is 0. */
+    if (m->options->virtual_size > 1ull << 62)
+        return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the virtual size is too large",
+                             m->image->path, "size", m->options->virtual_size, 1ull << 62);
+    if (nb_l1_entries > Q2_MAX_L1_ENTRIES)
         return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the virtual size needs too large an L1 table",
                              m->image->path, "l1_size", nb_l1_entries, Q2_MAX_L1_ENTRIES);
     m->nb_l1 = q2_shift_up(nb_l1_entries * 8, bits);

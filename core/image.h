@@ -33,7 +33,7 @@ struct q2_image {
     uint64_t encryption_offset; /* LUKS header; 0 if there is none */
     uint64_t encryption_length; /* bytes */
     char backing_file[Q2_MAX_NAME_LENGTH + 1];
-    char backing_format[32];
+    char backing_format[Q2_MAX_FORMAT_LENGTH + 1];
     char data_file[Q2_MAX_NAME_LENGTH + 1];
 };
 

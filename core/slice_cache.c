@@ -128,6 +128,19 @@ static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *sourc
     return Q2_OK;
 }
 
+/* The file has grown since this slice, its last one, was read. What waits in it must stay. */
+static enum q2_status lengthen(struct q2_source *source, struct q2_slice *slice, uint8_t *bytes)
+{
+    uint64_t start = slice->index * Q2_SLICE_SIZE;
+    uint32_t length = (uint32_t)q2_min_u64(Q2_SLICE_SIZE, source->size - start);
+    enum q2_status status = source->ops->read_at(source, start + slice->length,
+                                                 bytes + slice->length, length - slice->length);
+
+    if (status == Q2_OK)
+        slice->length = length;
+    return status;
+}
+
 enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
                             const uint8_t **ret_bytes, size_t *ret_length)
 {
@@ -135,20 +148,16 @@ enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *sour
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
     uint32_t within = (uint32_t)(offset % Q2_SLICE_SIZE);
     uint32_t way = way_find(cache, source, index);
-    enum q2_status status;
+    enum q2_status status = Q2_OK;
 
     if (offset >= source->size)
         return Q2_ERR_TRUNCATED;
-    if (way < Q2_SLICE_WAYS && within >= cache->slices[way][set].length) {
-        /* The file has grown since its last slice was read. */
-        cache->slices[way][set] = (struct q2_slice){.source = NULL};
-        way = Q2_SLICE_WAYS;
-    }
-    if (way == Q2_SLICE_WAYS) {
+    if (way == Q2_SLICE_WAYS)
         status = miss(cache, source, index, &way);
-        if (status != Q2_OK)
-            return status;
-    }
+    else if (within >= cache->slices[way][set].length)
+        status = lengthen(source, &cache->slices[way][set], cache->bytes[way][set]);
+    if (status != Q2_OK)
+        return status;
     cache->slices[way][set].stamp = ++cache->clock;
     *ret_bytes = &cache->bytes[way][set][within];
     *ret_length = cache->slices[way][set].length - within;

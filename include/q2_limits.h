@@ -24,6 +24,9 @@
  * name gets the same room. */
 #define Q2_MAX_NAME_LENGTH 1023u
 
+/* Name of the backing file's format: twice what QEMU reads. */
+#define Q2_MAX_FORMAT_LENGTH 31u
+
 /* One component of a path: FAT's and the UEFI file protocol's 255 units. */
 #define Q2_MAX_COMPONENT_LENGTH 255u
 

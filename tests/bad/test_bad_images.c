@@ -686,6 +686,74 @@ static void arrange_raw(struct bad *bad)
     bad->f.options.format = Q2_FORMAT_RAW;
 }
 
+/* ---- writing ---- */
+
+static void arrange_writable(struct bad *bad)
+{
+    fake_source_init_writable(&bad->f.image, FIXTURE_IMAGE_PATH, bad->image.bytes, bad->image.size,
+                              bad->image.size);
+    bad->f.options.writable = true;
+}
+
+static void arrange_write_to_read_only_file(struct bad *bad)
+{
+    bad->f.options.writable = true;
+}
+
+static void arrange_write_metadata_only(struct bad *bad)
+{
+    arrange_writable(bad);
+    bad->f.options.metadata_only = true;
+}
+
+static void arrange_write_snapshot(struct bad *bad)
+{
+    arrange_writable(bad);
+    bad->f.options.snapshot = "first";
+}
+
+static enum q2_status any_unlock(struct q2_unlocker *unlocker, struct q2_source *image,
+                                 uint32_t crypt_method, uint64_t offset, uint64_t length,
+                                 struct q2_cipher **ret_cipher)
+{
+    static struct q2_cipher cipher;
+
+    (void)unlocker, (void)image, (void)crypt_method, (void)offset, (void)length;
+    *ret_cipher = &cipher;
+    return Q2_OK;
+}
+
+static void no_lock(struct q2_unlocker *unlocker, struct q2_cipher *cipher)
+{
+    (void)unlocker, (void)cipher;
+}
+
+static void arrange_write_encrypted(struct bad *bad)
+{
+    static const struct q2_unlocker_ops ops = {.unlock = any_unlock, .lock = no_lock};
+    static struct q2_unlocker unlocker = {.ops = &ops};
+
+    arrange_writable(bad);
+    bad->f.options.unlocker = &unlocker;
+}
+
+/* Two guest clusters on one host cluster (hazard F12). */
+static void build_shared_cluster(struct bad *bad)
+{
+    build_plain(bad);
+    entry_set(bad, image_get64(&bad->image, image_l2_entry(&bad->image, 0)), 0);
+}
+
+/* A cluster in use whose refcount is 0 (hazard F12). */
+static void build_refcount_0(struct bad *bad)
+{
+    uint64_t entry;
+
+    build_plain(bad);
+    entry = image_get64(&bad->image, image_l2_entry(&bad->image, 0));
+    image_refcount_set(&bad->image, (entry & 0xffffffff) >> 16, 0);
+}
+
 #include "bad_images.h"
 
 /* ---- running ---- */

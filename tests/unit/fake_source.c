@@ -43,6 +43,45 @@ static enum q2_status fake_read_at(struct q2_source *source, uint64_t offset, vo
 
 static const struct q2_source_ops fake_ops = {.read_at = fake_read_at};
 
+static enum q2_status fake_write_at(struct q2_source *source, uint64_t offset, const void *buffer,
+                                    size_t length)
+{
+    struct fake_source *fake = (struct fake_source *)source;
+
+    if (length == 0 || offset > source->size || length > source->size - offset) {
+        printf("# %s: write of %zu bytes at %llu breaks the contract, size is %llu\n", source->path,
+               length, (unsigned long long)offset, (unsigned long long)source->size);
+        abort();
+    }
+    if (++fake->nb_writes == fake->fail_write)
+        return fake->fail_status;
+    memcpy(fake->memory + offset, buffer, length);
+    return Q2_OK;
+}
+
+static enum q2_status fake_flush(struct q2_source *source)
+{
+    struct fake_source *fake = (struct fake_source *)source;
+
+    return ++fake->nb_flushes == fake->fail_flush ? fake->fail_status : Q2_OK;
+}
+
+static enum q2_status fake_grow(struct q2_source *source, uint64_t new_size)
+{
+    struct fake_source *fake = (struct fake_source *)source;
+
+    if (++fake->nb_grows == fake->fail_grow)
+        return fake->fail_status;
+    if (new_size > fake->capacity)
+        return Q2_ERR_NO_SPACE;
+    memset(fake->memory + source->size, 0, new_size - source->size);
+    source->size = fake->nb_held = new_size;
+    return Q2_OK;
+}
+
+static const struct q2_source_ops writable_ops = {
+    .read_at = fake_read_at, .write_at = fake_write_at, .flush = fake_flush, .grow = fake_grow};
+
 void fake_source_init(struct fake_source *fake, const char *path, const uint8_t *bytes,
                       uint64_t size)
 {
@@ -60,9 +99,20 @@ void fake_source_init(struct fake_source *fake, const char *path, const uint8_t 
     };
 }
 
+void fake_source_init_writable(struct fake_source *fake, const char *path, uint8_t *memory,
+                               uint64_t size, uint64_t capacity)
+{
+    fake_source_init(fake, path, memory, size);
+    fake->source.ops = &writable_ops;
+    fake->source.writable = true;
+    fake->memory = memory;
+    fake->capacity = capacity;
+}
+
 void fake_source_reset(struct fake_source *fake)
 {
     fake->nb_reads = 0;
     fake->nb_bytes = 0;
+    fake->nb_writes = fake->nb_flushes = fake->nb_grows = 0;
     memset(fake->log, 0, sizeof(fake->log));
 }

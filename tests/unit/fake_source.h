@@ -20,6 +20,8 @@ struct fake_call {
 struct fake_source {
     struct q2_source source;
     const uint8_t *bytes; /* the caller's */
+    uint8_t *memory;      /* the same, if writable */
+    uint64_t capacity;    /* of memory: what the file can grow to */
     uint64_t nb_held;     /* how many; between them and source.size the file is zeros */
     /* Script: call number fail_call (from 1; 0: none) fails with fail_status; fail_on: and every
      * one after it. */
@@ -28,14 +30,21 @@ struct fake_source {
     enum q2_status fail_status;
     /* Reads that touch [bad_start, bad_end) fail with fail_status. */
     uint64_t bad_start, bad_end;
+    /* Call number n (from 1) of the kind fails with fail_status; 0: none. */
+    uint64_t fail_write, fail_flush, fail_grow;
     /* Counters. */
     uint64_t nb_reads, nb_bytes;
+    uint64_t nb_writes, nb_flushes, nb_grows;
     struct fake_call log[FAKE_LOG_SIZE]; /* the first calls since the counters were reset */
 };
 
 /* A source over size bytes, with an identity of its own. path must outlive it. */
 void fake_source_init(struct fake_source *fake, const char *path, const uint8_t *bytes,
                       uint64_t size);
+
+/* The same, writable, in memory of capacity bytes; its content past size does not matter. */
+void fake_source_init_writable(struct fake_source *fake, const char *path, uint8_t *memory,
+                               uint64_t size, uint64_t capacity);
 
 /* Forget counters and log; the script counts from here. */
 void fake_source_reset(struct fake_source *fake);

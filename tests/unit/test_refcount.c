@@ -114,10 +114,61 @@ static void test_refcount_get_where_there_is_none(void)
     image_free(&image);
 }
 
+static void test_refcount_put_every_width(void)
+{
+    for (uint32_t bits = 1; bits <= 64; bits *= 2) {
+        uint64_t max = bits == 64 ? UINT64_MAX : (1ull << bits) - 1, count;
+        struct image image;
+
+        image_start(&image,
+                    &(struct image_spec){.size = MIB, .cluster_bits = 12, .refcount_bits = bits});
+        open_image(&image);
+        for (uint64_t i = 100; i < 120; i++)
+            T_CHECK_U64(q2_refcount_put(&cache, &layer, i, i % 3 ? max : 1), Q2_OK);
+        T_CHECK_U64(q2_refcount_put(&cache, &layer, 110, 0), Q2_OK);
+        for (uint64_t i = 99; i <= 120; i++) {
+            uint64_t want = i == 110 || i == 99 || i == 120 ? 0 : i % 3 ? max : 1;
+            T_CHECK_U64(q2_refcount_get(&cache, &layer, i, &count), Q2_OK);
+            T_CHECK_U64(count, want);
+        }
+        t_row("too large for the width");
+        if (bits < 64)
+            T_CHECK_U64(q2_refcount_put(&cache, &layer, 100, max + 1), Q2_ERR_UNSUPPORTED);
+        T_CHECK(q2_slice_is_dirty(&cache, Q2_DIRTY_REFCOUNT));
+        image_free(&image);
+    }
+}
+
+static void test_refcount_put_where_it_cannot(void)
+{
+    struct image image;
+    uint64_t table, block;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12, .refcount_bits = 2});
+    table = image_field(&image, "refcount_table_offset");
+    block = image_get64(&image, table);
+    t_row("no block");
+    open_image(&image);
+    T_CHECK_U64(q2_refcount_put(&cache, &layer, 1 << 20, 1), Q2_ERR_BAD_REFCOUNT);
+    t_row("table unreadable");
+    open_image(&image);
+    fake.bad_start = table;
+    fake.bad_end = table + 8;
+    T_CHECK_U64(q2_refcount_put(&cache, &layer, 0, 1), Q2_ERR_IO);
+    t_row("block unreadable");
+    open_image(&image);
+    fake.bad_start = block;
+    fake.bad_end = block + 8;
+    T_CHECK_U64(q2_refcount_put(&cache, &layer, 0, 1), Q2_ERR_IO);
+    image_free(&image);
+}
+
 int main(void)
 {
     T_RUN(test_refcount_decode_every_order);
     T_RUN(test_refcount_get_every_width);
     T_RUN(test_refcount_get_where_there_is_none);
+    T_RUN(test_refcount_put_every_width);
+    T_RUN(test_refcount_put_where_it_cannot);
     return t_done();
 }

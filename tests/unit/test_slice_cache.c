@@ -179,6 +179,171 @@ static void test_slice_get_grown_file_is_read_again(void)
     T_CHECK(good(&fake, SLICE + 19) && good(&fake, SLICE + 9));
 }
 
+/* ---- changed slices ---- */
+
+static void setup_writable(uint64_t size)
+{
+    setup(size);
+    fake_source_init_writable(&fake, "a", bytes, size, NB_BYTES);
+}
+
+static enum q2_status put(uint64_t offset, const char *text, enum q2_dirty kind)
+{
+    return q2_slice_put(&cache, &fake.source, offset, text, strlen(text), kind);
+}
+
+static bool holds(uint64_t offset, const char *text)
+{
+    char got[16] = "";
+
+    return q2_slice_read(&cache, &fake.source, offset, got, strlen(text)) == Q2_OK &&
+           strcmp(got, text) == 0;
+}
+
+static void restore(void)
+{
+    for (uint64_t i = 0; i < NB_BYTES; i++)
+        bytes[i] = byte_of(i);
+}
+
+static void test_slice_put_waits_until_it_is_written(void)
+{
+    setup_writable(NB_BYTES);
+    T_CHECK_U64(put(700, "refcount", Q2_DIRTY_REFCOUNT), Q2_OK);
+    T_CHECK_U64(put(1500, "l2", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK(holds(700, "refcount") && bytes[700] == byte_of(700));
+    T_CHECK(q2_slice_is_dirty(&cache, Q2_DIRTY_REFCOUNT) && q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+    T_CHECK(!q2_slice_is_dirty(&cache, Q2_DIRTY_L1));
+    t_row("each kind by itself, whole sectors");
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_REFCOUNT), Q2_OK);
+    T_CHECK_U64(fake.nb_writes, 1);
+    T_CHECK(memcmp(bytes + 700, "refcount", 8) == 0 && bytes[1500] == byte_of(1500));
+    T_CHECK(!q2_slice_is_dirty(&cache, Q2_DIRTY_REFCOUNT) &&
+            q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L2), Q2_OK);
+    T_CHECK(memcmp(bytes + 1500, "l2", 2) == 0);
+    t_row("nothing left");
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(fake.nb_writes, 2);
+    restore();
+}
+
+static void test_slice_write_neighbouring_sectors_in_one_request(void)
+{
+    setup_writable(SLICE + 700);
+    T_CHECK_U64(put(0, "a", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(put(512, "b", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(put(2048, "c", Q2_DIRTY_L2), Q2_OK);
+    t_row("the last one ends with the file");
+    T_CHECK_U64(put(SLICE + 600, "d", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(fake.nb_writes, 3);
+    T_CHECK(bytes[0] == 'a' && bytes[512] == 'b' && bytes[2048] == 'c' &&
+            bytes[SLICE + 600] == 'd');
+    restore();
+}
+
+static void test_slice_write_failure_keeps_it_waiting(void)
+{
+    setup_writable(NB_BYTES);
+    T_CHECK_U64(put(0, "a", Q2_DIRTY_L1), Q2_OK);
+    T_CHECK_U64(put(1024, "b", Q2_DIRTY_L1), Q2_OK);
+    fake.fail_write = 2;
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L1), Q2_ERR_IO);
+    T_CHECK(q2_slice_is_dirty(&cache, Q2_DIRTY_L1) && holds(1024, "b"));
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L1), Q2_OK);
+    T_CHECK(bytes[1024] == 'b');
+    restore();
+}
+
+static void test_slice_put_outside_the_file(void)
+{
+    setup_writable(SLICE + 4);
+    T_CHECK_U64(put(SLICE + 4, "x", Q2_DIRTY_L2), Q2_ERR_TRUNCATED);
+    T_CHECK_U64(put(SLICE + 2, "xyz", Q2_DIRTY_L2), Q2_ERR_TRUNCATED);
+    T_CHECK(!q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+    fake.fail_call = fake.nb_reads + 1;
+    T_CHECK_U64(put(0, "x", Q2_DIRTY_L2), Q2_ERR_IO);
+    T_CHECK(!q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+}
+
+/* What waits is never replaced: a set that is full of it takes nothing more. */
+static void test_slice_put_full_set_is_crowded_and_then_refuses(void)
+{
+    setup_writable(NB_BYTES);
+    for (uint64_t i = 0; i < Q2_SLICE_WAYS; i++) {
+        T_CHECK(q2_slice_is_crowded(&cache) == (i >= Q2_SLICE_WAYS / 2));
+        T_CHECK_U64(put(i * ROUND * SLICE, "x", Q2_DIRTY_L2), Q2_OK);
+    }
+    T_CHECK_U64(put(Q2_SLICE_WAYS * ROUND * SLICE, "x", Q2_DIRTY_L2), Q2_ERR_LIMIT);
+    T_CHECK(!good(&fake, Q2_SLICE_WAYS * ROUND * SLICE));
+    t_row("another set has room");
+    T_CHECK_U64(put(SLICE, "x", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(q2_slice_write(&cache, &fake.source, Q2_DIRTY_L2), Q2_OK);
+    T_CHECK(!q2_slice_is_crowded(&cache));
+    T_CHECK(good(&fake, Q2_SLICE_WAYS * ROUND * SLICE));
+    restore();
+}
+
+/* A run of misses goes around what waits. */
+static void test_slice_get_sequence_spares_what_waits(void)
+{
+    setup_writable(NB_BYTES);
+    /* Way 0 of set 5 waits, for a slice far away. */
+    T_CHECK_U64(put((5 + 3 * ROUND) * (uint64_t)SLICE, "x", Q2_DIRTY_L2), Q2_OK);
+    for (uint64_t i = 0; i < 2 * ROUND; i++)
+        T_CHECK(good(&fake, i * SLICE));
+    T_CHECK(holds((5 + 3 * ROUND) * (uint64_t)SLICE, "x"));
+    T_CHECK(q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+}
+
+static void test_slice_overwritten_is_seen_in_what_is_cached(void)
+{
+    static const uint8_t text[] = "over the border";
+
+    setup_writable(NB_BYTES);
+    T_CHECK(good(&fake, 0));
+    q2_slice_overwritten(&cache, &fake.source, SLICE - 4, text, 15);
+    T_CHECK(holds(SLICE - 4, "over"));
+    T_CHECK_U64(fake.nb_reads, 1);
+    t_row("what is not cached is read from the file");
+    T_CHECK(good(&fake, SLICE));
+}
+
+static void test_slice_grown_slice_has_zeros(void)
+{
+    setup_writable(SLICE + 10);
+    T_CHECK(good(&fake, SLICE + 9));
+    T_CHECK_U64(fake.source.ops->grow(&fake.source, 2 * SLICE + 5), Q2_OK);
+    q2_slice_grown(&cache, &fake.source, SLICE + 10);
+    fake_source_reset(&fake);
+    T_CHECK(good(&fake, SLICE + 9) && holds(SLICE + 10, ""));
+    T_CHECK_U64(put(SLICE + 12, "new", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(fake.nb_reads, 0);
+    t_row("not cached");
+    q2_slice_grown(&cache, &fake.source, 20 * SLICE);
+    restore();
+}
+
+/* Whoever grew the file: what waits in its last slice is not lost. */
+static void test_slice_get_grown_file_keeps_what_waits(void)
+{
+    setup_writable(SLICE + 10);
+    T_CHECK_U64(put(SLICE, "x", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(fake.source.ops->grow(&fake.source, 2 * SLICE), Q2_OK);
+    bytes[SLICE + 20] = 'n';
+    T_CHECK(holds(SLICE + 20, "n") && holds(SLICE, "x"));
+    T_CHECK(q2_slice_is_dirty(&cache, Q2_DIRTY_L2));
+    t_row("a tail that cannot be read");
+    setup_writable(SLICE + 10);
+    T_CHECK_U64(put(SLICE, "x", Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(fake.source.ops->grow(&fake.source, 2 * SLICE), Q2_OK);
+    fake.bad_start = SLICE + 10;
+    fake.bad_end = SLICE + 11;
+    T_CHECK(!holds(SLICE + 20, "n") && holds(SLICE, "x"));
+    restore();
+}
+
 static void test_slice_read_across_slices(void)
 {
     static uint8_t buffer[3 * SLICE];
@@ -227,6 +392,15 @@ int main(void)
     T_RUN(test_slice_get_bad_sector_in_the_run_spares_the_slice);
     T_RUN(test_slice_get_window_is_used);
     T_RUN(test_slice_get_grown_file_is_read_again);
+    T_RUN(test_slice_put_waits_until_it_is_written);
+    T_RUN(test_slice_write_neighbouring_sectors_in_one_request);
+    T_RUN(test_slice_write_failure_keeps_it_waiting);
+    T_RUN(test_slice_put_outside_the_file);
+    T_RUN(test_slice_put_full_set_is_crowded_and_then_refuses);
+    T_RUN(test_slice_get_sequence_spares_what_waits);
+    T_RUN(test_slice_overwritten_is_seen_in_what_is_cached);
+    T_RUN(test_slice_grown_slice_has_zeros);
+    T_RUN(test_slice_get_grown_file_keeps_what_waits);
     T_RUN(test_slice_read_across_slices);
     T_RUN(test_slice_read_outside_the_file_reads_nothing);
     T_RUN(test_slice_read_failure_in_the_second_slice);
