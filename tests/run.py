@@ -30,7 +30,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SUITE_TIMEOUT = 300
+SUITE_TIMEOUT = 600
 BOOT_TIMEOUT = 900
 TAIL_LINES = 40
 
