@@ -13,9 +13,9 @@
  *   O9   with an external data file the barrier spans both files, data first
  *   O10  a failed metadata write or flush makes the disk read-only until it is reopened
  *
- * Entries and refcounts wait in the slice cache; a commit writes higher refcounts, entries, and lower
- * refcounts, with a flush between. A power cut at any point leaves at worst clusters that nobody
- * names.
+ * Entries and refcounts wait in the slice cache; a commit writes higher refcounts, entries, and
+ * lower refcounts, with a flush between. A power cut at any point leaves at worst clusters that
+ * nobody names.
  */
 #ifndef Q2_CORE_COMMIT_H
 #define Q2_CORE_COMMIT_H
