@@ -1,12 +1,14 @@
 /* The images that the fault tests start from, made by qemu-img. */
 #include "geometry.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "q2_limits.h"
 
@@ -141,13 +143,20 @@ static uint8_t *load(const struct subject *subject, const char *name, uint64_t r
     return bytes;
 }
 
+/* The old file is overwritten and cut, not made anew: file systems wait for the disk then. */
 void subject_store(const struct subject *subject, const char *name, const uint8_t *bytes,
                    uint64_t size)
 {
-    FILE *file = open_in(subject, name, "wb");
+    char path[640];
+    int file;
 
-    if (fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+    (void)snprintf(path, sizeof(path), "%s/%s", subject->folder, name);
+    file = open(path, O_WRONLY | O_CREAT, 0644);
+    if (file < 0 || pwrite(file, bytes, size, 0) != (ssize_t)size ||
+        ftruncate(file, (off_t)size) != 0 || close(file) != 0) {
+        printf("# %s cannot be written\n", path);
         abort();
+    }
 }
 
 /* --- making an image --------------------------------------------------------------------------*/

@@ -238,16 +238,32 @@ void model_start(struct model *model, const struct subject *subject)
 {
     memset(model, 0, sizeof(*model));
     model->subject = subject;
-    model->versions[0] = crash_memory(NULL, subject->model_size);
-    memcpy(model->versions[0], subject->initial, subject->model_size);
-    model->nb_versions = 1;
+    model_restart(model);
 }
 
 void model_free(struct model *model)
 {
-    for (uint32_t i = 0; i < model->nb_versions; i++)
+    for (uint32_t i = 0; i < model->nb_buffers; i++)
         free(model->versions[i]);
+    model->nb_buffers = 0;
     model->nb_versions = 0;
+}
+
+static uint8_t *next_version(struct model *model)
+{
+    if (model->nb_versions == MODEL_MAX_VERSIONS) {
+        printf("# too many versions\n");
+        abort();
+    }
+    if (model->nb_versions == model->nb_buffers)
+        model->versions[model->nb_buffers++] = crash_memory(NULL, model->subject->model_size);
+    return model->versions[model->nb_versions++];
+}
+
+void model_restart(struct model *model)
+{
+    model->nb_versions = 0;
+    memcpy(next_version(model), model->subject->initial, model->subject->model_size);
 }
 
 uint8_t *model_newest(const struct model *model)
@@ -257,16 +273,10 @@ uint8_t *model_newest(const struct model *model)
 
 uint8_t *model_add(struct model *model)
 {
-    uint64_t size = model->subject->model_size;
-    uint8_t *bytes;
+    const uint8_t *newest = model_newest(model);
+    uint8_t *bytes = next_version(model);
 
-    if (model->nb_versions == MODEL_MAX_VERSIONS) {
-        printf("# too many versions\n");
-        abort();
-    }
-    bytes = crash_memory(NULL, size);
-    memcpy(bytes, model_newest(model), size);
-    model->versions[model->nb_versions++] = bytes;
+    memcpy(bytes, newest, model->subject->model_size);
     return bytes;
 }
 

@@ -73,10 +73,13 @@ enum q2_status model_read(const struct subject *subject, struct q2_disk *disk, u
 struct model {
     const struct subject *subject;
     uint32_t nb_versions;
+    uint32_t nb_buffers; /* >= nb_versions; the others are for later */
     uint8_t *versions[MODEL_MAX_VERSIONS];
 };
 
 void model_start(struct model *model, const struct subject *subject);
+/* Version 0 alone again. */
+void model_restart(struct model *model);
 void model_free(struct model *model);
 /* A new version, a copy of the newest one; returns its bytes. */
 uint8_t *model_add(struct model *model);

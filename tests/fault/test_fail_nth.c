@@ -32,8 +32,9 @@ static const struct mode modes[] = {
 };
 #define NB_MODES (sizeof(modes) / sizeof(modes[0]))
 
-/* About how many n are tried per case and mode. */
-static uint64_t nb_wanted = 4;
+/* About how many n are tried per case and mode, and after which of them the power is cut. */
+static uint64_t nb_wanted = 5;
+static uint64_t cuts_every = 16;
 
 /* One run of a script. */
 struct run {
@@ -267,7 +268,7 @@ static bool run_n(struct run *r, bool cuts, bool *ret_called)
         return wrong(r, "open", b->fault.status);
     if (r->mode->evict)
         bench_evict(b);
-    model_start(&r->model, r->subject);
+    model_restart(&r->model);
     r->safe = 0;
     r->had_error = r->latched = false;
     b->log.recording = true;
@@ -286,7 +287,6 @@ static bool run_n(struct run *r, bool cuts, bool *ret_called)
     if (ok && cuts)
         ok = judge_cuts(r);
     bench_close(b);
-    model_free(&r->model);
     total_runs++;
     return ok;
 }
@@ -308,7 +308,7 @@ static bool run_mode(struct run *r)
 
     for (uint64_t n = 1 + nb % step; ok && called; n += step) {
         r->n = n;
-        ok = run_n(r, (n / step) % 8 == 0, &called);
+        ok = run_n(r, total_runs % cuts_every == 0, &called);
     }
     if (!ok)
         printf("# call %" PRIu64 " of %" PRIu64 " fails (%s): %s\n", r->n, nb, r->mode->name,
@@ -359,7 +359,7 @@ static bool run_limit(struct run *r, uint32_t file, uint64_t limit)
     b->sources[file].limit = limit;
     if (bench_open(b, true, NULL) != Q2_OK)
         return wrong(r, "open", b->fault.status);
-    model_start(&r->model, r->subject);
+    model_restart(&r->model);
     r->latched = false;
     r->n = limit;
     for (r->op = 0; r->op < r->nb_ops && ok; r->op++)
@@ -367,7 +367,6 @@ static bool run_limit(struct run *r, uint32_t file, uint64_t limit)
     r->op -= ok ? 0 : 1;
     ok = ok && write_allocated(r) && judge_end(r);
     bench_close(b);
-    model_free(&r->model);
     total_runs++;
     return ok;
 }
@@ -411,6 +410,7 @@ static bool test_case(struct bench *bench, const struct script *script, const ch
     r->bench = bench;
     r->ops = ops;
     r->nb_ops = script_expand(script, bench->subject, 1, 14, ops);
+    model_start(&r->model, r->subject);
     for (uint32_t i = 0; i < NB_MODES && ok; i++) {
         r->mode = &modes[i];
         ok = run_mode(r);
@@ -418,6 +418,7 @@ static bool test_case(struct bench *bench, const struct script *script, const ch
     ok = ok && run_limits(r, full);
     (void)t_check(ok, __FILE__, __LINE__, name);
     t_case_end(name);
+    model_free(&r->model);
     free(r);
     return ok;
 }
@@ -462,8 +463,10 @@ int main(int argc, char **argv)
         full = full || strcmp(argv[first], "--full") == 0;
         stop = stop || strcmp(argv[first], "--stop") == 0;
     }
-    if (full)
+    if (full) {
         nb_wanted = UINT64_MAX;
+        cuts_every = 4;
+    }
     for (uint32_t i = 0; i < nb_geometries && (ok || !stop); i++)
         ok = test_geometry(&geometries[i], folder, argv + first, full, stop) && ok;
     printf("# total: %" PRIu64 " runs with failures, %" PRIu64 " crash points in them\n",
