@@ -335,8 +335,29 @@ static void test_check_l2_table_cut(void)
         image.size = table + cut;
         T_CHECK_U64(check(), Q2_OK);
         T_CHECK(cut == 0 ? result.corruptions > 0 : result.check_errors > 0);
+        if (cut > 0)
+            T_CHECK_STR(found.findings[0].what, "table entry cannot be read");
         cleanup();
     }
+}
+
+/* The clusters of a refcount block that cannot be read: a check error each. */
+static void test_check_refcount_block_unreadable(void)
+{
+    uint64_t block;
+
+    start();
+    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    fixture_start(&f, &image);
+    f.options.metadata_only = true;
+    f.image.bad_start = block;
+    f.image.bad_end = block + 1;
+    found = (struct collector){.reporter = {.report = collect}};
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, &found.reporter, &result), Q2_OK);
+    T_CHECK_U64(result.check_errors, image.size >> 16);
+    T_CHECK_STR(found.findings[0].what, "refcount cannot be read");
+    cleanup();
 }
 
 static void test_check_snapshots(void)
@@ -526,6 +547,7 @@ int main(void)
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
     T_RUN(test_check_l2_table_cut);
+    T_RUN(test_check_refcount_block_unreadable);
     T_RUN(test_check_snapshots);
     T_RUN(test_check_bitmaps);
     T_RUN(test_check_encryption_header_is_counted);

@@ -249,6 +249,7 @@ static void test_disk_open_options_are_checked(void)
     T_CHECK_U64(q2_disk_open(f.workspace, &f.image.source, NULL, &options, &fault, &disk),
                 Q2_ERR_ARGUMENT);
     T_CHECK(disk == NULL && fault.status == Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fault.what, "no opener was given");
     t_row("no opener needed for the metadata");
     options.metadata_only = true;
     T_CHECK_U64(q2_disk_open(f.workspace, &f.image.source, NULL, &options, &fault, &disk), Q2_OK);

@@ -367,6 +367,21 @@ static void test_map_run_is_its_single_clusters(void)
     }
 }
 
+/* The highest host cluster there is: nothing can follow it, whatever the next entry says. */
+static void test_map_run_ends_at_the_highest_offset(void)
+{
+    static const uint64_t highest = 0x00fffffffffffe00;
+
+    image_start(&image, &(struct image_spec){.size = 8 * 512, .cluster_bits = 9});
+    image_put64(&image, image_l2_entry(&image, 0), highest);
+    image_put64(&image, image_l2_entry(&image, 512), highest + 512);
+    reopen();
+    T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 0, 512) && e.host_offset == highest);
+    T_CHECK_U64(map(512, UINT64_MAX), Q2_ERR_BAD_L2);
+    image_free(&image);
+}
+
 /* ---- bounds on the work: whatever the image holds, a call reads little ---- */
 
 /* Largest disk of 512 byte clusters: 4 Mi L1 entries. All empty, all for one hole. */
@@ -461,6 +476,7 @@ int main(void)
     T_RUN(test_map_l2_table_cut);
     T_RUN(test_map_raw_is_one_extent);
     T_RUN(test_map_run_is_its_single_clusters);
+    T_RUN(test_map_run_ends_at_the_highest_offset);
     T_RUN(test_map_work_is_bounded_by_empty_l1_tables);
     T_RUN(test_map_work_is_bounded_by_empty_l2_tables);
     T_RUN(test_map_work_is_bounded_by_scattered_l2_tables);
