@@ -17,7 +17,7 @@ BUILD=${BUILD:-build}
 packages_build=(gcc libc6-dev make binutils gnu-efi dpkg-dev xz-utils python3)
 packages_run=(qemu-system-x86 qemu-utils ovmf mtools dosfstools gdisk e2fsprogs)
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
-               shellcheck cppcheck)
+               shellcheck cppcheck libqcow-dev)
 packages_bench=(qemu-utils libqcow-dev python3)
 
 # Programs that stand for the packages on a system without dpkg.

@@ -260,6 +260,8 @@ def on_terminal(answers, *words):
     Returns its exit status and what the terminal showed."""
     child, terminal = pty.fork()
     if child == 0:
+        # A shell's background job ignores ^C, and its children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(TOOL, [str(word) for word in (TOOL, *words)])
     answers = list(answers)
     shown = unanswered = b""
