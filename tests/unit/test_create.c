@@ -40,6 +40,8 @@ static void test_create_every_geometry_opens_and_is_right(void)
         {"all defaults", {.virtual_size = MIB}},
         {"size 0", {.virtual_size = 0}},
         {"version 2", {.virtual_size = MIB, .version = 2}},
+        {"version 2, its own width said", {.version = 2, .refcount_bits = 16}},
+        {"extended, default clusters", {.virtual_size = MIB, .extended_l2 = true}},
         {"512 byte clusters", {.virtual_size = 100 * MIB, .cluster_bits = 9}},
         {"2 MiB clusters", {.virtual_size = 1, .cluster_bits = 20}},
         {"1 bit refcounts", {.virtual_size = 64 * MIB, .cluster_bits = 9, .refcount_bits = 1}},

@@ -273,6 +273,22 @@ static void test_write_meets_bad_entries(void)
     }
 }
 
+static void test_write_meets_a_bad_l1_entry(void)
+{
+    static const uint8_t entry[8] = {0, 0, 0, 0, 0, 0, 2, 1};
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_slice_put(&f.disk->slices, &f.image.source, image_l1_entry(&image, 0), entry,
+                             sizeof(entry), Q2_DIRTY_L1),
+                Q2_OK);
+    T_CHECK_U64(write_at(0, 1, 9), Q2_ERR_BAD_L1);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 0, 64 * KIB), Q2_ERR_BAD_L1);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: L1 entry has a reserved bit set, at offset "
+                                  "0x30000; run 'check' on the image");
+    cleanup();
+}
+
 /* Reads that fail on the way of a write: an error, and the disk still as it was. */
 static void test_write_meets_unreadable_tables(void)
 {
@@ -315,6 +331,7 @@ int main(void)
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
+    T_RUN(test_write_meets_a_bad_l1_entry);
     T_RUN(test_write_meets_unreadable_tables);
     free(memory);
     return t_done();
