@@ -273,6 +273,31 @@ static void test_write_meets_bad_entries(void)
     }
 }
 
+static void test_write_raw_image(void)
+{
+    static uint8_t bytes[100 * 1024 + 7];
+    uint64_t size = sizeof(bytes);
+
+    memset(bytes, 'r', sizeof(bytes));
+    memcpy(memory, bytes, sizeof(bytes));
+    fixture_start_bytes(&f, bytes, sizeof(bytes));
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, size, size);
+    f.options.writable = true;
+    f.options.format = Q2_FORMAT_RAW;
+    model = bytes;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(write_at(1000, 3000, 9), Q2_OK);
+    T_CHECK_U64(write_at(size - 1, 1, 8), Q2_OK);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 70000, 600), Q2_OK);
+    memset(bytes + 70000, 0, 600);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK(f.image.nb_flushes > 0);
+    T_CHECK_U64(fixture_first_difference(&f, bytes, size), FIXTURE_SAME);
+    T_CHECK(memcmp(memory, bytes, sizeof(bytes)) == 0);
+    T_CHECK_U64(q2_disk_write(f.disk, size, bytes, 1), Q2_ERR_RANGE);
+    fixture_end(&f);
+}
+
 static void test_write_meets_a_bad_l1_entry(void)
 {
     static const uint8_t entry[8] = {0, 0, 0, 0, 0, 0, 2, 1};
@@ -331,6 +356,7 @@ int main(void)
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
+    T_RUN(test_write_raw_image);
     T_RUN(test_write_meets_a_bad_l1_entry);
     T_RUN(test_write_meets_unreadable_tables);
     free(memory);
