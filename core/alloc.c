@@ -9,6 +9,7 @@
 #include "commit.h"
 #include "fault.h"
 #include "format/header.h"
+#include "memory.h"
 #include "overlap.h"
 #include "range.h"
 #include "refcount.h"
@@ -135,26 +136,45 @@ static void plan_table(const struct q2_image *top, struct new_table *ret_plan)
         ret_plan->nb_blocks++;
 }
 
-/* Fill the new table: the old entries, then the new blocks, then zeros. */
+/* Put bytes [from, from + n) of the new table together in the bounce buffer: the old entries, then
+ * the new blocks, then zeros. */
+static enum q2_status compose_table(struct q2_disk *disk, const struct new_table *plan,
+                                    uint64_t from, size_t n)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t old_entries = q2_refcount_table_entries(top), first = from / 8;
+    uint64_t nb_old = first < old_entries ? q2_min_u64(n / 8, old_entries - first) : 0;
+    uint8_t *bounce = disk->writer.bounce;
+    enum q2_status status = Q2_OK;
+
+    memset(bounce, 0, n);
+    if (nb_old > 0)
+        status = q2_slice_read(&disk->slices, top->source, top->header.refcount_table_offset + from,
+                               bounce, nb_old * 8);
+    for (uint64_t i = nb_old; i < n / 8 && first + i < old_entries + plan->nb_blocks; i++) {
+        uint64_t block = plan->first + (first + i - old_entries);
+        be64 entry = q2_be64_make(block << top->rules.cluster_bits);
+        memcpy(bounce + i * 8, &entry, sizeof(entry));
+    }
+    return status;
+}
+
 static enum q2_status write_table(struct q2_disk *disk, const struct new_table *plan,
                                   uint64_t table_offset)
 {
-    struct q2_image *top = &disk->layers[0];
-    uint64_t old_entries = q2_refcount_table_entries(top);
-    uint32_t bits = top->rules.cluster_bits;
-    enum q2_status status =
-        q2_store_zero(disk, top->source, table_offset, plan->nb_clusters << bits);
+    struct q2_source *source = disk->layers[0].source;
+    uint64_t length = plan->nb_clusters << disk->layers[0].rules.cluster_bits;
 
-    for (uint64_t i = 0; i < old_entries + plan->nb_blocks && status == Q2_OK; i++) {
-        be64 entry = q2_be64_make((plan->first + (i - old_entries)) << bits);
-        if (i < old_entries)
-            status =
-                q2_slice_read(&disk->slices, top->source, top->header.refcount_table_offset + i * 8,
-                              &entry, sizeof(entry));
+    for (uint64_t done = 0; done < length; done += Q2_BOUNCE_SIZE) {
+        size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
+        enum q2_status status = compose_table(disk, plan, done, n);
+
         if (status == Q2_OK)
-            status = q2_store_write(disk, top->source, table_offset + i * 8, &entry, sizeof(entry));
+            status = q2_store_write(disk, source, table_offset + done, disk->writer.bounce, n);
+        if (status != Q2_OK)
+            return status;
     }
-    return status;
+    return Q2_OK;
 }
 
 /* Point the header at the new table: offset and size lie side by side in one sector. */

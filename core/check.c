@@ -48,13 +48,14 @@ static void report(struct check *c, const struct q2_check_finding *finding)
         c->reporter->report(c->reporter, finding);
 }
 
-/* An entry that is wrong in itself: every pass meets it, the first one reports it. */
+/* An entry that is wrong in itself: every pass meets it, the first one reports it. A read that
+ * fails in a later pass only must not pass as a clean check. */
 static void report_entry(struct check *c, enum q2_check_kind kind, const char *what,
                          uint64_t offset)
 {
     struct q2_check_finding finding = {.kind = kind, .what = what, .offset = offset};
 
-    if (c->first_pass)
+    if (c->first_pass || (kind == Q2_CHECK_UNREADABLE && c->result.check_errors == 0))
         report(c, &finding);
 }
 
@@ -343,8 +344,10 @@ static void check_copied(struct check *c, uint64_t host_offset, bool external, b
 
     if (!external &&
         q2_refcount_get(&c->disk->slices, c->image, host_offset >> c->image->rules.cluster_bits,
-                        &refcount) != Q2_OK)
-        return; /* reported by compare() */
+                        &refcount) != Q2_OK) {
+        report_entry(c, Q2_CHECK_UNREADABLE, "refcount cannot be read", named_at);
+        return;
+    }
     finding.refcount = refcount;
     if ((refcount == 1) != copied)
         report(c, &finding);

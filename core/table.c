@@ -75,22 +75,39 @@ static enum q2_status make_table(struct q2_disk *disk, uint64_t guest_offset, ui
     return Q2_OK;
 }
 
-enum q2_status q2_table_for_write(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table)
+/* Read the L1 entry for a guest offset. */
+static enum q2_status l1_entry_read(struct q2_disk *disk, uint64_t guest_offset,
+                                    uint64_t *ret_entry, uint64_t *ret_table)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint64_t at = l1_entry_offset(top, guest_offset), table;
+    uint64_t at = l1_entry_offset(top, guest_offset);
     const char *breach;
-    be64 disk_entry;
-    uint64_t entry;
-    enum q2_status status =
-        q2_slice_read(&disk->slices, top->source, at, &disk_entry, sizeof(disk_entry));
+    be64 entry;
+    enum q2_status status = q2_slice_read(&disk->slices, top->source, at, &entry, sizeof(entry));
 
     if (status != Q2_OK)
         return table_failed(disk, status, at);
-    entry = q2_be64_get(disk_entry);
-    breach = q2_l1_entry_decode(entry, top->rules.cluster_bits, &table);
+    *ret_entry = q2_be64_get(entry);
+    breach = q2_l1_entry_decode(*ret_entry, top->rules.cluster_bits, ret_table);
     if (breach)
         return q2_fail_at(&disk->fault, Q2_ERR_BAD_L1, breach, top->source->path, at);
+    return Q2_OK;
+}
+
+enum q2_status q2_table_find(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table)
+{
+    uint64_t entry;
+
+    return l1_entry_read(disk, guest_offset, &entry, ret_table);
+}
+
+enum q2_status q2_table_for_write(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table)
+{
+    uint64_t entry, table;
+    enum q2_status status = l1_entry_read(disk, guest_offset, &entry, &table);
+
+    if (status != Q2_OK)
+        return status;
     if (table != 0 && (entry & Q2_ENTRY_COPIED)) {
         *ret_table = table;
         return Q2_OK;

@@ -7,6 +7,12 @@
 
 #include "disk.h"
 
+/* Find the L2 table that maps a guest offset, as it is; 0 if there is none.
+ *
+ * Q2_ERR_BAD_L1, Q2_ERR_TRUNCATED, Q2_ERR_IO ...
+ */
+enum q2_status q2_table_find(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table);
+
 /* Get an L2 table that may be changed: one that no snapshot shares.
  *
  * guest_offset  bytes, < virtual size

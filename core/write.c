@@ -222,6 +222,19 @@ static enum q2_status get_room(struct q2_disk *disk, uint64_t start, uint64_t nb
     return status;
 }
 
+/* How far a cluster that ends at guest offset end may be filled: a raw data file may end inside the
+ * disk's last one, and what it has behind the disk is not ours (hazard W9). */
+static uint64_t data_end(struct q2_disk *disk, uint64_t end)
+{
+    const struct q2_image *top = top_of(disk);
+
+    if (!top->rules.external_data)
+        return end;
+    if (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL)
+        end = q2_min_u64(end, q2_disk_size(disk));
+    return q2_min_u64(end, top->data->size);
+}
+
 /* Write a step into new clusters; its length is cut to what was done. */
 static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct step *step)
 {
@@ -236,8 +249,7 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct ste
         return status;
     end = start + (nb << bits);
     step->length = q2_min_u64(step->length, end - step->offset);
-    if (top->rules.external_data) /* a raw data file may end inside the last cluster */
-        end = q2_min_u64(end, top->data->size);
+    end = data_end(disk, end);
     status = fill(disk, host_offset, start, end, step);
     if (status == Q2_OK)
         status = link_clusters(disk, table, start, nb, host_offset, &nb_linked);
@@ -260,8 +272,7 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
     uint64_t bitmap = 0;
     enum q2_status status;
 
-    if (top->rules.external_data)
-        end = q2_min_u64(end, top->data->size);
+    end = data_end(disk, end);
     status = fill(disk, old->host_offset + (start - cluster), start, end, step);
     if (status != Q2_OK)
         return status;
@@ -411,37 +422,53 @@ static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint
 
 typedef enum q2_status cluster_change(struct q2_disk *disk, uint64_t table, uint64_t guest);
 
-/* Change the entries of whole clusters [start, end), table by table. */
+/* Change the entry of one whole cluster. */
+static enum q2_status change_one(struct q2_disk *disk, uint64_t guest, cluster_change *change)
+{
+    uint64_t table;
+    enum q2_status status = q2_table_for_write(disk, guest, &table);
+
+    return status == Q2_OK ? change(disk, table, guest) : status;
+}
+
+/* Change the entries of whole clusters [start, end), table by table. Where there is no L2 table,
+ * `skip_holes` leaves it so. */
 static enum q2_status change_clusters(struct q2_disk *disk, uint64_t start, uint64_t end,
-                                      cluster_change *change)
+                                      cluster_change *change, bool skip_holes)
 {
     const struct q2_image *top = top_of(disk);
-    uint64_t cluster_size = 1ull << top->rules.cluster_bits, done = 0;
-    enum q2_status status = Q2_OK;
+    uint64_t cluster_size = 1ull << top->rules.cluster_bits, reach = cluster_size << top->l2_bits;
+    uint64_t guest = start, done = 0;
 
-    for (uint64_t guest = start; guest < end && status == Q2_OK; guest += cluster_size) {
-        uint64_t table;
+    while (guest < end) {
+        uint64_t table = 1;
+        enum q2_status status = Q2_OK;
 
         if (done++ % 64 == 0) /* the caches have room for so many between two looks */
             status = q2_commit_if_crowded(disk);
-        if (status == Q2_OK)
-            status = q2_table_for_write(disk, guest, &table);
-        if (status == Q2_OK)
-            status = change(disk, table, guest);
+        if (status == Q2_OK && skip_holes)
+            status = q2_table_find(disk, guest, &table);
+        if (status == Q2_OK && table != 0)
+            status = change_one(disk, guest, change);
+        if (status != Q2_OK)
+            return status;
+        guest = table != 0 ? guest + cluster_size : (guest | (reach - 1)) + 1;
     }
-    return status;
+    return Q2_OK;
 }
 
 /* Raw external data: the data file is a raw image of the disk and must read as one. */
 static enum q2_status zero_raw_data(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     struct q2_image *top = top_of(disk);
+    uint64_t size;
 
     if (!(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
         return Q2_OK;
-    if (offset >= top->data->size)
+    size = q2_min_u64(top->data->size, q2_disk_size(disk));
+    if (offset >= size)
         return Q2_OK;
-    return q2_store_zero(disk, top->data, offset, q2_min_u64(length, top->data->size - offset));
+    return q2_store_zero(disk, top->data, offset, q2_min_u64(length, size - offset));
 }
 
 /* Whole clusters inside a range; the disk's last one counts as whole at the disk's end. */
@@ -472,7 +499,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     if (status == Q2_OK)
         status = write_all(disk, offset, NULL, start - offset);
     if (status == Q2_OK)
-        status = change_clusters(disk, start, end, zero_cluster);
+        status = change_clusters(disk, start, end, zero_cluster, false);
     if (status == Q2_OK && end < offset + length)
         status = write_all(disk, end, NULL, offset + length - end);
     return status;
@@ -492,7 +519,10 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     status = q2_commit_header(disk);
     if (status == Q2_OK)
         status = zero_raw_data(disk, start, end - start);
-    return status == Q2_OK ? change_clusters(disk, start, end, discard_cluster) : status;
+    if (status != Q2_OK)
+        return status;
+    /* With nothing below, a hole reads as zeros and has nothing to give back. */
+    return change_clusters(disk, start, end, discard_cluster, !top->has_backing);
 }
 
 enum q2_status q2_disk_flush(struct q2_disk *disk)
@@ -531,19 +561,32 @@ static enum q2_status check_features(struct q2_disk *disk)
     return Q2_OK;
 }
 
+/* A file whose refcounts do not match its references must not be written. */
+static enum q2_status check_refcounts(struct q2_disk *disk)
+{
+    const char *path = top_of(disk)->source->path;
+    struct q2_check_result result;
+    enum q2_status status = q2_disk_check(disk, NULL, &result);
+
+    if (status != Q2_OK)
+        return status;
+    if (result.corruptions > 0)
+        return q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
+                             "the check finds corruption, so the image can only be read", path,
+                             "corruptions", result.corruptions);
+    if (result.check_errors > 0)
+        return q2_fail(&disk->fault, Q2_ERR_IO,
+                       "the check cannot read all of the image, so it can only be read", path);
+    return Q2_OK;
+}
+
 enum q2_status q2_write_prepare(struct q2_disk *disk)
 {
     struct q2_writer *writer = &disk->writer;
-    struct q2_check_result result;
     enum q2_status status = check_features(disk);
 
-    if (status == Q2_OK && top_of(disk)->format == Q2_FORMAT_QCOW2) {
-        status = q2_disk_check(disk, NULL, &result);
-        if (status == Q2_OK && (result.corruptions > 0 || result.check_errors > 0))
-            status = q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
-                                   "the check finds corruption, so the image can only be read",
-                                   top_of(disk)->source->path, "corruptions", result.corruptions);
-    }
+    if (status == Q2_OK && top_of(disk)->format == Q2_FORMAT_QCOW2)
+        status = check_refcounts(disk);
     if (status != Q2_OK)
         return status;
     writer->writable = true;

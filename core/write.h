@@ -14,6 +14,7 @@
  * Q2_ERR_CORRUPT      the corrupt bit is set, or the check finds corruption
  * Q2_ERR_UNSUPPORTED  dirty, a snapshot, or encrypted
  * Q2_ERR_READ_ONLY    a file is not open for writing
+ * Q2_ERR_IO           the check cannot read everything
  * or an error of the check
  */
 enum q2_status q2_write_prepare(struct q2_disk *disk);

@@ -22,10 +22,10 @@ struct plan {
     uint64_t seed;
 };
 
-static const struct plan short_plan = {.bounds = {.all_up_to = 6, .sample = 24, .tears = 2},
+static const struct plan short_plan = {.bounds = {.all_up_to = 5, .sample = 8, .tears = 1},
                                        .nb_random = 12,
                                        .nb_seeds = 1,
-                                       .qemu_every = 40,
+                                       .qemu_every = 30,
                                        .go_on_every = 16,
                                        .seed = 1};
 static const struct plan full_plan = {.bounds = {.all_up_to = 12, .sample = 4096, .tears = 512},
