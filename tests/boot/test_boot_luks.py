@@ -125,7 +125,7 @@ def check_driver_asks_nobody(shell):
 def test_luks_refusals_and_wiped_keys():
     """All in one shell: what is refused; then keys are in memory exactly while a disk is there."""
     words = key_words()
-    with luks_stick({**IMAGE, "attach": "yes"}) as stick, harness.shell(stick) as shell:
+    with luks_stick({**IMAGE, "attach": "yes"}) as stick, harness.shell(stick, memory=256) as shell:
         wrong = list(refusals(shell))
         cases.check(not wrong, "\n".join([f"{len(wrong)} row(s)", *wrong]))
         give_up_at_once(shell)
