@@ -5,7 +5,8 @@
         --file build/images/data-file=/img --text '/metalcow/entries/debian.conf=title Debian'
 
 A --file whose source is a folder copies the files in it. By default the stick is GPT with a FAT32
-volume of 4 KiB clusters; --scheme, --bits and --cluster choose others, --pieces scatters a file. As a module: make_stick().
+volume of 4 KiB clusters; --scheme, --bits and --cluster choose others, --pieces scatters a file.
+As a module: make_stick().
 """
 
 import argparse
