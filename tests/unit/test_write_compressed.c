@@ -188,6 +188,12 @@ static void test_write_compressed_refuses(void)
         T_CHECK_U64(q2_disk_write_compressed(f.disk, rows[i].offset, stream, rows[i].length),
                     rows[i].status);
     }
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 0, stream, 4096), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f), "a stream must be shorter than its cluster (stream length is "
+                                  "4096, limit 4095)");
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 512, stream, 100), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f),
+                "a compressed cluster does not start at a cluster (guest offset is 512)");
     t_row("the longest stream");
     T_CHECK_U64(q2_disk_write_compressed(f.disk, 0, stream, 4095), Q2_OK);
     t_row("opened for reading");
