@@ -110,9 +110,7 @@ static void walk_bitmap(struct check *c, const struct q2_bitmap *bitmap, uint64_
     q2_references_range(&c->references, bitmap->table_offset, bitmap->table_size * 8ull,
                         bitmap->table_offset);
     if (nb < bitmap->table_size)
-        found(&c->references, Q2_CHECK_ENTRY,
-              "bitmap tables overlap: they have more entries than the file has room",
-              bitmap->table_offset);
+        found(&c->references, Q2_CHECK_ENTRY, "bitmap tables overlap", bitmap->table_offset);
     *nb_left -= nb;
     for (uint64_t i = 0; i < nb; i++) {
         uint64_t named_at = bitmap->table_offset + i * 8ull;

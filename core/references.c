@@ -186,8 +186,7 @@ static uint32_t l1_bound(struct q2_references *r, uint64_t l1_offset, uint32_t l
 {
     if (l1_size > r->nb_l1_left) {
         if (r->tables_first == 0)
-            tell(r, Q2_CHECK_ENTRY,
-                 "L1 tables overlap: they have more entries than the file has room", l1_offset);
+            tell(r, Q2_CHECK_ENTRY, "L1 tables overlap", l1_offset);
         l1_size = (uint32_t)r->nb_l1_left;
     }
     r->nb_l1_left -= l1_size;
