@@ -149,8 +149,9 @@ def check_image(pieces):
     for name, peak in peaks:
         most[name] = max(peak, most.get(name, 0))
     size = IMAGE.stat()
-    print(f"# file of {size.st_size / GIB:.1f} GiB, {size.st_blocks * 512 / MIB:.1f} MiB stored; peak "
-          "KiB: " + ", ".join(f"{name} {peak}" for name, peak in most.items()))
+    figures = ", ".join(f"{name} {peak}" for name, peak in most.items())
+    print(f"# file of {size.st_size / GIB:.1f} GiB, {size.st_blocks * 512 / MIB:.1f} MiB stored; "
+          f"peak KiB: {figures}")
     return most
 
 
