@@ -208,7 +208,7 @@ static bool copy_next(struct conversion *conversion, uint64_t at, uint64_t end,
                       uint64_t *ret_length)
 {
     struct q2_disk *disk = conversion->image->disk;
-    struct map_entry entry;
+    struct q2_map_entry entry;
     size_t length;
 
     if (entries_next(&conversion->entries, at, end - at, &entry) != Q2_OK) {
