@@ -38,7 +38,7 @@ static enum q2_status check_options(const struct q2_disk_options *options, struc
 {
     if (!opener && !options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
-    if (options->writable && options->metadata_only)
+    if ((options->writable || options->overlay) && options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "writing needs more than metadata", NULL);
     return Q2_OK;
 }

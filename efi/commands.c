@@ -22,7 +22,8 @@ struct command {
 static const struct command commands[] = {
     {"attach",
      "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
-     "         [--names below|none|any] [--format qcow2|raw]",
+     "         [--names below|none|any] [--format qcow2|raw]\n"
+     "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
      "publish an image as a disk", true, mc_command_attach},
     {"list", "", "show the attached disks", false, mc_command_list},
     {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
@@ -44,6 +45,9 @@ static const struct option {
     {"--disk", offsetof(struct mc_command_line, disk)},
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
+    {"--mode", offsetof(struct mc_command_line, mode)},
+    {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
+    {"--room", offsetof(struct mc_command_line, room)},
 };
 
 static EFI_STATUS help(struct mc_session *session)

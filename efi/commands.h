@@ -14,6 +14,7 @@
 struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *data_file, *backing_file, *snapshot, *disk, *names, *format;
+    const char *mode, *overlay_size, *room;
 };
 
 /* What a command line says of an image, with paths resolved. */
