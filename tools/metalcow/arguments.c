@@ -64,6 +64,10 @@ static const struct {
     {FLAG_RAW, "raw", true},
     {FLAG_OUTPUT, "human", false},
     {FLAG_OUTPUT, "json", true},
+    {FLAG_MAP_OUTPUT, "human", MAP_HUMAN},
+    {FLAG_MAP_OUTPUT, "json", MAP_JSON},
+    {FLAG_MAP_OUTPUT, "html", MAP_HTML},
+    {FLAG_MAP_OUTPUT, "svg", MAP_SVG},
     {FLAG_NAMES, "below", Q2_NAMES_BELOW},
     {FLAG_NAMES, "none", Q2_NAMES_NONE},
     {FLAG_NAMES, "any", Q2_NAMES_ANY},
@@ -104,6 +108,11 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         if (!find_word(flag->kind, text, &word))
             return false;
         *(enum q2_name_policy *)field = (enum q2_name_policy)word;
+        return true;
+    case FLAG_MAP_OUTPUT:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum map_output *)field = (enum map_output)word;
         return true;
     case FLAG_RAW:
     case FLAG_OUTPUT:

@@ -22,6 +22,14 @@ struct image_options {
     bool backing_raw; /* a backing file without a format is raw */
 };
 
+/* How map tells what it found. */
+enum map_output {
+    MAP_HUMAN,
+    MAP_JSON,
+    MAP_HTML,
+    MAP_SVG
+};
+
 #define MAX_OPERANDS 3
 
 /* Everything that any verb can be told; a verb reads what its flags fill. */
@@ -34,6 +42,7 @@ struct arguments {
     bool list;
     bool backing_chain;
     bool skip_create;
+    enum map_output map_output;
     const char *snapshot_param;
     const char *output_format;
     uint64_t start;
@@ -44,14 +53,15 @@ struct arguments {
 
 enum flag_kind {
     FLAG_HELP,
-    FLAG_IGNORED, /* accepted because qemu-img has it; it changes nothing here */
-    FLAG_SET,     /* bool */
-    FLAG_TEXT,    /* const char * */
-    FLAG_SIZE,    /* uint64_t */
-    FLAG_FORMAT,  /* enum q2_image_format: qcow2, raw */
-    FLAG_RAW,     /* bool: the one value "raw" */
-    FLAG_OUTPUT,  /* bool json: human, json */
-    FLAG_NAMES,   /* enum q2_name_policy: below, none, any */
+    FLAG_IGNORED,    /* accepted because qemu-img has it; it changes nothing here */
+    FLAG_SET,        /* bool */
+    FLAG_TEXT,       /* const char * */
+    FLAG_SIZE,       /* uint64_t */
+    FLAG_FORMAT,     /* enum q2_image_format: qcow2, raw */
+    FLAG_RAW,        /* bool: the one value "raw" */
+    FLAG_OUTPUT,     /* bool json: human, json */
+    FLAG_MAP_OUTPUT, /* enum map_output: human, json, html, svg */
+    FLAG_NAMES,      /* enum q2_name_policy: below, none, any */
 };
 
 struct flag {
