@@ -38,8 +38,8 @@ static enum q2_status check_options(const struct q2_disk_options *options, struc
 {
     if (!opener && !options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
-    if ((options->writable || options->overlay) && options->metadata_only)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "writing needs more than metadata", NULL);
+    if (options->overlay && options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "an overlay needs more than metadata", NULL);
     return Q2_OK;
 }
 
@@ -62,6 +62,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->writer.writable = false;
     disk->writer.latched = false;
     disk->writer.first_free = 0;
+    disk->writer.packed_end = 0;
     disk->writer.nb_frees = 0;
     q2_windows_clear(&disk->windows);
     q2_slice_cache_init(&disk->slices, &disk->windows);
