@@ -49,11 +49,11 @@ struct q2_disk_options {
     const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
-    enum q2_image_format format;  /* of the top image; never probed */
-    bool backing_raw_if_unnamed;  /* a backing file without a format is raw (else: refused) */
-    bool metadata_only;           /* open no other file: info, check; reads and writes of guest
-                                     bytes give Q2_ERR_NOT_OPEN */
-    bool writable;                /* with metadata_only: the image itself (include/q2_amend.h) */
+    enum q2_image_format format; /* of the top image; never probed */
+    bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
+    bool metadata_only;          /* open no other file: info, check; reads and writes of guest
+                                    bytes give Q2_ERR_NOT_OPEN */
+    bool writable;               /* with metadata_only: the image itself (include/q2_amend.h) */
     /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
      * file; it stays the caller's. Everything else here is about `image`, which is then only read,
      * whatever it is: raw, a snapshot, encrypted, dirty, corrupt. NULL: none. */

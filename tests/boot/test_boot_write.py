@@ -22,8 +22,8 @@ def check(output, pattern):
 
 
 def stick(variant="plain", **content):
-    files = {"/probe.efi": harness.BUILD / "x64/tests/probe.efi", "/text.txt": TEXT, "/large.bin": bytes(range(256)) * 4096 * 2,
-             **content.pop("files", {})}
+    files = {"/probe.efi": harness.BUILD / "x64/tests/probe.efi", "/text.txt": TEXT,
+             "/large.bin": bytes(range(256)) * 8192, **content.pop("files", {})}
     return harness.stick(image=variant, application="/metalcow.efi", files=files, **content)
 
 

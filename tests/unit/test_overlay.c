@@ -163,6 +163,7 @@ static void test_overlay_options_are_about_the_image_below(void)
     f.options.metadata_only = true;
     f.options.writable = false;
     T_CHECK_U64(fixture_open(&f), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f), "an overlay needs more than metadata");
     cleanup();
     image_free(&image);
 }
