@@ -59,6 +59,11 @@ static const struct words names_words = {
     "is none of below, none, any",
 };
 
+static const struct words backing_format_words = {
+    {"raw"},
+    "is not raw; other formats must stand in the image",
+};
+
 /* Indexed by enum mc_mode. */
 static const struct words mode_words = {
     {"ro", "rw", "overlay"},
@@ -82,6 +87,7 @@ enum entry_key {
     KEY_IMAGE,
     KEY_DATA_FILE,
     KEY_BACKING_FILE,
+    KEY_BACKING_FORMAT,
     KEY_SNAPSHOT,
     KEY_NAMES,
     KEY_MODE,
@@ -103,6 +109,7 @@ static const struct rule entry_rules[] = {
     [KEY_IMAGE] = {"image", KIND_PATH, NULL},
     [KEY_DATA_FILE] = {"data-file", KIND_PATH, NULL},
     [KEY_BACKING_FILE] = {"backing-file", KIND_PATH, NULL},
+    [KEY_BACKING_FORMAT] = {"backing-format", KIND_WORD, &backing_format_words},
     [KEY_SNAPSHOT] = {"snapshot", KIND_TEXT, NULL},
     [KEY_NAMES] = {"names", KIND_WORD, &names_words},
     [KEY_MODE] = {"mode", KIND_WORD, &mode_words},
@@ -467,6 +474,7 @@ static void entry_fill(struct mc_entry *entry, const struct value *values)
     entry->overlay_size = values[KEY_OVERLAY_SIZE].line != 0 ? values[KEY_OVERLAY_SIZE].size
                                                              : MC_DEFAULT_OVERLAY_SIZE;
     entry->room = values[KEY_ROOM].line != 0 ? values[KEY_ROOM].size : MC_DEFAULT_ROOM;
+    entry->backing_raw = values[KEY_BACKING_FORMAT].line != 0;
     entry->attach = values[KEY_ATTACH].line == 0 || values[KEY_ATTACH].number == 1;
     entry->handoff = MC_HANDOFF_UNSET;
     if (values[KEY_HANDOFF].line != 0)

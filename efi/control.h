@@ -22,9 +22,11 @@
 
 /* What to attach and how. NULL strings: not given. */
 struct mc_attach_options {
-    const char *image;        /* UTF-8, absolute on the volume, '/' between components */
-    const char *data_file;    /* the same; NULL: the image's own name */
-    const char *backing_file; /* the same */
+    const char *image;           /* UTF-8, absolute on the volume, '/' between components */
+    const char *data_file;       /* the same; NULL: the image's own name */
+    const char *backing_file;    /* the same */
+    const char *passphrase_file; /* the same: its first line is the passphrase */
+    const char *key_file;        /* the same: all of it is the passphrase */
     const char *snapshot;
     const char *title; /* what people call it; NULL: the image's path */
     enum q2_name_policy names;
@@ -32,6 +34,8 @@ struct mc_attach_options {
     enum mc_mode mode;
     uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
     uint64_t room;         /* MC_MODE_READ_WRITE: bytes that the file is made longer at once */
+    bool backing_raw;      /* a backing file without a format in the image is raw */
+    bool may_ask;          /* for a passphrase, on the console: a person has asked for the disk */
 };
 
 /* What is known of an attached disk. */
