@@ -23,12 +23,21 @@ static struct q2_image *top_of(struct q2_disk *disk)
     return &disk->layers[0];
 }
 
+enum q2_status q2_write_possible(struct q2_disk *disk)
+{
+    if (disk->writer.writable && !disk->writer.latched)
+        return Q2_OK;
+    return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
+                   disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
+                   top_of(disk)->source->path);
+}
+
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
-    if (!disk->writer.writable || disk->writer.latched)
-        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
-                       disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
-                       top_of(disk)->source->path);
+    enum q2_status status = q2_write_possible(disk);
+
+    if (status != Q2_OK)
+        return status;
     if (disk->metadata_only)
         return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, top_of(disk)->source->path);
     if (!q2_range_fits(offset, length, q2_disk_size(disk)))

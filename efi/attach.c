@@ -44,17 +44,22 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_attach_o
         .snapshot = options->snapshot,
         .names = options->names,
         .format = options->format,
+        .backing_raw_if_unnamed = options->backing_raw,
         .metadata_only = metadata_only,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
+        .unlocker = &image->unlock.unlocker.unlocker,
     };
-    enum q2_status status;
+    enum q2_status status = mc_unlock_init(&image->unlock, &image->volume, options, fault);
 
+    if (status != Q2_OK)
+        return status;
     mc_opener_init(&image->opener, &image->volume);
     status = q2_disk_open(image->workspace, &image->file->as.source, &image->opener.opener,
                           &disk_options, fault, &image->disk);
     if (status != Q2_OK)
         use_openers_fault(&image->opener, fault);
+    mc_unlock_forget(&image->unlock, status, fault);
     return status;
 }
 
@@ -84,6 +89,7 @@ void mc_image_close(struct mc_image *image)
 {
     if (image->disk)
         q2_disk_close(image->disk);
+    mc_unlock_close(&image->unlock);
     mc_file_close(image->file);
     mc_free_pages(image->workspace, Q2_WORKSPACE_SIZE);
     mc_free_pages(image, sizeof(*image));

@@ -11,6 +11,7 @@
 #include "../drivers/codec_zstd.h"
 #include "control.h"
 #include "opener.h"
+#include "unlock.h"
 
 /* Files and engine of one image. Does not move while it is open. */
 struct mc_image {
@@ -19,6 +20,7 @@ struct mc_image {
     struct mc_file *file; /* the image itself */
     struct q2_codec_zlib zlib;
     struct q2_codec_zstd zstd;
+    struct mc_unlock unlock;
     void *workspace; /* pages */
     struct q2_disk *disk;
 };

@@ -25,10 +25,11 @@ static EFI_STATUS attach(struct mc_session *session)
 {
     struct mc_control *control = session->client.control;
     uint32_t number;
-    EFI_STATUS status =
-        control->Attach(control, session->image.image.volume, &session->image.options,
-                        (CHAR8 *)session->message, &number);
+    EFI_STATUS status;
 
+    session->image.options.may_ask = true;
+    status = control->Attach(control, session->image.image.volume, &session->image.options,
+                             (CHAR8 *)session->message, &number);
     if (EFI_ERROR(status)) {
         mc_say(session->message);
         return status;

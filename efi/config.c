@@ -56,6 +56,11 @@ static const struct words names_words = {
     "is none of below, none, any",
 };
 
+static const struct words backing_format_words = {
+    {"raw"},
+    "is not raw; other formats must stand in the image",
+};
+
 /* Indexed by enum mc_mode. */
 static const struct words mode_words = {
     {"ro", "rw", "overlay"},
@@ -79,6 +84,7 @@ enum entry_key {
     KEY_IMAGE,
     KEY_DATA_FILE,
     KEY_BACKING_FILE,
+    KEY_BACKING_FORMAT,
     KEY_SNAPSHOT,
     KEY_NAMES,
     KEY_MODE,
@@ -98,6 +104,7 @@ static const struct rule entry_rules[] = {
     [KEY_IMAGE] = {"image", KIND_PATH, NULL},
     [KEY_DATA_FILE] = {"data-file", KIND_PATH, NULL},
     [KEY_BACKING_FILE] = {"backing-file", KIND_PATH, NULL},
+    [KEY_BACKING_FORMAT] = {"backing-format", KIND_WORD, &backing_format_words},
     [KEY_SNAPSHOT] = {"snapshot", KIND_TEXT, NULL},
     [KEY_NAMES] = {"names", KIND_WORD, &names_words},
     [KEY_MODE] = {"mode", KIND_WORD, &mode_words},
@@ -447,6 +454,7 @@ static void entry_fill(struct mc_entry *entry, const struct value *values)
     copy_path(entry->key_file, &values[KEY_KEY_FILE]);
     entry->names = (enum q2_name_policy)values[KEY_NAMES].number;
     entry->mode = (enum mc_mode)values[KEY_MODE].number;
+    entry->backing_raw = values[KEY_BACKING_FORMAT].line != 0;
     entry->attach = values[KEY_ATTACH].line == 0 || values[KEY_ATTACH].number == 1;
     entry->handoff = MC_HANDOFF_UNSET;
     if (values[KEY_HANDOFF].line != 0)

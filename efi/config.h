@@ -20,6 +20,7 @@
  *     image            the qcow2 image, required                                          path
  *     data-file        its external data file; absent: the name in the image              path
  *     backing-file     its backing file; absent: the name in the image                    path
+ *     backing-format   raw: a backing file whose format the image does not say is raw
  *     snapshot         id or name of an internal snapshot; absent: the active state
  *     names            below | none | any     names inside images that may be opened
  *     mode             ro | rw | overlay
@@ -117,6 +118,7 @@ struct mc_entry {
     enum q2_name_policy names;
     enum mc_mode mode;
     enum mc_handoff handoff;
+    bool backing_raw;
     bool attach;
     struct mc_unknown_keys unknown;
 };

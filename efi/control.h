@@ -14,20 +14,24 @@
 #include "q2_disk.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 2u
+#define MC_CONTROL_VERSION 3u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
 
 /* What to attach and how. NULL strings: not given. */
 struct mc_attach_options {
-    const char *image;        /* UTF-8, absolute on the volume, '/' between components */
-    const char *data_file;    /* the same; NULL: the image's own name */
-    const char *backing_file; /* the same */
+    const char *image;           /* UTF-8, absolute on the volume, '/' between components */
+    const char *data_file;       /* the same; NULL: the image's own name */
+    const char *backing_file;    /* the same */
+    const char *passphrase_file; /* the same: its first line is the passphrase */
+    const char *key_file;        /* the same: all of it is the passphrase */
     const char *snapshot;
     const char *title; /* what people call it; NULL: the image's path */
     enum q2_name_policy names;
     enum q2_image_format format;
+    bool backing_raw;  /* a backing file without a format in the image is raw */
+    bool may_ask;      /* for a passphrase, on the console: a person has asked for the disk */
     bool wants_writes; /* the entry's mode is not ro */
 };
 

@@ -16,6 +16,7 @@ static const struct choice name_policies[] = {
     {"below", Q2_NAMES_BELOW}, {"none", Q2_NAMES_NONE}, {"any", Q2_NAMES_ANY}, {NULL, 0}};
 static const struct choice formats[] = {
     {"qcow2", Q2_FORMAT_QCOW2}, {"raw", Q2_FORMAT_RAW}, {NULL, 0}};
+static const struct choice backing_formats[] = {{"raw", true}, {NULL, 0}};
 
 /* *value stays if the option was not given. */
 static enum q2_status choose(const struct choice *choices, const char *word, struct q2_fault *fault,
@@ -32,14 +33,18 @@ static enum q2_status choose(const struct choice *choices, const char *word, str
 
 static enum q2_status choose_all(struct mc_session *session)
 {
-    int names = Q2_NAMES_BELOW, format = Q2_FORMAT_QCOW2;
+    int names = Q2_NAMES_BELOW, format = Q2_FORMAT_QCOW2, backing_raw = false;
     struct mc_attach_options *attach = &session->image.options;
     enum q2_status status = choose(name_policies, session->line.names, &session->fault, &names);
 
     if (status == Q2_OK)
         status = choose(formats, session->line.format, &session->fault, &format);
+    if (status == Q2_OK)
+        status =
+            choose(backing_formats, session->line.backing_format, &session->fault, &backing_raw);
     attach->names = (enum q2_name_policy)names;
     attach->format = (enum q2_image_format)format;
+    attach->backing_raw = backing_raw;
     attach->snapshot = session->line.snapshot;
     return status;
 }
@@ -75,6 +80,12 @@ enum q2_status mc_image_arguments_get(struct mc_session *session)
     if (status == Q2_OK)
         status = locate_beside(session, session->line.backing_file, &image->backing_file,
                                &image->options.backing_file);
+    if (status == Q2_OK)
+        status = locate_beside(session, session->line.passphrase_file, &image->passphrase_file,
+                               &image->options.passphrase_file);
+    if (status == Q2_OK)
+        status = locate_beside(session, session->line.key_file, &image->key_file,
+                               &image->options.key_file);
     return status;
 }
 
@@ -85,5 +96,7 @@ void mc_image_arguments_free(struct mc_session *session)
     mc_free(image->image.path);
     mc_free(image->data_file.path);
     mc_free(image->backing_file.path);
+    mc_free(image->passphrase_file.path);
+    mc_free(image->key_file.path);
     *image = (struct mc_image_arguments){.options = {.image = NULL}};
 }

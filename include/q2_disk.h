@@ -259,11 +259,12 @@ struct q2_snapshot {
 
 /* Read an entry of the top image's snapshot table.
  *
- * index   < header->nb_snapshots. Walks the table from its start: O(index), bounded by
+ * index   < header->nb_snapshots. One behind the last one that was read, so that a list costs one
+ *         walk; else the walk begins at the table's start: O(index), bounded by
  *         Q2_MAX_SNAPSHOT_TABLE_SIZE.
  *
  * Q2_ERR_RANGE         no such entry
- * Q2_ERR_BAD_SNAPSHOT  malformed, or outside the file
+ * Q2_ERR_TRUNCATED     the table leaves the file
  * Q2_ERR_LIMIT         table or extra data over the limits
  * Q2_ERR_IO ...        the source failed
  */

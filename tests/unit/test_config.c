@@ -49,6 +49,7 @@ static void test_entry_parse_image_only_has_the_defaults(void)
     T_CHECK_U64(entry.mode, MC_MODE_READ_ONLY);
     T_CHECK_U64(entry.handoff, MC_HANDOFF_UNSET);
     T_CHECK(entry.attach);
+    T_CHECK(!entry.backing_raw);
     T_CHECK_U64(entry.unknown.nb, 0);
 }
 
@@ -60,6 +61,7 @@ static void test_entry_parse_every_key_is_kept(void)
                                "image \\img\\.\\debian.qcow2\r\n"
                                "  data-file\timg//debian.raw\r\n"
                                "backing-file /img/base.qcow2\n"
+                               "backing-format raw\n"
                                "snapshot before upgrade\n"
                                "names none\n"
                                "mode overlay\n"
@@ -79,6 +81,7 @@ static void test_entry_parse_every_key_is_kept(void)
     T_CHECK_STR(entry.image, "/img/debian.qcow2");
     T_CHECK_STR(entry.data_file, "/img/debian.raw");
     T_CHECK_STR(entry.backing_file, "/img/base.qcow2");
+    T_CHECK(entry.backing_raw);
     T_CHECK_STR(entry.snapshot, "before upgrade");
     T_CHECK_U64(entry.names, Q2_NAMES_NONE);
     T_CHECK_U64(entry.mode, MC_MODE_OVERLAY);
@@ -189,6 +192,8 @@ static void test_entry_parse_bad_line_is_refused(void)
         {"names Below\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
         {"mode r\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
         {"mode row\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
+        {"backing-format qcow2\n", MC_CONFIG_BAD_VALUE,
+         "f, line 1: backing-format is not raw; other formats must stand in the image"},
         {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach is neither yes nor no"},
         {"handoff unset\n", MC_CONFIG_BAD_VALUE,
          "f, line 1: handoff is none of nbd, ramdisk, none"},
