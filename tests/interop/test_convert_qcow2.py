@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""`metalcow convert -O qcow2`: the image holds the disk, as qemu-img and metalcow read it, is sound,
+"""`metalcow convert -O qcow2`: the image holds the disk, as qemu-img and metalcow read it, sound,
 about as small as qemu-img's, the same for any number of threads, and gone when it failed."""
 
 import itertools
