@@ -26,7 +26,7 @@ def calibrated(function, *arguments):
     for _ in range(9):
         try:
             return function(*arguments)
-        except Exception as error:  # pylint: disable=broad-except # whatever the caller's run raises
+        except Exception as error:  # pylint: disable=broad-except
             if "accurate CPU usage" not in str(error):
                 raise
     return function(*arguments)
