@@ -127,15 +127,15 @@ static void print_flag(FILE *out, const struct flag *flag)
         fprintf(out, "-%c", flag->letter);
 }
 
+#define NOT_A_SIZE "a size; you may use the suffixes k, M, G, T, P and E"
+
 static void say_bad_value(const struct flag *flag, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_flag(stderr, flag);
     fputs(": '", stderr);
     print_escaped(stderr, text);
-    fprintf(stderr, "' is not %s\n",
-            flag->kind == FLAG_SIZE ? "a size; you may use the suffixes k, M, G, T, P and E"
-                                    : flag->value);
+    fprintf(stderr, "' is not %s\n", flag->kind == FLAG_SIZE ? NOT_A_SIZE : flag->value);
 }
 
 static void say_bad_flag(int problem, char **argv)
@@ -180,8 +180,10 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 {
     struct arguments arguments = {.max_length = UINT64_MAX, .sparse_size = 4096};
     enum parse_result result = parse_flags(verb, argc, argv, &arguments);
+    int nb_operands = argc - optind;
 
-    if (result == PARSE_OK && argc - optind != verb->nb_operands) {
+    if (result == PARSE_OK &&
+        (nb_operands > verb->nb_operands || nb_operands < verb->nb_operands - verb->nb_optional)) {
         fprintf(stderr, "metalcow: %s expects %s\n", verb->name, verb->operands);
         result = PARSE_ERROR;
     }
@@ -189,10 +191,20 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         fprintf(stderr, "Try 'metalcow %s --help' for more information\n", verb->name);
     if (result != PARSE_OK)
         return result;
-    for (int i = 0; i < verb->nb_operands; i++)
+    for (int i = 0; i < nb_operands; i++)
         arguments.operands[i] = argv[optind + i];
     *ret_arguments = arguments;
     return PARSE_OK;
+}
+
+bool arguments_size(const char *operand, uint64_t *ret_size)
+{
+    if (size_parse(operand, ret_size))
+        return true;
+    fputs("metalcow: '", stderr);
+    print_escaped(stderr, operand);
+    fputs("' is not " NOT_A_SIZE "\n", stderr);
+    return false;
 }
 
 void arguments_help(const struct verb *verb)

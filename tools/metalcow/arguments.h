@@ -20,6 +20,7 @@ struct image_options {
     const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
     enum q2_name_policy names;
     bool backing_raw; /* a backing file without a format is raw */
+    bool writable;    /* what was written is durable after image_flush() */
 };
 
 #define MAX_OPERANDS 3
@@ -66,11 +67,18 @@ struct flag {
 #define FIELD(name) offsetof(struct arguments, name)
 
 /* Rows that several verbs share. */
+#define FLAG_ROW_HELP                                                                              \
+    {                                                                                              \
+        'h', "help", NULL, "show this help", FLAG_HELP, 0                                          \
+    }
+#define FLAG_ROW_FORMAT                                                                            \
+    {                                                                                              \
+        'f', "format", "FMT", "format of the image: qcow2 (default) or raw", FLAG_FORMAT,          \
+            FIELD(image[0].format)                                                                 \
+    }
+#define FLAGS_WRITING FLAG_ROW_HELP, FLAG_ROW_FORMAT
 #define FLAGS_COMMON                                                                               \
-    {'h', "help", NULL, "show this help", FLAG_HELP, 0},                                           \
-        {'f',         "format",                                                                    \
-         "FMT",       "format of the image: qcow2 (default) or raw",                               \
-         FLAG_FORMAT, FIELD(image[0].format)},                                                     \
+    FLAGS_WRITING,                                                                                 \
     {                                                                                              \
         'U', "force-share", NULL, "accepted; images are always opened shared", FLAG_IGNORED, 0     \
     }
@@ -124,6 +132,7 @@ struct verb {
     const struct flag *flags;
     size_t nb_flags;
     int nb_operands;
+    int nb_optional;  /* how many of them, the last ones, may be left away: NULL then */
     int usage_status; /* exit status of a wrong command line */
     int (*run)(const struct arguments *arguments);
 };
@@ -137,6 +146,9 @@ enum parse_result {
 /* Parse argv[1..] of a verb; argv[0] is the verb's name. */
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments);
+
+/* Parse an operand that is a size; false, and said on stderr, if it is none. */
+bool arguments_size(const char *operand, uint64_t *ret_size);
 
 /* Print a verb's usage and flags to stdout. */
 void arguments_help(const struct verb *verb);

@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""The host command's verbs that write: what they do to an image, judged by qemu-img 7.2, what they
+refuse, and whose locks they respect."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.cases import check, check_equal, main  # noqa: E402
+
+BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
+METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
+FOLDER = BUILD / f"tests/interop/write-cli-{os.getpid()}"
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def run(program, *arguments, data=b""):
+    """Run a program in FOLDER with data as its input; return (status, output, errors)."""
+    done = subprocess.run([str(program), *map(str, arguments)], cwd=FOLDER, check=False,
+                          input=data, capture_output=True, timeout=60)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
+        errors="replace")
+
+
+def good(*arguments, data=b""):
+    """Run metalcow, which must succeed and say nothing on stderr; return what it printed."""
+    status, out, err = run(METALCOW, *arguments, data=data)
+    check_equal((status, err), (0, ""), f"metalcow {' '.join(map(str, arguments))}")
+    return out
+
+
+def refused(arguments, *words, data=b""):
+    """metalcow must fail with status 1 and say each of the words on stderr."""
+    status, _, err = run(METALCOW, *arguments, data=data)
+    check_equal(status, 1, f"exit status of {arguments}: {err}")
+    check(err.startswith("metalcow: "), f"{arguments}: {err!r} does not start with our name")
+    for word in words:
+        check(word in err, f"{arguments}: {err!r} does not say {word!r}")
+
+
+def qemu(program, *arguments):
+    status, out, err = run(program, *arguments)
+    check(status == 0 and "failed" not in out, f"{program} {arguments}: {out}{err}")
+    return out
+
+
+def make(name, *options, size="1M"):
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", *options, name, size)
+    return name
+
+
+def sound(name):
+    """qemu-img finds neither errors nor leaks."""
+    status, out, err = run("qemu-img", "check", "-f", "qcow2", name)
+    check_equal((status, err), (0, ""), f"qemu-img check {name}: {out}")
+
+
+def content(name, image_format="qcow2"):
+    """The disk's bytes as qemu-img reads them."""
+    qemu("qemu-img", "convert", "-f", image_format, "-O", "raw", name, "content.raw")
+    return (FOLDER / "content.raw").read_bytes()
+
+
+@contextlib.contextmanager
+def held_by_qemu(name):
+    """name is open for writing in qemu-io while the block runs."""
+    with subprocess.Popen(["qemu-io", "-f", "qcow2", name], cwd=FOLDER, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        process.stdout.read(len("qemu-io>"))  # the prompt: the image is open
+        try:
+            yield
+        finally:
+            process.communicate(b"quit\n")
+
+
+@contextlib.contextmanager
+def held_by_us(name):
+    """name is open for writing in metalcow, which waits for its input."""
+    with subprocess.Popen([str(METALCOW), "write", "0", name], cwd=FOLDER,
+                          stdin=subprocess.PIPE) as process:
+        process.stdin.write(b"x" * (MIB - 1))
+        process.stdin.flush()
+        descriptors = pathlib.Path(f"/proc/{process.pid}/fd")
+        inode = (FOLDER / name).stat().st_ino
+        while not any(path.exists() and path.stat().st_ino == inode
+                      for path in descriptors.iterdir()):
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            process.communicate(b"x")
+            check_equal(process.returncode, 0, "the writer")
+
+
+# --- write, zero, discard, flush -----------------------------------------------------------------
+
+def test_write_takes_standard_input_and_files():
+    make("in.qcow2")
+    want = bytearray(MIB)
+    want[1000:1000 + 70000] = b"\x17" * 70000
+    good("write", "1000", "in.qcow2", data=bytes(want[1000:71000]))
+    (FOLDER / "input").write_bytes(b"from a file")
+    want[512 * KIB:512 * KIB + 11] = b"from a file"
+    good("write", "512k", "in.qcow2", "input")
+    check(content("in.qcow2") == want, "content")
+    sound("in.qcow2")
+
+
+def test_write_of_nothing_changes_nothing():
+    make("nothing.qcow2")
+    before = (FOLDER / "nothing.qcow2").read_bytes()
+    good("write", "1M", "nothing.qcow2")
+    good("flush", "nothing.qcow2")
+    good("zero", "1M", "0", "nothing.qcow2")
+    check((FOLDER / "nothing.qcow2").read_bytes() == before, "the image changed")
+
+
+def test_zero_and_discard():
+    make("zero.qcow2")
+    want = bytearray(b"\x42" * MIB)
+    good("write", "0", "zero.qcow2", data=bytes(want))
+    good("zero", "100", "200", "zero.qcow2")
+    want[100:300] = bytes(200)
+    good("discard", "128k", "128k", "zero.qcow2")
+    want[128 * KIB:256 * KIB] = bytes(128 * KIB)
+    check(content("zero.qcow2") == want, "content")
+    sound("zero.qcow2")
+
+
+def test_raw_and_data_files():
+    qemu("qemu-img", "create", "-q", "-f", "raw", "plain.raw", "64k")
+    good("write", "-f", "raw", "65530", "plain.raw", data=b"ending")
+    check((FOLDER / "plain.raw").read_bytes()[-6:] == b"ending", "raw content")
+    make("ext.qcow2", "-o", "data_file=ext.data")
+    good("write", "4096", "ext.qcow2", data=b"data file")
+    check((FOLDER / "ext.data").read_bytes()[4096:4105] == b"data file", "data file content")
+    sound("ext.qcow2")
+
+
+def test_range_is_checked_before_anything_is_written():
+    make("range.qcow2")
+    before = (FOLDER / "range.qcow2").read_bytes()
+    (FOLDER / "long").write_bytes(b"x" * 100)
+    refused(("write", "1048500", "range.qcow2", "long"), "range.qcow2", "guest offset is 0xfffb4",
+            "limit 0x100000")
+    refused(("zero", "1M", "1", "range.qcow2"), "guest offset")
+    refused(("discard", "0", "2M", "range.qcow2"), "guest offset")
+    refused(("write", "2M", "range.qcow2"), "guest offset")
+    check((FOLDER / "range.qcow2").read_bytes() == before, "the image changed")
+
+
+def test_refusals_name_the_file_and_the_reason():
+    make("here.qcow2")
+    (FOLDER / "folder").mkdir()
+    refused(("write", "x", "here.qcow2"), "'x' is not a size")
+    refused(("write", "0", "gone.qcow2"), "gone.qcow2: the file does not exist")
+    refused(("write", "0", "here.qcow2", "gone"), "gone: the file does not exist")
+    refused(("write", "0", "here.qcow2", "folder"), "folder: ")
+    refused(("zero", "0", "1", "--backing-file=x", "here.qcow2"), "here.qcow2",
+            "'backing-file' can only be set for images with a backing file")
+
+
+# --- locks ---------------------------------------------------------------------------------------
+
+def test_image_open_in_qemu_is_not_written():
+    make("busy.qcow2")
+    make("above.qcow2", "-b", "busy.qcow2", "-F", "qcow2")
+    for holder in ("busy.qcow2", "above.qcow2"):  # as the image, and as its backing file
+        with held_by_qemu(holder):
+            refused(("write", "0", "busy.qcow2"), "busy.qcow2: the file is in use", data=b"x")
+            good("read", "0", "1", "busy.qcow2")
+    good("write", "0", "busy.qcow2", data=b"x")
+
+
+def test_data_file_open_in_qemu_is_not_written():
+    make("shared.qcow2", "-o", "data_file=shared.data")
+    make("other.qcow2", "-o", "data_file=other.data")
+    with held_by_qemu("other.qcow2"):
+        refused(("write", "0", "--data-file=other.data", "shared.qcow2"),
+                "other.data: the file is in use", data=b"x")
+
+
+def test_image_open_here_is_written_by_nobody_else():
+    make("ours.qcow2")
+    with held_by_us("ours.qcow2"):
+        refused(("zero", "0", "1", "ours.qcow2"), "ours.qcow2: the file is in use")
+        status, _, err = run("qemu-io", "-f", "qcow2", "-c", "write 0 1", "ours.qcow2")
+        check(status == 1 and 'Failed to get "write" lock' in err, f"qemu-io: {status} {err}")
+    sound("ours.qcow2")
+
+
+if __name__ == "__main__":
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    try:
+        main(globals())
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
