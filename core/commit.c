@@ -59,8 +59,12 @@ static enum q2_status release(struct q2_disk *disk, uint64_t index)
     if (status != Q2_OK || refcount == 0)
         return status == Q2_OK ? Q2_ERR_BAD_REFCOUNT : status;
     status = q2_refcount_put(&disk->slices, top, index, refcount - 1);
-    if (status == Q2_OK && refcount == 1 && index < disk->writer.first_free)
+    if (status != Q2_OK || refcount > 1)
+        return status;
+    if (index < disk->writer.first_free)
         disk->writer.first_free = index;
+    if (index == disk->writer.packed_end >> top->rules.cluster_bits)
+        disk->writer.packed_end = 0; /* no stream is left in it */
     return status;
 }
 

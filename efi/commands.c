@@ -29,6 +29,8 @@ static const struct command commands[] = {
     {"info", "IMAGE|NUMBER", "show what an image is", true, mc_command_info},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
+    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE]",
+     "time a disk beside other ways to the same bytes", true, mc_command_bench},
     {"help", "", "show this", false, help},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -44,6 +46,8 @@ static const struct option {
     {"--disk", offsetof(struct mc_command_line, disk)},
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
+    {"--rounds", offsetof(struct mc_command_line, rounds)},
+    {"--beside", offsetof(struct mc_command_line, beside)},
 };
 
 static EFI_STATUS help(struct mc_session *session)

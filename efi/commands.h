@@ -14,6 +14,7 @@
 struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *data_file, *backing_file, *snapshot, *disk, *names, *format;
+    const char *rounds, *beside;
 };
 
 /* What a command line says of an image, with paths resolved. */
@@ -43,6 +44,7 @@ EFI_STATUS mc_command_list(struct mc_session *session);
 EFI_STATUS mc_command_detach(struct mc_session *session);
 EFI_STATUS mc_command_info(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
+EFI_STATUS mc_command_bench(struct mc_session *session);
 
 /* Say session->fault; returns what the program returns for it. */
 EFI_STATUS mc_session_fail(struct mc_session *session);

@@ -50,10 +50,11 @@ struct q2_disk_options {
                                  the header's name */
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
-    enum q2_image_format format; /* of the top image; never probed */
-    bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
-    bool metadata_only;          /* open no other file: info, check; reads give Q2_ERR_NOT_OPEN */
-    bool writable;
+    enum q2_image_format format;  /* of the top image; never probed */
+    bool backing_raw_if_unnamed;  /* a backing file without a format is raw (else: refused) */
+    bool metadata_only;           /* open no other file: info, check; reads and writes of guest
+                                     bytes give Q2_ERR_NOT_OPEN */
+    bool writable;                /* with metadata_only: the image itself (include/q2_amend.h) */
     struct q2_unlocker *unlocker; /* NULL: encrypted images give Q2_ERR_ENCRYPTED */
     struct q2_codec *zlib, *zstd; /* NULL: such clusters give Q2_ERR_UNSUPPORTED */
 };
@@ -136,6 +137,7 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
  *
  * Q2_OK             the bytes read back from now on; durable after q2_disk_flush()
  * Q2_ERR_READ_ONLY  not opened writable, or latched after a failed metadata write
+ * Q2_ERR_NOT_OPEN   opened with metadata_only
  * Q2_ERR_RANGE      the range does not lie inside the disk
  * Q2_ERR_NO_SPACE   no room for a new cluster; guest clusters before the one that found none are
  *                   written, the rest is as before; clusters that exist stay writable
@@ -156,6 +158,26 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
  * files: without raw external data only the mapping changes and stale bytes stay; with it zeros are
  * written through. Errors as q2_disk_write(). */
 enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length);
+
+/* Store one whole guest cluster as a stream that the caller has encoded.  (qcow2: "Compressed
+ * Clusters Descriptor") The engine never encodes; callers may do it in threads of their own.
+ *
+ * guest_offset   bytes, < q2_disk_size(), a multiple of the cluster size
+ * stream         decodes, by the image's compression type, to exactly one cluster: the disk's last
+ *                one filled up with zeros. zlib: raw deflate with a window of at most 4 KiB. Not
+ *                verified
+ * stream_length  bytes, 1..cluster size - 1; what does not compress belongs into q2_disk_write()
+ *
+ * Streams that are stored one after the other share host clusters, as in QEMU, as far as the
+ * refcount width can count them. Reading one back needs its codec, like any other.
+ *
+ * Q2_ERR_UNSUPPORTED  raw image, external data file or encryption; nothing changed
+ * Q2_ERR_ARGUMENT     guest_offset or stream_length is wrong; nothing changed
+ * Q2_ERR_LIMIT        the file is too long for such a descriptor
+ * or an error of q2_disk_write(); the guest reads its old bytes then
+ */
+enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_offset,
+                                        const void *stream, size_t stream_length);
 
 /* Make everything written durable, the external data file first.
  *
@@ -238,11 +260,12 @@ struct q2_snapshot {
 
 /* Read an entry of the top image's snapshot table.
  *
- * index   < header->nb_snapshots. Walks the table from its start: O(index), bounded by
+ * index   < header->nb_snapshots. One behind the last one that was read, so that a list costs one
+ *         walk; else the walk begins at the table's start: O(index), bounded by
  *         Q2_MAX_SNAPSHOT_TABLE_SIZE.
  *
  * Q2_ERR_RANGE         no such entry
- * Q2_ERR_BAD_SNAPSHOT  malformed, or outside the file
+ * Q2_ERR_TRUNCATED     the table leaves the file
  * Q2_ERR_LIMIT         table or extra data over the limits
  * Q2_ERR_IO ...        the source failed
  */

@@ -3,7 +3,7 @@
 GUEST_ROOT   := $(BUILD)/guest/root
 GUEST_SCRIPT := tools/guest/make_guest.py tools/guest/init.sh tools/fs.py
 IMAGE_SCRIPT := tools/guest/make_image.py tools/fs.py
-STICK_SCRIPT := tools/stick/make_stick.py tools/fs.py
+STICK_SCRIPT := tools/stick/make_stick.py tools/stick/fragments.py tools/fs.py
 
 # The application that goes onto the stick of `make run`, and what it is told there.
 APPLICATION ?= $(BUILD)/x64/metalcow.efi

@@ -12,7 +12,7 @@ matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix 
 .PHONY: matrix
 
 # Unit tests of the host command's pure parts link its objects.
-TOOL_TEST_SRCS := $(patsubst %,tests/unit/test_%.c,size json preallocated)
+TOOL_TEST_SRCS := $(patsubst %,tests/unit/test_%.c,size json preallocated strip)
 OWN_TEST_SRCS  += $(TOOL_TEST_SRCS)
 $(foreach src,$(TOOL_TEST_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := -I.))
 # $(call tool_tests,variant,linker flags)

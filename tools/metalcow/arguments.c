@@ -64,6 +64,10 @@ static const struct {
     {FLAG_RAW, "raw", true},
     {FLAG_OUTPUT, "human", false},
     {FLAG_OUTPUT, "json", true},
+    {FLAG_MAP_OUTPUT, "human", MAP_HUMAN},
+    {FLAG_MAP_OUTPUT, "json", MAP_JSON},
+    {FLAG_MAP_OUTPUT, "html", MAP_HTML},
+    {FLAG_MAP_OUTPUT, "svg", MAP_SVG},
     {FLAG_NAMES, "below", Q2_NAMES_BELOW},
     {FLAG_NAMES, "none", Q2_NAMES_NONE},
     {FLAG_NAMES, "any", Q2_NAMES_ANY},
@@ -78,6 +82,14 @@ static bool find_word(enum flag_kind kind, const char *word, int *ret_value)
         }
     }
     return false;
+}
+
+static bool store_options(struct option_texts *options, const char *text)
+{
+    if (options->nb == MAX_OPTION_TEXTS)
+        return false;
+    options->texts[options->nb++] = text;
+    return true;
 }
 
 /* Store a flag's value; false if it does not parse. */
@@ -95,6 +107,8 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         return true;
     case FLAG_SIZE:
         return size_parse(text, field);
+    case FLAG_OPTIONS:
+        return store_options(field, text);
     case FLAG_FORMAT:
         if (!find_word(flag->kind, text, &word))
             return false;
@@ -104,6 +118,11 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         if (!find_word(flag->kind, text, &word))
             return false;
         *(enum q2_name_policy *)field = (enum q2_name_policy)word;
+        return true;
+    case FLAG_MAP_OUTPUT:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum map_output *)field = (enum map_output)word;
         return true;
     case FLAG_RAW:
     case FLAG_OUTPUT:
@@ -205,6 +224,20 @@ bool arguments_size(const char *operand, uint64_t *ret_size)
     print_escaped(stderr, operand);
     fputs("' is not " NOT_A_SIZE "\n", stderr);
     return false;
+}
+
+bool arguments_format(const char *name, enum q2_image_format *ret_format)
+{
+    int value = Q2_FORMAT_RAW;
+
+    if (name && !find_word(FLAG_FORMAT, name, &value)) {
+        fputs("metalcow: the output format '", stderr);
+        print_escaped(stderr, name);
+        fputs("' is not supported; qcow2 and raw are\n", stderr);
+        return false;
+    }
+    *ret_format = (enum q2_image_format)value;
+    return true;
 }
 
 void arguments_help(const struct verb *verb)

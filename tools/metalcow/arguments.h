@@ -23,7 +23,22 @@ struct image_options {
     bool writable;    /* what was written is durable after image_flush() */
 };
 
+/* How map tells what it found. */
+enum map_output {
+    MAP_HUMAN,
+    MAP_JSON,
+    MAP_HTML,
+    MAP_SVG
+};
+
 #define MAX_OPERANDS 3
+
+/* The texts of all -o flags, in order. */
+#define MAX_OPTION_TEXTS 8
+struct option_texts {
+    const char *texts[MAX_OPTION_TEXTS];
+    size_t nb;
+};
 
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
@@ -35,8 +50,11 @@ struct arguments {
     bool list;
     bool backing_chain;
     bool skip_create;
+    enum map_output map_output;
     const char *snapshot_param;
     const char *output_format;
+    const char *size_text;
+    struct option_texts options;
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;
@@ -45,14 +63,16 @@ struct arguments {
 
 enum flag_kind {
     FLAG_HELP,
-    FLAG_IGNORED, /* accepted because qemu-img has it; it changes nothing here */
-    FLAG_SET,     /* bool */
-    FLAG_TEXT,    /* const char * */
-    FLAG_SIZE,    /* uint64_t */
-    FLAG_FORMAT,  /* enum q2_image_format: qcow2, raw */
-    FLAG_RAW,     /* bool: the one value "raw" */
-    FLAG_OUTPUT,  /* bool json: human, json */
-    FLAG_NAMES,   /* enum q2_name_policy: below, none, any */
+    FLAG_IGNORED,    /* accepted because qemu-img has it; it changes nothing here */
+    FLAG_SET,        /* bool */
+    FLAG_TEXT,       /* const char * */
+    FLAG_SIZE,       /* uint64_t */
+    FLAG_FORMAT,     /* enum q2_image_format: qcow2, raw */
+    FLAG_RAW,        /* bool: the one value "raw" */
+    FLAG_OUTPUT,     /* bool json: human, json */
+    FLAG_MAP_OUTPUT, /* enum map_output: human, json, html, svg */
+    FLAG_OPTIONS,    /* struct option_texts: one more */
+    FLAG_NAMES,      /* enum q2_name_policy: below, none, any */
 };
 
 struct flag {
@@ -149,6 +169,9 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 
 /* Parse an operand that is a size; false, and said on stderr, if it is none. */
 bool arguments_size(const char *operand, uint64_t *ret_size);
+
+/* The format that -O names, raw for NULL; false, and said on stderr, if it is none of ours. */
+bool arguments_format(const char *name, enum q2_image_format *ret_format);
 
 /* Print a verb's usage and flags to stdout. */
 void arguments_help(const struct verb *verb);

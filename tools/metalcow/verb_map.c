@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "entries.h"
+#include "map_picture.h"
 #include "output.h"
 #include "verbs.h"
 
 static const struct flag flags[] = {
     FLAGS_COMMON,
-    FLAG_ROW_OUTPUT,
+    {0, "output", "human|json|html|svg", "how to print the result; html and svg: a picture",
+     FLAG_MAP_OUTPUT, FIELD(map_output)},
     {'s', "start-offset", "OFFSET", "where to begin", FLAG_SIZE, FIELD(start)},
     {'l', "max-length", "LENGTH", "how many bytes to look at", FLAG_SIZE, FIELD(max_length)},
     FLAG_ROW_SNAPSHOT,
@@ -57,19 +59,27 @@ static bool print_entry(const struct map_entry *entry, bool json, bool first)
     return true;
 }
 
-static int print_map(struct image *image, const struct arguments *arguments)
+/* The bytes to look at, [*ret_begin, *ret_end); empty if the start lies past the end. */
+static void find_range(const struct image *image, const struct arguments *arguments,
+                       uint64_t *ret_begin, uint64_t *ret_end)
 {
-    uint64_t size = q2_disk_size(image->disk), at = arguments->start, end;
+    uint64_t size = q2_disk_size(image->disk), begin = arguments->start;
+
+    *ret_begin = begin < size ? begin : size;
+    *ret_end = arguments->max_length < size - *ret_begin ? begin + arguments->max_length : size;
+}
+
+static bool print_entries(struct image *image, uint64_t at, uint64_t end, bool json)
+{
     struct entries entries;
     struct map_entry run = {0}, next;
     bool first = true;
 
     entries_begin(&entries, image);
-    end = at < size && arguments->max_length < size - at ? at + arguments->max_length : size;
     while (at < end) {
         if (entries_next(&entries, at, end - at, &next) != Q2_OK) {
             image_print_fault(image);
-            return EXIT_ERROR;
+            return false;
         }
         at += next.length;
         if (run.length > 0 && entries_continue(&run, &next)) {
@@ -77,31 +87,41 @@ static int print_map(struct image *image, const struct arguments *arguments)
             continue;
         }
         if (run.length > 0) {
-            if (!print_entry(&run, arguments->json, first))
-                return EXIT_ERROR;
+            if (!print_entry(&run, json, first))
+                return false;
             first = false;
         }
         run = next;
     }
-    if (run.length > 0 && !print_entry(&run, arguments->json, first))
-        return EXIT_ERROR;
-    if (arguments->json)
+    if (run.length > 0 && !print_entry(&run, json, first))
+        return false;
+    if (json)
         puts(run.length > 0 ? "]" : "[]");
-    return EXIT_SUCCESS;
+    return true;
+}
+
+static bool print_map(struct image *image, const struct arguments *arguments)
+{
+    uint64_t begin, end;
+
+    find_range(image, arguments, &begin, &end);
+    if (arguments->map_output == MAP_HTML || arguments->map_output == MAP_SVG)
+        return map_picture(stdout, image, begin, end, arguments->map_output == MAP_HTML);
+    if (arguments->map_output == MAP_HUMAN)
+        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
+    return print_entries(image, begin, end, arguments->map_output == MAP_JSON);
 }
 
 static int run(const struct arguments *arguments)
 {
     struct image *image = image_open(arguments->operands[0], &arguments->image[0], false);
-    int status;
+    bool done;
 
     if (!image)
         return EXIT_ERROR;
-    if (!arguments->json)
-        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
-    status = print_map(image, arguments);
+    done = print_map(image, arguments);
     image_close(image);
-    return status;
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
 const struct verb verb_map = {

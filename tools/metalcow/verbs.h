@@ -11,6 +11,7 @@ extern const struct verb verb_discard;
 extern const struct verb verb_flush;
 extern const struct verb verb_info;
 extern const struct verb verb_map;
+extern const struct verb verb_measure;
 extern const struct verb verb_read;
 extern const struct verb verb_snapshot;
 extern const struct verb verb_write;

@@ -5,7 +5,8 @@
         --file build/images/data-file=/img --text '/metalcow/entries/debian.conf=title Debian'
 
 A --file whose source is a folder copies the files in it. By default the stick is GPT with a FAT32
-volume of 4 KiB clusters; --scheme, --bits and --cluster choose others. As a module: make_stick().
+volume of 4 KiB clusters; --scheme, --bits and --cluster choose others, --pieces scatters a file.
+As a module: make_stick().
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tools import fs  # noqa: E402
+from tools.stick import fragments  # noqa: E402
 
 DISK_GUID = "4d435753-0000-4000-8000-000000000000"
 VOLUME_GUID = "4d435753-0000-4000-8000-000000000001"
@@ -47,8 +49,9 @@ def good_size(files, bits, cluster):
     return (max(needed + needed // 50, least) // fs.MIB + 16) * fs.MIB
 
 
-def make_stick(out, files, scheme="gpt", bits=32, cluster=4096, size=None):
-    """Write the stick. files: {path on the volume: host path or bytes}. Returns `out` as a Path."""
+def make_stick(out, files, scheme="gpt", bits=32, cluster=4096, size=None, pieces=None):
+    """Write the stick. files: {path on the volume: host path or bytes}. pieces: {path on the
+    volume: bytes}, files that are to lie in pieces of this size. Returns `out` as a Path."""
     out = pathlib.Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
@@ -57,7 +60,10 @@ def make_stick(out, files, scheme="gpt", bits=32, cluster=4096, size=None):
     offset, length = place(partial, scheme, size)
     fs.make_fat(partial, offset, length, bits=bits, cluster=cluster)
     for target, source in files.items():
-        fs.fat_copy(partial, offset, source, target)
+        if target in (pieces or {}):
+            fragments.copy_scattered(partial, offset, source, target, pieces[target])
+        else:
+            fs.fat_copy(partial, offset, source, target)
     partial.rename(out)
     return out
 
@@ -84,6 +90,8 @@ def main():
     parser.add_argument("--file", action="append", default=[], metavar="SOURCE=TARGET")
     parser.add_argument("--text", action="append", default=[], metavar="TARGET=TEXT",
                         help=r"a file with this text; \n in it is a new line")
+    parser.add_argument("--pieces", action="append", default=[], metavar="TARGET=BYTES",
+                        help="a file that is to lie in pieces of this size, scattered")
     parser.add_argument("--scheme", choices=SCHEMES, default="gpt")
     parser.add_argument("--bits", type=int, choices=(12, 16, 32), default=32)
     parser.add_argument("--cluster", type=int, default=4096, help="bytes")
@@ -91,7 +99,9 @@ def main():
     args = parser.parse_args()
     try:
         make_stick(args.out, parse_files(args.file, args.text), args.scheme, args.bits,
-                   args.cluster, args.size_mib and args.size_mib * fs.MIB)
+                   args.cluster, args.size_mib and args.size_mib * fs.MIB,
+                   {target: int(number) for target, number in
+                    (text.split("=", 1) for text in args.pieces)})
     except fs.ToolError as error:
         sys.exit(f"make_stick: {error}")
 

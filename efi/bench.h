@@ -1,0 +1,113 @@
+/* The bench: our disk beside other ways to the same bytes, in turns.
+ *
+ * command_bench.c opens everything, bench_rows.c says what is read, bench_ways.c how, bench.c lets
+ * the ways take turns, bench_report.c prints. A row is read in rounds; in a round every way reads
+ * the same ranges, a few MiB at a time, one way behind the other and each first in its turn, so
+ * that a machine with other work disturbs all alike.
+ */
+#ifndef METALCOW_EFI_BENCH_H
+#define METALCOW_EFI_BENCH_H
+
+#include "bench_plan.h"
+
+#define MC_BENCH_MAX_ROUNDS   32u
+#define MC_BENCH_MAX_REQUESTS 4096u          /* in one turn */
+#define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
+#define MC_BENCH_NB_WAYS      7u
+#define MC_BENCH_MAX_FILES    8u
+
+/* A file of the plan, opened through the file system. */
+struct mc_bench_file {
+    const struct mc_file *file;
+    EFI_FILE_PROTOCOL *File;
+    uint64_t position; /* where the next Read() begins by itself */
+};
+
+struct mc_bench {
+    EFI_BLOCK_IO_PROTOCOL *ours;   /* the published disk */
+    EFI_BLOCK_IO_PROTOCOL *beside; /* another one, NULL if none was named */
+    EFI_HANDLE volume;             /* where the image lies */
+    EFI_BLOCK_IO_PROTOCOL *volume_block_io;
+    EFI_DISK_IO_PROTOCOL *volume_disk_io;
+    struct mc_image *image; /* the same image, opened by this program, for the plan */
+    const struct mc_attach_options *options;
+    struct mc_plan plan;
+    struct mc_bench_file files[MC_BENCH_MAX_FILES];
+    uint8_t *buffer; /* MC_BENCH_MAX_LENGTH bytes in pages */
+    uint64_t frequency;
+    uint32_t nb_rounds;
+    uint64_t position; /* sequential rows: the next guest offset; others: a number to draw from */
+    struct q2_fault fault;
+    /* The turn at hand. */
+    size_t request, nb_requests;
+    uint64_t offsets[MC_BENCH_MAX_REQUESTS];
+};
+
+/* One row's results. */
+struct mc_bench_result {
+    const char *row;
+    size_t request; /* bytes */
+    struct {
+        const char *way;
+        uint64_t nb_requests;             /* per round; 0: it cannot read everything */
+        uint64_t ns[MC_BENCH_MAX_ROUNDS]; /* per round */
+    } ways[MC_BENCH_NB_WAYS];
+    uint32_t nb_rounds;
+};
+
+/* How bytes are reached. */
+struct mc_bench_way {
+    const char *name;
+    /* Can it read the turn at hand? */
+    bool (*applies)(const struct mc_bench *bench);
+    /* Read its first requests. */
+    EFI_STATUS (*run)(struct mc_bench *bench, size_t nb_requests);
+    /* Of so many random requests one is enough: a way that is known to be slow. */
+    size_t one_of_random;
+};
+
+/* bench_ways.c; the first one is our disk. */
+extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
+
+/* Close what the ways opened. */
+void mc_bench_close_files(struct mc_bench *bench);
+
+/* What a row reads: bench_rows.c. */
+struct mc_bench_row {
+    const char *name;
+    size_t request;               /* bytes */
+    size_t nb_requests, nb_turns; /* of a turn; of a round */
+    bool is_random;
+    bool (*applies)(const struct mc_bench *bench);
+    /* Once before the first round. */
+    EFI_STATUS (*prepare)(struct mc_bench *bench);
+    /* Set the offsets of the next turn. */
+    void (*draw)(struct mc_bench *bench);
+};
+#define MC_BENCH_NB_ROWS 5u
+extern const struct mc_bench_row mc_bench_rows[MC_BENCH_NB_ROWS];
+
+/* Read a row in rounds.
+ *
+ * ret_result  filled; nb_rounds 0 if the row does not apply to the image
+ * Errors: bench->fault is filled
+ */
+enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *row,
+                            struct mc_bench_result *ret_result);
+
+/* Open and map the image in rounds, beside reading a FAT once. */
+enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret_result);
+
+/* bench_report.c: print a result as part of the table, and the same as JSON.
+ *
+ * The JSON lies between lines MC_BENCH_BEGIN and MC_BENCH_END, one object per row and way. A
+ * console breaks long lines, so they are broken between tokens before.
+ */
+#define MC_BENCH_BEGIN "metalcow-bench-begin"
+#define MC_BENCH_END   "metalcow-bench-end"
+void mc_bench_print_head(const struct mc_bench *bench);
+void mc_bench_print(const struct mc_bench_result *result);
+void mc_bench_print_json(const struct mc_bench *bench, const struct mc_bench_result *results,
+                         size_t nb_results);
+
+#endif

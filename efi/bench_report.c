@@ -1,0 +1,202 @@
+/* The bench's table and its JSON.
+ *
+ * Below command_bench.c; calls the console.
+ */
+#include "bench.h"
+
+#include "console.h"
+#include "text.h"
+
+/* Longer lines are broken by consoles of 80 columns. */
+#define MAX_COLUMNS 76u
+
+struct line {
+    struct mc_text text;
+    char buffer[200];
+};
+
+static void line_start(struct line *line)
+{
+    mc_text_init(&line->text, line->buffer, sizeof(line->buffer));
+}
+
+static void line_end(struct line *line)
+{
+    mc_print(line->buffer);
+    mc_print("\n");
+    line_start(line);
+}
+
+static void pad_to(struct mc_text *text, size_t column)
+{
+    while (text->length < column)
+        mc_text_put(text, " ");
+}
+
+static uint64_t median(const uint64_t *values, uint32_t nb)
+{
+    uint64_t sorted[MC_BENCH_MAX_ROUNDS];
+
+    for (uint32_t i = 0; i < nb; i++) {
+        uint32_t at = i;
+        for (; at > 0 && sorted[at - 1] > values[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = values[i];
+    }
+    return nb % 2 == 1 ? sorted[nb / 2] : (sorted[nb / 2 - 1] + sorted[nb / 2]) / 2;
+}
+
+/* Thousandths, printed as a number with three places. */
+static void put_thousandths(struct mc_text *text, uint64_t value)
+{
+    uint64_t rest = value % 1000;
+
+    mc_text_put_number(text, value / 1000);
+    mc_text_put(text, rest < 10 ? ".00" : rest < 100 ? ".0" : ".");
+    mc_text_put_number(text, rest);
+}
+
+/* Nanoseconds of one request, by median. */
+static uint64_t ns_of(const struct mc_bench_result *result, size_t way)
+{
+    return median(result->ways[way].ns, result->nb_rounds) / result->ways[way].nb_requests;
+}
+
+/* How many times as long as ours, in thousandths: the median of the rounds' ratios. */
+static uint64_t ratio(const struct mc_bench_result *result, size_t way)
+{
+    uint64_t ratios[MC_BENCH_MAX_ROUNDS];
+    uint64_t nb_ours = result->ways[0].nb_requests, nb = result->ways[way].nb_requests;
+
+    for (uint32_t round = 0; round < result->nb_rounds; round++) {
+        uint64_t ours = result->ways[0].ns[round] / nb_ours + 1;
+        ratios[round] = result->ways[way].ns[round] * 1000 / nb / ours;
+    }
+    return median(ratios, result->nb_rounds);
+}
+
+void mc_bench_print_head(const struct mc_bench *bench)
+{
+    struct line line;
+
+    line_start(&line);
+    mc_text_put(&line.text, "median of ");
+    mc_text_put_number(&line.text, bench->nb_rounds);
+    mc_text_put(&line.text, " rounds; the last column: times as long as ours");
+    line_end(&line);
+    mc_text_put(&line.text, "what");
+    pad_to(&line.text, 18);
+    mc_text_put(&line.text, "way");
+    pad_to(&line.text, 34);
+    mc_text_put(&line.text, "us/request");
+    pad_to(&line.text, 48);
+    mc_text_put(&line.text, "MiB/s");
+    line_end(&line);
+}
+
+static void print_way(const struct mc_bench_result *result, size_t way, struct line *line)
+{
+    uint64_t ns = ns_of(result, way) + 1;
+
+    mc_text_put(&line->text, result->row);
+    pad_to(&line->text, 18);
+    mc_text_put(&line->text, result->ways[way].way);
+    pad_to(&line->text, 34);
+    put_thousandths(&line->text, ns);
+    pad_to(&line->text, 48);
+    if (result->request > 0)
+        mc_text_put_number(&line->text, result->request * 1000000000ull / ns >> 20);
+    pad_to(&line->text, 58);
+    if (way > 0) {
+        put_thousandths(&line->text, ratio(result, way));
+        mc_text_put(&line->text, "x");
+    }
+    line_end(line);
+}
+
+void mc_bench_print(const struct mc_bench_result *result)
+{
+    struct line line;
+
+    line_start(&line);
+    for (size_t way = 0; way < MC_BENCH_NB_WAYS && result->nb_rounds > 0; way++) {
+        if (result->ways[way].nb_requests > 0)
+            print_way(result, way, &line);
+    }
+}
+
+/* One token, on a new line if the present one is long. */
+static void token(struct line *line, const char *text)
+{
+    if (line->text.length + mc_text_length(text) > MAX_COLUMNS)
+        line_end(line);
+    mc_text_put(&line->text, text);
+}
+
+static void token_number(struct line *line, uint64_t number, const char *behind)
+{
+    char buffer[40];
+    struct mc_text text;
+
+    mc_text_init(&text, buffer, sizeof(buffer));
+    mc_text_put_number(&text, number);
+    mc_text_put(&text, behind);
+    token(line, buffer);
+}
+
+static void json_way(const struct mc_bench_result *result, size_t way, struct line *line)
+{
+    token(line, "{\"row\": \"");
+    token(line, result->row);
+    token(line, "\", \"way\": \"");
+    token(line, result->ways[way].way);
+    token(line, "\", \"request\": ");
+    token_number(line, result->request, ", ");
+    token(line, "\"nb\": ");
+    token_number(line, result->ways[way].nb_requests, ", ");
+    token(line, "\"ns\": [");
+    for (uint32_t round = 0; round < result->nb_rounds; round++)
+        token_number(line, result->ways[way].ns[round],
+                     round + 1 < result->nb_rounds ? ", " : "]},");
+    line_end(line);
+}
+
+static void json_head(const struct mc_bench *bench, struct line *line)
+{
+    const struct mc_file *file = bench->image->file;
+
+    token(line, "{\"version\": 1, ");
+    token(line, "\"tick_hz\": ");
+    token_number(line, bench->frequency, ", ");
+    token(line, "\"rounds\": ");
+    token_number(line, bench->nb_rounds, ", ");
+    token(line, "\"virtual_size\": ");
+    token_number(line, q2_disk_size(bench->image->disk), ", ");
+    token(line, "\"file_size\": ");
+    token_number(line, file->as.source.size, ", ");
+    token(line, "\"extents\": ");
+    token_number(line, file->way == MC_FILE_BY_EXTENTS ? file->nb_extents : 0, ", ");
+    token(line, "\"io_align\": ");
+    token_number(line, bench->ours->Media->IoAlign, ", ");
+    token(line, "\"results\": [");
+    line_end(line);
+}
+
+void mc_bench_print_json(const struct mc_bench *bench, const struct mc_bench_result *results,
+                         size_t nb_results)
+{
+    struct line line;
+
+    mc_print(MC_BENCH_BEGIN "\n");
+    line_start(&line);
+    json_head(bench, &line);
+    for (size_t i = 0; i < nb_results; i++) {
+        for (size_t way = 0; way < MC_BENCH_NB_WAYS && results[i].nb_rounds > 0; way++) {
+            if (results[i].ways[way].nb_requests > 0)
+                json_way(&results[i], way, &line);
+        }
+    }
+    token(&line, "{}]}");
+    line_end(&line);
+    mc_print(MC_BENCH_END "\n");
+}

@@ -1,0 +1,56 @@
+"""A folder to run metalcow, qemu-img and qemu-io in, for interop tests.
+
+METALCOW names another program to test.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+from tests.cases import check_equal
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
+METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
+
+
+class Folder:
+    """A folder of its own under build/; removed when the `with` block ends."""
+
+    def __init__(self, name):
+        self.path = BUILD / f"tests/interop/{name}-{os.getpid()}"
+
+    def __enter__(self):
+        self.path.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path)
+
+    def run(self, program, *arguments):
+        """Exit status, stdout, stderr."""
+        done = subprocess.run([str(program), *map(str, arguments)], cwd=self.path, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True)
+        return (done.returncode, done.stdout.decode(errors="replace"),
+                done.stderr.decode(errors="replace"))
+
+    def ours(self, *arguments):
+        return self.run(METALCOW, *arguments)
+
+    def good(self, *arguments):
+        """Run metalcow; return what it printed."""
+        status, out, err = self.ours(*arguments)
+        check_equal((status, err), (0, ""), f"metalcow {' '.join(map(str, arguments))}")
+        return out
+
+    def qemu_img(self, *arguments):
+        """Run qemu-img; return what it printed."""
+        status, out, err = self.run("qemu-img", *arguments)
+        check_equal((status, err), (0, ""), f"qemu-img {' '.join(map(str, arguments))}")
+        return out
+
+    def qemu_io(self, image_format, name, *commands):
+        words = [word for command in commands for word in ("-c", command)]
+        status, out, err = self.run("qemu-io", "-f", image_format, *words, name)
+        check_equal((status, err), (0, ""), f"qemu-io {name} {commands}: {out}")

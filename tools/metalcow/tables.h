@@ -1,0 +1,21 @@
+/* Where the metadata of an image lie in its file. Called by map_picture.c. */
+#ifndef METALCOW_TABLES_H
+#define METALCOW_TABLES_H
+
+#include <stdint.h>
+
+#include "q2_disk.h"
+
+/* Called for each piece of metadata; offset and length are bytes and may leave the file. */
+typedef void table_visitor(void *context, uint64_t offset, uint64_t length);
+
+/* Visit header, L1 table and the L2 tables of the active state, refcount table and refcount blocks,
+ * the snapshots' L1 tables and the bitmaps' are left out. What cannot be read is passed over.
+ * (qcow2: "Header", "Cluster mapping", "Refcount management")
+ *
+ * source  the image file; header is its header
+ */
+void tables_visit(const struct q2_source *source, const struct q2_header *header,
+                  table_visitor *visit, void *context);
+
+#endif
