@@ -3,6 +3,7 @@
 refuse, and whose locks they respect."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -166,6 +167,116 @@ def test_refusals_name_the_file_and_the_reason():
     refused(("write", "0", "here.qcow2", "folder"), "folder: ")
     refused(("zero", "0", "1", "--backing-file=x", "here.qcow2"), "here.qcow2",
             "'backing-file' can only be set for images with a backing file")
+
+
+# --- create --------------------------------------------------------------------------------------
+
+CREATE_ROWS = [
+    ("64M",), ("1000",), ("0",), ("1.5M",), ("1P",), ("-o", "size=5M"),
+    ("-o", "compat=0.10", "1M"), ("-o", "compat=v2,cluster_size=512", "1M"),
+    ("-o", "cluster_size=2M,refcount_bits=64,compat=v3", "3M"),
+    ("-o", "cluster_size=4k", "-o", "refcount_bits=1,lazy_refcounts=on", "1M"),
+    ("-o", "extended_l2,compression_type=zstd", "1M"),
+    ("-o", "data_file=NAME,,data", "64M"), ("-o", "cluster_size=64K,data_file=NAME.data", "1000"),
+    ("-b", "base.qcow2", "-F", "qcow2"), ("-b", "base.qcow2", "-F", "qcow2", "5M"),
+    ("-b", "base.raw", "-F", "raw"), ("-o", "backing_file=base.qcow2,backing_fmt=qcow2"),
+    ("-b", "base.qcow2", "-F", "qcow2", "-o", "backing_file=gone"),
+    ("-u", "-b", "gone", "-F", "qcow2", "1M"),
+]
+
+
+def create_row(program, verb, row, name, image_format="qcow2"):
+    """Make an image by a row of the table; return (status, what was printed)."""
+    options = [word.replace("NAME", name) for word in row]
+    size = [options.pop()] if row[-1][0].isdigit() else []
+    status, out, err = run(program, verb, "-f", image_format, *options, name, *size)
+    check_equal(err, "", f"{program} {row}")
+    return status, out
+
+
+def facts(name):
+    """What qemu-img sees in an image; names and what the file system does are left out."""
+    text = qemu("qemu-img", "info", "-U", "--output=json", "-f", "qcow2", name)
+    info = json.loads(text.replace(name, "NAME"))
+    return {key: value for key, value in info.items() if key != "actual-size"}
+
+
+def test_create_makes_what_qemu_img_makes():
+    make("base.qcow2", size="3M")
+    qemu("qemu-img", "create", "-q", "-f", "raw", "base.raw", "1000k")
+    for number, row in enumerate(CREATE_ROWS):
+        theirs, ours = f"theirs{number}.img", f"ours{number}.img"
+        want = create_row("qemu-img", "create", row, theirs)
+        got = create_row(METALCOW, "create", row, ours)
+        check_equal((got[0], got[1].replace(ours, theirs)), want, f"create {row}")
+        check_equal(facts(ours), facts(theirs), f"info after create {row}")
+        if "gone" not in row:
+            sound(ours)
+        for data in FOLDER.glob(f"{theirs}[.,]data"):
+            same = FOLDER / data.name.replace(theirs, ours)
+            check_equal(same.stat().st_size, data.stat().st_size, f"data file of {row}")
+
+
+def test_create_raw():
+    for number, row in enumerate((("1000",), ("1M",), ("-o", "preallocation=full", "64k"),
+                                  ("-o", "preallocation=falloc", "64k"), ("-o", "size=3k"))):
+        theirs, ours = f"theirs{number}.raw", f"ours{number}.raw"
+        want = create_row("qemu-img", "create", row, theirs, "raw")
+        got = create_row(METALCOW, "create", row, ours, "raw")
+        check_equal((got[0], got[1].replace(ours, theirs)), want, f"create {row}")
+        sizes = [(FOLDER / name).stat() for name in (ours, theirs)]
+        check_equal(sizes[0].st_size, sizes[1].st_size, f"size of {row}")
+        if "preallocation" in row[1:2]:
+            check_equal(sizes[0].st_blocks, sizes[1].st_blocks, f"blocks of {row}")
+
+
+def test_create_of_data_file_below_a_folder():
+    (FOLDER / "sub").mkdir()
+    good("create", "-q", "-f", "qcow2", "-o", "data_file=disk.data", "sub/disk.qcow2", "1M")
+    check((FOLDER / "sub/disk.data").stat().st_size == MIB, "the data file is beside the image")
+    good("write", "0", "sub/disk.qcow2", data=b"x")
+
+
+def test_create_refuses_without_touching_anything():
+    good("create", "-q", "-f", "qcow2", "keep.qcow2", "1M")
+    good("write", "0", "keep.qcow2", data=b"precious")
+    make("over.qcow2", "-b", "keep.qcow2", "-F", "qcow2")
+    before = (FOLDER / "keep.qcow2").read_bytes()
+    rows = [
+        (("-o", "cluster_size=100"), "Cluster size must be a power of two"),
+        (("-o", "bogus=1"), "Invalid parameter 'bogus'"),
+        (("-o", "data_file_raw=on"), "data_file_raw"),
+        (("-o", "compat=0.10,data_file=x"), "data_file"),
+        (("-o", "extended_l2=on,cluster_size=8k"), "extended_l2"),
+        (("-o", "size=2M"), "must be specified only once"),
+        (("-o", "encryption=on"), "encrypt"),
+        (("-b", "over.qcow2", "-F", "qcow2"), "the file is read for the new image"),
+        (("-b", "keep.qcow2", "-F", "qcow2"), "the file is read for the new image"),
+        (("-b", "gone", "-F", "qcow2"), "Could not open backing image."),
+        (("-b", "over.qcow2"), "without backing format"),
+        (("-b", "over.qcow2", "-F", "vmdk"), "backing format is not supported"),
+        (("-o", "data_file=keep.qcow2"), "in use"),
+        (("-o", "data_file=gone/x"), "the folder does not exist"),
+    ]
+    for options, words in rows:
+        refused(("create", "-f", "qcow2", *options, "keep.qcow2", "1M"), words)
+        check((FOLDER / "keep.qcow2").read_bytes() == before, f"{options} changed the image")
+    refused(("create", "-f", "qcow2", "new.qcow2"), "Image creation needs a size parameter")
+    refused(("create", "-f", "qcow2", "new.qcow2", "8E"), "Invalid image size")
+    refused(("create", "-f", "qcow2", "new.qcow2", "4E"), "L1 table")
+    refused(("create", "-f", "qcow2", "-o", "data_file=gone/x", "new.qcow2", "1M"), "folder")
+    refused(("create", "-f", "raw", "-b", "keep.qcow2", "new.qcow2", "1M"), "Backing file")
+    check(not (FOLDER / "new.qcow2").exists(), "a refused image was left behind")
+    with held_by_qemu("keep.qcow2"):
+        refused(("create", "-f", "qcow2", "keep.qcow2", "1M"), "keep.qcow2: the file is in use")
+    check((FOLDER / "keep.qcow2").read_bytes() == before, "an image in use was changed")
+
+
+def test_create_help_lists_the_options():
+    text = good("create", "-f", "qcow2", "-o", "help")
+    for option in ("backing_file=<str>", "cluster_size=<size>", "data_file_raw=<bool (on/off)>"):
+        check(f"  {option}" in text, f"-o help does not list {option}")
+    check("cluster_size" not in good("create", "-f", "raw", "-o", "help"), "raw has no clusters")
 
 
 # --- locks ---------------------------------------------------------------------------------------

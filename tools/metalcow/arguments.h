@@ -54,6 +54,8 @@ struct arguments {
     const char *snapshot_param;
     const char *output_format;
     const char *size_text;
+    const char *backing_file, *backing_format; /* for the header */
+    bool unsafe;                               /* do not look at the backing file */
     struct option_texts options;
     uint64_t start;
     uint64_t max_length;

@@ -7,6 +7,7 @@
 extern const struct verb verb_check;
 extern const struct verb verb_compare;
 extern const struct verb verb_convert;
+extern const struct verb verb_create;
 extern const struct verb verb_discard;
 extern const struct verb verb_flush;
 extern const struct verb verb_info;
