@@ -11,6 +11,7 @@ extern const struct verb verb_create;
 extern const struct verb verb_discard;
 extern const struct verb verb_flush;
 extern const struct verb verb_info;
+extern const struct verb verb_io;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_read;
