@@ -279,6 +279,46 @@ def test_create_help_lists_the_options():
     check("cluster_size" not in good("create", "-f", "raw", "-o", "help"), "raw has no clusters")
 
 
+# --- amend, rebase -------------------------------------------------------------------------------
+
+def test_amend_changes_the_data_file():
+    make("amend.qcow2", "-o", "data_file=first.data")
+    good("write", "0", "amend.qcow2", data=b"data")
+    good("amend", "-o", "data_file=", "amend.qcow2")
+    refused(("read", "0", "4", "amend.qcow2"), "'data-file' is required for this image")
+    (FOLDER / "first.data").rename(FOLDER / "second.data")
+    good("amend", "-o", "data_file=second.data", "amend.qcow2")
+    check_equal(good("read", "0", "4", "amend.qcow2"), "data", "content")
+    check(content("amend.qcow2")[:4] == b"data", "content as qemu-img reads it")
+    make("plain.qcow2")
+    refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
+    refused(("amend", "plain.qcow2"), "Must specify options (-o)")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "data_file only")
+    refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'rebase -u' instead")
+    sound("plain.qcow2")
+
+
+def test_rebase_changes_the_backing_file():
+    for name, byte in (("one.qcow2", b"1"), ("two.qcow2", b"2")):
+        make(name)
+        good("write", "0", name, data=byte)
+    make("re.qcow2", "-b", "one.qcow2", "-F", "qcow2")
+    good("rebase", "-u", "-b", "two.qcow2", "-F", "qcow2", "re.qcow2")
+    check(content("re.qcow2")[:1] == b"2", "content above the other file")
+    good("rebase", "-u", "-b", "gone.raw", "-F", "raw", "re.qcow2")
+    refused(("read", "0", "1", "re.qcow2"), "gone.raw: the file does not exist")
+    good("rebase", "-u", "-b", "", "re.qcow2")
+    check(content("re.qcow2")[:1] == b"\0", "content above nothing")
+    before = (FOLDER / "re.qcow2").read_bytes()
+    refused(("rebase", "-b", "one.qcow2", "-F", "qcow2", "re.qcow2"), "with -u")
+    refused(("rebase", "-u", "-b", "one.qcow2", "re.qcow2"), "backing format must be specified")
+    refused(("rebase", "-u", "-b", "one.qcow2", "-F", "vmdk", "re.qcow2"), "not supported")
+    with held_by_qemu("re.qcow2"):
+        refused(("rebase", "-u", "-b", "", "re.qcow2"), "in use")
+    check((FOLDER / "re.qcow2").read_bytes() == before, "a refused change")
+    sound("re.qcow2")
+
+
 # --- locks ---------------------------------------------------------------------------------------
 
 def test_image_open_in_qemu_is_not_written():

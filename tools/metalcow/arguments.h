@@ -57,6 +57,9 @@ struct arguments {
     bool list;
     bool backing_chain;
     bool skip_create;
+    bool compress;
+    const char *base, *base_format;
+    uint64_t nb_threads;
     enum map_output map_output;
     const char *snapshot_param;
     const char *output_format;

@@ -4,6 +4,7 @@
 
 #include "arguments.h"
 
+extern const struct verb verb_amend;
 extern const struct verb verb_check;
 extern const struct verb verb_compare;
 extern const struct verb verb_convert;
@@ -15,6 +16,7 @@ extern const struct verb verb_io;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_read;
+extern const struct verb verb_rebase;
 extern const struct verb verb_snapshot;
 extern const struct verb verb_write;
 extern const struct verb verb_zero;
