@@ -55,8 +55,8 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 	@/usr/bin/python3 tests/lint/analyze.py $^
 
 # Thresholds in percent; 0 only reports.
-COVERAGE_LINES    ?= 0
-COVERAGE_BRANCHES ?= 0
+COVERAGE_LINES    ?= 100
+COVERAGE_BRANCHES ?= 95
 COVERAGE_SRCS      = $(filter-out tests/lint/%,$(ALL_TEST_SRCS))
 COVERAGE_SCRIPTS   = $(sort $(wildcard tests/interop/test_*.py))
 COVERAGE_PROGRAMS  = $(COVERAGE_SRCS:%.c=$(BUILD)/cov/%)
