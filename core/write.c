@@ -532,6 +532,22 @@ enum q2_status q2_disk_flush(struct q2_disk *disk)
     return q2_commit(disk);
 }
 
+bool q2_disk_is_writable(const struct q2_disk *disk)
+{
+    return disk->writer.writable && !disk->writer.latched;
+}
+
+uint64_t q2_disk_room(const struct q2_disk *disk)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t end;
+
+    if (!q2_disk_is_writable(disk) || top->format == Q2_FORMAT_RAW)
+        return 0;
+    end = disk->writer.end << top->rules.cluster_bits;
+    return end < top->source->size ? top->source->size - end : 0;
+}
+
 /* --- opening -------------------------------------------------------------------------------- */
 
 static enum q2_status check_features(struct q2_disk *disk)
@@ -561,7 +577,8 @@ static enum q2_status check_features(struct q2_disk *disk)
 /* A file whose refcounts do not match its references must not be written. */
 static enum q2_status check_refcounts(struct q2_disk *disk)
 {
-    const char *path = top_of(disk)->source->path;
+    const struct q2_image *top = top_of(disk);
+    const char *path = top->source->path;
     struct q2_check_result result;
     enum q2_status status = q2_disk_check(disk, NULL, &result);
 
@@ -574,6 +591,7 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
     if (result.check_errors > 0)
         return q2_fail(&disk->fault, Q2_ERR_IO,
                        "the check cannot read all of the image, so it can only be read", path);
+    disk->writer.end = q2_shift_up(result.image_end_offset, top->rules.cluster_bits);
     return Q2_OK;
 }
 

@@ -23,7 +23,8 @@ static const struct command commands[] = {
     {"attach",
      "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
      "         [--names below|none|any] [--format qcow2|raw] [--backing-format raw]\n"
-     "         [--passphrase-file FILE] [--key-file FILE]",
+     "         [--passphrase-file FILE] [--key-file FILE]\n"
+     "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
      "publish an image as a disk", true, mc_command_attach},
     {"list", "", "show the attached disks", false, mc_command_list},
     {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
@@ -50,6 +51,9 @@ static const struct option {
     {"--disk", offsetof(struct mc_command_line, disk)},
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
+    {"--mode", offsetof(struct mc_command_line, mode)},
+    {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
+    {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
     {"--beside", offsetof(struct mc_command_line, beside)},
 };

@@ -15,6 +15,7 @@ struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
     const char *passphrase_file, *key_file;
+    const char *mode, *overlay_size, *room;
     const char *rounds, *beside;
 };
 

@@ -11,6 +11,7 @@
 
 #include <efi.h>
 
+#include "config.h"
 #include "q2_disk.h"
 
 /* Goes up with every change of this file. */
@@ -30,9 +31,11 @@ struct mc_attach_options {
     const char *title; /* what people call it; NULL: the image's path */
     enum q2_name_policy names;
     enum q2_image_format format;
-    bool backing_raw;  /* a backing file without a format in the image is raw */
-    bool may_ask;      /* for a passphrase, on the console: a person has asked for the disk */
-    bool wants_writes; /* the entry's mode is not ro */
+    enum mc_mode mode;
+    uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
+    uint64_t room;         /* MC_MODE_READ_WRITE: bytes that the file is made longer at once */
+    bool backing_raw;      /* a backing file without a format in the image is raw */
+    bool may_ask;          /* for a passphrase, on the console: a person has asked for the disk */
 };
 
 /* What is known of an attached disk. */
@@ -42,8 +45,10 @@ struct mc_disk_record {
     EFI_HANDLE volume; /* where the image lies */
     UINT64 size;       /* bytes */
     UINT32 nb_layers;
-    BOOLEAN is_read_only;
-    BOOLEAN is_gone; /* the medium below was taken out */
+    enum mc_mode mode;
+    UINT64 room; /* bytes that new clusters can still take, if mode is not MC_MODE_READ_ONLY */
+    BOOLEAN is_read_only; /* in mode rw: it turned so, after a write that failed */
+    BOOLEAN is_gone;      /* the medium below was taken out */
     CHAR8 image[256];
     CHAR8 title[256];
 };

@@ -255,7 +255,9 @@ struct mc_attach_options mc_entry_options(const struct mc_entry *entry)
         .snapshot = or_null(entry->snapshot),
         .title = mc_entry_title(entry),
         .names = entry->names,
+        .mode = entry->mode,
+        .overlay_size = entry->overlay_size,
+        .room = entry->room,
         .backing_raw = entry->backing_raw,
-        .wants_writes = entry->mode != MC_MODE_READ_ONLY,
     };
 }
