@@ -29,7 +29,7 @@ static const struct command commands[] = {
     {"info", "IMAGE|NUMBER", "show what an image is", true, mc_command_info},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
-    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE]",
+    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]",
      "time a disk beside other ways to the same bytes", true, mc_command_bench},
     {"help", "", "show this", false, help},
 };
@@ -47,6 +47,7 @@ static const struct option {
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
+    {"--row", offsetof(struct mc_command_line, row)},
     {"--beside", offsetof(struct mc_command_line, beside)},
 };
 

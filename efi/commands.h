@@ -14,7 +14,7 @@
 struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *data_file, *backing_file, *snapshot, *disk, *names, *format;
-    const char *rounds, *beside;
+    const char *rounds, *beside, *row;
 };
 
 /* What a command line says of an image, with paths resolved. */

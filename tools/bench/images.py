@@ -128,3 +128,19 @@ def write_span(image, pool, offset, length):
 def layer_of(number):
     """Which of three layers holds a cluster: runs of 1 to 16 clusters."""
     return number // 16 * 2654435761 % 4294967296 // 7 % 3 if number % 32 < 16 else number // 4 % 3
+
+
+def everything(mark):
+    """Every cluster of one kind."""
+    return lambda first, count: mark * count
+
+
+def one_layer(layer):
+    """The clusters of one layer of three."""
+    return lambda first, count: "".join(
+        "d" if layer_of(number) == layer else "-" for number in range(first, first + count))
+
+
+def holes(first, count):
+    """1 MiB of zero clusters, 1 MiB of nothing, in turn."""
+    return "".join("z" if number & 16 else "-" for number in range(first, first + count))
