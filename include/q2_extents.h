@@ -18,10 +18,10 @@
 #include "q2_source.h"
 #include "q2_status.h"
 
-/* Extents of one file, 3 MiB of them. A stick that is used hard shows some thousands. A chain that
- * jumps costs up to two requests per jump (there are two FATs), so this also bounds the time: at
- * 100 us a request, 26 seconds. */
-#define Q2_MAX_FILE_EXTENTS (1u << 17)
+/* Extents of one file: FAT's largest file, 4 GiB - 1, in the smallest clusters, none beside its
+ * neighbour. At 24 bytes that is 192 MiB; a file of that size in clusters of 4 KiB can have 1 Mi
+ * extents, 24 MiB. A stick that is used hard shows some thousands. */
+#define Q2_MAX_FILE_EXTENTS (1u << 23)
 
 struct q2_file_extent {
     uint64_t file_offset;   /* bytes */
