@@ -1,6 +1,6 @@
 /* The consistency check.
  *
- * Beside the read path: q2_disk_check() -> slice_cache.c, refcount.c, snapshot.c, bitmap.c. Every
+ * Beside the read path: q2_disk_check() -> references.c, refcount.c, snapshot.c, bitmap.c. Every
  * table is walked once per window of host clusters; what entries break is reported in the first
  * pass only. Invariant: the disk is as usable after a check as before.
  */
@@ -10,30 +10,20 @@
 #include "disk.h"
 #include "fault.h"
 #include "format/bitmap_entry.h"
-#include "format/bytes.h"
 #include "format/header.h"
-#include "memory.h"
 #include "range.h"
 #include "refcount.h"
+#include "references.h"
 #include "snapshot.h"
 
 /* One check at work. */
 struct check {
-    struct q2_disk *disk;
+    struct q2_references references;
     const struct q2_image *image;
     struct q2_check_reporter *reporter;
     struct q2_check_result result;
-    uint64_t nb_clusters; /* host clusters in the file */
-    uint64_t first;       /* of the window */
-    bool first_pass;
     uint64_t last_used; /* highest host cluster in use so far */
-};
-
-/* An L2 table on its way through the check. */
-struct table {
-    uint64_t offset;
-    uint64_t guest_offset; /* of its first entry */
-    bool active;
+    bool copied_pass;
 };
 
 static void report(struct check *c, const struct q2_check_finding *finding)
@@ -50,70 +40,27 @@ static void report(struct check *c, const struct q2_check_finding *finding)
 
 /* An entry that is wrong in itself: every pass meets it, the first one reports it. A read that
  * fails in a later pass only must not pass as a clean check. */
-static void report_entry(struct check *c, enum q2_check_kind kind, const char *what,
-                         uint64_t offset)
+static void found(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                  uint64_t offset)
 {
+    struct check *c = (struct check *)r;
     struct q2_check_finding finding = {.kind = kind, .what = what, .offset = offset};
+    bool first = r->first == 0 && !c->copied_pass;
 
-    if (c->first_pass || (kind == Q2_CHECK_UNREADABLE && c->result.check_errors == 0))
+    if ((first && (kind != Q2_CHECK_UNREADABLE || r->tables_first == 0)) ||
+        (kind == Q2_CHECK_UNREADABLE && c->result.check_errors == 0))
         report(c, &finding);
-}
-
-/* Count a reference to each host cluster of a range. named_at: the entry that makes it. */
-static void count(struct check *c, uint64_t offset, uint64_t length, uint64_t named_at)
-{
-    uint32_t bits = c->image->rules.cluster_bits;
-    uint64_t index = offset >> bits, last;
-
-    if (length == 0)
-        return;
-    if (!q2_range_fits(offset, length, c->nb_clusters << bits)) {
-        report_entry(c, Q2_CHECK_ENTRY, "reference past the end of the file", named_at);
-        return;
-    }
-    last = (offset + length - 1) >> bits;
-    index = index > c->first ? index : c->first;
-    for (; index <= last && index - c->first < Q2_CHECK_WINDOW; index++) {
-        uint32_t *references = &c->disk->counts.references[index - c->first];
-        if (*references < UINT32_MAX)
-            ++*references;
-    }
-}
-
-static bool entry_read(struct check *c, uint64_t offset, uint64_t *ret_entry)
-{
-    be64 entry;
-
-    if (q2_slice_read(&c->disk->slices, c->image->source, offset, &entry, sizeof(entry)) != Q2_OK) {
-        report_entry(c, Q2_CHECK_UNREADABLE, "table entry cannot be read", offset);
-        return false;
-    }
-    *ret_entry = q2_be64_get(entry);
-    return true;
-}
-
-static bool cluster_read(struct check *c, const struct table *table, uint64_t index,
-                         struct q2_cluster *ret_cluster)
-{
-    const struct q2_image *image = c->image;
-    uint64_t offset = table->offset + (index << image->entry_bits);
-    uint64_t entry, bitmap = 0;
-
-    if (!entry_read(c, offset, &entry))
-        return false;
-    if (image->rules.extended && !entry_read(c, offset + 8, &bitmap))
-        return false;
-    q2_l2_entry_decode(entry, bitmap, table->guest_offset + (index << image->rules.cluster_bits),
-                       &image->rules, ret_cluster);
-    return true;
 }
 
 /* Statistics of the active state, in the terms of qemu-img check: a compressed cluster counts as
  * fragmented, any other one if it does not follow the one before in its table. */
-static void tally(struct check *c, const struct q2_cluster *cluster, uint64_t *next_offset)
+static void tally(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset)
 {
+    struct check *c = (struct check *)r;
     struct q2_check_result *result = &c->result;
 
+    if (r->first != 0)
+        return;
     result->allocated_clusters++;
     if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
         result->compressed_clusters++;
@@ -125,136 +72,81 @@ static void tally(struct check *c, const struct q2_cluster *cluster, uint64_t *n
     *next_offset = cluster->host_offset + (1ull << c->image->rules.cluster_bits);
 }
 
-/* Count what one L2 entry refers to. */
-static void count_cluster(struct check *c, const struct q2_cluster *cluster, uint64_t named_at)
-{
-    uint64_t sector_start = cluster->host_offset & ~511ull;
-
-    if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
-        if (cluster->copied)
-            report_entry(c, Q2_CHECK_ENTRY, "COPIED flag on a compressed cluster", named_at);
-        count(c, sector_start, cluster->host_offset % 512 + cluster->stream_length, named_at);
-    } else if (!c->image->rules.external_data) {
-        count(c, cluster->host_offset, 1ull << c->image->rules.cluster_bits, named_at);
-    }
-}
-
-static void walk_l2(struct check *c, const struct table *table)
-{
-    const struct q2_image *image = c->image;
-    uint64_t next_offset = 0;
-
-    for (uint64_t i = 0; i < 1ull << image->l2_bits; i++) {
-        uint64_t named_at = table->offset + (i << image->entry_bits);
-        struct q2_cluster cluster;
-
-        if (!cluster_read(c, table, i, &cluster))
-            return;
-        if (cluster.kind == Q2_CLUSTER_BAD) {
-            report_entry(c, Q2_CHECK_ENTRY, cluster.breach, named_at);
-            continue;
-        }
-        if (!cluster.has_host_offset)
-            continue;
-        if (c->first_pass && table->active)
-            tally(c, &cluster, &next_offset);
-        count_cluster(c, &cluster, named_at);
-    }
-}
-
-/* Find the L2 table that L1 entry index names; false if there is none to walk. */
-static bool table_read(struct check *c, uint64_t l1_offset, uint64_t index, struct table *ret_table,
-                       uint64_t *ret_entry)
-{
-    uint64_t named_at = l1_offset + index * 8;
-    uint64_t table = 0;
-    const char *breach;
-
-    if (!entry_read(c, named_at, ret_entry))
-        return false;
-    breach = q2_l1_entry_decode(*ret_entry, c->image->rules.cluster_bits, &table);
-    if (breach)
-        report_entry(c, Q2_CHECK_ENTRY, breach, named_at);
-    ret_table->offset = table;
-    ret_table->guest_offset = index << q2_header_l1_reach_bits(&c->image->header);
-    return table != 0;
-}
-
-static void walk_l1(struct check *c, uint64_t l1_offset, uint32_t l1_size, bool active)
-{
-    struct table table = {.active = active};
-    uint64_t entry;
-
-    count(c, l1_offset, (uint64_t)l1_size * 8, l1_offset);
-    if (!q2_range_fits(l1_offset, (uint64_t)l1_size * 8, c->image->source->size))
-        return;
-    for (uint32_t i = 0; i < l1_size; i++) {
-        if (!table_read(c, l1_offset, i, &table, &entry))
-            continue;
-        count(c, table.offset, 1ull << c->image->rules.cluster_bits, l1_offset + i * 8ull);
-        if (table.offset < c->image->source->size)
-            walk_l2(c, &table);
-    }
-}
-
-static enum q2_status walk_snapshots(struct check *c)
+static enum q2_status walk_snapshots(struct check *c, bool tables)
 {
     const struct q2_header *header = &c->image->header;
-    struct q2_snapshot *snapshot = &c->disk->snapshot;
+    struct q2_disk *disk = c->references.disk;
+    struct q2_snapshot *snapshot = &disk->snapshot;
     struct q2_snapshot_walk walk = {0};
 
     for (uint32_t i = 0; i < header->nb_snapshots; i++) {
         enum q2_status status =
-            q2_snapshot_next(&c->disk->slices, c->image, &walk, &c->disk->fault, snapshot);
+            q2_snapshot_next(&disk->slices, c->image, &walk, &disk->fault, snapshot);
+        bool good = snapshot->l1_size <= Q2_MAX_L1_ENTRIES &&
+                    q2_is_aligned(snapshot->l1_table_offset, header->cluster_bits);
         if (status != Q2_OK)
             return status;
-        if (snapshot->l1_size > Q2_MAX_L1_ENTRIES ||
-            !q2_is_aligned(snapshot->l1_table_offset, header->cluster_bits))
-            report_entry(c, Q2_CHECK_ENTRY, "a snapshot's L1 table breaks the specification",
-                         header->snapshots_offset);
-        else
-            walk_l1(c, snapshot->l1_table_offset, snapshot->l1_size, false);
+        if (!good && !tables)
+            found(&c->references, Q2_CHECK_ENTRY, "a snapshot's L1 table breaks the specification",
+                  header->snapshots_offset);
+        else if (good && !tables)
+            q2_references_range(&c->references, snapshot->l1_table_offset, snapshot->l1_size * 8ull,
+                                snapshot->l1_table_offset);
+        else if (good)
+            q2_references_l1(&c->references, snapshot->l1_table_offset, snapshot->l1_size, false);
     }
-    count(c, header->snapshots_offset, walk.offset, header->snapshots_offset);
+    if (!tables)
+        q2_references_range(&c->references, header->snapshots_offset, walk.offset,
+                            header->snapshots_offset);
     return Q2_OK;
 }
 
-static void walk_bitmap(struct check *c, const struct q2_bitmap *bitmap)
+/* nb_left: entries that may still be walked; bitmap tables never share clusters. */
+static void walk_bitmap(struct check *c, const struct q2_bitmap *bitmap, uint64_t *nb_left)
 {
     uint64_t cluster_size = 1ull << c->image->rules.cluster_bits;
+    uint64_t nb = q2_min_u64(bitmap->table_size, *nb_left);
 
-    count(c, bitmap->table_offset, bitmap->table_size * 8ull, bitmap->table_offset);
-    for (uint32_t i = 0; i < bitmap->table_size; i++) {
+    q2_references_range(&c->references, bitmap->table_offset, bitmap->table_size * 8ull,
+                        bitmap->table_offset);
+    if (nb < bitmap->table_size)
+        found(&c->references, Q2_CHECK_ENTRY, "bitmap tables overlap", bitmap->table_offset);
+    *nb_left -= nb;
+    for (uint64_t i = 0; i < nb; i++) {
         uint64_t named_at = bitmap->table_offset + i * 8ull;
         uint64_t entry;
 
-        if (!entry_read(c, named_at, &entry))
+        if (!q2_references_entry(&c->references, named_at, &entry))
             return;
         if (entry & Q2_BITMAP_TABLE_RESERVED)
-            report_entry(c, Q2_CHECK_ENTRY, "bitmap table entry has a reserved bit set", named_at);
+            found(&c->references, Q2_CHECK_ENTRY, "bitmap table entry has a reserved bit set",
+                  named_at);
         else if (entry & Q2_BITMAP_TABLE_OFFSET)
-            count(c, entry & Q2_BITMAP_TABLE_OFFSET, cluster_size, named_at);
+            q2_references_range(&c->references, entry & Q2_BITMAP_TABLE_OFFSET, cluster_size,
+                                named_at);
     }
 }
 
 /* Bitmaps count only while their autoclear bit says that they are kept. */
 static enum q2_status walk_bitmaps(struct check *c)
 {
+    struct q2_disk *disk = c->references.disk;
     struct q2_bitmap_walk walk = {0};
-    struct q2_bitmap *bitmap = &c->disk->bitmap;
+    uint64_t nb_left = c->image->source->size / 8;
     enum q2_status status = Q2_OK;
 
     if (!(c->image->header.autoclear_features & Q2_AUTOCLEAR_BITMAPS))
         return Q2_OK;
-    status = q2_bitmap_directory_check(c->image, &c->disk->fault);
+    status = q2_bitmap_directory_check(c->image, &disk->fault);
     for (uint32_t i = 0; i < c->image->nb_bitmaps && status == Q2_OK; i++) {
-        status = q2_bitmap_next(&c->disk->slices, c->image, &walk, &c->disk->fault, bitmap);
+        status = q2_bitmap_next(&disk->slices, c->image, &walk, &disk->fault, &disk->bitmap);
         if (status == Q2_OK)
-            walk_bitmap(c, bitmap);
+            walk_bitmap(c, &disk->bitmap, &nb_left);
     }
     if (status == Q2_OK)
-        count(c, c->image->bitmaps_offset, c->image->nb_bitmaps ? c->image->bitmaps_length : 0,
-              c->image->bitmaps_offset);
+        q2_references_range(&c->references, c->image->bitmaps_offset,
+                            c->image->nb_bitmaps ? c->image->bitmaps_length : 0,
+                            c->image->bitmaps_offset);
     return status;
 }
 
@@ -263,42 +155,62 @@ static void walk_refcounts(struct check *c)
     const struct q2_header *header = &c->image->header;
     uint64_t length = (uint64_t)header->refcount_table_clusters << header->cluster_bits;
 
-    count(c, header->refcount_table_offset, length, header->refcount_table_offset);
+    q2_references_range(&c->references, header->refcount_table_offset, length,
+                        header->refcount_table_offset);
     for (uint64_t i = 0; i < length / 8; i++) {
         uint64_t named_at = header->refcount_table_offset + i * 8;
         uint64_t entry;
 
-        if (!entry_read(c, named_at, &entry))
+        if (!q2_references_entry(&c->references, named_at, &entry))
             return;
         if ((entry & ~Q2_REFCOUNT_TABLE_OFFSET) || !q2_is_aligned(entry, header->cluster_bits))
-            report_entry(c, Q2_CHECK_ENTRY, "refcount table entry breaks the specification",
-                         named_at);
+            found(&c->references, Q2_CHECK_ENTRY, "refcount table entry breaks the specification",
+                  named_at);
         else if (entry != 0)
-            count(c, entry, 1ull << header->cluster_bits, named_at);
+            q2_references_range(&c->references, entry, 1ull << header->cluster_bits, named_at);
     }
+}
+
+/* What the L1 tables of all states lead to. */
+static enum q2_status walk_trees(struct check *c)
+{
+    struct q2_references *r = &c->references;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t first = 0; first < r->nb_clusters && status == Q2_OK; first += Q2_TABLES_WINDOW) {
+        q2_references_tables_window(r, first);
+        q2_references_l1(r, c->image->l1_table_offset, c->image->l1_size, true);
+        status = walk_snapshots(c, true);
+        if (status == Q2_OK)
+            q2_references_l2s(r);
+    }
+    return status;
 }
 
 /* Everything that refers to a host cluster. */
 static enum q2_status count_all(struct check *c)
 {
     const struct q2_image *image = c->image;
+    struct q2_references *r = &c->references;
     enum q2_status status;
 
-    count(c, 0, 1ull << image->rules.cluster_bits, 0);
-    walk_l1(c, image->l1_table_offset, image->l1_size, true);
-    status = walk_snapshots(c);
+    q2_references_range(r, 0, 1ull << image->rules.cluster_bits, 0);
+    q2_references_range(r, image->l1_table_offset, image->l1_size * 8ull, image->l1_table_offset);
+    q2_references_range(r, image->encryption_offset, image->encryption_length,
+                        image->encryption_offset);
+    walk_refcounts(c);
+    status = walk_trees(c);
+    if (status == Q2_OK)
+        status = walk_snapshots(c, false);
     if (status == Q2_OK)
         status = walk_bitmaps(c);
-    if (status != Q2_OK)
-        return status;
-    count(c, image->encryption_offset, image->encryption_length, image->encryption_offset);
-    walk_refcounts(c);
-    return Q2_OK;
+    return status;
 }
 
 static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcount)
 {
-    enum q2_status status = q2_refcount_get(&c->disk->slices, c->image, index, ret_refcount);
+    enum q2_status status =
+        q2_refcount_get(&c->references.disk->slices, c->image, index, ret_refcount);
     struct q2_check_finding finding = {.kind = Q2_CHECK_UNREADABLE,
                                        .what = "refcount cannot be read",
                                        .offset = index << c->image->rules.cluster_bits};
@@ -311,9 +223,11 @@ static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcoun
 /* References against refcounts, for the clusters of the window. */
 static void compare(struct check *c)
 {
-    for (uint64_t i = 0; i < Q2_CHECK_WINDOW && c->first + i < c->nb_clusters; i++) {
-        uint64_t index = c->first + i, refcount;
-        uint64_t references = c->disk->counts.references[i];
+    const struct q2_references *r = &c->references;
+    uint64_t end = q2_min_u64(r->nb_clusters, r->first + Q2_REFERENCES_WINDOW);
+
+    for (uint64_t index = r->first; index < end; index++) {
+        uint64_t references = q2_references_of(r, index), refcount;
         struct q2_check_finding finding;
 
         if (!refcount_read(c, index, &refcount))
@@ -343,9 +257,9 @@ static void check_copied(struct check *c, uint64_t host_offset, bool external, b
         .kind = Q2_CHECK_COPIED, .what = "COPIED flag and refcount disagree", .offset = named_at};
 
     if (!external &&
-        q2_refcount_get(&c->disk->slices, c->image, host_offset >> c->image->rules.cluster_bits,
-                        &refcount) != Q2_OK) {
-        report_entry(c, Q2_CHECK_UNREADABLE, "refcount cannot be read", named_at);
+        q2_refcount_get(&c->references.disk->slices, c->image,
+                        host_offset >> c->image->rules.cluster_bits, &refcount) != Q2_OK) {
+        found(&c->references, Q2_CHECK_UNREADABLE, "refcount cannot be read", named_at);
         return;
     }
     finding.refcount = refcount;
@@ -353,35 +267,41 @@ static void check_copied(struct check *c, uint64_t host_offset, bool external, b
         report(c, &finding);
 }
 
-static void walk_copied_l2(struct check *c, const struct table *table)
+static void walk_copied_l2(struct check *c, uint64_t table, uint64_t guest_offset)
 {
     const struct q2_image *image = c->image;
 
     for (uint64_t i = 0; i < 1ull << image->l2_bits; i++) {
         struct q2_cluster cluster;
 
-        if (!cluster_read(c, table, i, &cluster))
+        if (!q2_references_cluster(&c->references, table, i,
+                                   guest_offset + (i << image->rules.cluster_bits), &cluster))
             return;
         if (cluster.has_host_offset &&
             (cluster.kind == Q2_CLUSTER_DATA || cluster.kind == Q2_CLUSTER_ZERO))
             check_copied(c, cluster.host_offset, image->rules.external_data, cluster.copied,
-                         table->offset + (i << image->entry_bits));
+                         table + (i << image->entry_bits));
     }
 }
 
+/* No L2 table is named twice by one L1 table; so many at most are looked at. */
 static void walk_copied(struct check *c)
 {
     const struct q2_image *image = c->image;
-    struct table table = {.active = true};
-    uint64_t entry;
+    uint64_t nb_left = c->references.nb_clusters;
 
     for (uint32_t i = 0; i < image->l1_size; i++) {
-        if (!table_read(c, image->l1_table_offset, i, &table, &entry))
+        uint64_t named_at = image->l1_table_offset + i * 8ull, table = 0, entry;
+
+        if (!q2_references_entry(&c->references, named_at, &entry))
+            return;
+        if (q2_l1_entry_decode(entry, image->rules.cluster_bits, &table) || table == 0)
             continue;
-        check_copied(c, table.offset, false, (entry & Q2_ENTRY_COPIED) != 0,
-                     image->l1_table_offset + i * 8ull);
-        if (table.offset < image->source->size)
-            walk_copied_l2(c, &table);
+        check_copied(c, table, false, (entry & Q2_ENTRY_COPIED) != 0, named_at);
+        if (table < image->source->size && nb_left > 0) {
+            walk_copied_l2(c, table, (uint64_t)i << q2_header_l1_reach_bits(&image->header));
+            nb_left--;
+        }
     }
 }
 
@@ -407,20 +327,19 @@ static enum q2_status check_possible(struct q2_disk *disk)
 
 static enum q2_status run(struct check *c)
 {
+    struct q2_references *r = &c->references;
     uint32_t bits = c->image->rules.cluster_bits;
 
-    for (c->first = 0; c->first < c->nb_clusters; c->first += Q2_CHECK_WINDOW) {
-        uint64_t nb = q2_min_u64(Q2_CHECK_WINDOW, c->nb_clusters - c->first);
+    for (uint64_t first = 0; first < r->nb_clusters; first += Q2_REFERENCES_WINDOW) {
         enum q2_status status;
 
-        memset(c->disk->counts.references, 0, nb * sizeof(c->disk->counts.references[0]));
-        c->first_pass = c->first == 0;
+        q2_references_window(r, first);
         status = count_all(c);
         if (status != Q2_OK)
             return status;
         compare(c);
     }
-    c->first_pass = false;
+    c->copied_pass = true;
     walk_copied(c);
     c->result.total_clusters = q2_shift_up(c->image->virtual_size, bits);
     c->result.image_end_offset = (c->last_used + 1) << bits;
@@ -430,12 +349,14 @@ static enum q2_status run(struct check *c)
 enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *reporter,
                              struct q2_check_result *ret_result)
 {
-    struct check c = {.disk = disk, .image = &disk->layers[0], .reporter = reporter};
+    struct check c = {.references = {.found = found, .seen = tally},
+                      .image = &disk->layers[0],
+                      .reporter = reporter};
     enum q2_status status = check_possible(disk);
 
     if (status != Q2_OK)
         return status;
-    c.nb_clusters = q2_shift_up(c.image->source->size, c.image->rules.cluster_bits);
+    q2_references_start(&c.references, disk);
     status = run(&c);
     q2_disk_reset_decoded(disk);
     if (status == Q2_OK)

@@ -34,6 +34,9 @@ enum q2_status q2_commit_if_crowded(struct q2_disk *disk);
 /* O7: get the header ready for the first write. */
 enum q2_status q2_commit_header(struct q2_disk *disk);
 
+/* O7 for a change of names in the header: bitmaps stay right, since no guest byte changes. */
+enum q2_status q2_commit_names(struct q2_disk *disk);
+
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).
  * There is room for Q2_FREES_PER_STEP calls after q2_commit_if_crowded(). */
 void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length);

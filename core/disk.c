@@ -38,8 +38,8 @@ static enum q2_status check_options(const struct q2_disk_options *options, struc
 {
     if (!opener && !options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
-    if (options->writable && options->metadata_only)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "writing needs more than metadata", NULL);
+    if (options->overlay && options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "an overlay needs more than metadata", NULL);
     return Q2_OK;
 }
 
@@ -59,9 +59,11 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->metadata_only = options->metadata_only;
     disk->nb_layers = 0;
     memset(&disk->fault, 0, sizeof(disk->fault));
+    memset(&disk->listing, 0, sizeof(disk->listing));
     disk->writer.writable = false;
     disk->writer.latched = false;
     disk->writer.first_free = 0;
+    disk->writer.packed_end = 0;
     disk->writer.nb_frees = 0;
     q2_windows_clear(&disk->windows);
     q2_slice_cache_init(&disk->slices, &disk->windows);
@@ -269,7 +271,7 @@ enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
     if (top->format == Q2_FORMAT_RAW)
         return q2_fail(&disk->fault, Q2_ERR_RANGE, "a raw image has no snapshots",
                        top->source->path);
-    return q2_snapshot_read(&disk->slices, top, index, &disk->fault, ret_snapshot);
+    return q2_snapshot_read(&disk->slices, top, index, &disk->listing, &disk->fault, ret_snapshot);
 }
 
 uint32_t q2_disk_nb_bitmaps(const struct q2_disk *disk)

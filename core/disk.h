@@ -6,10 +6,11 @@
 #ifndef Q2_CORE_DISK_H
 #define Q2_CORE_DISK_H
 
-#include "check.h"
 #include "compressed.h"
 #include "image.h"
 #include "q2_disk.h"
+#include "references.h"
+#include "snapshot.h"
 #include "writer.h"
 
 struct q2_disk {
@@ -26,14 +27,15 @@ struct q2_disk {
     /* Too large for the stack: the file to open next, the snapshot or bitmap at hand. */
     char path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_snapshot snapshot;
+    struct q2_snapshot_cursor listing; /* of q2_disk_snapshot() */
     struct q2_bitmap bitmap;
     struct q2_windows windows;
     struct q2_slice_cache slices;
     struct q2_writer writer;
-    /* The check is never at work while a read is: it counts in the decoded cache's memory. */
+    /* References are never counted while a read is at work: in the decoded cache's memory. */
     union {
         struct q2_decoded_cache decoded;
-        struct q2_check_counts counts;
+        struct q2_reference_counts counts;
     };
 };
 _Static_assert(sizeof(struct q2_disk) <= Q2_WORKSPACE_SIZE, "the workspace holds the disk");

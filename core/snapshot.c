@@ -124,18 +124,21 @@ enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_im
 }
 
 enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,
-                                uint32_t index, struct q2_fault *fault,
-                                struct q2_snapshot *ret_snapshot)
+                                uint32_t index, struct q2_snapshot_cursor *cursor,
+                                struct q2_fault *fault, struct q2_snapshot *ret_snapshot)
 {
-    struct q2_snapshot_walk walk = {0};
-
     if (index >= image->header.nb_snapshots)
         return q2_fail_limit(fault, Q2_ERR_RANGE, "no such snapshot", image->source->path,
                              "snapshot index", index, image->header.nb_snapshots);
-    for (uint32_t i = 0; i <= index; i++) {
-        enum q2_status status = q2_snapshot_next(cache, image, &walk, fault, ret_snapshot);
-        if (status != Q2_OK)
+    if (index < cursor->index)
+        *cursor = (struct q2_snapshot_cursor){0};
+    while (cursor->index <= index) {
+        enum q2_status status = q2_snapshot_next(cache, image, &cursor->walk, fault, ret_snapshot);
+        if (status != Q2_OK) {
+            *cursor = (struct q2_snapshot_cursor){0};
             return status;
+        }
+        cursor->index++;
     }
     return Q2_OK;
 }

@@ -17,10 +17,16 @@ enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_im
                                 struct q2_snapshot_walk *walk, struct q2_fault *fault,
                                 struct q2_snapshot *ret_snapshot);
 
+/* Where the last q2_snapshot_read() has left off. Zero at first, and when the table has changed. */
+struct q2_snapshot_cursor {
+    uint32_t index; /* of the entry that walk stands before */
+    struct q2_snapshot_walk walk;
+};
+
 /* Read entry index of an image's snapshot table; errors as q2_disk_snapshot(). */
 enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,
-                                uint32_t index, struct q2_fault *fault,
-                                struct q2_snapshot *ret_snapshot);
+                                uint32_t index, struct q2_snapshot_cursor *cursor,
+                                struct q2_fault *fault, struct q2_snapshot *ret_snapshot);
 
 /* Find the snapshot with this id, or else with this name.
  *

@@ -149,3 +149,32 @@ enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest
 
     return status == Q2_OK ? Q2_OK : table_failed(disk, status, offset);
 }
+
+enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest_cluster,
+                                struct q2_cluster *ret_cluster)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t entry, bitmap;
+    enum q2_status status = q2_table_get(disk, table, guest_cluster, &entry, &bitmap);
+
+    if (status != Q2_OK)
+        return status;
+    q2_l2_entry_decode(entry, bitmap, guest_cluster, &top->rules, ret_cluster);
+    if (ret_cluster->kind == Q2_CLUSTER_BAD)
+        return q2_fail_at(&disk->fault, Q2_ERR_BAD_L2, ret_cluster->breach, top->source->path,
+                          table);
+    return Q2_OK;
+}
+
+void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    if (!old->has_host_offset || top->rules.external_data)
+        return;
+    if (old->kind == Q2_CLUSTER_COMPRESSED)
+        q2_free_later(disk, old->host_offset & ~511ull,
+                      old->host_offset % 512 + old->stream_length);
+    else
+        q2_free_later(disk, old->host_offset, 1ull << top->rules.cluster_bits);
+}

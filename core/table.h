@@ -31,4 +31,18 @@ enum q2_status q2_table_get(struct q2_disk *disk, uint64_t table, uint64_t guest
 enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
                             uint64_t entry, uint64_t bitmap);
 
+/* Read and decode the L2 entry of a guest cluster.
+ *
+ * guest_cluster  bytes, aligned to a cluster
+ *
+ * Q2_ERR_BAD_L2  it breaks the specification
+ * or an error of q2_table_get()
+ */
+enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest_cluster,
+                                struct q2_cluster *ret_cluster);
+
+/* Give up what a decoded entry, set to something else since, referred to. (O3; room for it: see
+ * q2_free_later()) */
+void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old);
+
 #endif

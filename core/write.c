@@ -23,12 +23,23 @@ static struct q2_image *top_of(struct q2_disk *disk)
     return &disk->layers[0];
 }
 
-static enum q2_status check_writable(struct q2_disk *disk, uint64_t offset, uint64_t length)
+enum q2_status q2_write_possible(struct q2_disk *disk)
 {
-    if (!disk->writer.writable || disk->writer.latched)
-        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
-                       disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
-                       top_of(disk)->source->path);
+    if (disk->writer.writable && !disk->writer.latched)
+        return Q2_OK;
+    return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
+                   disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
+                   top_of(disk)->source->path);
+}
+
+enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    enum q2_status status = q2_write_possible(disk);
+
+    if (status != Q2_OK)
+        return status;
+    if (disk->metadata_only)
+        return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, top_of(disk)->source->path);
     if (!q2_range_fits(offset, length, q2_disk_size(disk)))
         return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset,
                              q2_disk_size(disk));
@@ -147,34 +158,6 @@ static uint32_t subcluster_mask(const struct q2_image *top, uint64_t start, uint
     return (uint32_t)(((1ull << last) - 1) & ~((1ull << first) - 1));
 }
 
-/* Give up what an old entry referred to. */
-static void release_old(struct q2_disk *disk, const struct q2_cluster *old)
-{
-    if (!old->has_host_offset || top_of(disk)->rules.external_data)
-        return;
-    if (old->kind == Q2_CLUSTER_COMPRESSED)
-        q2_free_later(disk, old->host_offset & ~511ull,
-                      old->host_offset % 512 + old->stream_length);
-    else
-        q2_free_later(disk, old->host_offset, 1ull << top_of(disk)->rules.cluster_bits);
-}
-
-static enum q2_status entry_get(struct q2_disk *disk, uint64_t table, uint64_t guest_cluster,
-                                struct q2_cluster *ret_cluster)
-{
-    const struct q2_image *top = top_of(disk);
-    uint64_t entry, bitmap;
-    enum q2_status status = q2_table_get(disk, table, guest_cluster, &entry, &bitmap);
-
-    if (status != Q2_OK)
-        return status;
-    q2_l2_entry_decode(entry, bitmap, guest_cluster, &top->rules, ret_cluster);
-    if (ret_cluster->kind == Q2_CLUSTER_BAD)
-        return q2_fail_at(&disk->fault, Q2_ERR_BAD_L2, ret_cluster->breach, top->source->path,
-                          table);
-    return Q2_OK;
-}
-
 /* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go.
  * ret_nb_linked is set in any case: on error the clusters behind are still named by nobody. */
 static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64_t start,
@@ -188,7 +171,7 @@ static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64
     for (uint64_t i = 0; i < nb_clusters; i++) {
         uint64_t guest = start + i * cluster_size;
         struct q2_cluster old;
-        enum q2_status status = entry_get(disk, table, guest, &old);
+        enum q2_status status = q2_table_cluster(disk, table, guest, &old);
 
         *ret_nb_linked = i;
         if (status == Q2_OK)
@@ -196,7 +179,7 @@ static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64
                                   (host_offset + i * cluster_size) | Q2_ENTRY_COPIED, bitmap);
         if (status != Q2_OK)
             return status;
-        release_old(disk, &old);
+        q2_table_release(disk, &old);
     }
     *ret_nb_linked = nb_clusters;
     return Q2_OK;
@@ -294,7 +277,7 @@ static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
     enum q2_status status = q2_table_for_write(disk, step->offset, &table);
 
     if (status == Q2_OK)
-        status = entry_get(disk, table, step->offset >> bits << bits, &old);
+        status = q2_table_cluster(disk, table, step->offset >> bits << bits, &old);
     if (status != Q2_OK)
         return status;
     if (old.has_host_offset && old.copied && old.kind != Q2_CLUSTER_COMPRESSED) {
@@ -366,7 +349,7 @@ static enum q2_status write_all(struct q2_disk *disk, uint64_t offset, const uin
 enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *buffer,
                              size_t length)
 {
-    enum q2_status status = check_writable(disk, offset, length);
+    enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status == Q2_OK && length > 0)
         status = q2_commit_header(disk);
@@ -384,7 +367,7 @@ static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_
     struct q2_cluster old;
     bool keep;
     uint64_t entry;
-    enum q2_status status = entry_get(disk, table, guest, &old);
+    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
 
     if (status != Q2_OK)
         return status;
@@ -396,7 +379,7 @@ static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_
     status = q2_table_set(disk, table, guest, entry,
                           top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
     if (status == Q2_OK && !keep)
-        release_old(disk, &old);
+        q2_table_release(disk, &old);
     return status;
 }
 
@@ -407,7 +390,7 @@ static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint
     const struct q2_image *top = top_of(disk);
     struct q2_cluster old;
     uint64_t entry = top->rules.version_3 && !top->rules.extended ? Q2_ENTRY_ZERO : 0;
-    enum q2_status status = entry_get(disk, table, guest, &old);
+    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
 
     if (status != Q2_OK)
         return status;
@@ -416,7 +399,7 @@ static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint
     status = q2_table_set(disk, table, guest, entry,
                           top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
     if (status == Q2_OK)
-        release_old(disk, &old);
+        q2_table_release(disk, &old);
     return status;
 }
 
@@ -486,7 +469,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
 {
     const struct q2_image *top = top_of(disk);
     uint64_t start, end;
-    enum q2_status status = check_writable(disk, offset, length);
+    enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status != Q2_OK || length == 0)
         return status;
@@ -509,7 +492,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
 {
     const struct q2_image *top = top_of(disk);
     uint64_t start, end;
-    enum q2_status status = check_writable(disk, offset, length);
+    enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status != Q2_OK || length == 0)
         return status;
@@ -533,6 +516,22 @@ enum q2_status q2_disk_flush(struct q2_disk *disk)
         return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "the disk is read-only after a failed write",
                        top_of(disk)->source->path);
     return q2_commit(disk);
+}
+
+bool q2_disk_is_writable(const struct q2_disk *disk)
+{
+    return disk->writer.writable && !disk->writer.latched;
+}
+
+uint64_t q2_disk_room(const struct q2_disk *disk)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t end;
+
+    if (!q2_disk_is_writable(disk) || top->format == Q2_FORMAT_RAW)
+        return 0;
+    end = disk->writer.end << top->rules.cluster_bits;
+    return end < top->source->size ? top->source->size - end : 0;
 }
 
 /* --- opening -------------------------------------------------------------------------------- */
@@ -564,7 +563,8 @@ static enum q2_status check_features(struct q2_disk *disk)
 /* A file whose refcounts do not match its references must not be written. */
 static enum q2_status check_refcounts(struct q2_disk *disk)
 {
-    const char *path = top_of(disk)->source->path;
+    const struct q2_image *top = top_of(disk);
+    const char *path = top->source->path;
     struct q2_check_result result;
     enum q2_status status = q2_disk_check(disk, NULL, &result);
 
@@ -577,6 +577,7 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
     if (result.check_errors > 0)
         return q2_fail(&disk->fault, Q2_ERR_IO,
                        "the check cannot read all of the image, so it can only be read", path);
+    disk->writer.end = q2_shift_up(result.image_end_offset, top->rules.cluster_bits);
     return Q2_OK;
 }
 

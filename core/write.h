@@ -1,6 +1,7 @@
-/* Opening for writing.
+/* Opening for writing, and what every write asks first.
  *
- * Called by core/disk.c; the writing calls themselves are include/q2_disk.h's.
+ * Called by core/disk.c and the other writing files; the writing calls themselves are
+ * include/q2_disk.h's and include/q2_amend.h's.
  */
 #ifndef Q2_CORE_WRITE_H
 #define Q2_CORE_WRITE_H
@@ -18,5 +19,12 @@
  * or an error of the check
  */
 enum q2_status q2_write_prepare(struct q2_disk *disk);
+
+/* May the image be written? Q2_ERR_READ_ONLY if not. */
+enum q2_status q2_write_possible(struct q2_disk *disk);
+
+/* May guest bytes [offset, offset + length) be written? Q2_ERR_READ_ONLY, Q2_ERR_NOT_OPEN,
+ * Q2_ERR_RANGE as q2_disk_write(). */
+enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
 #endif

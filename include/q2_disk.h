@@ -51,8 +51,13 @@ struct q2_disk_options {
     enum q2_name_policy names;
     enum q2_image_format format; /* of the top image; never probed */
     bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
-    bool metadata_only;          /* open no other file: info, check; reads give Q2_ERR_NOT_OPEN */
-    bool writable;
+    bool metadata_only;          /* open no other file: info, check; reads and writes of guest
+                                    bytes give Q2_ERR_NOT_OPEN */
+    bool writable;               /* with metadata_only: the image itself (include/q2_amend.h) */
+    /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
+     * file; it stays the caller's. Everything else here is about `image`, which is then only read,
+     * whatever it is: raw, a snapshot, encrypted, dirty, corrupt. NULL: none. */
+    struct q2_source *overlay;
     struct q2_unlocker *unlocker; /* NULL: encrypted images give Q2_ERR_ENCRYPTED */
     struct q2_codec *zlib, *zstd; /* NULL: such clusters give Q2_ERR_UNSUPPORTED */
 };
@@ -65,7 +70,7 @@ struct q2_disk_options {
  * options    copied; the strings are used during the call only, codecs and unlocker until
  *            close
  * fault      filled on any error; must not be NULL. Later faults: q2_disk_fault().
- * ret_disk   points into workspace
+ * ret_disk   points into workspace; layer 0 is options->overlay, if there is one
  *
  * Q2_OK, or any of enum q2_status; on error everything opened is closed again.
  */
@@ -135,6 +140,7 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
  *
  * Q2_OK             the bytes read back from now on; durable after q2_disk_flush()
  * Q2_ERR_READ_ONLY  not opened writable, or latched after a failed metadata write
+ * Q2_ERR_NOT_OPEN   opened with metadata_only
  * Q2_ERR_RANGE      the range does not lie inside the disk
  * Q2_ERR_NO_SPACE   no room for a new cluster; guest clusters before the one that found none are
  *                   written, the rest is as before; clusters that exist stay writable
@@ -156,6 +162,26 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
  * written through. Errors as q2_disk_write(). */
 enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
+/* Store one whole guest cluster as a stream that the caller has encoded.  (qcow2: "Compressed
+ * Clusters Descriptor") The engine never encodes; callers may do it in threads of their own.
+ *
+ * guest_offset   bytes, < q2_disk_size(), a multiple of the cluster size
+ * stream         decodes, by the image's compression type, to exactly one cluster: the disk's last
+ *                one filled up with zeros. zlib: raw deflate with a window of at most 4 KiB. Not
+ *                verified
+ * stream_length  bytes, 1..cluster size - 1; what does not compress belongs into q2_disk_write()
+ *
+ * Streams that are stored one after the other share host clusters, as in QEMU, as far as the
+ * refcount width can count them. Reading one back needs its codec, like any other.
+ *
+ * Q2_ERR_UNSUPPORTED  raw image, external data file or encryption; nothing changed
+ * Q2_ERR_ARGUMENT     guest_offset or stream_length is wrong; nothing changed
+ * Q2_ERR_LIMIT        the file is too long for such a descriptor
+ * or an error of q2_disk_write(); the guest reads its old bytes then
+ */
+enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_offset,
+                                        const void *stream, size_t stream_length);
+
 /* Make everything written durable, the external data file first.
  *
  * Q2_OK also if nothing was written
@@ -163,6 +189,14 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
  *                   disk is read-only until it is reopened; what an earlier flush covered is safe
  */
 enum q2_status q2_disk_flush(struct q2_disk *disk);
+
+/* Can the disk be written? False if it was not opened writable, and for good after a write or flush
+ * of metadata failed. */
+bool q2_disk_is_writable(const struct q2_disk *disk);
+
+/* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least
+ * before the file must grow. Not said of a disk that is not writable, or raw: 0. */
+uint64_t q2_disk_room(const struct q2_disk *disk);
 
 /* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults.
  */
@@ -237,11 +271,12 @@ struct q2_snapshot {
 
 /* Read an entry of the top image's snapshot table.
  *
- * index   < header->nb_snapshots. Walks the table from its start: O(index), bounded by
+ * index   < header->nb_snapshots. One behind the last one that was read, so that a list costs one
+ *         walk; else the walk begins at the table's start: O(index), bounded by
  *         Q2_MAX_SNAPSHOT_TABLE_SIZE.
  *
  * Q2_ERR_RANGE         no such entry
- * Q2_ERR_BAD_SNAPSHOT  malformed, or outside the file
+ * Q2_ERR_TRUNCATED     the table leaves the file
  * Q2_ERR_LIMIT         table or extra data over the limits
  * Q2_ERR_IO ...        the source failed
  */

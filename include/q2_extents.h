@@ -56,4 +56,9 @@ enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_
                                  const struct q2_file_extent *extents, size_t nb_extents,
                                  void *buffer, struct q2_fault *fault);
 
+/* The same for samples that begin before the offset `limit` of the file. */
+enum q2_status q2_extents_verify_start(struct q2_source *by_map, struct q2_source *by_file,
+                                       const struct q2_file_extent *extents, size_t nb_extents,
+                                       uint64_t limit, void *buffer, struct q2_fault *fault);
+
 #endif

@@ -700,12 +700,6 @@ static void arrange_write_to_read_only_file(struct bad *bad)
     bad->f.options.writable = true;
 }
 
-static void arrange_write_metadata_only(struct bad *bad)
-{
-    arrange_writable(bad);
-    bad->f.options.metadata_only = true;
-}
-
 static void arrange_write_snapshot(struct bad *bad)
 {
     arrange_writable(bad);

@@ -12,6 +12,7 @@
 #define W(...) {OP_WRITE, __VA_ARGS__}
 #define Z(...) {OP_ZERO, __VA_ARGS__}
 #define D(...) {OP_DISCARD, __VA_ARGS__}
+#define C(...) {OP_COMPRESS, __VA_ARGS__}
 #define F      {OP_FLUSH, 0, 0, 0, 0, 0, 0}
 #define END    {OP_END, 0, 0, 0, 0, 0, 0}
 
@@ -57,15 +58,33 @@ static const struct op burst[] = {
     W(18, 2, 0, 0, 0, 512), Z(6, 0, 0, 1, 0, 0), W(6, 2, 0, 0, 1, 0),
     W(BORDER + 1, 1, 0, 0, 1, 0), F,
     D(0, 0, 0, 12, 0, 0), W(0, 0, 0, 12, 0, 0), F, END};
+
+/* Streams that share host clusters: with others, with ones that go away, over everything. */
+static const struct op compress[] = {
+    C(22, 0, 0, 1, 0, 0), F, D(22, 0, 0, 1, 0, 0), F, W(20, 0, 0, 2, 0, 0), C(22, 0, 0, 2, 0, 0), F,
+    C(8, 0, 0, 3, 0, 0), F, C(11, 0, 0, 2, 0, 0), C(0, 0, 0, 3, 0, 0), F,
+    D(8, 0, 0, 2, 0, 0), C(8, 0, 0, 1, 0, 0), W(10, 1, 7, 0, 1, 0), F,
+    C(BORDER - 3, 0, 0, 6, 0, 0), D(BORDER - 3, 0, 0, 6, 0, 0), F,
+    C(BORDER - 1, 0, 0, 2, 0, 0), C(BORDER - 1, 0, 0, 2, 0, 0), C(16, 0, 0, 6, 0, 0), F,
+    Z(16, 2, 0, 3, 0, 0), C(BORDER + 4, 0, 0, 2, 0, 0), F, END};
 /* clang-format on */
 
 const struct script scripts[] = {
-    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard}, {"zeroes", zeroes},
-    {"border", border},     {"burst", burst},         {"random", NULL},
+    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard},   {"zeroes", zeroes},
+    {"border", border},     {"burst", burst},         {"compress", compress}, {"random", NULL},
 };
 const uint32_t nb_scripts = sizeof(scripts) / sizeof(scripts[0]);
 
 /* --- operations ------------------------------------------------------------------------------ */
+
+bool script_fits(const struct script *script, const struct geometry *geometry)
+{
+    for (const struct op *op = script->ops; op && op->kind != OP_END; op++) {
+        if (op->kind == OP_COMPRESS && geometry->data != DATA_INSIDE)
+            return false;
+    }
+    return true;
+}
 
 static uint64_t place(const struct subject *s, int32_t cluster, int32_t quarter, int32_t bytes)
 {
@@ -88,14 +107,17 @@ static void cut(const struct subject *s, struct guest_op *op)
 
 struct guest_op script_random(const struct subject *s, uint64_t *seed)
 {
-    static const enum op_kind kinds[] = {OP_WRITE, OP_WRITE,   OP_WRITE, OP_WRITE,  OP_WRITE,
-                                         OP_ZERO,  OP_DISCARD, OP_ZERO,  OP_DISCARD};
-    struct guest_op op = {.kind = kinds[crash_random(seed) % 9]};
+    static const enum op_kind kinds[] = {OP_WRITE, OP_WRITE,   OP_WRITE, OP_WRITE,   OP_WRITE,
+                                         OP_ZERO,  OP_DISCARD, OP_ZERO,  OP_DISCARD, OP_COMPRESS};
+    uint32_t nb_kinds = s->geometry->data == DATA_INSIDE ? 10 : 9;
+    struct guest_op op = {.kind = kinds[crash_random(seed) % nb_kinds]};
     uint32_t zone = crash_random(seed) % 3 == 0;
     uint64_t units[] = {1, SECTOR, s->cluster_size / 4, s->cluster_size};
     uint64_t unit = units[crash_random(seed) % 4];
     uint64_t most = crash_random(seed) % 8 == 0 ? 12 : 3;
 
+    if (op.kind == OP_COMPRESS)
+        unit = s->cluster_size;
     op.offset = s->zone_start[zone] + crash_random(seed) % s->zone_length[zone] / unit * unit;
     op.length = 1 + crash_random(seed) % (most * s->cluster_size);
     if (unit > 1)
@@ -140,6 +162,66 @@ static void pattern(uint64_t seed, uint8_t *bytes, uint64_t length)
     }
 }
 
+/* A cluster of noise, up to a quarter, and one byte again and again. */
+static size_t compressible(uint64_t seed, uint8_t *bytes, uint64_t size)
+{
+    size_t noise = 1 + (size_t)(seed * 2654435761u % (size / 4));
+
+    pattern(seed, bytes, noise);
+    memset(bytes + noise, (int)(1 + seed % 100), size - noise);
+    return noise;
+}
+
+struct bits {
+    uint8_t *bytes;
+    size_t nb;
+};
+
+/* Huffman codes begin with their highest bit, everything else with its lowest. */
+static void put_code(struct bits *to, uint32_t code, uint32_t nb)
+{
+    for (; nb-- > 0; to->nb++)
+        to->bytes[to->nb / 8] |= (uint8_t)((code >> nb & 1) << to->nb % 8);
+}
+
+/* The same cluster as a raw deflate stream: the noise stored, the rest as matches of length 258 at
+ * distance 1 with the fixed codes. Returns its length, less than size. */
+static size_t deflate(uint64_t seed, uint8_t *scratch, uint64_t size, uint8_t *stream)
+{
+    size_t noise = compressible(seed, scratch, size), left = size - noise - 1;
+    struct bits to = {.bytes = stream, .nb = (5 + noise) * 8};
+    uint8_t head[5] = {0, (uint8_t)noise, (uint8_t)(noise >> 8), (uint8_t)~noise,
+                       (uint8_t)(~noise >> 8)};
+    uint32_t literal = 0x30u + scratch[size - 1];
+
+    memset(stream, 0, size);
+    memcpy(stream, head, sizeof(head));
+    memcpy(stream + sizeof(head), scratch, noise);
+    put_code(&to, 6, 3); /* the last block, fixed codes */
+    put_code(&to, literal, 8);
+    for (; left >= 258; left -= 258)
+        put_code(&to, 0xc5u << 5, 13);
+    for (; left > 0; left--)
+        put_code(&to, literal, 8);
+    put_code(&to, 0, 7);
+    return (to.nb + 7) / 8;
+}
+
+static enum q2_status run_compress(const struct guest_op *op, struct q2_disk *disk, uint8_t *buffer)
+{
+    struct q2_layer_info info;
+    uint64_t size;
+    enum q2_status status = Q2_OK;
+
+    q2_disk_layer_info(disk, 0, &info);
+    size = 1ull << info.header->cluster_bits;
+    for (uint64_t done = 0; done < op->length && status == Q2_OK; done += size) {
+        size_t length = deflate(op->seed + done / size, buffer, size, buffer + size);
+        status = q2_disk_write_compressed(disk, op->offset + done, buffer + size, length);
+    }
+    return status;
+}
+
 enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *buffer)
 {
     switch (op->kind) {
@@ -150,6 +232,8 @@ enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *
         return q2_disk_write_zeroes(disk, op->offset, op->length);
     case OP_DISCARD:
         return q2_disk_discard(disk, op->offset, op->length);
+    case OP_COMPRESS:
+        return run_compress(op, disk, buffer);
     case OP_FLUSH:
     case OP_END:
     default:
@@ -188,6 +272,18 @@ uint64_t model_offset(const struct subject *s, uint64_t guest_offset)
     return guest_offset;
 }
 
+static void apply_compress(const struct guest_op *op, const struct subject *s, uint8_t *model)
+{
+    uint8_t *cluster = crash_memory(NULL, s->cluster_size);
+
+    for (uint64_t done = 0; done < op->length; done += s->cluster_size) {
+        uint64_t left = op->length - done;
+        (void)compressible(op->seed + done / s->cluster_size, cluster, s->cluster_size);
+        memcpy(model + done, cluster, left < s->cluster_size ? left : s->cluster_size);
+    }
+    free(cluster);
+}
+
 void op_apply(const struct guest_op *op, const struct subject *s, uint8_t *model)
 {
     uint64_t offset, length;
@@ -197,6 +293,8 @@ void op_apply(const struct guest_op *op, const struct subject *s, uint8_t *model
         return;
     if (op->kind == OP_WRITE)
         pattern(op->seed, model + model_offset(s, offset), length);
+    else if (op->kind == OP_COMPRESS)
+        apply_compress(op, s, model + model_offset(s, offset));
     else
         memset(model + model_offset(s, offset), 0, length);
 }
@@ -215,7 +313,7 @@ void op_range(const struct guest_op *op, const struct subject *s, uint64_t *ret_
 
 const char *op_text(const struct guest_op *op)
 {
-    static const char *const names[] = {"end", "write", "zero", "discard", "flush"};
+    static const char *const names[] = {"end", "write", "zero", "discard", "compress", "flush"};
     static char text[96];
 
     (void)snprintf(text, sizeof(text), "%s 0x%" PRIx64 " 0x%" PRIx64, names[op->kind], op->offset,

@@ -15,6 +15,7 @@ enum op_kind {
     OP_WRITE,
     OP_ZERO,
     OP_DISCARD,
+    OP_COMPRESS, /* whole clusters, each a stream of its own; not with an external data file */
     OP_FLUSH,
 };
 
@@ -32,6 +33,9 @@ struct script {
     const char *name;
     const struct op *ops; /* up to OP_END; NULL: drawn by seed */
 };
+
+/* Whether a script has operations that a geometry refuses. */
+bool script_fits(const struct script *script, const struct geometry *geometry);
 
 extern const struct script scripts[];
 extern const uint32_t nb_scripts;

@@ -282,7 +282,7 @@ static bool test_geometry(const struct plan *plan, const struct geometry *geomet
         (void)snprintf(name, sizeof(name), "test_crash_%s_%s", geometry->name, scripts[i].name);
         for (char **part = parts; *part; part++)
             chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen)
+        if (!chosen || !script_fits(&scripts[i], geometry))
             continue;
         if (!loaded) {
             subject_load(&subject, geometry, folder);

@@ -437,7 +437,7 @@ static bool test_geometry(const struct geometry *geometry, const char *folder, c
         (void)snprintf(name, sizeof(name), "test_fail_%s_%s", geometry->name, scripts[i].name);
         for (char **part = parts; *part; part++)
             chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen)
+        if (!chosen || !script_fits(&scripts[i], geometry))
             continue;
         if (!loaded) {
             subject_load(&subject, geometry, folder);

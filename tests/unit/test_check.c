@@ -2,6 +2,7 @@
  * damage has its own. */
 #include <stdlib.h>
 
+#include "../../core/disk.h"
 #include "fixture.h"
 #include "q2_check.h"
 #include "t.h"
@@ -535,6 +536,92 @@ static void test_check_image_of_several_windows(void)
     cleanup();
 }
 
+/* Looks into the slice cache that a check made: its work. */
+static uint64_t work(void)
+{
+    uint64_t clock;
+
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    clock = f.disk->slices.clock;
+    found = (struct collector){.reporter = {.report = collect}};
+    T_CHECK_U64(q2_disk_check(f.disk, &found.reporter, &result), Q2_OK);
+    return f.disk->slices.clock - clock;
+}
+
+/* One L2 table that every L1 entry names is read twice (references, COPIED flags), not 8192 times.
+ */
+static void test_check_of_one_table_named_often_is_bounded(void)
+{
+    uint64_t entry;
+
+    image_start(&image, &(struct image_spec){.size = 1024 * 512 * MIB, .max_clusters = 1024});
+    image_data(&image, 0, 1);
+    entry = image_get64(&image, image_l1_entry(&image, 0));
+    for (uint64_t i = 1; i < 1024; i++)
+        image_put64(&image, image_l1_entry(&image, i * 512 * MIB), entry);
+    T_CHECK(work() < 12 * 8192 + 4 * 65536);
+    T_CHECK(result.corruptions > 0); /* of the table and of what it names */
+    cleanup();
+}
+
+/* Snapshots that all have one L1 table: its entries are walked as often as the file has room for
+ * L1 entries. */
+static void test_check_of_one_l1_table_named_often_is_bounded(void)
+{
+    enum {
+        NB = 4000
+    };
+    uint64_t table, l1;
+    bool overlap = false;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    table = image_alloc(&image, 4);
+    l1 = image_alloc(&image, 4);
+    for (uint64_t i = 0; i < NB; i++) {
+        image_put64(&image, table + 40 * i, l1);
+        image_put32(&image, table + 40 * i + 8, 4 * 8192);
+    }
+    image_field_set(&image, "nb_snapshots", NB);
+    image_field_set(&image, "snapshots_offset", table);
+    T_CHECK(work() < image.size / 8 + 3 * 4 * NB + 4 * 65536);
+    for (uint32_t i = 0; i < found.nb && i < MAX_FINDINGS; i++)
+        overlap = overlap || strcmp(found.findings[i].what, "L1 tables overlap") == 0;
+    T_CHECK(overlap);
+    cleanup();
+}
+
+/* The same for bitmap tables. */
+static void test_check_of_one_bitmap_table_named_often_is_bounded(void)
+{
+    enum {
+        NB = 2000
+    };
+    uint64_t at, directory, table;
+    bool overlap = false;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    at = image_extension(&image, 0x23852875, "012345678901234567890123", 24);
+    directory = image_alloc(&image, 1);
+    table = image_alloc(&image, 4);
+    image_put32(&image, at + 8, NB);
+    image_put32(&image, at + 12, 0);
+    image_put64(&image, at + 16, 32ull * NB);
+    image_put64(&image, at + 24, directory);
+    for (uint64_t i = 0; i < NB; i++) {
+        image_put64(&image, directory + 32 * i, table);
+        image_put32(&image, directory + 32 * i + 8, 4 * 8192);
+        image_put32(&image, directory + 32 * i + 16, 1u << 24 | 16u << 16 | 1);
+        image_put(&image, directory + 32 * i + 24, "n", 1);
+    }
+    image_field_set(&image, "autoclear_features", 1);
+    T_CHECK(work() < image.size / 8 + 3 * 4 * NB + 4 * 65536);
+    for (uint32_t i = 0; i < found.nb && i < MAX_FINDINGS; i++)
+        overlap = overlap || strcmp(found.findings[i].what, "bitmap tables overlap") == 0;
+    T_CHECK(overlap);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_check_right_images_have_no_finding);
@@ -553,5 +640,8 @@ int main(void)
     T_RUN(test_check_encryption_header_is_counted);
     T_RUN(test_check_bad_sector_in_each_cluster);
     T_RUN(test_check_image_of_several_windows);
+    T_RUN(test_check_of_one_table_named_often_is_bounded);
+    T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
+    T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);
     return t_done();
 }

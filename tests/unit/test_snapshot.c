@@ -1,6 +1,7 @@
 /* core/snapshot.c: the table of internal snapshots; and opening one of them. */
 #include <stdlib.h>
 
+#include "../../core/disk.h"
 #include "fixture.h"
 #include "t.h"
 
@@ -221,6 +222,40 @@ static void test_snapshot_long_strings_are_cut(void)
     image_free(&image);
 }
 
+/* Every entry costs as much as the first one: the walk goes on where it stopped. */
+static void test_snapshot_list_is_one_walk(void)
+{
+    enum {
+        NB = 2000
+    };
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+    uint64_t table, clock;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    table = image_alloc(&image, 2); /* entries of 40 zero bytes are right ones */
+    for (uint32_t i = 0; i < NB; i++)
+        image_put64(&image, table + 40 * i + 24, i); /* VM clock */
+    image_field_set(&image, "nb_snapshots", NB);
+    image_field_set(&image, "snapshots_offset", table);
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    clock = f.disk->slices.clock;
+    for (uint32_t i = 0; i < NB; i++) {
+        T_CHECK_U64(q2_disk_snapshot(f.disk, i, &s), Q2_OK);
+        T_CHECK_U64(s.vm_clock_nsec, i);
+    }
+    T_CHECK(f.disk->slices.clock - clock < 4 * NB);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 7, &s), Q2_OK); /* and back */
+    T_CHECK_U64(s.vm_clock_nsec, 7);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 7, &s), Q2_OK);
+    T_CHECK_U64(s.vm_clock_nsec, 7);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, NB, &s), Q2_ERR_RANGE);
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* The fixed part of an entry ends with a slice; what follows lies in a bad sector. */
 static void test_snapshot_extra_data_unreadable(void)
 {
@@ -297,6 +332,7 @@ int main(void)
     T_RUN(test_snapshot_extra_data_of_every_length);
     T_RUN(test_snapshot_icount_of_all_ones_is_none);
     T_RUN(test_snapshot_long_strings_are_cut);
+    T_RUN(test_snapshot_list_is_one_walk);
     T_RUN(test_snapshot_extra_data_unreadable);
     T_RUN(test_snapshot_bad_sector_anywhere);
     return t_done();

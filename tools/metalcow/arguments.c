@@ -84,6 +84,14 @@ static bool find_word(enum flag_kind kind, const char *word, int *ret_value)
     return false;
 }
 
+static bool store_options(struct option_texts *options, const char *text)
+{
+    if (options->nb == MAX_OPTION_TEXTS)
+        return false;
+    options->texts[options->nb++] = text;
+    return true;
+}
+
 /* Store a flag's value; false if it does not parse. */
 static bool store(const struct flag *flag, const char *text, struct arguments *arguments)
 {
@@ -99,6 +107,8 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         return true;
     case FLAG_SIZE:
         return size_parse(text, field);
+    case FLAG_OPTIONS:
+        return store_options(field, text);
     case FLAG_FORMAT:
         if (!find_word(flag->kind, text, &word))
             return false;
@@ -136,15 +146,15 @@ static void print_flag(FILE *out, const struct flag *flag)
         fprintf(out, "-%c", flag->letter);
 }
 
+#define NOT_A_SIZE "a size; you may use the suffixes k, M, G, T, P and E"
+
 static void say_bad_value(const struct flag *flag, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_flag(stderr, flag);
     fputs(": '", stderr);
     print_escaped(stderr, text);
-    fprintf(stderr, "' is not %s\n",
-            flag->kind == FLAG_SIZE ? "a size; you may use the suffixes k, M, G, T, P and E"
-                                    : flag->value);
+    fprintf(stderr, "' is not %s\n", flag->kind == FLAG_SIZE ? NOT_A_SIZE : flag->value);
 }
 
 static void say_bad_flag(int problem, char **argv)
@@ -189,8 +199,10 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 {
     struct arguments arguments = {.max_length = UINT64_MAX, .sparse_size = 4096};
     enum parse_result result = parse_flags(verb, argc, argv, &arguments);
+    int nb_operands = argc - optind;
 
-    if (result == PARSE_OK && argc - optind != verb->nb_operands) {
+    if (result == PARSE_OK &&
+        (nb_operands > verb->nb_operands || nb_operands < verb->nb_operands - verb->nb_optional)) {
         fprintf(stderr, "metalcow: %s expects %s\n", verb->name, verb->operands);
         result = PARSE_ERROR;
     }
@@ -198,10 +210,34 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         fprintf(stderr, "Try 'metalcow %s --help' for more information\n", verb->name);
     if (result != PARSE_OK)
         return result;
-    for (int i = 0; i < verb->nb_operands; i++)
+    for (int i = 0; i < nb_operands; i++)
         arguments.operands[i] = argv[optind + i];
     *ret_arguments = arguments;
     return PARSE_OK;
+}
+
+bool arguments_size(const char *operand, uint64_t *ret_size)
+{
+    if (size_parse(operand, ret_size))
+        return true;
+    fputs("metalcow: '", stderr);
+    print_escaped(stderr, operand);
+    fputs("' is not " NOT_A_SIZE "\n", stderr);
+    return false;
+}
+
+bool arguments_format(const char *name, enum q2_image_format *ret_format)
+{
+    int value = Q2_FORMAT_RAW;
+
+    if (name && !find_word(FLAG_FORMAT, name, &value)) {
+        fputs("metalcow: the output format '", stderr);
+        print_escaped(stderr, name);
+        fputs("' is not supported; qcow2 and raw are\n", stderr);
+        return false;
+    }
+    *ret_format = (enum q2_image_format)value;
+    return true;
 }
 
 void arguments_help(const struct verb *verb)

@@ -32,6 +32,13 @@ enum map_output {
 
 #define MAX_OPERANDS 3
 
+/* The texts of all -o flags, in order. */
+#define MAX_OPTION_TEXTS 8
+struct option_texts {
+    const char *texts[MAX_OPTION_TEXTS];
+    size_t nb;
+};
+
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
     struct image_options image[2];
@@ -45,6 +52,8 @@ struct arguments {
     enum map_output map_output;
     const char *snapshot_param;
     const char *output_format;
+    const char *size_text;
+    struct option_texts options;
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;
@@ -61,6 +70,7 @@ enum flag_kind {
     FLAG_RAW,        /* bool: the one value "raw" */
     FLAG_OUTPUT,     /* bool json: human, json */
     FLAG_MAP_OUTPUT, /* enum map_output: human, json, html, svg */
+    FLAG_OPTIONS,    /* struct option_texts: one more */
     FLAG_NAMES,      /* enum q2_name_policy: below, none, any */
 };
 
@@ -134,6 +144,7 @@ struct verb {
     const struct flag *flags;
     size_t nb_flags;
     int nb_operands;
+    int nb_optional;  /* how many of them, the last ones, may be left away: NULL then */
     int usage_status; /* exit status of a wrong command line */
     int (*run)(const struct arguments *arguments);
 };
@@ -147,6 +158,12 @@ enum parse_result {
 /* Parse argv[1..] of a verb; argv[0] is the verb's name. */
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments);
+
+/* Parse an operand that is a size; false, and said on stderr, if it is none. */
+bool arguments_size(const char *operand, uint64_t *ret_size);
+
+/* The format that -O names, raw for NULL; false, and said on stderr, if it is none of ours. */
+bool arguments_format(const char *name, enum q2_image_format *ret_format);
 
 /* Print a verb's usage and flags to stdout. */
 void arguments_help(const struct verb *verb);

@@ -15,7 +15,8 @@
 #endif
 
 static const struct verb *const verbs[] = {
-    &verb_check, &verb_compare, &verb_convert, &verb_info, &verb_map, &verb_read, &verb_snapshot,
+    &verb_check, &verb_compare, &verb_convert, &verb_info,
+    &verb_map,   &verb_measure, &verb_read,    &verb_snapshot,
 };
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

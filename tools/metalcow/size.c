@@ -1,4 +1,4 @@
-/* Sizes as people type them. Pure; called by arguments.c and verb_read.c. */
+/* Sizes as people type them. Pure; called by arguments.c and create_options.c. */
 #include "size.h"
 
 #include <stddef.h>

@@ -162,3 +162,17 @@ bool snapshots_find(const char *path, const struct image_options *options, const
     image_close(image);
     return status == Q2_OK;
 }
+
+struct image *snapshots_open(const struct arguments *arguments)
+{
+    struct image_options options = arguments->image[0];
+    const char *path = arguments->operands[0];
+    char snapshot[256];
+
+    if (arguments->snapshot_param) {
+        if (!snapshots_find(path, &options, arguments->snapshot_param, snapshot, sizeof(snapshot)))
+            return NULL;
+        options.snapshot = snapshot;
+    }
+    return image_open(path, &options, false);
+}

@@ -19,4 +19,7 @@ enum q2_status snapshots_print(struct image *image);
 bool snapshots_find(const char *path, const struct image_options *options, const char *parameter,
                     char *ret_name, size_t size);
 
+/* Open operand 0 with the snapshot that -l names, if it does; NULL as image_open(). */
+struct image *snapshots_open(const struct arguments *arguments);
+
 #endif

@@ -261,21 +261,6 @@ static int convert(struct conversion *conversion, const struct arguments *argume
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
-/* The input with the snapshot that -l names. */
-static struct image *open_input(const struct arguments *arguments)
-{
-    struct image_options options = arguments->image[0];
-    const char *path = arguments->operands[0];
-    char snapshot[256];
-
-    if (arguments->snapshot_param) {
-        if (!snapshots_find(path, &options, arguments->snapshot_param, snapshot, sizeof(snapshot)))
-            return NULL;
-        options.snapshot = snapshot;
-    }
-    return image_open(path, &options, false);
-}
-
 static int run(const struct arguments *arguments)
 {
     struct conversion conversion = {
@@ -290,7 +275,7 @@ static int run(const struct arguments *arguments)
         fputs("' is not supported; raw is\n", stderr);
         return EXIT_ERROR;
     }
-    conversion.image = open_input(arguments);
+    conversion.image = snapshots_open(arguments);
     if (!conversion.image)
         return EXIT_ERROR;
     conversion.buffer = aligned_alloc(BUFFER_ALIGN, BUFFER_SIZE);

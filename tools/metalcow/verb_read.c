@@ -4,7 +4,6 @@
 
 #include "image.h"
 #include "output.h"
-#include "size.h"
 #include "verbs.h"
 
 #define BUFFER_SIZE ((size_t)1 << 20)
@@ -59,24 +58,14 @@ static int check_range(const struct image *image, uint64_t offset, uint64_t leng
     return EXIT_ERROR;
 }
 
-static bool parse_operand(const char *text, uint64_t *ret_size)
-{
-    if (size_parse(text, ret_size))
-        return true;
-    fputs("metalcow: '", stderr);
-    print_escaped(stderr, text);
-    fputs("' is not a size; you may use the suffixes k, M, G, T, P and E\n", stderr);
-    return false;
-}
-
 static int run(const struct arguments *arguments)
 {
     struct image *image;
     uint64_t offset, length;
     int status;
 
-    if (!parse_operand(arguments->operands[0], &offset) ||
-        !parse_operand(arguments->operands[1], &length))
+    if (!arguments_size(arguments->operands[0], &offset) ||
+        !arguments_size(arguments->operands[1], &length))
         return EXIT_ERROR;
     image = image_open(arguments->operands[2], &arguments->image[0], false);
     if (!image)

@@ -9,6 +9,7 @@ extern const struct verb verb_compare;
 extern const struct verb verb_convert;
 extern const struct verb verb_info;
 extern const struct verb verb_map;
+extern const struct verb verb_measure;
 extern const struct verb verb_read;
 extern const struct verb verb_snapshot;
 

@@ -1,0 +1,249 @@
+/* Creation options: a table of names, one parser for each kind of value.
+ *
+ * verbs -> here -> size.c. Invariant: an option is stored only after it has parsed.
+ */
+#include "create_options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output.h"
+#include "size.h"
+
+#define DEFAULT_CLUSTER_BITS  16u
+#define DEFAULT_REFCOUNT_BITS 16u
+#define MIN_EXTENDED_BITS     14u
+
+enum value_kind {
+    VALUE_CLUSTER_SIZE,
+    VALUE_FLAG,   /* bool */
+    VALUE_NUMBER, /* uint32_t */
+    VALUE_SIZE,   /* uint64_t */
+    VALUE_TEXT,   /* const char * */
+    VALUE_WORD,   /* uint32_t, by the table words[] */
+};
+
+#define FIELD_OF(name) offsetof(struct create_options, name)
+
+static const struct row {
+    const char *name;
+    enum value_kind kind;
+    size_t field;
+    bool raw; /* raw files have it too */
+} rows[] = {
+    [CREATE_BACKING_FILE] = {"backing_file", VALUE_TEXT, FIELD_OF(image.backing_file), false},
+    [CREATE_BACKING_FMT] = {"backing_fmt", VALUE_TEXT, FIELD_OF(image.backing_format), false},
+    [CREATE_CLUSTER_SIZE] = {"cluster_size", VALUE_CLUSTER_SIZE, FIELD_OF(image.cluster_bits),
+                             false},
+    [CREATE_COMPAT] = {"compat", VALUE_WORD, FIELD_OF(image.version), false},
+    [CREATE_COMPRESSION_TYPE] = {"compression_type", VALUE_WORD, FIELD_OF(image.compression_type),
+                                 false},
+    [CREATE_DATA_FILE] = {"data_file", VALUE_TEXT, FIELD_OF(image.data_file), false},
+    [CREATE_DATA_FILE_RAW] = {"data_file_raw", VALUE_FLAG, FIELD_OF(image.raw_external_data),
+                              false},
+    [CREATE_EXTENDED_L2] = {"extended_l2", VALUE_FLAG, FIELD_OF(image.extended_l2), false},
+    [CREATE_LAZY_REFCOUNTS] = {"lazy_refcounts", VALUE_FLAG, FIELD_OF(image.lazy_refcounts), false},
+    [CREATE_PREALLOCATION] = {"preallocation", VALUE_WORD, FIELD_OF(preallocation), true},
+    [CREATE_REFCOUNT_BITS] = {"refcount_bits", VALUE_NUMBER, FIELD_OF(image.refcount_bits), false},
+    [CREATE_SIZE] = {"size", VALUE_SIZE, FIELD_OF(image.virtual_size), true},
+};
+_Static_assert(sizeof(rows) / sizeof(rows[0]) == NB_CREATE_OPTIONS, "a row for each option");
+_Static_assert(sizeof(enum preallocation) == sizeof(uint32_t), "stored as a word's value");
+
+static const struct {
+    enum create_option option;
+    const char *word;
+    uint32_t value;
+} words[] = {
+    {CREATE_COMPAT, "0.10", 2},
+    {CREATE_COMPAT, "v2", 2},
+    {CREATE_COMPAT, "1.1", 3},
+    {CREATE_COMPAT, "v3", 3},
+    {CREATE_COMPRESSION_TYPE, "zlib", Q2_COMPRESSION_ZLIB},
+    {CREATE_COMPRESSION_TYPE, "zstd", Q2_COMPRESSION_ZSTD},
+    {CREATE_PREALLOCATION, "off", PREALLOCATION_OFF},
+    {CREATE_PREALLOCATION, "metadata", PREALLOCATION_METADATA},
+    {CREATE_PREALLOCATION, "falloc", PREALLOCATION_FALLOC},
+    {CREATE_PREALLOCATION, "full", PREALLOCATION_FULL},
+};
+
+/* "metalcow: WHAT 'TEXT'REST" */
+static bool refuse(const char *what, const char *text, const char *rest)
+{
+    fprintf(stderr, "metalcow: %s '", what);
+    print_escaped(stderr, text);
+    fprintf(stderr, "'%s\n", rest);
+    return false;
+}
+
+static bool parse_word(enum create_option option, const char *text, uint32_t *ret_value)
+{
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (words[i].option == option && strcmp(words[i].word, text) == 0) {
+            *ret_value = words[i].value;
+            return true;
+        }
+    }
+    if (option == CREATE_COMPAT)
+        return refuse("Invalid compatibility level:", text, "; 0.10 and 1.1 are known");
+    fprintf(stderr, "metalcow: Parameter '%s' has no ", rows[option].name);
+    return refuse("value", text, "");
+}
+
+static bool parse_flag(const char *name, const char *text, bool *ret_value)
+{
+    static const char *const on[] = {"on", "yes", "true", "y"};
+    static const char *const off[] = {"off", "no", "false", "n"};
+
+    for (size_t i = 0; i < sizeof(on) / sizeof(on[0]); i++) {
+        if (strcmp(text, on[i]) == 0 || strcmp(text, off[i]) == 0) {
+            *ret_value = strcmp(text, on[i]) == 0;
+            return true;
+        }
+    }
+    return refuse("Parameter", name, " expects 'on' or 'off'");
+}
+
+static bool parse_size(const char *name, const char *text, uint64_t *ret_value)
+{
+    return size_parse(text, ret_value) ||
+           refuse("Parameter", name, " expects a size; you may use the suffixes k, M, G, T, P, E");
+}
+
+static bool parse_cluster_size(const char *text, uint32_t *ret_bits)
+{
+    uint64_t size;
+
+    if (!parse_size(rows[CREATE_CLUSTER_SIZE].name, text, &size))
+        return false;
+    for (uint32_t bits = 9; bits <= 21; bits++) {
+        if (size == 1ull << bits) {
+            *ret_bits = bits;
+            return true;
+        }
+    }
+    fputs("metalcow: Cluster size must be a power of two between 512 and 2048k\n", stderr);
+    return false;
+}
+
+static bool parse_refcount_bits(const char *text, uint32_t *ret_bits)
+{
+    char *end;
+    unsigned long bits = strtoul(text, &end, 10);
+
+    if (*end == '\0' && bits >= 1 && bits <= 64 && (bits & (bits - 1)) == 0) {
+        *ret_bits = (uint32_t)bits;
+        return true;
+    }
+    fputs("metalcow: Refcount width must be a power of two and may not exceed 64 bits\n", stderr);
+    return false;
+}
+
+static bool store(struct create_options *options, enum create_option option, const char *value)
+{
+    const struct row *row = &rows[option];
+    void *field = (char *)options + row->field;
+
+    switch (row->kind) {
+    case VALUE_CLUSTER_SIZE:
+        return parse_cluster_size(value, field);
+    case VALUE_FLAG:
+        return parse_flag(row->name, value, field);
+    case VALUE_NUMBER:
+        return parse_refcount_bits(value, field);
+    case VALUE_SIZE:
+        return parse_size(row->name, value, field);
+    case VALUE_WORD:
+        return parse_word(option, value, field);
+    case VALUE_TEXT:
+    default:
+        *(const char **)field = value;
+        return true;
+    }
+}
+
+/* Copy "NAME=VALUE" up to the next single comma into text[]; NULL if there is no room. */
+static char *next_assignment(struct create_options *options, const char **text)
+{
+    size_t room = sizeof(options->text) - options->nb_text, n = 0;
+    char *copy = options->text + options->nb_text;
+    const char *c = *text;
+
+    for (; *c != '\0' && !(*c == ',' && c[1] != ','); c += *c == ',' ? 2 : 1) {
+        if (n + 1 >= room)
+            return NULL;
+        copy[n++] = *c;
+    }
+    if (n + 1 > room)
+        return NULL;
+    copy[n++] = '\0';
+    options->nb_text += n;
+    *text = *c == ',' ? c + 1 : c;
+    return copy;
+}
+
+static bool add_assignment(struct create_options *options, enum q2_image_format format,
+                           char *assignment)
+{
+    char *equal = strchr(assignment, '=');
+
+    if (equal)
+        *equal = '\0';
+    if (strncmp(assignment, "encrypt", 7) == 0)
+        return refuse("Parameter", assignment, ": encrypted images cannot be made");
+    for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
+        if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw))
+            continue;
+        options->given[i] = true;
+        /* A flag without a value is set. */
+        return store(options, (enum create_option)i,
+                     equal                        ? equal + 1
+                     : rows[i].kind == VALUE_FLAG ? "on"
+                                                  : "");
+    }
+    return refuse("Invalid parameter", assignment, "");
+}
+
+bool create_options_add(struct create_options *options, enum q2_image_format format,
+                        const char *text)
+{
+    while (*text != '\0') {
+        char *assignment = next_assignment(options, &text);
+
+        if (!assignment) {
+            fputs("metalcow: the options are too long\n", stderr);
+            return false;
+        }
+        if (!add_assignment(options, format, assignment))
+            return false;
+    }
+    options->image.external_data = options->given[CREATE_DATA_FILE];
+    return true;
+}
+
+uint64_t create_options_cluster_size(const struct create_options *options)
+{
+    return 1ull << (options->image.cluster_bits ? options->image.cluster_bits
+                                                : DEFAULT_CLUSTER_BITS);
+}
+
+uint32_t create_options_refcount_bits(const struct create_options *options)
+{
+    return options->image.refcount_bits ? options->image.refcount_bits : DEFAULT_REFCOUNT_BITS;
+}
+
+bool create_options_check(const struct create_options *options)
+{
+    const struct q2_create_options *image = &options->image;
+    const char *what = NULL;
+
+    if (image->version == 2 && create_options_refcount_bits(options) != DEFAULT_REFCOUNT_BITS)
+        what = "Different refcount widths than 16 bits require compatibility level 1.1 or above "
+               "(use version=v3 or greater)";
+    else if (image->extended_l2 && create_options_cluster_size(options) < 1u << MIN_EXTENDED_BITS)
+        what = "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes";
+    if (what)
+        fprintf(stderr, "metalcow: %s\n", what);
+    return !what;
+}

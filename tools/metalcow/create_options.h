@@ -1,0 +1,66 @@
+/* Creation options, as `-o NAME=VALUE,NAME=VALUE` names them in qemu-img.
+ *
+ * Called by the verbs that make images or say what one would take: create, convert, measure, amend.
+ */
+#ifndef METALCOW_CREATE_OPTIONS_H
+#define METALCOW_CREATE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "q2_create.h"
+
+/* Every option that is known; names in create_options.c. */
+enum create_option {
+    CREATE_BACKING_FILE,
+    CREATE_BACKING_FMT,
+    CREATE_CLUSTER_SIZE,
+    CREATE_COMPAT,
+    CREATE_COMPRESSION_TYPE,
+    CREATE_DATA_FILE,
+    CREATE_DATA_FILE_RAW,
+    CREATE_EXTENDED_L2,
+    CREATE_LAZY_REFCOUNTS,
+    CREATE_PREALLOCATION,
+    CREATE_REFCOUNT_BITS,
+    CREATE_SIZE,
+    NB_CREATE_OPTIONS,
+};
+
+enum preallocation {
+    PREALLOCATION_OFF,
+    PREALLOCATION_METADATA,
+    PREALLOCATION_FALLOC,
+    PREALLOCATION_FULL,
+};
+
+/* The options of one image; zero before the first call. Values that were not given are those of
+ * struct q2_create_options: zero, for the default. */
+struct create_options {
+    struct q2_create_options image;
+    enum preallocation preallocation;
+    bool given[NB_CREATE_OPTIONS];
+    size_t nb_text;  /* of text[], in use */
+    char text[4096]; /* strings that image points to */
+};
+
+/* Add the options of one -o; a later value wins. A comma in a value is written as two.
+ *
+ * format  Q2_FORMAT_RAW knows size and preallocation only
+ * false   unknown option, or a value that is none (said on stderr)
+ *
+ * The struct must not be moved afterwards: image points into it.
+ */
+bool create_options_add(struct create_options *options, enum q2_image_format format,
+                        const char *text);
+
+/* The values that stand for the defaults. */
+uint64_t create_options_cluster_size(const struct create_options *options);
+uint32_t create_options_refcount_bits(const struct create_options *options);
+
+/* Whether the options fit together as far as q2_create() would say so too; said on stderr if not.
+ * For those who do not call it. */
+bool create_options_check(const struct create_options *options);
+
+#endif
