@@ -90,13 +90,16 @@ def compressed(kind):
     return make
 
 
-def chain(folder):
-    """Three layers that hold a third each, and the flat image."""
-    names = ["image.qcow2", "layer1.qcow2", "layer2.qcow2"]
-    for layer, name in enumerate(names):
-        folder.write(name, folder.size, 16, images.one_layer(layer),
-                     "".join(names[layer + 1:layer + 2]))
-    folder.flat()
+def chain(run):
+    """A case: three layers that hold a third each in runs of so many clusters (0: of 1 to 16), and
+    the flat image."""
+    def make(folder):
+        names = ["image.qcow2", "layer1.qcow2", "layer2.qcow2"]
+        for layer, name in enumerate(names):
+            folder.write(name, folder.size, 16, images.one_layer(layer, run),
+                         "".join(names[layer + 1:layer + 2]))
+        folder.flat()
+    return make
 
 
 def zeros(folder):
@@ -116,12 +119,13 @@ CASES = {
     "data-file-raw": (data_file(True), 0, SEQUENTIAL),
     "4K": (plain(12), 0, [("random-4K-miss", "bare", 1 / 2.05)]),
     "512": (plain(9, beside=True), 0, [("sequential-1M", "beside", 0.95)]),
-    "chain-3": (chain, 0, [("sequential-1M", "beside", 0.97)]),
+    "chain-3": (chain(256), 0, [("sequential-1M", "beside", 0.97)]),
+    "chain-3-mixed": (chain(0), 0, []),
     "zeros": (zeros, 0, [("sequential-1M", "fill", 0.9)]),
     "zlib": (compressed("zlib"), 0, [("sequential-1M", "bare", 0.95)]),
     "zstd": (compressed("zstd"), 0, [("sequential-1M", "bare", 0.95)]),
 }
-BESIDE = ("512", "chain-3")
+BESIDE = ("512", "chain-3", "chain-3-mixed")
 FILLS = ("bare", "fill-firmware", "fill-stosq")
 
 
@@ -202,7 +206,8 @@ def print_targets(boots):
         for row, way, bound in CASES[boot["case"]][2]:
             value = ratio(boot, row, way)
             mark = "no figure" if value is None else "reached" if value >= bound else "NOT REACHED"
-            print(f"{boot['case']:<13} {row:<15} {way:<9} {value or 0:>9.3f}   {bound:<8.3f} {mark}")
+            print(f"{boot['case']:<13} {row:<15} {way:<9} {value or 0:>9.3f}   {bound:<8.3f} "
+                  f"{mark}")
 
 
 def write(out, boots):

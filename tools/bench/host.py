@@ -86,7 +86,8 @@ class Bench:
 def plain(bits):
     """A case: everything allocated, read in sequence."""
     def make(bench, size):
-        return bench.sequential(bench.write("plain.qcow2", size, bits, images.everything("d")), size)
+        path = bench.write("plain.qcow2", size, bits, images.everything("d"))
+        return bench.sequential(path, size)
     return make
 
 
@@ -135,7 +136,8 @@ def compressed(kind):
 def chain(bench, size):
     """Three layers of 64 KiB clusters that hold a third each."""
     names = ["layer0.qcow2", "layer1.qcow2", "layer2.qcow2"]
-    paths = [bench.write(name, size, 16, images.one_layer(layer), "".join(names[layer + 1:layer + 2]))
+    paths = [bench.write(name, size, 16, images.one_layer(layer),
+                         "".join(names[layer + 1:layer + 2]))
              for layer, name in enumerate(names)]
     return {**bench.sequential(paths[0], size), "libqcow": bench.libqcow(*paths)}
 

@@ -135,10 +135,12 @@ def everything(mark):
     return lambda first, count: mark * count
 
 
-def one_layer(layer):
-    """The clusters of one layer of three."""
+def one_layer(layer, run=0):
+    """The clusters of one layer of three, in runs of `run` clusters; 0: as layer_of() has them."""
+    def layer_at(number):
+        return number // run % 3 if run else layer_of(number)
     return lambda first, count: "".join(
-        "d" if layer_of(number) == layer else "-" for number in range(first, first + count))
+        "d" if layer_at(number) == layer else "-" for number in range(first, first + count))
 
 
 def holes(first, count):
