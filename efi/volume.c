@@ -1,12 +1,13 @@
 /* Files of a volume as byte sources.
  *
- * Below attach.c and opener.c; calls the file system (only here, at attach) and drivers/.
+ * Below attach.c and opener.c; calls the file system (at attach and detach) and drivers/.
  * Invariant: a source of a file on a FAT volume never calls the file system.
  */
 #include "volume.h"
 
 #include "../drivers/efi_status.h"
 #include "fail.h"
+#include "fat_cache.h"
 #include "fat_extents.h"
 #include "firmware.h"
 #include "text.h"
@@ -64,8 +65,8 @@ static CHAR16 *to_efi_path(const char *path)
     return name;
 }
 
-enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
-                                   EFI_FILE_PROTOCOL **ret_File)
+static enum q2_status open_in(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                              UINT64 mode, EFI_FILE_PROTOCOL **ret_File)
 {
     CHAR16 *name = to_efi_path(path);
     EFI_FILE_PROTOCOL *root;
@@ -75,11 +76,17 @@ enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
         return Q2_ERR_BAD_NAME;
     status = FileSystem->OpenVolume(FileSystem, &root);
     if (!EFI_ERROR(status)) {
-        status = root->Open(root, ret_File, name, EFI_FILE_MODE_READ, 0);
+        status = root->Open(root, ret_File, name, mode, 0);
         (void)root->Close(root);
     }
     mc_free(name);
     return q2_status_from_efi(status);
+}
+
+enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   EFI_FILE_PROTOCOL **ret_File)
+{
+    return open_in(FileSystem, path, EFI_FILE_MODE_READ, ret_File);
 }
 
 /* A folder can be read too, but gives records. It has no end to seek to. */
@@ -109,9 +116,10 @@ enum q2_status mc_file_system_read(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
 }
 
 static enum q2_status open_efi_file(const struct mc_volume *volume, struct mc_file *file,
-                                    struct q2_fault *fault)
+                                    bool writable, struct q2_fault *fault)
 {
-    enum q2_status status = mc_file_system_open(volume->FileSystem, file->path, &file->File);
+    UINT64 mode = EFI_FILE_MODE_READ | (writable ? EFI_FILE_MODE_WRITE : 0);
+    enum q2_status status = open_in(volume->FileSystem, file->path, mode, &file->File);
 
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
@@ -144,40 +152,77 @@ static enum q2_status source_by_file_system(const struct mc_volume *volume, stru
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
 
-/* Only where the file system gets to soon: it walks 786432 clusters to the end of 3 GiB, which
- * takes ten times as long as everything else here, for a file that is only read. */
-static enum q2_status verify(const struct mc_volume *volume, struct mc_file *file,
-                             struct q2_source *by_file, struct q2_fault *fault)
+/* A file as its extents make it. Pages of the FAT driver's cache: see fat_cache.h. */
+static struct q2_extents_file describe(const struct mc_volume *volume, const struct mc_file *file,
+                                       const struct mc_map *map, bool writable)
 {
-    uint64_t limit = (uint64_t)MAX_WALK * volume->fat.cluster_size;
-    uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE);
-    enum q2_status status;
+    return (struct q2_extents_file){
+        .volume = (struct q2_source *)(uintptr_t)&volume->device.source,
+        .extents = map->extents,
+        .nb_extents = map->nb,
+        .size = map->file.size,
+        .file_id = q2_fat_file_id(&map->file),
+        .path = file->path,
+        .writable = writable,
+        .can_grow = writable,
+        .page_start = volume->fat.root_offset,
+        .page_bits = volume->fat.type == Q2_FAT_12 ? MC_FAT12_PAGE_BITS : MC_FAT_PAGE_BITS,
+    };
+}
 
-    if (!samples)
-        return mc_fail_memory(fault);
-    status = q2_extents_verify_start(&file->as.source, by_file, file->map, file->nb_extents, limit,
-                                     samples, fault);
+/* Does the map say what the file system says? If the file is only read, just where the file system
+ * gets to soon: it walks 786432 clusters to the end of 3 GiB, which takes ten times as long as
+ * everything else here. */
+static enum q2_status verify(const struct mc_volume *volume, struct mc_file *file, bool writable,
+                             const struct mc_map *map, struct q2_fault *fault)
+{
+    uint64_t limit = writable ? UINT64_MAX : (uint64_t)MAX_WALK * volume->fat.cluster_size;
+    uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE);
+    const struct q2_extents_file by_extents = describe(volume, file, map, false);
+    struct q2_source_extents by_map;
+    struct q2_source_efi_file by_file;
+    enum q2_status status = samples ? Q2_OK : mc_fail_memory(fault);
+
+    if (status == Q2_OK)
+        status = source_by_file_system(volume, file, fault, &by_file);
+    if (status == Q2_OK && q2_source_extents_init(&by_map, &by_extents) != Q2_OK)
+        status = mc_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
+    if (status == Q2_OK)
+        status = q2_extents_verify_start(&by_map.source, &by_file.source, map->extents, map->nb,
+                                         limit, samples, fault);
     mc_free(samples);
     return status;
 }
 
-static enum q2_status source_by_extents(struct mc_volume *volume, struct mc_file *file,
-                                        struct q2_fault *fault)
+enum q2_status mc_map_make(struct mc_volume *volume, struct mc_file *file, bool writable,
+                           struct q2_fault *fault, struct mc_map *ret_map)
 {
-    struct q2_fat_file fat_file;
+    struct mc_map map = {.extents = NULL};
     enum q2_status status =
-        mc_fat_extents(&volume->fat, file->path, fault, &fat_file, &file->map, &file->nb_extents);
+        mc_fat_extents(&volume->fat, file->path, fault, &map.file, &map.extents, &map.nb);
+
+    if (status == Q2_OK)
+        status = verify(volume, file, writable, &map, fault);
+    if (status != Q2_OK)
+        mc_free(map.extents);
+    else
+        *ret_map = map;
+    return status;
+}
+
+static enum q2_status source_by_extents(struct mc_volume *volume, struct mc_file *file,
+                                        bool writable, struct q2_fault *fault)
+{
+    struct mc_map map;
+    struct q2_extents_file by_extents;
+    enum q2_status status = mc_map_make(volume, file, writable, fault, &map);
 
     if (status != Q2_OK)
         return status;
-    const struct q2_extents_file by_extents = {
-        .volume = &volume->device.source,
-        .extents = file->map,
-        .nb_extents = file->nb_extents,
-        .size = fat_file.size,
-        .file_id = q2_fat_file_id(&fat_file),
-        .path = file->path,
-    };
+    file->map = map.extents;
+    file->nb_extents = map.nb;
+    file->file_size = map.file.size;
+    by_extents = describe(volume, file, &map, writable);
     status = q2_source_extents_init(&file->as.extents, &by_extents);
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
@@ -216,8 +261,9 @@ static enum q2_status source_in_memory(struct mc_file *file, struct q2_source *b
     return status;
 }
 
-/* By extents if they can be trusted, else in memory. */
-static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *file,
+/* By extents if they can be trusted, else in memory; what is written must have extents. The file
+ * stays open if it is written: for room, and for fat_cache.c. */
+static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *file, bool writable,
                                       struct q2_fault *fault)
 {
     struct q2_source_efi_file by_file;
@@ -231,27 +277,33 @@ static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *
     *fault = volume->doubt;
     status = volume->doubt.status;
     if (status == Q2_OK)
-        status = source_by_extents(volume, file, fault);
-    if (status == Q2_OK)
-        status = verify(volume, file, &by_file.source, fault);
-    if (status != Q2_OK)
+        status = source_by_extents(volume, file, writable, fault);
+    if (writable)
+        return status;
+    if (status != Q2_OK) {
+        mc_free(file->map);
+        file->map = NULL;
         status = source_in_memory(file, &by_file.source, fault);
+    }
     (void)file->File->Close(file->File);
     file->File = NULL;
     return status;
 }
 
-static enum q2_status make_source(struct mc_volume *volume, struct mc_file *file,
+static enum q2_status make_source(struct mc_volume *volume, struct mc_file *file, bool writable,
                                   struct q2_fault *fault)
 {
     if (volume->is_fat)
-        return make_fat_source(volume, file, fault);
+        return make_fat_source(volume, file, writable, fault);
+    if (writable)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "only files on FAT volumes can be written",
+                       file->path);
     file->way = MC_FILE_BY_FILE_SYSTEM;
     return source_by_file_system(volume, file, fault, &file->as.file);
 }
 
-enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q2_fault *fault,
-                            struct mc_file **ret_file)
+enum q2_status mc_file_open(struct mc_volume *volume, const char *path, bool writable,
+                            struct q2_fault *fault, struct mc_file **ret_file)
 {
     size_t size = mc_text_length(path) + 2;
     struct mc_file *file = mc_alloc(sizeof(*file));
@@ -264,9 +316,9 @@ enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q
     else if (!mc_path_clean(path, file->path, size))
         status = mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
     if (status == Q2_OK)
-        status = open_efi_file(volume, file, fault);
+        status = open_efi_file(volume, file, writable, fault);
     if (status == Q2_OK)
-        status = make_source(volume, file, fault);
+        status = make_source(volume, file, writable, fault);
     if (status != Q2_OK) {
         mc_file_close(file);
         return status;
