@@ -59,9 +59,9 @@ static size_t sample_index(size_t sample, size_t nb_extents)
            (Q2_VERIFY_FIRST + Q2_VERIFY_SAMPLED - 1 - sample) * rest / Q2_VERIFY_SAMPLED;
 }
 
-enum q2_status q2_extents_verify_start(struct q2_source *by_map, struct q2_source *by_file,
-                                       const struct q2_file_extent *extents, size_t nb_extents,
-                                       uint64_t limit, void *buffer, struct q2_fault *fault)
+enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_file,
+                                 const struct q2_file_extent *extents, size_t nb_extents,
+                                 uint64_t limit, void *buffer, struct q2_fault *fault)
 {
     const struct samples samples = {by_map, by_file, buffer, fault};
     size_t nb_samples = nb_extents;
@@ -81,11 +81,4 @@ enum q2_status q2_extents_verify_start(struct q2_source *by_map, struct q2_sourc
     if (nb_extents == 0 || extents[nb_extents - 1].length <= Q2_VERIFY_SAMPLE_SIZE)
         return Q2_OK; /* the last head's sample went to the end */
     return end < limit ? compare_at(&samples, end) : Q2_OK;
-}
-
-enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_file,
-                                 const struct q2_file_extent *extents, size_t nb_extents,
-                                 void *buffer, struct q2_fault *fault)
-{
-    return q2_extents_verify_start(by_map, by_file, extents, nb_extents, UINT64_MAX, buffer, fault);
 }

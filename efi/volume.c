@@ -188,8 +188,8 @@ static enum q2_status verify(const struct mc_volume *volume, struct mc_file *fil
     if (status == Q2_OK && q2_source_extents_init(&by_map, &by_extents) != Q2_OK)
         status = mc_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
     if (status == Q2_OK)
-        status = q2_extents_verify_start(&by_map.source, &by_file.source, map->extents, map->nb,
-                                         limit, samples, fault);
+        status = q2_extents_verify(&by_map.source, &by_file.source, map->extents, map->nb, limit,
+                                   samples, fault);
     mc_free(samples);
     return status;
 }

@@ -45,6 +45,7 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
  * by_map      the file through its extents
  * by_file     the same file through the file system
  * extents     the map below by_map; nb_extents of them
+ * limit       samples that begin at this offset of the file or behind it are left out
  * buffer      2 * Q2_VERIFY_SAMPLE_SIZE bytes, any alignment
  * fault       filled on any error
  *
@@ -54,11 +55,6 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
  */
 enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_file,
                                  const struct q2_file_extent *extents, size_t nb_extents,
-                                 void *buffer, struct q2_fault *fault);
-
-/* The same for samples that begin before the offset `limit` of the file. */
-enum q2_status q2_extents_verify_start(struct q2_source *by_map, struct q2_source *by_file,
-                                       const struct q2_file_extent *extents, size_t nb_extents,
-                                       uint64_t limit, void *buffer, struct q2_fault *fault);
+                                 uint64_t limit, void *buffer, struct q2_fault *fault);
 
 #endif
