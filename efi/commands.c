@@ -34,7 +34,7 @@ static const struct command commands[] = {
     {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
-    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE]",
+    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]",
      "time a disk beside other ways to the same bytes", true, mc_command_bench},
     {"help", "", "show this", false, help},
 };
@@ -58,6 +58,7 @@ static const struct option {
     {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
     {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
+    {"--row", offsetof(struct mc_command_line, row)},
     {"--beside", offsetof(struct mc_command_line, beside)},
 };
 
