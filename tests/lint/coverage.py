@@ -1,11 +1,10 @@
-"""Lines and branches of core/ that the host's tests reach; `make coverage` calls this.
+"""Lines and branches of core/ that the host's test programs reach; `make coverage` calls this.
 
-    coverage.py --build build --lines 100 --branches 95 --sources core/...
-        --programs build/cov/... --scripts tests/interop/...
+    coverage.py --build build --lines 100 --branches 95 --sources core/... --programs build/cov/...
 
-Runs the test programs of the cov variant and the scripts on its host command, then asks gcov about
-each source. Code in headers counts for every source that has it, once reached is reached. A line
-that no test can reach, or that has a branch which none can take, says so itself:
+Runs the test programs of the cov variant, which alone have to reach everything, then asks gcov
+about each source. Code in headers counts for every source that has it, once reached is reached. A
+line that no test can reach, or that has a branch which none can take, says so itself:
 `/* not covered: REASON */`; it is left out of the sums and listed with its reason. The comment is
 stale where everything on its line was reached after all, or where there is no code.
 
@@ -17,7 +16,6 @@ import argparse
 import collections
 import concurrent.futures
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -29,30 +27,27 @@ JOBS = 2
 SLOW = 10  # seconds; what takes longer is said
 
 
-def run_programs(commands, build):
+def run_programs(programs, build):
     """Run them all on fresh counters; return the names of those that fail."""
-    environment = dict(os.environ, METALCOW=str(build / "cov" / "metalcow"), BUILD=str(build),
-                       PYTHONDONTWRITEBYTECODE="1")
     for path in (build / "cov").rglob("*.gcda"):
         path.unlink()
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        results = pool.map(lambda command: run_program(command, environment), commands)
-        return [name for name in results if name]
+        return [name for name in pool.map(run_program, programs) if name]
 
 
-def run_program(command, environment):
+def run_program(program):
     """Run one; return its name if it fails."""
     begin = time.monotonic()
-    result = subprocess.run(command, capture_output=True, text=True, check=False,
-                            errors="replace", env=environment)
+    result = subprocess.run([program], capture_output=True, text=True, check=False,
+                            errors="replace")
     seconds = time.monotonic() - begin
     if seconds > SLOW:
-        print(f"coverage: {command[-1]} took {seconds:.0f} s", flush=True)
+        print(f"coverage: {program} took {seconds:.0f} s", flush=True)
     if result.returncode == 0:
         return ""
     lines = [line for line in result.stdout.splitlines() if line.startswith("not ok")]
-    print("\n".join([f"coverage: {command[-1]} fails", *lines[:10]]), flush=True)
-    return command[-1]
+    print("\n".join([f"coverage: {program} fails", *lines[:10]]), flush=True)
+    return program
 
 
 def gcov(source, build):
@@ -167,11 +162,8 @@ def main():
     parser.add_argument("--branches", type=float, default=0)
     parser.add_argument("--sources", nargs="+", required=True)
     parser.add_argument("--programs", nargs="+", required=True)
-    parser.add_argument("--scripts", nargs="*", default=[])
     args = parser.parse_args()
-    commands = [[program] for program in args.programs]
-    commands += [["/usr/bin/python3", script] for script in args.scripts]
-    failed = run_programs(commands, args.build)
+    failed = run_programs(args.programs, args.build)
     total, stale = report(collect(args.sources, args.build))
     failed += stale
     lines, branches = percent(*total[:2]), percent(*total[2:])
