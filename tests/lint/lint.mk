@@ -57,7 +57,7 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 # Thresholds in percent; 0 only reports.
 COVERAGE_LINES    ?= 100
 COVERAGE_BRANCHES ?= 95
-COVERAGE_SRCS      = $(filter-out tests/lint/%,$(ALL_TEST_SRCS))
+COVERAGE_SRCS      = $(filter tests/unit/% tests/bad/% tests/fault/%,$(ALL_TEST_SRCS))
 COVERAGE_PROGRAMS  = $(COVERAGE_SRCS:%.c=$(BUILD)/cov/%)
 COVERAGE_LIB      := $(BUILD)/cov/libmetalcow.a
 
