@@ -55,18 +55,26 @@ static void check_written(uint64_t offset)
     T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
 }
 
+/* Give the image a refcount table of nb clusters in place of its own of one. */
+static void make_table(uint32_t nb)
+{
+    uint64_t old = image_field(&image, "refcount_table_offset");
+    uint64_t table = image_alloc(&image, nb);
+
+    for (uint64_t i = 0; i < image_cluster_size(&image); i += 8)
+        image_put64(&image, table + i, image_get64(&image, old + i));
+    image_field_set(&image, "refcount_table_offset", table);
+    image_field_set(&image, "refcount_table_clusters", nb);
+    image_refcount_set(&image, old >> image.spec.cluster_bits, 0);
+}
+
 /* 64 refcounts a block, and a table of 64 clusters: it and its blocks need two blocks. */
 static void test_alloc_new_table_needs_two_blocks(void)
 {
-    uint32_t nb_clusters = 32u * 64 * 64; /* what a table of 32 clusters covers */
-
-    image_start(&image, &(struct image_spec){.size = MIB,
-                                             .cluster_bits = 9,
-                                             .refcount_bits = 64,
-                                             .max_clusters = nb_clusters});
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    make_table(32);
     setup();
-    T_CHECK_U64(f.disk->layers[0].header.refcount_table_clusters, 32);
-    f.disk->writer.first_free = nb_clusters;
+    f.disk->writer.first_free = 32 * 64 * 64; /* what it covers */
     T_CHECK_U64(write_4k(0), Q2_OK);
     T_CHECK_U64(f.disk->layers[0].header.refcount_table_clusters, 64);
     check_written(0);
@@ -76,14 +84,8 @@ static void test_alloc_new_table_needs_two_blocks(void)
 /* 6 MiB of table cannot be doubled. */
 static void test_alloc_table_at_its_limit(void)
 {
-    uint64_t table, block;
-
     image_start(&image, &(struct image_spec){.size = 8 * MIB, .cluster_bits = 21});
-    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
-    table = image_alloc(&image, 3);
-    image_put64(&image, table, block);
-    image_field_set(&image, "refcount_table_offset", table);
-    image_field_set(&image, "refcount_table_clusters", 3);
+    make_table(3);
     setup();
     f.disk->writer.first_free = 3ull << (21 - 3) << 20;
     T_CHECK_U64(write_4k(0), Q2_ERR_LIMIT);
@@ -125,24 +127,25 @@ static void test_alloc_new_block_writes_what_waits(void)
     cleanup();
 }
 
-/* The run goes on in refcounts that cannot be read. */
+/* The run goes on in refcounts that cannot be read: the second slice of a block. */
 static void test_alloc_run_into_refcounts_that_fail(void)
 {
+    static uint8_t bytes[64 * KIB];
     uint64_t block;
 
-    image_start(&image, &(struct image_spec){.size = 16 * MIB, .max_clusters = 4096});
+    image_start(&image,
+                &(struct image_spec){
+                    .size = MIB, .cluster_bits = 13, .refcount_bits = 64, .max_clusters = 1024});
     block = image_get64(&image, image_field(&image, "refcount_table_offset"));
     setup();
-    f.disk->writer.first_free = 2047;
-    f.image.bad_start = block + 4 * KIB;
-    f.image.bad_end = block + 64 * KIB;
+    f.disk->writer.first_free = Q2_SLICE_SIZE / 8 - 2;
+    f.image.bad_start = block + Q2_SLICE_SIZE;
+    f.image.bad_end = block + 2 * Q2_SLICE_SIZE;
     f.image.fail_status = Q2_ERR_IO;
-    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
     q2_windows_clear(&f.disk->windows);
-    {
-        static uint8_t bytes[256 * KIB];
-        T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_ERR_IO);
-    }
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_ERR_IO);
+    T_CHECK_STR(fixture_text(&f), FIXTURE_IMAGE_PATH ": a refcount cannot be read");
     cleanup();
 }
 
