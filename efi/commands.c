@@ -31,8 +31,11 @@ static const struct command commands[] = {
     {"info", "IMAGE|NUMBER", "show what an image is", true, mc_command_info},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
-    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE]",
-     "time a disk beside other ways to the same bytes", true, mc_command_bench},
+    {"bench",
+     "IMAGE|NUMBER [--rounds N] [--beside IMAGE]\n"
+     "         IMAGE --write scratch [--rounds N] [--room SIZE]",
+     "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
+     mc_command_bench},
     {"help", "", "show this", false, help},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -56,6 +59,7 @@ static const struct option {
     {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
     {"--beside", offsetof(struct mc_command_line, beside)},
+    {"--write", offsetof(struct mc_command_line, write)},
 };
 
 static EFI_STATUS help(struct mc_session *session)

@@ -17,7 +17,7 @@
 
 static void flush_later(struct mc_upkeep *upkeep)
 {
-    if (upkeep->flush_is_due)
+    if (upkeep->flush_is_due || !upkeep->block_io->unflushed)
         return;
     upkeep->flush_is_due =
         !EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
@@ -90,10 +90,9 @@ static VOID EFIAPI flush_now(EFI_EVENT event, VOID *context)
     EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
 
     (void)event;
-    if (!upkeep->flush_is_due)
-        return;
     upkeep->flush_is_due = false;
-    (void)protocol->FlushBlocks(protocol);
+    if (upkeep->block_io->unflushed)
+        (void)protocol->FlushBlocks(protocol);
 }
 
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
@@ -111,15 +110,20 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         mc_upkeep_stop(upkeep);
         return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
     }
+    /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
+     * when USB does not work any more. Without both the timer must do. */
     if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now, upkeep,
-                                          &mc_before_exit_guid, &upkeep->exit)))
+                                          &mc_before_exit_guid, &upkeep->before_exit)))
+        upkeep->before_exit = NULL;
+    if (EFI_ERROR(services->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK, flush_now,
+                                        upkeep, &upkeep->exit)))
         upkeep->exit = NULL;
     return Q2_OK;
 }
 
 void mc_upkeep_stop(struct mc_upkeep *upkeep)
 {
-    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->exit};
+    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->before_exit, upkeep->exit};
 
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         if (events[i])

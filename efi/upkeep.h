@@ -17,7 +17,7 @@ struct mc_upkeep {
     struct q2_block_io *block_io; /* of the disk; in use once it is published */
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
-    EFI_EVENT exit; /* NULL: firmware older than UEFI 2.9 */
+    EFI_EVENT before_exit, exit;
     bool flush_is_due;
 };
 
