@@ -133,7 +133,6 @@ static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaI
         return status;
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
-    block_io->unflushed = true;
     status = end_status(block_io, q2_disk_write(block_io->disk, LBA * block_io->media.BlockSize,
                                                 Buffer, BufferSize));
     tell_owner(block_io);
@@ -153,7 +152,6 @@ static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
         return EFI_NO_MEDIA;
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
-    block_io->unflushed = false;
     status = end_status(block_io, q2_disk_flush(block_io->disk));
     tell_owner(block_io);
     q2_block_io_release(block_io, tpl);

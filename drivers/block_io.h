@@ -29,7 +29,6 @@ struct q2_block_io {
     EFI_BOOT_SERVICES *services; /* RaiseTPL, RestoreTPL and SignalEvent are used */
     EFI_EVENT written;           /* of the options */
     bool busy;                   /* a request is in the disk */
-    bool unflushed;              /* a write reached the disk, and no flush since */
 };
 
 struct q2_block_io_options {

@@ -45,6 +45,8 @@ EFI_STATUS mc_command_attach(struct mc_session *session);
 EFI_STATUS mc_command_list(struct mc_session *session);
 EFI_STATUS mc_command_detach(struct mc_session *session);
 EFI_STATUS mc_command_info(struct mc_session *session);
+EFI_STATUS mc_command_map(struct mc_session *session);
+EFI_STATUS mc_command_check(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
 EFI_STATUS mc_command_bench(struct mc_session *session);
 
@@ -62,6 +64,10 @@ bool mc_session_find(struct mc_session *session, uint32_t number);
  * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT
  */
 enum q2_status mc_image_arguments_get(struct mc_session *session);
+
+/* The operand as an image: by its name and options, or by the number of an attached disk, whose
+ * image is meant as it is now. Errors as mc_image_arguments_get(). */
+enum q2_status mc_session_image(struct mc_session *session);
 
 /* May be called again, and without a mc_image_arguments_get() before. */
 void mc_image_arguments_free(struct mc_session *session);

@@ -11,16 +11,19 @@
 #include "firmware.h"
 #include "room.h"
 
-/* How long after the first write that is not flushed yet. Long against a write, so that many share
- * a flush; short against what a boot loader does before it ends boot services. Units of 100 ns. */
-#define FLUSH_DELAY (100u * 10000)
+/* How long after the last write that left metadata behind: long against a write, so that many share
+ * a flush; short against what a boot loader does before it ends boot services. Who writes without a
+ * pause is flushed after so many delays. */
+#define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
+#define MAX_DELAYS  256u
 
+/* Writes in place leave nothing: their bytes are with the device, as on any other disk. */
 static void flush_later(struct mc_upkeep *upkeep)
 {
-    if (upkeep->flush_is_due || !upkeep->block_io->unflushed)
+    if (!q2_disk_is_dirty(upkeep->block_io->disk) || upkeep->nb_delays == MAX_DELAYS)
         return;
-    upkeep->flush_is_due =
-        !EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
+    if (!EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY)))
+        upkeep->nb_delays++;
 }
 
 /* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
@@ -90,8 +93,8 @@ static VOID EFIAPI flush_now(EFI_EVENT event, VOID *context)
     EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
 
     (void)event;
-    upkeep->flush_is_due = false;
-    if (upkeep->block_io->unflushed)
+    upkeep->nb_delays = 0;
+    if (q2_disk_is_dirty(upkeep->block_io->disk))
         (void)protocol->FlushBlocks(protocol);
 }
 

@@ -18,7 +18,7 @@ struct mc_upkeep {
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
     EFI_EVENT before_exit, exit;
-    bool flush_is_due;
+    unsigned int nb_delays; /* writes since the last flush of ours that put the next one off */
 };
 
 /* Create the events. Q2_ERR_LIMIT: the firmware has none left. */

@@ -46,7 +46,8 @@ enum q2_image_format {
 /* How to open. All zero is the safe default: read-only, names in the image's folder or below. */
 struct q2_disk_options {
     const char *data_file;    /* path of the top image's data file; NULL: the header's name */
-    const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
+    const char *backing_file; /* path of the top image's backing file, which must have one; NULL:
+                                 the header's name */
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
     enum q2_image_format format; /* of the top image; never probed */
@@ -193,6 +194,10 @@ enum q2_status q2_disk_flush(struct q2_disk *disk);
 /* Can the disk be written? False if it was not opened writable, and for good after a write or flush
  * of metadata failed. */
 bool q2_disk_is_writable(const struct q2_disk *disk);
+
+/* Does metadata wait for a flush? Guest bytes are handed to their file at once; what names new
+ * clusters waits for q2_disk_flush(), or until the caches are crowded. */
+bool q2_disk_is_dirty(const struct q2_disk *disk);
 
 /* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least
  * before the file must grow. Not said of a disk that is not writable, or raw: 0. */
