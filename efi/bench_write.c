@@ -10,7 +10,7 @@
 #include "fail.h"
 
 #define AREA_SIZE (32ull << 20) /* what is written in place */
-#define TURN_SIZE (16ull << 20)
+#define TURN_SIZE AREA_SIZE
 #define NB_RANDOM 512u
 
 static const struct row {
