@@ -35,7 +35,7 @@ static const struct command commands[] = {
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
     {"bench",
-     "IMAGE|NUMBER [--rounds N] [--beside IMAGE]\n"
+     "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]\n"
      "         IMAGE --write scratch [--rounds N] [--room SIZE]",
      "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
      mc_command_bench},
@@ -61,6 +61,7 @@ static const struct option {
     {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
     {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
+    {"--row", offsetof(struct mc_command_line, row)},
     {"--beside", offsetof(struct mc_command_line, beside)},
     {"--write", offsetof(struct mc_command_line, write)},
 };
