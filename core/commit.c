@@ -13,7 +13,7 @@
 static const char write_failed[] =
     "metadata cannot be written; the disk is read-only until reopened";
 
-static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
+enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind)
 {
     enum q2_status status = q2_slice_write(&disk->slices, disk->layers[0].source, kind);
 
@@ -24,7 +24,7 @@ static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
 static enum q2_status commit_targets(struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
-    enum q2_status status = write_kind(disk, Q2_DIRTY_REFCOUNT); /* O2 */
+    enum q2_status status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT); /* O2 */
 
     if (status == Q2_OK && top->data != top->source)
         status = q2_store_flush(disk, top->data); /* O9 */
@@ -43,28 +43,23 @@ static enum q2_status commit_entries(struct q2_disk *disk)
     if (!q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1) &&
         !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
         return Q2_OK;
-    status = write_kind(disk, Q2_DIRTY_L2);
+    status = q2_commit_kind(disk, Q2_DIRTY_L2);
     if (status == Q2_OK)
-        status = write_kind(disk, Q2_DIRTY_L1);
+        status = q2_commit_kind(disk, Q2_DIRTY_L1);
     return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
-/* One reference less to the cluster at index. */
-static enum q2_status release(struct q2_disk *disk, uint64_t index)
+enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t refcount;
     enum q2_status status = q2_refcount_get(&disk->slices, top, index, &refcount);
 
-    if (status != Q2_OK || refcount == 0)
+    if (status != Q2_OK || refcount < nb)
         return status == Q2_OK ? Q2_ERR_BAD_REFCOUNT : status;
-    status = q2_refcount_put(&disk->slices, top, index, refcount - 1);
-    if (status != Q2_OK || refcount > 1)
-        return status;
-    if (index < disk->writer.first_free)
+    status = q2_refcount_put(&disk->slices, top, index, refcount - nb);
+    if (status == Q2_OK && refcount == nb && index < disk->writer.first_free)
         disk->writer.first_free = index;
-    if (index == disk->writer.packed_end >> top->rules.cluster_bits)
-        disk->writer.packed_end = 0; /* no stream is left in it */
     return status;
 }
 
@@ -78,9 +73,9 @@ static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_r
 
     for (uint64_t index = range->offset >> bits; index <= last && status == Q2_OK; index++) {
         if (q2_slice_is_crowded(&disk->slices))
-            status = write_kind(disk, Q2_DIRTY_REFCOUNT);
+            status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
         if (status == Q2_OK)
-            status = release(disk, index);
+            status = q2_release(disk, index, 1);
     }
     return status;
 }
@@ -98,7 +93,7 @@ static enum q2_status commit_frees(struct q2_disk *disk)
             return q2_store_latch(disk, status, write_failed);
     }
     writer->nb_frees = 0;
-    return write_kind(disk, Q2_DIRTY_REFCOUNT);
+    return q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
 }
 
 enum q2_status q2_commit(struct q2_disk *disk)
@@ -120,10 +115,11 @@ enum q2_status q2_commit_if_crowded(struct q2_disk *disk)
     return q2_commit(disk);
 }
 
-enum q2_status q2_commit_header(struct q2_disk *disk)
+enum q2_status q2_commit_header(struct q2_disk *disk, bool keep_bitmaps)
 {
     struct q2_image *top = &disk->layers[0];
-    uint64_t keep = top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL;
+    uint64_t known = Q2_AUTOCLEAR_RAW_EXTERNAL | (keep_bitmaps ? Q2_AUTOCLEAR_BITMAPS : 0);
+    uint64_t keep = top->header.autoclear_features & known;
     be64 features = q2_be64_make(keep);
     enum q2_status status;
 
@@ -139,7 +135,7 @@ enum q2_status q2_commit_header(struct q2_disk *disk)
             return q2_store_latch(disk, status, write_failed);
         top->header.autoclear_features = keep;
     }
-    disk->writer.header_ready = true;
+    disk->writer.header_ready = (keep & Q2_AUTOCLEAR_BITMAPS) == 0;
     return Q2_OK;
 }
 

@@ -7,7 +7,7 @@
  *   O3   a refcount falls only after the last entry naming the cluster is gone, durably
  *   O4   an L2 table is complete and durable before its L1 entry
  *   O5   a refcount block before its table entry; a new refcount table before the header names it
- *   O6   the snapshot table before the header
+ *   O6   the snapshot table before the header; so the active L1 table, if another becomes active
  *   O7   unknown autoclear bits are cleared before the first other write, and the bitmaps' bit too
  *   O8   the dirty bit is durable before refcounts may lag (they never do: we keep them exact)
  *   O9   with an external data file the barrier spans both files, data first
@@ -31,8 +31,21 @@ enum q2_status q2_commit(struct q2_disk *disk);
 /* Commit if caches are so full that the next step of a write may not find room. */
 enum q2_status q2_commit_if_crowded(struct q2_disk *disk);
 
-/* O7: get the header ready for the first write. */
-enum q2_status q2_commit_header(struct q2_disk *disk);
+/* Write what waits of one kind, without a barrier, to make room in the cache. Right for refcounts
+ * that rise, and where the order between entries and refcounts does not matter.
+ *
+ * Q2_ERR_IO ...  the disk is read-only from now on (O10) */
+enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind);
+
+/* O7: get the header ready for the first write.
+ *
+ * keep_bitmaps  guest content is not going to change: dirty bitmaps stay valid */
+enum q2_status q2_commit_header(struct q2_disk *disk, bool keep_bitmaps);
+
+/* Lower the refcount of a host cluster, in memory; O3 is the caller's.
+ *
+ * Q2_ERR_BAD_REFCOUNT  it is lower than nb; nothing changed */
+enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb);
 
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).
  * There is room for Q2_FREES_PER_STEP calls after q2_commit_if_crowded(). */

@@ -343,7 +343,7 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
     enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status == Q2_OK && length > 0)
-        status = q2_commit_header(disk);
+        status = q2_commit_header(disk, false);
     if (status == Q2_OK)
         status = write_all(disk, offset, buffer, length);
     return status;
@@ -464,7 +464,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
 
     if (status != Q2_OK || length == 0)
         return status;
-    status = q2_commit_header(disk);
+    status = q2_commit_header(disk, false);
     whole_clusters(disk, offset, length, &start, &end);
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
         return write_all(disk, offset, NULL, length);
@@ -490,7 +490,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     whole_clusters(disk, offset, length, &start, &end);
     if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
         return Q2_OK;
-    status = q2_commit_header(disk);
+    status = q2_commit_header(disk, false);
     if (status == Q2_OK)
         status = zero_raw_data(disk, start, end - start);
     if (status != Q2_OK)
@@ -544,7 +544,8 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
 
     if (status != Q2_OK)
         return status;
-    if (result.corruptions > 0)
+    /* Flags that are clear although they could be set cost a copy and endanger nothing. */
+    if (result.corruptions > result.copied_missing)
         return q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
                              "the check finds corruption, so the image can only be read", path,
                              "corruptions", result.corruptions);
