@@ -56,8 +56,11 @@ static enum q2_status find_free(struct q2_disk *disk, uint64_t *ret_index)
 static enum q2_status reach(struct q2_disk *disk, uint64_t end_index)
 {
     const struct q2_image *top = &disk->layers[0];
+    enum q2_status status = q2_store_grow(disk, top->source, end_index << top->rules.cluster_bits);
 
-    return q2_store_grow(disk, top->source, end_index << top->rules.cluster_bits);
+    if (status == Q2_OK && end_index > disk->writer.end)
+        disk->writer.end = end_index;
+    return status;
 }
 
 /* Write the refcounts of a new block that covers [first, first + length of the block): 1 for the
@@ -281,12 +284,12 @@ static enum q2_status run_length(struct q2_disk *disk, uint64_t index, uint64_t 
     return Q2_OK;
 }
 
-enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
-                        uint64_t *ret_nb)
+static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
+                           uint64_t *ret_nb)
 {
     const struct q2_image *top = &disk->layers[0];
     uint32_t bits = top->rules.cluster_bits;
-    uint64_t index = 0, nb = 0, in_file;
+    uint64_t index = 0, nb = 0;
     enum q2_status status = find_covered(disk, &index);
 
     if (status == Q2_OK)
@@ -294,10 +297,9 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
     if (status != Q2_OK)
         return status;
     status = reach(disk, index + nb);
-    in_file = top->source->size >> bits;
-    if (status == Q2_ERR_NO_SPACE && in_file > index) {
-        nb = in_file - index; /* what the file has room for */
-        status = Q2_OK;
+    while (status == Q2_ERR_NO_SPACE && nb > 1) {
+        nb /= 2; /* what the file has room for */
+        status = reach(disk, index + nb);
     }
     for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
         status = q2_refcount_put(&disk->slices, top, index + i, 1);
@@ -314,8 +316,16 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
     return Q2_OK;
 }
 
-/* --- rows that no block need cover -------------------------------------------------------------
- */
+enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
+                        uint64_t *ret_nb)
+{
+    enum q2_status status = take(disk, nb_wanted, ret_offset, ret_nb);
+
+    if (status != Q2_ERR_NO_SPACE || disk->writer.nb_frees == 0)
+        return status;
+    status = q2_commit(disk); /* O3: what was given up can be used again then */
+    return status == Q2_OK ? take(disk, nb_wanted, ret_offset, ret_nb) : status;
+}
 
 /* The first nb free clusters in a row, covered or not. */
 static enum q2_status find_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_index)

@@ -17,7 +17,8 @@ struct opening {
     struct q2_disk *disk;
     const struct q2_disk_options *options;
     struct q2_fault *fault;
-    char *path; /* disk->path: the file to open next */
+    char *path;     /* disk->path: the file to open next */
+    uint32_t image; /* the layer that the options are about: 1 below an overlay, else 0 */
 };
 
 static bool same_file(const struct q2_source *a, const struct q2_source *b)
@@ -101,7 +102,8 @@ static enum q2_status open_data_file(struct opening *opening, struct q2_image *i
         return q2_fail(opening->fault, Q2_ERR_DATA_FILE_REQUIRED, NULL, image->source->path);
     status = choose_path(opening, image, given, image->data_file);
     if (status == Q2_OK)
-        status = open_file(opening, top && opening->options->writable, &image->data);
+        status = open_file(opening, top && opening->options->writable && !opening->options->overlay,
+                           &image->data);
     image->owns_data = status == Q2_OK;
     return status;
 }
@@ -162,7 +164,7 @@ static enum q2_status open_layer(struct opening *opening, struct q2_source *sour
                                  enum q2_image_format format, bool owned)
 {
     struct q2_disk *disk = opening->disk;
-    bool top = disk->nb_layers == 0;
+    bool top = disk->nb_layers == opening->image;
     struct q2_image *image = &disk->layers[disk->nb_layers];
     enum q2_status status = Q2_OK;
 
@@ -190,7 +192,7 @@ static enum q2_status open_layer(struct opening *opening, struct q2_source *sour
 static enum q2_status use_snapshot(struct opening *opening)
 {
     struct q2_disk *disk = opening->disk;
-    struct q2_image *top = &disk->layers[0];
+    struct q2_image *top = &disk->layers[opening->image];
     enum q2_status status;
 
     if (!opening->options->snapshot)
@@ -210,7 +212,8 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
 {
     struct q2_disk *disk = opening->disk;
     const struct q2_image *image = &disk->layers[disk->nb_layers - 1];
-    const char *given = disk->nb_layers == 1 ? opening->options->backing_file : NULL;
+    const char *given =
+        disk->nb_layers == opening->image + 1 ? opening->options->backing_file : NULL;
     enum q2_image_format format = Q2_FORMAT_RAW;
     struct q2_source *source;
     enum q2_status status;
@@ -231,14 +234,30 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
     return open_layer(opening, source, format, true);
 }
 
+/* The image that takes the writes. Its file names no backing file, but it has one. */
+static enum q2_status open_overlay(struct opening *opening)
+{
+    struct q2_source *overlay = opening->options->overlay;
+    enum q2_status status;
+
+    if (!overlay)
+        return Q2_OK;
+    opening->image = 1;
+    status = open_layer(opening, overlay, Q2_FORMAT_QCOW2, false);
+    opening->disk->layers[0].has_backing = true;
+    return status;
+}
+
 enum q2_status q2_chain_open(struct q2_disk *disk, struct q2_source *top,
                              const struct q2_disk_options *options)
 {
     struct opening opening = {
         .disk = disk, .options = options, .fault = &disk->fault, .path = disk->path};
     bool done = options->metadata_only;
-    enum q2_status status = open_layer(&opening, top, options->format, false);
+    enum q2_status status = open_overlay(&opening);
 
+    if (status == Q2_OK)
+        status = open_layer(&opening, top, options->format, false);
     if (status == Q2_OK)
         status = use_snapshot(&opening);
     while (status == Q2_OK && !done)

@@ -58,9 +58,13 @@ enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb)
     if (status != Q2_OK || refcount < nb)
         return status == Q2_OK ? Q2_ERR_BAD_REFCOUNT : status;
     status = q2_refcount_put(&disk->slices, top, index, refcount - nb);
-    if (status == Q2_OK && refcount == nb && index < disk->writer.first_free)
+    if (status != Q2_OK || refcount > nb)
+        return status;
+    if (index < disk->writer.first_free)
         disk->writer.first_free = index;
-    return status;
+    if (index == disk->writer.packed_end >> top->rules.cluster_bits)
+        disk->writer.packed_end = 0; /* its cluster may become anything now */
+    return Q2_OK;
 }
 
 /* One reference less to every cluster of a range. Nothing but refcounts waits in the cache now:
@@ -115,28 +119,40 @@ enum q2_status q2_commit_if_crowded(struct q2_disk *disk)
     return q2_commit(disk);
 }
 
-enum q2_status q2_commit_header(struct q2_disk *disk, bool keep_bitmaps)
+/* Clear all autoclear bits but some. */
+static enum q2_status clear_features(struct q2_disk *disk, uint64_t but)
 {
     struct q2_image *top = &disk->layers[0];
-    uint64_t known = Q2_AUTOCLEAR_RAW_EXTERNAL | (keep_bitmaps ? Q2_AUTOCLEAR_BITMAPS : 0);
-    uint64_t keep = top->header.autoclear_features & known;
+    uint64_t keep = top->header.autoclear_features & but;
     be64 features = q2_be64_make(keep);
+    enum q2_status status;
+
+    if (top->header.autoclear_features == keep)
+        return Q2_OK;
+    status = q2_store_write(disk, top->source, offsetof(struct q2_header_disk, autoclear_features),
+                            &features, sizeof(features));
+    if (status == Q2_OK)
+        status = q2_store_flush(disk, top->source); /* O7 */
+    if (status != Q2_OK)
+        return q2_store_latch(disk, status, write_failed);
+    top->header.autoclear_features = keep;
+    return Q2_OK;
+}
+
+enum q2_status q2_commit_header(struct q2_disk *disk)
+{
     enum q2_status status;
 
     if (disk->writer.header_ready)
         return Q2_OK;
-    if (top->header.autoclear_features != keep) {
-        status =
-            q2_store_write(disk, top->source, offsetof(struct q2_header_disk, autoclear_features),
-                           &features, sizeof(features));
-        if (status == Q2_OK)
-            status = q2_store_flush(disk, top->source); /* O7 */
-        if (status != Q2_OK)
-            return q2_store_latch(disk, status, write_failed);
-        top->header.autoclear_features = keep;
-    }
-    disk->writer.header_ready = (keep & Q2_AUTOCLEAR_BITMAPS) == 0;
-    return Q2_OK;
+    status = clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL);
+    disk->writer.header_ready = status == Q2_OK;
+    return status;
+}
+
+enum q2_status q2_commit_names(struct q2_disk *disk)
+{
+    return clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL | Q2_AUTOCLEAR_BITMAPS);
 }
 
 void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length)

@@ -37,15 +37,17 @@ enum q2_status q2_commit_if_crowded(struct q2_disk *disk);
  * Q2_ERR_IO ...  the disk is read-only from now on (O10) */
 enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind);
 
-/* O7: get the header ready for the first write.
- *
- * keep_bitmaps  guest content is not going to change: dirty bitmaps stay valid */
-enum q2_status q2_commit_header(struct q2_disk *disk, bool keep_bitmaps);
+/* O7: get the header ready for the first write. */
+enum q2_status q2_commit_header(struct q2_disk *disk);
 
 /* Lower the refcount of a host cluster, in memory; O3 is the caller's.
  *
  * Q2_ERR_BAD_REFCOUNT  it is lower than nb; nothing changed */
 enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb);
+
+/* O7 for a change of names in the header, of snapshots or of refcounts: bitmaps stay right, since
+ * no guest byte changes. */
+enum q2_status q2_commit_names(struct q2_disk *disk);
 
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).
  * There is room for Q2_FREES_PER_STEP calls after q2_commit_if_crowded(). */

@@ -38,6 +38,8 @@ static enum q2_status check_options(const struct q2_disk_options *options, struc
 {
     if (!opener && !options->metadata_only)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
+    if (options->overlay && options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "an overlay needs more than metadata", NULL);
     return Q2_OK;
 }
 

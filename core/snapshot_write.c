@@ -79,7 +79,8 @@ static enum q2_status begin(struct work *w, struct q2_disk *disk, bool keep_bitm
         return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                        "an image with an external data file cannot have snapshots",
                        top->source->path);
-    status = q2_commit_header(disk, keep_bitmaps);
+    disk->writer.packed_end = 0; /* its cluster is going to be shared, or may go */
+    status = keep_bitmaps ? q2_commit_names(disk) : q2_commit_header(disk);
     if (status == Q2_OK)
         status = q2_commit(disk);
     q2_references_start(&w->references, disk);

@@ -23,12 +23,21 @@ static struct q2_image *top_of(struct q2_disk *disk)
     return &disk->layers[0];
 }
 
+enum q2_status q2_write_possible(struct q2_disk *disk)
+{
+    if (disk->writer.writable && !disk->writer.latched)
+        return Q2_OK;
+    return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
+                   disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
+                   top_of(disk)->source->path);
+}
+
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
-    if (!disk->writer.writable || disk->writer.latched)
-        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
-                       disk->writer.latched ? "the disk is read-only after a failed write" : NULL,
-                       top_of(disk)->source->path);
+    enum q2_status status = q2_write_possible(disk);
+
+    if (status != Q2_OK)
+        return status;
     if (disk->metadata_only)
         return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, top_of(disk)->source->path);
     if (!q2_range_fits(offset, length, q2_disk_size(disk)))
@@ -343,7 +352,7 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
     enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status == Q2_OK && length > 0)
-        status = q2_commit_header(disk, false);
+        status = q2_commit_header(disk);
     if (status == Q2_OK)
         status = write_all(disk, offset, buffer, length);
     return status;
@@ -464,7 +473,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
 
     if (status != Q2_OK || length == 0)
         return status;
-    status = q2_commit_header(disk, false);
+    status = q2_commit_header(disk);
     whole_clusters(disk, offset, length, &start, &end);
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
         return write_all(disk, offset, NULL, length);
@@ -490,7 +499,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     whole_clusters(disk, offset, length, &start, &end);
     if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
         return Q2_OK;
-    status = q2_commit_header(disk, false);
+    status = q2_commit_header(disk);
     if (status == Q2_OK)
         status = zero_raw_data(disk, start, end - start);
     if (status != Q2_OK)
@@ -507,6 +516,22 @@ enum q2_status q2_disk_flush(struct q2_disk *disk)
         return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "the disk is read-only after a failed write",
                        top_of(disk)->source->path);
     return q2_commit(disk);
+}
+
+bool q2_disk_is_writable(const struct q2_disk *disk)
+{
+    return disk->writer.writable && !disk->writer.latched;
+}
+
+uint64_t q2_disk_room(const struct q2_disk *disk)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t end;
+
+    if (!q2_disk_is_writable(disk) || top->format == Q2_FORMAT_RAW)
+        return 0;
+    end = disk->writer.end << top->rules.cluster_bits;
+    return end < top->source->size ? top->source->size - end : 0;
 }
 
 /* --- opening -------------------------------------------------------------------------------- */
@@ -538,7 +563,8 @@ static enum q2_status check_features(struct q2_disk *disk)
 /* A file whose refcounts do not match its references must not be written. */
 static enum q2_status check_refcounts(struct q2_disk *disk)
 {
-    const char *path = top_of(disk)->source->path;
+    const struct q2_image *top = top_of(disk);
+    const char *path = top->source->path;
     struct q2_check_result result;
     enum q2_status status = q2_disk_check(disk, NULL, &result);
 
@@ -552,6 +578,7 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
     if (result.check_errors > 0)
         return q2_fail(&disk->fault, Q2_ERR_IO,
                        "the check cannot read all of the image, so it can only be read", path);
+    disk->writer.end = q2_shift_up(result.image_end_offset, top->rules.cluster_bits);
     return Q2_OK;
 }
 

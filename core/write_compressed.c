@@ -152,7 +152,7 @@ enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_off
     enum q2_status status = check_request(disk, guest_offset, stream_length);
 
     if (status == Q2_OK)
-        status = q2_commit_header(disk, false);
+        status = q2_commit_header(disk);
     if (status == Q2_OK)
         status = q2_commit_if_crowded(disk);
     if (status == Q2_OK)

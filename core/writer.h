@@ -25,6 +25,7 @@ struct q2_writer {
     bool latched;        /* O10: metadata could not be written; read-only until reopened */
     bool header_ready;   /* O7 is done */
     uint64_t first_free; /* no host cluster with a lower index is free */
+    uint64_t end;        /* no host cluster with this index or a higher one is in use */
     uint64_t packed_end; /* where the last compressed stream ends in its host cluster; 0: none */
     uint32_t nb_frees;
     struct q2_free_range frees[Q2_MAX_FREES];

@@ -1,8 +1,9 @@
 /* Block I/O on a disk.  (UEFI 2.10, 13.9; design, section 5)
  *
- * Top of the data path: the firmware calls in, q2_disk_read() is called below; beside it only
- * RaiseTPL and RestoreTPL. Invariants: TPL at exit is TPL at entry; at most one request is inside
- * a disk; a medium that is gone stays gone.
+ * Top of the data path: the firmware calls in, q2_disk_read(), q2_disk_write() and q2_disk_flush()
+ * are called below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit
+ * is TPL at entry; at most one request is inside a disk; a medium that is gone stays gone, one that
+ * turned read-only stays so.
  */
 #include "block_io.h"
 
@@ -51,9 +52,8 @@ static EFI_TPL current_tpl(EFI_BOOT_SERVICES *services)
     return tpl;
 }
 
-/* Get the disk for one request. False if the caller runs above TPL_CALLBACK, where nothing below us
- * may be called, or interrupted a request. */
-static bool begin(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
+/* Above TPL_CALLBACK nothing below us may be called. */
+bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
 {
     EFI_TPL tpl;
 
@@ -69,10 +69,15 @@ static bool begin(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
     return true;
 }
 
-static void end(struct q2_block_io *block_io, EFI_TPL tpl)
+void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
 {
     block_io->busy = false;
     block_io->services->RestoreTPL(tpl);
+}
+
+void q2_block_io_lose_medium(struct q2_block_io *block_io)
+{
+    block_io->media.MediaPresent = FALSE;
 }
 
 /* A volume that is gone takes our medium with it for good: its extents mean nothing on another
@@ -80,7 +85,11 @@ static void end(struct q2_block_io *block_io, EFI_TPL tpl)
 static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status)
 {
     if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)
-        block_io->media.MediaPresent = FALSE;
+        q2_block_io_lose_medium(block_io);
+    if (!q2_disk_is_writable(block_io->disk)) {
+        block_io->media.ReadOnly = TRUE;
+        block_io->media.WriteCaching = FALSE;
+    }
     return q2_efi_block_from_status(status);
 }
 
@@ -95,28 +104,51 @@ static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId
 
     if (status != EFI_SUCCESS || BufferSize == 0)
         return status;
-    if (!begin(block_io, &tpl))
+    if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
     /* The check keeps the product below the disk's size. */
     status = end_status(block_io, q2_disk_read(block_io->disk, LBA * block_io->media.BlockSize,
                                                Buffer, BufferSize));
-    end(block_io, tpl);
+    q2_block_io_release(block_io, tpl);
     return status;
 }
 
-/* The medium is ReadOnly, so the check refuses every write before it looks at the rest. */
 static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
                                       UINTN BufferSize, VOID *Buffer)
 {
+    struct q2_block_io *block_io = block_io_of(This);
     const struct q2_block_request request = {
         .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer, .write = true};
+    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    EFI_TPL tpl;
 
-    return q2_block_request_check(&block_io_of(This)->media, &request);
+    if (status != EFI_SUCCESS || BufferSize == 0)
+        return status;
+    if (!q2_block_io_acquire(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    status = end_status(block_io, q2_disk_write(block_io->disk, LBA * block_io->media.BlockSize,
+                                                Buffer, BufferSize));
+    if (block_io->written)
+        (void)block_io->services->SignalEvent(block_io->written);
+    q2_block_io_release(block_io, tpl);
+    return status;
 }
 
+/* EFI_DEVICE_ERROR and EFI_NO_MEDIA are the errors that FlushBlocks has. A disk that turned
+ * read-only has lost writes that a flush would have to cover: it says so each time. */
 static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
 {
-    return block_io_of(This)->media.MediaPresent ? EFI_SUCCESS : EFI_NO_MEDIA;
+    struct q2_block_io *block_io = block_io_of(This);
+    EFI_STATUS status;
+    EFI_TPL tpl;
+
+    if (!block_io->media.MediaPresent)
+        return EFI_NO_MEDIA;
+    if (!q2_block_io_acquire(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    status = end_status(block_io, q2_disk_flush(block_io->disk));
+    q2_block_io_release(block_io, tpl);
+    return status == EFI_SUCCESS || status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR;
 }
 
 /* Nothing to reset. EFI_DEVICE_ERROR is the only error that Reset has. */
@@ -135,11 +167,13 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 
     if (nb_blocks == 0)
         return Q2_ERR_LIMIT;
-    *block_io = (struct q2_block_io){.disk = disk, .services = services};
+    *block_io =
+        (struct q2_block_io){.disk = disk, .services = services, .written = options->written};
     block_io->media = (EFI_BLOCK_IO_MEDIA){
         .MediaId = options->media_id,
         .MediaPresent = TRUE,
-        .ReadOnly = TRUE,
+        .ReadOnly = !q2_disk_is_writable(disk),
+        .WriteCaching = q2_disk_is_writable(disk), /* metadata waits for FlushBlocks */
         .BlockSize = options->block_size,
         .IoAlign = align > Q2_BLOCK_IO_ALIGN ? align : Q2_BLOCK_IO_ALIGN,
         .LastBlock = nb_blocks - 1,

@@ -100,10 +100,16 @@ $(eval $(call third_party_fetch,zstd,libzstd,$(ZSTD_SRC)))
 CFLAGS_drivers_codec_zlib.c := -DZ_SOLO -DNO_GZIP -isystem $(THIRD_PARTY)/zlib
 CFLAGS_drivers_codec_zstd.c := $(ZSTD_OPTIONS) -isystem $(THIRD_PARTY)/zstd/lib
 CODEC_SRCS := drivers/codec_zlib.c drivers/codec_zstd.c
+# The encoders' adapters are for the host command only; who links them links the encoders.
+CFLAGS_drivers_encoder_zlib.c := $(CFLAGS_drivers_codec_zlib.c)
+CFLAGS_drivers_encoder_zstd.c := $(CFLAGS_drivers_codec_zstd.c)
+ENCODER_SRCS := drivers/encoder_zlib.c drivers/encoder_zstd.c
 DRIVERS_HOST_SRCS += $(CODEC_SRCS)
 DRIVERS_EFI_SRCS  += $(CODEC_SRCS)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zlib.o): $(ZLIB_STAMP)
 $(foreach v,host san cov fuzz x64,$(BUILD)/$(v)/obj/drivers/codec_zstd.o): $(ZSTD_STAMP)
+$(foreach v,host san cov,$(BUILD)/$(v)/obj/drivers/encoder_zlib.o): $(ZLIB_STAMP)
+$(foreach v,host san cov,$(BUILD)/$(v)/obj/drivers/encoder_zstd.o): $(ZSTD_STAMP)
 
 # The lint reads them, whatever the firmware programs link.
 all: $(THIRD_PARTY_LIB_x64) $(call objects,x64,$(CODEC_SRCS))

@@ -77,6 +77,12 @@ static enum q2_status read_header(struct q2_unlocker_passphrase *unlocker, struc
     return q2_luks_header_check(&unlocker->header, length, &unlocker->unlocker.what);
 }
 
+static void tell(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins)
+{
+    if (unlocker->trying != NULL)
+        unlocker->trying(unlocker, path, begins);
+}
+
 /* Find the slot that the passphrase opens; the master key goes to unlocker->key. */
 static enum q2_status try_slots(struct q2_unlocker_passphrase *unlocker, struct q2_source *image,
                                 uint64_t header_offset)
@@ -108,7 +114,9 @@ static enum q2_status unlock_luks(struct q2_unlocker_passphrase *unlocker, struc
     if (status != Q2_OK)
         return status;
     while (next_passphrase(unlocker, image->path, nb_failed, &nb_asked)) {
+        tell(unlocker, image->path, true);
         status = try_slots(unlocker, image, header_offset);
+        tell(unlocker, image->path, false);
         if (status == Q2_OK)
             (void)q2_cipher_aes_init(aes, unlocker->header.mode, unlocker->key,
                                      unlocker->header.key_length);

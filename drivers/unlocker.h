@@ -25,6 +25,9 @@
 #include "q2_cipher.h"
 #include "q2_limits.h"
 
+/* Longer than a person types and than the key files that programs make. */
+#define Q2_MAX_PASSPHRASE_LENGTH 4096u
+
 /* Times that ask() is called for one image: as cryptsetup, three tries. */
 #define Q2_MAX_PASSPHRASES_ASKED 3u
 
@@ -48,7 +51,11 @@ struct q2_unlocker_passphrase {
      * false  the person gave up
      */
     bool (*ask)(struct q2_unlocker_passphrase *unlocker, const char *path, uint32_t nb_failed);
-    void *ask_context; /* for ask() alone */
+
+    /* Told before and after a passphrase is tried, which takes seconds; NULL: nobody listens. */
+    void (*trying)(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins);
+
+    void *ask_context; /* for ask() and trying() alone */
 
     /* The unlocker's own. */
     struct q2_luks_header header;

@@ -44,18 +44,41 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_attach_o
         .snapshot = options->snapshot,
         .names = options->names,
         .format = options->format,
+        .backing_raw_if_unnamed = options->backing_raw,
         .metadata_only = metadata_only,
+        .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,
+        .overlay = !metadata_only && image->overlay.memory ? &image->overlay.source.source : NULL,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
+        .unlocker = &image->unlock.unlocker.unlocker,
     };
-    enum q2_status status;
+    enum q2_status status = mc_unlock_init(&image->unlock, &image->volume, options, fault);
 
+    if (status != Q2_OK)
+        return status;
     mc_opener_init(&image->opener, &image->volume);
     status = q2_disk_open(image->workspace, &image->file->as.source, &image->opener.opener,
                           &disk_options, fault, &image->disk);
     if (status != Q2_OK)
         use_openers_fault(&image->opener, fault);
+    mc_unlock_forget(&image->unlock, status, fault);
     return status;
+}
+
+/* The overlay is made before the disk is opened for good, and must know its size: that stands in
+ * the image's metadata. */
+static enum q2_status make_overlay(struct mc_image *image, const struct mc_attach_options *options,
+                                   struct q2_fault *fault)
+{
+    uint64_t size;
+    enum q2_status status = open_disk(image, options, true, fault);
+
+    if (status != Q2_OK)
+        return status;
+    size = q2_disk_size(image->disk);
+    q2_disk_close(image->disk);
+    image->disk = NULL;
+    return mc_overlay_make(image->workspace, size, options->overlay_size, fault, &image->overlay);
 }
 
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *options,
@@ -67,9 +90,12 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *
 
     if (status != Q2_OK)
         return status;
+    image->mode = metadata_only ? MC_MODE_READ_ONLY : options->mode;
     status = mc_volume_open(volume, fault, &image->volume);
     if (status == Q2_OK)
         status = mc_file_open(&image->volume, options->image, fault, &image->file);
+    if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
+        status = make_overlay(image, options, fault);
     if (status == Q2_OK)
         status = open_disk(image, options, metadata_only, fault);
     if (status != Q2_OK) {
@@ -84,9 +110,19 @@ void mc_image_close(struct mc_image *image)
 {
     if (image->disk)
         q2_disk_close(image->disk);
+    mc_unlock_close(&image->unlock);
     mc_file_close(image->file);
+    mc_overlay_free(&image->overlay);
     mc_free_pages(image->workspace, Q2_WORKSPACE_SIZE);
     mc_free_pages(image, sizeof(*image));
+}
+
+uint64_t mc_image_room(const struct mc_image *image)
+{
+    const struct q2_source_memory *overlay = &image->overlay.source;
+    uint64_t room = q2_disk_room(image->disk);
+
+    return image->overlay.memory ? overlay->capacity - overlay->source.size + room : room;
 }
 
 /* Does an extent lie inside its file? */

@@ -11,6 +11,8 @@
 #include "../drivers/codec_zstd.h"
 #include "control.h"
 #include "opener.h"
+#include "overlay.h"
+#include "unlock.h"
 
 /* Files and engine of one image. Does not move while it is open. */
 struct mc_image {
@@ -19,19 +21,25 @@ struct mc_image {
     struct mc_file *file; /* the image itself */
     struct q2_codec_zlib zlib;
     struct q2_codec_zstd zstd;
+    struct mc_unlock unlock;
     void *workspace; /* pages */
     struct q2_disk *disk;
+    enum mc_mode mode;
+    struct mc_overlay overlay; /* in MC_MODE_OVERLAY */
 };
 
 /* Open an image.
  *
- * metadata_only  open the image's file alone, for looking at it
+ * metadata_only  open the image's file alone, for looking at it; the mode means nothing then
  * fault          filled on any error
  * ret_image      pages, until mc_image_close()
  */
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *options,
                              bool metadata_only, struct q2_fault *fault,
                              struct mc_image **ret_image);
+
+/* Bytes that new clusters can still take; 0 if nothing is ever written. */
+uint64_t mc_image_room(const struct mc_image *image);
 
 void mc_image_close(struct mc_image *image);
 

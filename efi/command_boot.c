@@ -30,8 +30,10 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
     struct mc_control *control = session->client.control;
     CHAR8 *message = (CHAR8 *)session->message;
     uint32_t number;
-    EFI_STATUS status = control->Attach(control, volume, &options, message, &number);
+    EFI_STATUS status;
 
+    options.may_ask = true;
+    status = control->Attach(control, volume, &options, message, &number);
     if (EFI_ERROR(status)) {
         mc_say(session->message);
         return status;

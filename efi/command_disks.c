@@ -25,10 +25,11 @@ static EFI_STATUS attach(struct mc_session *session)
 {
     struct mc_control *control = session->client.control;
     uint32_t number;
-    EFI_STATUS status =
-        control->Attach(control, session->image.image.volume, &session->image.options,
-                        (CHAR8 *)session->message, &number);
+    EFI_STATUS status;
 
+    session->image.options.may_ask = true;
+    status = control->Attach(control, session->image.image.volume, &session->image.options,
+                             (CHAR8 *)session->message, &number);
     if (EFI_ERROR(status)) {
         mc_say(session->message);
         return status;
@@ -52,6 +53,23 @@ EFI_STATUS mc_command_attach(struct mc_session *session)
     return status;
 }
 
+/* Indexed by enum mc_mode. */
+static const char *const mode_words[] = {"  ro  ", "  rw  ", "  overlay  "};
+
+/* What is to be said of a disk that can be written. */
+static void put_room(struct mc_text *text, const struct mc_disk_record *record)
+{
+    if (record->mode == MC_MODE_READ_ONLY)
+        return;
+    if (record->is_read_only) {
+        mc_text_put(text, "  (read-only after a write that failed)");
+        return;
+    }
+    mc_text_put(text, "  (room for ");
+    mc_text_put_size(text, record->room);
+    mc_text_put(text, ")");
+}
+
 static void print_record(const struct mc_disk_record *record)
 {
     char line[700];
@@ -61,12 +79,13 @@ static void print_record(const struct mc_disk_record *record)
     mc_text_put_number(&text, record->number);
     mc_text_put(&text, "  ");
     mc_text_put_size(&text, record->size);
-    mc_text_put(&text, record->is_read_only ? "  ro  " : "  rw  ");
+    mc_text_put(&text, mode_words[record->mode]);
     mc_text_put_escaped(&text, (const char *)record->image);
     if (!mc_text_equal((const char *)record->title, (const char *)record->image)) {
         mc_text_put(&text, "  ");
         mc_text_put_escaped(&text, (const char *)record->title);
     }
+    put_room(&text, record);
     if (record->is_gone)
         mc_text_put(&text, "  (the medium is gone)");
     mc_text_put(&text, "\n");

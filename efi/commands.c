@@ -22,7 +22,9 @@ struct command {
 static const struct command commands[] = {
     {"attach",
      "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
-     "         [--names below|none|any] [--format qcow2|raw]",
+     "         [--names below|none|any] [--format qcow2|raw] [--backing-format raw]\n"
+     "         [--passphrase-file FILE] [--key-file FILE]\n"
+     "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
      "publish an image as a disk", true, mc_command_attach},
     {"list", "", "show the attached disks", false, mc_command_list},
     {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
@@ -42,10 +44,16 @@ static const struct option {
 } options[] = {
     {"--data-file", offsetof(struct mc_command_line, data_file)},
     {"--backing-file", offsetof(struct mc_command_line, backing_file)},
+    {"--backing-format", offsetof(struct mc_command_line, backing_format)},
+    {"--passphrase-file", offsetof(struct mc_command_line, passphrase_file)},
+    {"--key-file", offsetof(struct mc_command_line, key_file)},
     {"--snapshot", offsetof(struct mc_command_line, snapshot)},
     {"--disk", offsetof(struct mc_command_line, disk)},
     {"--names", offsetof(struct mc_command_line, names)},
     {"--format", offsetof(struct mc_command_line, format)},
+    {"--mode", offsetof(struct mc_command_line, mode)},
+    {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
+    {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
     {"--beside", offsetof(struct mc_command_line, beside)},
 };

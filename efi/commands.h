@@ -13,14 +13,16 @@
 /* A command line, read. Strings point into the arguments or are NULL. */
 struct mc_command_line {
     const char *operand; /* the word that is no option */
-    const char *data_file, *backing_file, *snapshot, *disk, *names, *format;
+    const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
+    const char *passphrase_file, *key_file;
+    const char *mode, *overlay_size, *room;
     const char *rounds, *beside;
 };
 
 /* What a command line says of an image, with paths resolved. */
 struct mc_image_arguments {
     struct mc_attach_options options;
-    struct mc_location image, data_file, backing_file;
+    struct mc_location image, data_file, backing_file, passphrase_file, key_file;
 };
 
 /* One run of a command: its words and all that it works with. Some 20 KiB, in pool memory. */

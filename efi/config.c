@@ -1,12 +1,13 @@
 /* The configuration: files to structs.
  *
- * Called by efi/ at start; calls nothing but utf8.h. Two steps: every line is split, looked up in
- * a table of keys and its value checked, which leaves slices of the text; only a file that is right
- * to its end is then copied into the caller's struct. Invariant: what is written to a result has
- * passed the check that its row names, and fits by the row's limit.
+ * Called by efi/ at start; calls nothing but utf8.h and size.h. Two steps: every line is split,
+ * looked up in a table of keys and its value checked, which leaves slices of the text; only a file
+ * that is right to its end is then copied into the caller's struct. Invariant: what is written to a
+ * result has passed the check that its row names, and fits by the row's limit.
  */
 #include "config.h"
 
+#include "size.h"
 #include "utf8.h"
 
 struct slice {
@@ -19,12 +20,14 @@ struct value {
     struct slice text;
     uint32_t line;
     uint32_t number; /* WORD: index into the words; TIMEOUT: seconds or TIMEOUT_FORCE */
+    uint64_t size;   /* SIZE: bytes */
 };
 
 enum value_kind {
     KIND_TEXT,
     KIND_PATH,
     KIND_WORD,
+    KIND_SIZE,
     KIND_TIMEOUT,
 };
 
@@ -56,6 +59,11 @@ static const struct words names_words = {
     "is none of below, none, any",
 };
 
+static const struct words backing_format_words = {
+    {"raw"},
+    "is not raw; other formats must stand in the image",
+};
+
 /* Indexed by enum mc_mode. */
 static const struct words mode_words = {
     {"ro", "rw", "overlay"},
@@ -79,9 +87,12 @@ enum entry_key {
     KEY_IMAGE,
     KEY_DATA_FILE,
     KEY_BACKING_FILE,
+    KEY_BACKING_FORMAT,
     KEY_SNAPSHOT,
     KEY_NAMES,
     KEY_MODE,
+    KEY_OVERLAY_SIZE,
+    KEY_ROOM,
     KEY_ATTACH,
     KEY_BOOT,
     KEY_HANDOFF,
@@ -98,9 +109,12 @@ static const struct rule entry_rules[] = {
     [KEY_IMAGE] = {"image", KIND_PATH, NULL},
     [KEY_DATA_FILE] = {"data-file", KIND_PATH, NULL},
     [KEY_BACKING_FILE] = {"backing-file", KIND_PATH, NULL},
+    [KEY_BACKING_FORMAT] = {"backing-format", KIND_WORD, &backing_format_words},
     [KEY_SNAPSHOT] = {"snapshot", KIND_TEXT, NULL},
     [KEY_NAMES] = {"names", KIND_WORD, &names_words},
     [KEY_MODE] = {"mode", KIND_WORD, &mode_words},
+    [KEY_OVERLAY_SIZE] = {"overlay-size", KIND_SIZE, NULL},
+    [KEY_ROOM] = {"room", KIND_SIZE, NULL},
     [KEY_ATTACH] = {"attach", KIND_WORD, &attach_words},
     [KEY_BOOT] = {"boot", KIND_PATH, NULL},
     [KEY_HANDOFF] = {"handoff", KIND_WORD, &handoff_words},
@@ -298,6 +312,14 @@ static enum mc_config_status word_check(struct parser *p, const struct rule *rul
     return fail(p, MC_CONFIG_BAD_VALUE, rule->key, words->refusal);
 }
 
+static enum mc_config_status size_check(struct parser *p, const char *key, struct value *value)
+{
+    if (!mc_size_parse(value->text.start, value->text.length, &value->size))
+        return fail(p, MC_CONFIG_BAD_VALUE, key, "is no size up to 1024G, such as 64M");
+    return MC_CONFIG_OK;
+}
+_Static_assert(MC_MAX_SIZE == 1024ull << 30, "text above");
+
 static enum mc_config_status timeout_check(struct parser *p, const char *key, struct value *value)
 {
     uint32_t seconds = 0;
@@ -328,6 +350,8 @@ static enum mc_config_status value_check(struct parser *p, const struct rule *ru
         return path_check(p, rule->key, value->text);
     case KIND_WORD:
         return word_check(p, rule, value);
+    case KIND_SIZE:
+        return size_check(p, rule->key, value);
     case KIND_TIMEOUT:
         return timeout_check(p, rule->key, value);
     }
@@ -447,6 +471,10 @@ static void entry_fill(struct mc_entry *entry, const struct value *values)
     copy_path(entry->key_file, &values[KEY_KEY_FILE]);
     entry->names = (enum q2_name_policy)values[KEY_NAMES].number;
     entry->mode = (enum mc_mode)values[KEY_MODE].number;
+    entry->overlay_size = values[KEY_OVERLAY_SIZE].line != 0 ? values[KEY_OVERLAY_SIZE].size
+                                                             : MC_DEFAULT_OVERLAY_SIZE;
+    entry->room = values[KEY_ROOM].line != 0 ? values[KEY_ROOM].size : MC_DEFAULT_ROOM;
+    entry->backing_raw = values[KEY_BACKING_FORMAT].line != 0;
     entry->attach = values[KEY_ATTACH].line == 0 || values[KEY_ATTACH].number == 1;
     entry->handoff = MC_HANDOFF_UNSET;
     if (values[KEY_HANDOFF].line != 0)

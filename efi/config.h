@@ -20,9 +20,13 @@
  *     image            the qcow2 image, required                                          path
  *     data-file        its external data file; absent: the name in the image              path
  *     backing-file     its backing file; absent: the name in the image                    path
+ *     backing-format   raw: a backing file whose format the image does not say is raw
  *     snapshot         id or name of an internal snapshot; absent: the active state
  *     names            below | none | any     names inside images that may be opened
- *     mode             ro | rw | overlay
+ *     mode             ro | rw | overlay      where writes go: nowhere, the image, memory
+ *     overlay-size     memory for mode overlay; absent: MC_DEFAULT_OVERLAY_SIZE            size
+ *     room             mode rw: bytes that the image's file is made longer ahead of writes;
+ *                      absent: MC_DEFAULT_ROOM; 0: it never grows                          size
  *     attach           yes | no               whether the driver attaches it by itself
  *     boot             the loader on the disk's ESP; absent: MC_DEFAULT_BOOT_PATH          path
  *     handoff          nbd | ramdisk | none   how the operating system gets the disk
@@ -32,7 +36,7 @@
  *
  * A path lies on the volume of the configuration (boot: on the published disk), is absolute with or
  * without a separator in front, and has '/' or '\' between its components. It comes out as
- * the engine wants it: "/img/debian.qcow2".
+ * the engine wants it: "/img/debian.qcow2". A size is a number of bytes, or one with K, M or G.
  */
 #ifndef METALCOW_EFI_CONFIG_H
 #define METALCOW_EFI_CONFIG_H
@@ -54,6 +58,14 @@
 #define MC_MAX_KEY_LENGTH 31u
 
 #define MC_MAX_TIMEOUT_SECONDS 3600u
+
+/* Memory for what is written in mode overlay: a boot writes some MiB; any firmware has this much to
+ * spare. */
+#define MC_DEFAULT_OVERLAY_SIZE (64ull << 20)
+
+/* How much longer an image's file is made at once: FAT is not safe against power cuts while it
+ * grows a file, so that is done rarely and in large steps (hazard U13). */
+#define MC_DEFAULT_ROOM (64ull << 20)
 
 /* Where a removable disk's loader lies on x86-64.  (UEFI: "Removable Media Boot Behavior") */
 #define MC_DEFAULT_BOOT_PATH "/EFI/BOOT/BOOTX64.EFI"
@@ -116,7 +128,10 @@ struct mc_entry {
     char key_file[Q2_MAX_PATH_LENGTH + 1];
     enum q2_name_policy names;
     enum mc_mode mode;
+    uint64_t overlay_size; /* bytes */
+    uint64_t room;         /* bytes */
     enum mc_handoff handoff;
+    bool backing_raw;
     bool attach;
     struct mc_unknown_keys unknown;
 };

@@ -11,6 +11,9 @@
 
 #define PIECE_UNITS 64u
 
+/* More than any key buffer holds. */
+#define MAX_KEYS_DROPPED 1024u
+
 /* The next unit of a text, '?' for what UCS-2 cannot say. */
 static CHAR16 next_unit(const char **text, size_t *left)
 {
@@ -77,4 +80,43 @@ void mc_wait_key(unsigned int seconds)
         !EFI_ERROR(services->WaitForEvent(2, events, &index)) && index == 1)
         (void)in->ReadKeyStroke(in, &key);
     (void)services->CloseEvent(events[0]);
+}
+
+bool mc_can_ask(void)
+{
+    const EFI_SYSTEM_TABLE *table = mc_firmware.SystemTable;
+
+    return table->ConIn && table->ConOut && table->ConsoleInHandle &&
+           mc_current_tpl() == TPL_APPLICATION;
+}
+
+void mc_drop_keys(void)
+{
+    SIMPLE_INPUT_INTERFACE *in = mc_firmware.SystemTable->ConIn;
+    EFI_INPUT_KEY key;
+
+    /* Bounded: a key that repeats must not hold us here. */
+    for (unsigned int i = 0; i < MAX_KEYS_DROPPED; i++) {
+        if (EFI_ERROR(in->ReadKeyStroke(in, &key)))
+            return;
+    }
+}
+
+bool mc_wait_for_key(struct mc_key *ret_key)
+{
+    SIMPLE_INPUT_INTERFACE *in = mc_firmware.SystemTable->ConIn;
+    EFI_STATUS status = EFI_NOT_READY;
+    EFI_INPUT_KEY key;
+    UINTN index;
+
+    /* The event may come without a key: half of one, or a key that another reader took. */
+    while (status == EFI_NOT_READY) {
+        status = mc_firmware.BootServices->WaitForEvent(1, &in->WaitForKey, &index);
+        if (!EFI_ERROR(status))
+            status = in->ReadKeyStroke(in, &key);
+    }
+    if (EFI_ERROR(status))
+        return false;
+    *ret_key = (struct mc_key){.scan_code = key.ScanCode, .unit = key.UnicodeChar};
+    return true;
 }

@@ -6,6 +6,9 @@
 #ifndef METALCOW_EFI_CONSOLE_H
 #define METALCOW_EFI_CONSOLE_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "q2_status.h"
 
 /* Print text as it is; "\n" begins a new line. */
@@ -19,5 +22,19 @@ void mc_say_fault(const struct q2_fault *fault);
 
 /* Wait until a key is pressed, at most `seconds`. */
 void mc_wait_key(unsigned int seconds);
+
+/* A key as EFI_INPUT_KEY has it: a scan code, or a unit of UCS-2. */
+struct mc_key {
+    uint16_t scan_code, unit;
+};
+
+/* Can somebody be asked: is there a console, and may it be waited for here? */
+bool mc_can_ask(void);
+
+/* Forget what was typed so far. */
+void mc_drop_keys(void);
+
+/* Wait for a key as long as it takes; false: the console failed. Only after mc_can_ask(). */
+bool mc_wait_for_key(struct mc_key *ret_key);
 
 #endif

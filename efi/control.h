@@ -11,24 +11,31 @@
 
 #include <efi.h>
 
+#include "config.h"
 #include "q2_disk.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 2u
+#define MC_CONTROL_VERSION 3u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
 
 /* What to attach and how. NULL strings: not given. */
 struct mc_attach_options {
-    const char *image;        /* UTF-8, absolute on the volume, '/' between components */
-    const char *data_file;    /* the same; NULL: the image's own name */
-    const char *backing_file; /* the same */
+    const char *image;           /* UTF-8, absolute on the volume, '/' between components */
+    const char *data_file;       /* the same; NULL: the image's own name */
+    const char *backing_file;    /* the same */
+    const char *passphrase_file; /* the same: its first line is the passphrase */
+    const char *key_file;        /* the same: all of it is the passphrase */
     const char *snapshot;
     const char *title; /* what people call it; NULL: the image's path */
     enum q2_name_policy names;
     enum q2_image_format format;
-    bool wants_writes; /* the entry's mode is not ro */
+    enum mc_mode mode;
+    uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
+    uint64_t room;         /* MC_MODE_READ_WRITE: bytes that the file is made longer at once */
+    bool backing_raw;      /* a backing file without a format in the image is raw */
+    bool may_ask;          /* for a passphrase, on the console: a person has asked for the disk */
 };
 
 /* What is known of an attached disk. */
@@ -38,8 +45,10 @@ struct mc_disk_record {
     EFI_HANDLE volume; /* where the image lies */
     UINT64 size;       /* bytes */
     UINT32 nb_layers;
-    BOOLEAN is_read_only;
-    BOOLEAN is_gone; /* the medium below was taken out */
+    enum mc_mode mode;
+    UINT64 room; /* bytes that new clusters can still take, if mode is not MC_MODE_READ_ONLY */
+    BOOLEAN is_read_only; /* in mode rw: it turned so, after a write that failed */
+    BOOLEAN is_gone;      /* the medium below was taken out */
     CHAR8 image[256];
     CHAR8 title[256];
 };

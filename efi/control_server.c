@@ -59,6 +59,8 @@ static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
         .volume = disk->published.volume,
         .size = q2_disk_size(disk->image->disk),
         .nb_layers = q2_disk_nb_layers(disk->image->disk),
+        .mode = disk->image->mode,
+        .room = mc_image_room(disk->image),
         .is_read_only = media->ReadOnly,
         .is_gone = !media->MediaPresent,
     };

@@ -47,19 +47,9 @@ static enum q2_status open_file(struct reading *reading, const char *path,
 /* The text of a file, at most the buffer. */
 static enum q2_status read_text(struct reading *reading, const char *path, size_t *ret_length)
 {
-    UINTN length = FILE_BUFFER_SIZE;
-    EFI_FILE_PROTOCOL *file;
-    EFI_STATUS efi_status;
-    enum q2_status status = open_file(reading, path, &file);
-
-    if (status != Q2_OK)
-        return status;
-    efi_status = file->Read(file, &length, reading->buffer);
-    (void)file->Close(file);
-    if (EFI_ERROR(efi_status))
-        return mc_fail(reading->fault, q2_status_from_efi(efi_status), NULL, path);
-    *ret_length = length;
-    return Q2_OK;
+    *ret_length = FILE_BUFFER_SIZE;
+    return mc_file_system_read(reading->volume->FileSystem, path, reading->buffer, ret_length,
+                               reading->fault);
 }
 
 static void say_error(const struct mc_config_error *error, const char *path)
@@ -93,10 +83,12 @@ static enum q2_status read_settings(struct reading *reading)
 {
     struct mc_settings *settings = &reading->entries->settings;
     struct mc_config_error error;
-    size_t length = 0;
+    size_t length;
     enum q2_status status = read_text(reading, MC_SETTINGS_FILE, &length);
 
-    if (status != Q2_OK && status != Q2_ERR_NOT_FOUND)
+    if (status == Q2_ERR_NOT_FOUND)
+        length = 0;
+    else if (status != Q2_OK)
         return status;
     if (mc_settings_parse(reading->buffer, length, settings, &error) != MC_CONFIG_OK) {
         say_error(&error, MC_SETTINGS_FILE);
@@ -258,9 +250,14 @@ struct mc_attach_options mc_entry_options(const struct mc_entry *entry)
         .image = entry->image,
         .data_file = or_null(entry->data_file),
         .backing_file = or_null(entry->backing_file),
+        .passphrase_file = or_null(entry->passphrase_file),
+        .key_file = or_null(entry->key_file),
         .snapshot = or_null(entry->snapshot),
         .title = mc_entry_title(entry),
         .names = entry->names,
-        .wants_writes = entry->mode != MC_MODE_READ_ONLY,
+        .mode = entry->mode,
+        .overlay_size = entry->overlay_size,
+        .room = entry->room,
+        .backing_raw = entry->backing_raw,
     };
 }

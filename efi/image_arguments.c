@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "fail.h"
 #include "firmware.h"
+#include "size.h"
 
 /* A word that an option knows. */
 struct choice {
@@ -16,6 +17,9 @@ static const struct choice name_policies[] = {
     {"below", Q2_NAMES_BELOW}, {"none", Q2_NAMES_NONE}, {"any", Q2_NAMES_ANY}, {NULL, 0}};
 static const struct choice formats[] = {
     {"qcow2", Q2_FORMAT_QCOW2}, {"raw", Q2_FORMAT_RAW}, {NULL, 0}};
+static const struct choice modes[] = {
+    {"ro", MC_MODE_READ_ONLY}, {"rw", MC_MODE_READ_WRITE}, {"overlay", MC_MODE_OVERLAY}, {NULL, 0}};
+static const struct choice backing_formats[] = {{"raw", true}, {NULL, 0}};
 
 /* *value stays if the option was not given. */
 static enum q2_status choose(const struct choice *choices, const char *word, struct q2_fault *fault,
@@ -30,18 +34,47 @@ static enum q2_status choose(const struct choice *choices, const char *word, str
     return word ? mc_fail(fault, Q2_ERR_ARGUMENT, "no such choice", word) : Q2_OK;
 }
 
+/* *size stays if the option was not given. */
+static enum q2_status take_size(const char *word, struct q2_fault *fault, uint64_t *size)
+{
+    if (!word || mc_size_parse(word, mc_text_length(word), size))
+        return Q2_OK;
+    return mc_fail(fault, Q2_ERR_ARGUMENT, "no size, such as 64M", word);
+}
+
+/* Where writes go, and what room they get. */
+static enum q2_status choose_mode(struct mc_session *session)
+{
+    struct mc_attach_options *attach = &session->image.options;
+    int mode = MC_MODE_READ_ONLY;
+    enum q2_status status = choose(modes, session->line.mode, &session->fault, &mode);
+
+    attach->mode = (enum mc_mode)mode;
+    attach->overlay_size = MC_DEFAULT_OVERLAY_SIZE;
+    attach->room = MC_DEFAULT_ROOM;
+    if (status == Q2_OK)
+        status = take_size(session->line.overlay_size, &session->fault, &attach->overlay_size);
+    if (status == Q2_OK)
+        status = take_size(session->line.room, &session->fault, &attach->room);
+    return status;
+}
+
 static enum q2_status choose_all(struct mc_session *session)
 {
-    int names = Q2_NAMES_BELOW, format = Q2_FORMAT_QCOW2;
+    int names = Q2_NAMES_BELOW, format = Q2_FORMAT_QCOW2, backing_raw = false;
     struct mc_attach_options *attach = &session->image.options;
     enum q2_status status = choose(name_policies, session->line.names, &session->fault, &names);
 
     if (status == Q2_OK)
         status = choose(formats, session->line.format, &session->fault, &format);
+    if (status == Q2_OK)
+        status =
+            choose(backing_formats, session->line.backing_format, &session->fault, &backing_raw);
     attach->names = (enum q2_name_policy)names;
     attach->format = (enum q2_image_format)format;
+    attach->backing_raw = backing_raw;
     attach->snapshot = session->line.snapshot;
-    return status;
+    return status == Q2_OK ? choose_mode(session) : status;
 }
 
 /* A file beside the image. *ret_path stays NULL if it was not given. */
@@ -75,6 +108,12 @@ enum q2_status mc_image_arguments_get(struct mc_session *session)
     if (status == Q2_OK)
         status = locate_beside(session, session->line.backing_file, &image->backing_file,
                                &image->options.backing_file);
+    if (status == Q2_OK)
+        status = locate_beside(session, session->line.passphrase_file, &image->passphrase_file,
+                               &image->options.passphrase_file);
+    if (status == Q2_OK)
+        status = locate_beside(session, session->line.key_file, &image->key_file,
+                               &image->options.key_file);
     return status;
 }
 
@@ -85,5 +124,7 @@ void mc_image_arguments_free(struct mc_session *session)
     mc_free(image->image.path);
     mc_free(image->data_file.path);
     mc_free(image->backing_file.path);
+    mc_free(image->passphrase_file.path);
+    mc_free(image->key_file.path);
     *image = (struct mc_image_arguments){.options = {.image = NULL}};
 }

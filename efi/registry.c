@@ -242,8 +242,9 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_opti
     if (status != Q2_OK)
         return status;
     /* Read-only instead would surprise whoever counts on what was written. */
-    if (options->wants_writes)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "disks can only be read so far; say 'mode ro'",
+    if (options->mode == MC_MODE_READ_WRITE)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "images cannot be written so far; say 'mode ro' or 'mode overlay'",
                        options->image);
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume",

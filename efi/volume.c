@@ -82,6 +82,32 @@ enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
     return q2_status_from_efi(status);
 }
 
+/* A folder can be read too, but gives records. It has no end to seek to. */
+static bool is_folder(EFI_FILE_PROTOCOL *File)
+{
+    bool is = File->SetPosition(File, UINT64_MAX) == EFI_UNSUPPORTED;
+
+    (void)File->SetPosition(File, 0);
+    return is;
+}
+
+enum q2_status mc_file_system_read(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   void *buffer, size_t *length, struct q2_fault *fault)
+{
+    EFI_FILE_PROTOCOL *file;
+    UINTN n = *length;
+    enum q2_status status = mc_file_system_open(FileSystem, path, &file);
+
+    if (status != Q2_OK)
+        return mc_fail(fault, status, NULL, path);
+    status = is_folder(file) ? Q2_ERR_DENIED : q2_status_from_efi(file->Read(file, &n, buffer));
+    (void)file->Close(file);
+    if (status != Q2_OK)
+        return mc_fail(fault, status, NULL, path);
+    *length = n;
+    return Q2_OK;
+}
+
 static enum q2_status open_efi_file(const struct mc_volume *volume, struct mc_file *file,
                                     struct q2_fault *fault)
 {

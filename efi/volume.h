@@ -88,4 +88,15 @@ void mc_file_close(struct mc_file *file);
 enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
                                    EFI_FILE_PROTOCOL **ret_File);
 
+/* Read a small file through the file system.
+ *
+ * path     UTF-8, absolute, '/' between components
+ * fault    filled on any error
+ * *length  bytes of room in buffer; then bytes read: fewer if the file is shorter
+ *
+ * Q2_ERR_DENIED (a directory), and the errors of mc_file_system_open()
+ */
+enum q2_status mc_file_system_read(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   void *buffer, size_t *length, struct q2_fault *fault);
+
 #endif

@@ -49,11 +49,15 @@ struct q2_disk_options {
     const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
-    enum q2_image_format format;  /* of the top image; never probed */
-    bool backing_raw_if_unnamed;  /* a backing file without a format is raw (else: refused) */
-    bool metadata_only;           /* open no other file: info, check; reads and writes of guest
-                                     bytes give Q2_ERR_NOT_OPEN */
-    bool writable;                /* with metadata_only: the image itself (include/q2_amend.h) */
+    enum q2_image_format format; /* of the top image; never probed */
+    bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
+    bool metadata_only;          /* open no other file: info, check; reads and writes of guest
+                                    bytes give Q2_ERR_NOT_OPEN */
+    bool writable;               /* with metadata_only: the image itself (include/q2_amend.h) */
+    /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
+     * file; it stays the caller's. Everything else here is about `image`, which is then only read,
+     * whatever it is: raw, a snapshot, encrypted, dirty, corrupt. NULL: none. */
+    struct q2_source *overlay;
     struct q2_unlocker *unlocker; /* NULL: encrypted images give Q2_ERR_ENCRYPTED */
     struct q2_codec *zlib, *zstd; /* NULL: such clusters give Q2_ERR_UNSUPPORTED */
 };
@@ -66,7 +70,7 @@ struct q2_disk_options {
  * options    copied; the strings are used during the call only, codecs and unlocker until
  *            close
  * fault      filled on any error; must not be NULL. Later faults: q2_disk_fault().
- * ret_disk   points into workspace
+ * ret_disk   points into workspace; layer 0 is options->overlay, if there is one
  *
  * Q2_OK, or any of enum q2_status; on error everything opened is closed again.
  */
@@ -185,6 +189,14 @@ enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_off
  *                   disk is read-only until it is reopened; what an earlier flush covered is safe
  */
 enum q2_status q2_disk_flush(struct q2_disk *disk);
+
+/* Can the disk be written? False if it was not opened writable, and for good after a write or flush
+ * of metadata failed. */
+bool q2_disk_is_writable(const struct q2_disk *disk);
+
+/* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least
+ * before the file must grow. Not said of a disk that is not writable, or raw: 0. */
+uint64_t q2_disk_room(const struct q2_disk *disk);
 
 /* The header as decoded.  (qcow2: "Header"). Version 2 images have the version 3 fields' defaults.
  */

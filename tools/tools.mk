@@ -51,10 +51,10 @@ $(foreach src,$(METALCOW_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(METALCOW_C
 # $(call metalcow_program,variant,linker flags)
 define metalcow_program
 $(BUILD)/$(1)/metalcow: \
-    $$(call objects,$(1),$$(METALCOW_SRCS) $$(CORE_SRCS) $$(DRIVERS_HOST_SRCS)) \
-    $$(THIRD_PARTY_LIB_$(1))
+    $$(call objects,$(1),$$(METALCOW_SRCS) $$(CORE_SRCS) $$(DRIVERS_HOST_SRCS) $$(ENCODER_SRCS)) \
+    $$(THIRD_PARTY_ENCODERS_$(1)) $$(THIRD_PARTY_LIB_$(1))
 	@mkdir -p $$(@D)
-	$$(CC) $(2) -o $$@ $$^
+	$$(CC) $(2) -pthread -o $$@ $$^
 endef
 $(eval $(call metalcow_program,host,))
 $(eval $(call metalcow_program,san,-fsanitize=address$(comma)undefined))

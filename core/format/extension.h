@@ -14,6 +14,9 @@
 #define Q2_EXTENSION_BITMAPS        0x23852875u
 #define Q2_EXTENSION_ENCRYPTION     0x0537be77u
 #define Q2_EXTENSION_DATA_FILE      0x44415441u
+/* Ours: spans bytes of no meaning, as every reader does with types that it does not know. Stands in
+ * an image only while core/header_change.c is at work. */
+#define Q2_EXTENSION_FILLER 0x6d6f6f66u
 
 /* Each extension: this, then length bytes, then padding to a multiple of 8. */
 struct q2_extension_disk {

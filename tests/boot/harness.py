@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests import cases  # noqa: E402
 from tools.guest import make_image  # noqa: E402
-from tools.qemu.machine import GAVE_UP, GUEST_UP, Drive, Machine  # noqa: E402
+from tools.qemu.machine import GAVE_UP, GUEST_UP, SHELL_PROMPT, Drive, Machine  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
 BUILD = ROOT / os.environ.get("BUILD", "build")

@@ -59,7 +59,7 @@ def test_boot_missing_data_file_is_said_and_next_option_follows():
 
 
 def test_boot_writable_mode_is_refused_and_next_option_follows():
-    check_boot_says(r"debian\.qcow2: disks can only be read so far", image="plain",
+    check_boot_says(r"debian\.qcow2: images cannot be written so far", image="plain",
                     entry={"image": "/img/debian.qcow2", "mode": "rw"})
 
 

@@ -35,7 +35,17 @@ static VOID EFIAPI restore_tpl(EFI_TPL old_tpl)
     tpl = old_tpl;
 }
 
-static EFI_BOOT_SERVICES services = {.RaiseTPL = raise_tpl, .RestoreTPL = restore_tpl};
+/* Events are counters; a signal above TPL_CALLBACK is not what a request does. */
+static EFI_STATUS EFIAPI signal_event(EFI_EVENT event)
+{
+    ++*(unsigned *)event;
+    if (tpl != TPL_CALLBACK)
+        tpl_errors++;
+    return EFI_SUCCESS;
+}
+
+static EFI_BOOT_SERVICES services = {
+    .RaiseTPL = raise_tpl, .RestoreTPL = restore_tpl, .SignalEvent = signal_event};
 
 /* The source: counts calls, notes their TPL, may fail or call back into Block I/O. */
 struct pattern {
@@ -45,6 +55,9 @@ struct pattern {
     EFI_TPL tpl;
     EFI_BLOCK_IO_PROTOCOL *reenter; /* read this during the next read */
     EFI_STATUS reenter_status;
+    uint8_t *written; /* the disk's bytes, if it can be written */
+    enum q2_status flush_status;
+    unsigned nb_flushes;
 };
 
 static uint8_t pattern_at(uint64_t offset)
@@ -70,13 +83,43 @@ static enum q2_status pattern_read_at(struct q2_source *source, uint64_t offset,
     return pattern->status;
 }
 
-static const struct q2_source_ops pattern_ops = {.read_at = pattern_read_at};
+static enum q2_status pattern_write_at(struct q2_source *source, uint64_t offset,
+                                       const void *buffer, size_t length)
+{
+    struct pattern *pattern = (struct pattern *)source;
+    static alignas(16) uint8_t other[512];
+
+    pattern->nb_calls++;
+    pattern->tpl = tpl;
+    if (pattern->reenter) {
+        EFI_BLOCK_IO_PROTOCOL *protocol = pattern->reenter;
+        pattern->reenter = NULL;
+        pattern->reenter_status =
+            protocol->WriteBlocks(protocol, MEDIA_ID, 0, sizeof(other), other);
+    }
+    if (pattern->status == Q2_OK)
+        memcpy(pattern->written + offset, buffer, length);
+    return pattern->status;
+}
+
+static enum q2_status pattern_flush(struct q2_source *source)
+{
+    struct pattern *pattern = (struct pattern *)source;
+
+    pattern->nb_flushes++;
+    pattern->tpl = tpl;
+    return pattern->flush_status;
+}
+
+static const struct q2_source_ops pattern_ops = {
+    .read_at = pattern_read_at, .write_at = pattern_write_at, .flush = pattern_flush};
 
 /* A raw image names no files. */
 static struct q2_opener no_files;
 
 /* A disk on a pattern, and its Block I/O. */
 struct rig {
+    unsigned nb_written; /* the event */
     struct pattern pattern;
     void *workspace;
     struct q2_disk *disk;
@@ -84,18 +127,23 @@ struct rig {
     enum q2_status init_status;
 };
 
-static void rig_open(struct rig *rig, uint64_t size, uint32_t block_size, uint32_t io_align)
+static void rig_open_as(struct rig *rig, uint64_t size, uint32_t block_size, uint32_t io_align,
+                        bool writable)
 {
-    const struct q2_disk_options options = {.format = Q2_FORMAT_RAW};
-    const struct q2_block_io_options block_options = {
-        .block_size = block_size, .io_align = io_align, .media_id = MEDIA_ID};
+    const struct q2_disk_options options = {.format = Q2_FORMAT_RAW, .writable = writable};
+    const struct q2_block_io_options block_options = {.block_size = block_size,
+                                                      .io_align = io_align,
+                                                      .media_id = MEDIA_ID,
+                                                      .written = &rig->nb_written};
     struct q2_fault fault;
 
     *rig = (struct rig){.pattern = {.source = {.ops = &pattern_ops,
                                                .path = "/img/pattern.raw",
                                                .size = size,
                                                .identity = {1, 1},
-                                               .io_align = 1}}};
+                                               .io_align = 1,
+                                               .writable = writable}}};
+    rig->pattern.written = writable ? calloc(1, size) : NULL;
     tpl = TPL_APPLICATION;
     tpl_errors = 0;
     rig->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
@@ -105,8 +153,14 @@ static void rig_open(struct rig *rig, uint64_t size, uint32_t block_size, uint32
     rig->init_status = q2_block_io_init(&rig->block_io, rig->disk, &services, &block_options);
 }
 
+static void rig_open(struct rig *rig, uint64_t size, uint32_t block_size, uint32_t io_align)
+{
+    rig_open_as(rig, size, block_size, io_align, false);
+}
+
 static void rig_close(struct rig *rig)
 {
+    free(rig->pattern.written);
     T_CHECK_U64(tpl_errors, 0);
     T_CHECK_U64(tpl, TPL_APPLICATION);
     q2_disk_close(rig->disk);
@@ -430,6 +484,197 @@ static void test_write_blocks_on_read_only_disk_is_refused(void)
     rig_close(&rig);
 }
 
+static EFI_STATUS rig_write(struct rig *rig, EFI_LBA LBA, UINTN BufferSize, VOID *Buffer)
+{
+    EFI_BLOCK_IO_PROTOCOL *protocol = &rig->block_io.protocol;
+
+    return protocol->WriteBlocks(protocol, MEDIA_ID, LBA, BufferSize, Buffer);
+}
+
+static EFI_STATUS rig_flush(struct rig *rig)
+{
+    EFI_BLOCK_IO_PROTOCOL *protocol = &rig->block_io.protocol;
+
+    return protocol->FlushBlocks(protocol);
+}
+
+static void test_write_blocks_reach_the_disk_at_their_place(void)
+{
+    static alignas(16) uint8_t buffer[2048];
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    T_CHECK(!rig.block_io.media.ReadOnly && rig.block_io.media.WriteCaching);
+    for (unsigned i = 0; i < sizeof(buffer); i++)
+        buffer[i] = (uint8_t)(i / 512 + 3);
+    T_CHECK_U64(rig_write(&rig, 5, 2048, buffer), EFI_SUCCESS);
+    T_CHECK_U64(rig_write(&rig, 63, 512, buffer), EFI_SUCCESS);
+    T_CHECK(memcmp(rig.pattern.written + 5 * 512, buffer, 2048) == 0);
+    T_CHECK(memcmp(rig.pattern.written + 63 * 512, buffer, 512) == 0);
+    T_CHECK_U64(rig.pattern.written[4 * 512 + 511], 0);
+    T_CHECK_U64(rig.pattern.written[9 * 512], 0);
+    T_CHECK_U64(rig.nb_written, 2);
+    T_CHECK_U64(rig_flush(&rig), EFI_SUCCESS);
+    T_CHECK(rig.pattern.nb_flushes > 0);
+    T_CHECK_U64(rig.pattern.tpl, TPL_CALLBACK);
+    rig_close(&rig);
+}
+
+/* What is refused, and nothing at all, neither reach the disk nor signal. */
+static void test_write_blocks_refused_request_reaches_no_source(void)
+{
+    static alignas(16) uint8_t buffer[1024];
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    rig.pattern.nb_calls = 0;
+    T_CHECK_U64(rig_write(&rig, 64, 512, buffer), EFI_INVALID_PARAMETER);
+    T_CHECK_U64(rig_write(&rig, 63, 1024, buffer), EFI_INVALID_PARAMETER);
+    T_CHECK_U64(rig_write(&rig, 0, 511, buffer), EFI_BAD_BUFFER_SIZE);
+    T_CHECK_U64(rig_write(&rig, 0, 512, NULL), EFI_INVALID_PARAMETER);
+    T_CHECK_U64(rig_write(&rig, 0, 512, buffer + 1), EFI_INVALID_PARAMETER);
+    T_CHECK_U64(rig_write(&rig, 0, 0, buffer), EFI_SUCCESS);
+    T_CHECK_U64(rig.pattern.nb_calls + rig.nb_written, 0);
+    rig_close(&rig);
+}
+
+/* U4 for writes and flushes. */
+static void test_write_and_flush_blocks_at_each_tpl(void)
+{
+    static const struct {
+        const char *name;
+        EFI_TPL tpl;
+        EFI_STATUS status;
+    } rows[] = {{"application", TPL_APPLICATION, EFI_SUCCESS},
+                {"callback", TPL_CALLBACK, EFI_SUCCESS},
+                {"notify", TPL_NOTIFY, EFI_DEVICE_ERROR},
+                {"high level", TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
+    static alignas(16) uint8_t buffer[512];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct rig rig;
+        t_row(rows[i].name);
+        rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+        rig.pattern.nb_calls = 0;
+        tpl = rows[i].tpl;
+        T_CHECK_U64(rig_write(&rig, 0, 512, buffer), rows[i].status);
+        T_CHECK_U64(rig_flush(&rig), rows[i].status);
+        T_CHECK_U64(tpl, rows[i].tpl);
+        T_CHECK((rig.pattern.nb_calls > 0) == (rows[i].status == EFI_SUCCESS));
+        T_CHECK((rig.pattern.nb_flushes > 0) == (rows[i].status == EFI_SUCCESS));
+        tpl = TPL_APPLICATION;
+        rig_close(&rig);
+    }
+}
+
+/* U5: a write that comes during a write is refused, and the first one is whole. */
+static void test_write_blocks_during_a_write_is_refused(void)
+{
+    static alignas(16) uint8_t buffer[512] = {1, 2, 3};
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    rig.pattern.reenter = &rig.block_io.protocol;
+    T_CHECK_U64(rig_write(&rig, 1, 512, buffer), EFI_SUCCESS);
+    T_CHECK_U64(rig.pattern.reenter_status, EFI_DEVICE_ERROR);
+    T_CHECK(memcmp(rig.pattern.written + 512, buffer, 512) == 0);
+    T_CHECK_U64(rig.pattern.written[0], 0);
+    rig_close(&rig);
+}
+
+/* W4, W5: a data write that fails is an error of its request alone. */
+static void test_write_blocks_failed_data_write_is_not_latched(void)
+{
+    static const enum q2_status rows[] = {Q2_ERR_IO, Q2_ERR_NO_SPACE, Q2_OK};
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(q2_status_name(rows[i]));
+        rig.pattern.status = rows[i];
+        T_CHECK_U64(rig_write(&rig, 0, 512, buffer),
+                    rows[i] == Q2_OK ? EFI_SUCCESS : EFI_DEVICE_ERROR);
+        T_CHECK(rig.block_io.media.MediaPresent && !rig.block_io.media.ReadOnly);
+    }
+    rig_close(&rig);
+}
+
+/* O10: after a failed flush the medium is read-only, every flush says so, and reads go on. */
+static void test_flush_blocks_failure_turns_the_medium_read_only(void)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    T_CHECK_U64(rig_write(&rig, 0, 512, buffer), EFI_SUCCESS);
+    rig.pattern.flush_status = Q2_ERR_IO;
+    T_CHECK_U64(rig_flush(&rig), EFI_DEVICE_ERROR);
+    rig.pattern.flush_status = Q2_OK;
+    T_CHECK(rig.block_io.media.MediaPresent && rig.block_io.media.ReadOnly);
+    T_CHECK(!rig.block_io.media.WriteCaching);
+    T_CHECK_U64(rig_flush(&rig), EFI_DEVICE_ERROR);
+    T_CHECK_U64(rig_write(&rig, 0, 512, buffer), EFI_WRITE_PROTECTED);
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_SUCCESS);
+    rig_close(&rig);
+}
+
+/* U6, U7 while writing and while flushing. */
+static void check_medium_goes_from_writer(enum q2_status below, EFI_STATUS status, bool flush)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    T_CHECK_U64(rig_write(&rig, 0, 512, buffer), EFI_SUCCESS);
+    rig.pattern.status = below;
+    rig.pattern.flush_status = below;
+    if (flush) /* FlushBlocks has no EFI_MEDIA_CHANGED */
+        T_CHECK_U64(rig_flush(&rig), status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR);
+    else
+        T_CHECK_U64(rig_write(&rig, 0, 512, buffer), status);
+    T_CHECK(!rig.block_io.media.MediaPresent);
+    rig.pattern.status = Q2_OK;
+    rig.pattern.flush_status = Q2_OK;
+    rig.pattern.nb_calls = 0;
+    rig.pattern.nb_flushes = 0;
+    T_CHECK_U64(rig_write(&rig, 0, 512, buffer), EFI_NO_MEDIA);
+    T_CHECK_U64(rig_flush(&rig), EFI_NO_MEDIA);
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_NO_MEDIA);
+    T_CHECK_U64(rig.pattern.nb_calls + rig.pattern.nb_flushes, 0);
+    rig_close(&rig);
+}
+
+static void test_write_blocks_medium_gone_is_latched(void)
+{
+    t_row("no media");
+    check_medium_goes_from_writer(Q2_ERR_NO_MEDIA, EFI_NO_MEDIA, false);
+    check_medium_goes_from_writer(Q2_ERR_NO_MEDIA, EFI_NO_MEDIA, true);
+    t_row("media changed");
+    check_medium_goes_from_writer(Q2_ERR_MEDIA_CHANGED, EFI_MEDIA_CHANGED, false);
+    check_medium_goes_from_writer(Q2_ERR_MEDIA_CHANGED, EFI_MEDIA_CHANGED, true);
+}
+
+/* Outside of a request: the disk is ours until it is released, at TPL_CALLBACK. */
+static void test_acquire_keeps_requests_out(void)
+{
+    static alignas(16) uint8_t buffer[512];
+    struct rig rig;
+    EFI_TPL old, other;
+
+    rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+    T_CHECK(q2_block_io_acquire(&rig.block_io, &old));
+    T_CHECK_U64(tpl, TPL_CALLBACK);
+    T_CHECK(!q2_block_io_acquire(&rig.block_io, &other));
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_DEVICE_ERROR);
+    q2_block_io_release(&rig.block_io, old);
+    T_CHECK_U64(tpl, TPL_APPLICATION);
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_SUCCESS);
+    q2_block_io_lose_medium(&rig.block_io);
+    T_CHECK_U64(rig_read(&rig, 0, 512, buffer), EFI_NO_MEDIA);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     T_RUN(test_request_check_any_mistakes_first_one_decides);
@@ -444,5 +689,13 @@ int main(void)
     T_RUN(test_read_blocks_io_error_is_not_latched);
     T_RUN(test_read_blocks_medium_gone_is_latched);
     T_RUN(test_write_blocks_on_read_only_disk_is_refused);
+    T_RUN(test_write_blocks_reach_the_disk_at_their_place);
+    T_RUN(test_write_blocks_refused_request_reaches_no_source);
+    T_RUN(test_write_and_flush_blocks_at_each_tpl);
+    T_RUN(test_write_blocks_during_a_write_is_refused);
+    T_RUN(test_write_blocks_failed_data_write_is_not_latched);
+    T_RUN(test_flush_blocks_failure_turns_the_medium_read_only);
+    T_RUN(test_write_blocks_medium_gone_is_latched);
+    T_RUN(test_acquire_keeps_requests_out);
     return t_done();
 }

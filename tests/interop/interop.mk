@@ -25,3 +25,9 @@ $(patsubst %.c,$(BUILD)/$(1)/%,$(TOOL_TEST_SRCS)): $(BUILD)/$(1)/tests/unit/test
 endef
 $(eval $(call tool_tests,san,-fsanitize=address$(comma)undefined))
 $(eval $(call tool_tests,cov,--coverage))
+
+# What test_sizes.py runs commands under; the host's, because sanitizers take memory of their own.
+$(BUILD)/host/tests/interop/peak: $(BUILD)/host/obj/tests/interop/peak.o
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+san: $(BUILD)/host/tests/interop/peak

@@ -30,7 +30,6 @@ NOT_IMPLEMENTED = {
     "customAlloc": "zstd's contexts are static: ZSTD_initStaticDCtx() leaves it NULL",
     "customFree": "the same",
     "report": "only the host command reports findings one by one",
-    "ask": "firmware has no prompt for a passphrase yet",
 }
 # Tables of methods that third-party sources fill by position: files whose calls go there, and the
 # names that they reach.

@@ -47,8 +47,11 @@ static void test_entry_parse_image_only_has_the_defaults(void)
     T_CHECK_STR(entry.version, "");
     T_CHECK_U64(entry.names, Q2_NAMES_BELOW);
     T_CHECK_U64(entry.mode, MC_MODE_READ_ONLY);
+    T_CHECK_U64(entry.overlay_size, MC_DEFAULT_OVERLAY_SIZE);
+    T_CHECK_U64(entry.room, MC_DEFAULT_ROOM);
     T_CHECK_U64(entry.handoff, MC_HANDOFF_UNSET);
     T_CHECK(entry.attach);
+    T_CHECK(!entry.backing_raw);
     T_CHECK_U64(entry.unknown.nb, 0);
 }
 
@@ -60,9 +63,12 @@ static void test_entry_parse_every_key_is_kept(void)
                                "image \\img\\.\\debian.qcow2\r\n"
                                "  data-file\timg//debian.raw\r\n"
                                "backing-file /img/base.qcow2\n"
+                               "backing-format raw\n"
                                "snapshot before upgrade\n"
                                "names none\n"
                                "mode overlay\n"
+                               "overlay-size 100M\n"
+                               "room 3g\n"
                                "attach no\n"
                                "boot \\EFI\\debian\\grubx64.efi\n"
                                "handoff ramdisk\n"
@@ -79,9 +85,12 @@ static void test_entry_parse_every_key_is_kept(void)
     T_CHECK_STR(entry.image, "/img/debian.qcow2");
     T_CHECK_STR(entry.data_file, "/img/debian.raw");
     T_CHECK_STR(entry.backing_file, "/img/base.qcow2");
+    T_CHECK(entry.backing_raw);
     T_CHECK_STR(entry.snapshot, "before upgrade");
     T_CHECK_U64(entry.names, Q2_NAMES_NONE);
     T_CHECK_U64(entry.mode, MC_MODE_OVERLAY);
+    T_CHECK_U64(entry.overlay_size, 100ull << 20);
+    T_CHECK_U64(entry.room, 3ull << 30);
     T_CHECK(!entry.attach);
     T_CHECK_STR(entry.boot, "/EFI/debian/grubx64.efi");
     T_CHECK_U64(entry.handoff, MC_HANDOFF_RAMDISK);
@@ -120,6 +129,51 @@ static void test_entry_parse_words_have_their_values(void)
         T_CHECK_U64(entry.mode, rows[i].mode);
         T_CHECK_U64(entry.handoff, rows[i].handoff);
         T_CHECK_U64(entry.attach, rows[i].attach);
+    }
+}
+
+static void test_entry_parse_sizes(void)
+{
+    static const struct {
+        const char *size;
+        uint64_t bytes; /* UINT64_MAX: refused */
+    } rows[] = {
+        {"0", 0},
+        {"1", 1},
+        {"4096", 4096},
+        {"7K", 7168},
+        {"7k", 7168},
+        {"64M", 64ull << 20},
+        {"64m", 64ull << 20},
+        {"1024G", 1ull << 40},
+        {"1099511627776", 1ull << 40},
+        {"1025G", UINT64_MAX},
+        {"1099511627777", UINT64_MAX},
+        {"18446744073709551617", UINT64_MAX},
+        {"99999999999999999999999G", UINT64_MAX},
+        {"M", UINT64_MAX},
+        {"-1", UINT64_MAX},
+        {"1.5G", UINT64_MAX},
+        {"64MB", UINT64_MAX},
+        {"64 M", UINT64_MAX},
+        {"1T", UINT64_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[256], line[128];
+
+        t_row(rows[i].size);
+        (void)snprintf(text, sizeof text, "image a\nroom %s\n", rows[i].size);
+        if (rows[i].bytes != UINT64_MAX) {
+            T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_OK);
+            T_CHECK_U64(entry.room, rows[i].bytes);
+            continue;
+        }
+        T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_BAD_VALUE);
+        (void)mc_config_error_format(&error, "f", line, sizeof line);
+        T_CHECK_STR(line, "f, line 2: room is no size up to 1024G, such as 64M");
     }
 }
 
@@ -189,6 +243,8 @@ static void test_entry_parse_bad_line_is_refused(void)
         {"names Below\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
         {"mode r\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
         {"mode row\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
+        {"backing-format qcow2\n", MC_CONFIG_BAD_VALUE,
+         "f, line 1: backing-format is not raw; other formats must stand in the image"},
         {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach is neither yes nor no"},
         {"handoff unset\n", MC_CONFIG_BAD_VALUE,
          "f, line 1: handoff is none of nbd, ramdisk, none"},
@@ -733,6 +789,7 @@ int main(void)
     T_RUN(test_entry_parse_image_only_has_the_defaults);
     T_RUN(test_entry_parse_every_key_is_kept);
     T_RUN(test_entry_parse_words_have_their_values);
+    T_RUN(test_entry_parse_sizes);
     T_RUN(test_entry_parse_unknown_keys_are_counted);
     T_RUN(test_entry_parse_bad_line_is_refused);
     T_RUN(test_entry_parse_nul_byte_is_refused);

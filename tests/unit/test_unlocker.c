@@ -268,6 +268,48 @@ static void test_unlock_source_failure_is_passed_on(void)
     }
 }
 
+/* What trying() was told: '(' when it begins, ')' when it ends. */
+static char told[16];
+
+static void note_trying(struct q2_unlocker_passphrase *teller, const char *path, bool begins)
+{
+    T_CHECK(teller == &memory);
+    T_CHECK_STR(path, "a.qcow2");
+    if (T_CHECK(strlen(told) + 1 < sizeof(told)))
+        told[strlen(told)] = begins ? '(' : ')';
+}
+
+static void test_unlock_tells_when_a_passphrase_is_tried(void)
+{
+    static const struct {
+        const char *passphrase;
+        uint64_t length; /* of the source */
+        const char *told;
+    } rows[] = {
+        {"last", sizeof(file), "()"},
+        {"wrong", sizeof(file), "()"},
+        {"last", HEADER_OFFSET + 4096, "()"},
+        {"last", HEADER_OFFSET, ""},
+        {NULL, sizeof(file), ""},
+    };
+    static const struct q2_source_ops ops = {.read_at = fail_read};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_source cut = {.ops = &ops, .path = "a.qcow2", .size = rows[i].length};
+        struct q2_cipher *cipher = NULL;
+
+        t_row(rows[i].passphrase ? rows[i].passphrase : "none");
+        set_up();
+        memset(told, 0, sizeof(told));
+        memory.trying = note_trying;
+        if (rows[i].passphrase)
+            know(rows[i].passphrase);
+        (void)unlocker->ops->unlock(unlocker, &cut, Q2_CRYPT_LUKS, HEADER_OFFSET, LUKS_BUILD_LENGTH,
+                                    &cipher);
+        T_CHECK_STR(told, rows[i].told);
+    }
+}
+
 /* (qcow2: crypt_method 1) The passphrase itself is the AES-128 key, cut or padded with zeros. The
  * expected bytes are from `openssl enc -aes-128-cbc -nopad -K KEY -iv IV`, sector 0x0102030405. */
 static void test_unlock_legacy_uses_the_passphrase_as_key(void)
@@ -361,6 +403,7 @@ int main(void)
     T_RUN(test_unlock_ask_without_passphrase_is_refused);
     T_RUN(test_unlock_bad_header_is_refused_before_anybody_is_asked);
     T_RUN(test_unlock_source_failure_is_passed_on);
+    T_RUN(test_unlock_tells_when_a_passphrase_is_tried);
     T_RUN(test_unlock_legacy_uses_the_passphrase_as_key);
     T_RUN(test_unlock_has_room_for_every_layer);
     T_RUN(test_unlock_and_lock_leave_no_key_behind);

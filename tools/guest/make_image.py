@@ -27,6 +27,9 @@ EXTENSION_DATA_FILE = 0x44415441
 EXTENSION_FEATURES = 0x6803F857
 FEATURE_NAME_SIZE = 48
 
+# What opens the `luks` variant.
+PASSPHRASE = b"seven black cows"
+
 # The unknown feature of the `unknown-feature` variant, as its feature name table calls it.
 UNKNOWN_BIT = 20
 UNKNOWN_NAME = "holographic storage"
@@ -116,6 +119,15 @@ def make_snapshot(folder, raw):
         convert(folder, damaged, IMAGE, "-n")
 
 
+def make_luks(folder, raw):
+    """Encrypted; trying a passphrase takes QEMU's own firmware some seconds."""
+    with tempfile.NamedTemporaryFile() as key:
+        key.write(PASSPHRASE)
+        key.flush()
+        convert(folder, raw, IMAGE, "--object", f"secret,id=key,file={key.name},format=raw",
+                "-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=60")
+
+
 def make_unknown_feature(folder, raw):
     """An incompatible feature that nobody knows, named in the image's feature name table."""
     make_data_file(folder, raw)
@@ -158,6 +170,7 @@ VARIANTS = {
     "small-clusters": make_small_clusters,
     "chain": make_chain,
     "snapshot": make_snapshot,
+    "luks": make_luks,
     "unknown-feature": make_unknown_feature,
     "truncated-data": make_truncated_data,
     "wrong-data": make_wrong_data,

@@ -20,6 +20,7 @@ struct image_options {
     const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
     enum q2_name_policy names;
     bool backing_raw; /* a backing file without a format is raw */
+    bool writable;    /* what was written is durable after image_flush() */
 };
 
 /* How map tells what it found. */
@@ -49,6 +50,9 @@ struct arguments {
     bool list;
     bool backing_chain;
     bool skip_create;
+    bool compress;
+    const char *base, *base_format;
+    uint64_t nb_threads;
     enum map_output map_output;
     const char *snapshot_param;
     const char *output_format;

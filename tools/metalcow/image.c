@@ -19,6 +19,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .format = options->format,
         .backing_raw_if_unnamed = options->backing_raw,
         .metadata_only = metadata_only,
+        .writable = options->writable,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
         .unlocker = q2_unlocker_passphrase_init(&image->unlocker),
@@ -55,7 +56,8 @@ struct image *image_open(const char *path, const struct image_options *options, 
     image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     if (!image->workspace)
         goto no_memory;
-    status = q2_source_posix_open(&image->file, path, Q2_POSIX_BLOCK_DEVICES);
+    status = q2_source_posix_open(
+        &image->file, path, Q2_POSIX_BLOCK_DEVICES | (options->writable ? Q2_POSIX_WRITABLE : 0u));
     if (status != Q2_OK) {
         print_status(path, status);
         goto free_image;
@@ -85,6 +87,29 @@ void image_close(struct image *image)
     q2_source_posix_close(&image->file);
     free(image->workspace);
     free(image);
+}
+
+bool image_has_range(const struct image *image, uint64_t offset, uint64_t length)
+{
+    uint64_t size = q2_disk_size(image->disk);
+
+    if (offset <= size && length <= size - offset)
+        return true;
+    print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_RANGE,
+                                                .field = "guest offset",
+                                                .value = offset,
+                                                .has_value = true,
+                                                .limit = size,
+                                                .has_limit = true});
+    return false;
+}
+
+bool image_flush(struct image *image)
+{
+    if (q2_disk_flush(image->disk) == Q2_OK)
+        return true;
+    image_print_fault(image);
+    return false;
 }
 
 void image_print_fault(const struct image *image)

@@ -29,13 +29,19 @@ struct image {
     struct q2_disk *disk;
 };
 
-/* Open an image for reading; NULL if it cannot be (said on stderr).
+/* Open an image, for writing if the options say so; NULL if it cannot be (said on stderr).
  *
  * metadata_only  open no file but path: info, check
  */
 struct image *image_open(const char *path, const struct image_options *options, bool metadata_only);
 
-/* Close and free; image may be NULL. */
+/* Whether a range lies inside the disk; said on stderr if not. */
+bool image_has_range(const struct image *image, uint64_t offset, uint64_t length);
+
+/* Make durable what was written; false, and said on stderr, if that fails. */
+bool image_flush(struct image *image);
+
+/* Close and free, without a flush; image may be NULL. */
 void image_close(struct image *image);
 
 /* Say on stderr why the last call on the image's disk failed. */

@@ -39,7 +39,7 @@ static bool load(struct passphrase *passphrase, const char *path, size_t *ret_le
 
     if (fd >= 0)
         (void)close(fd);
-    if (length >= 0 && (size_t)length <= MAX_PASSPHRASE_LENGTH) {
+    if (length >= 0 && (size_t)length <= Q2_MAX_PASSPHRASE_LENGTH) {
         *ret_length = (size_t)length;
         return true;
     }
@@ -144,7 +144,7 @@ static bool ask(struct q2_unlocker_passphrase *unlocker, const char *path, uint3
 
     if (tty < 0)
         return false;
-    length = read_hidden(tty, path, nb_failed, passphrase->bytes, MAX_PASSPHRASE_LENGTH);
+    length = read_hidden(tty, path, nb_failed, passphrase->bytes, Q2_MAX_PASSPHRASE_LENGTH);
     (void)close(tty);
     if (length <= 0)
         return false;

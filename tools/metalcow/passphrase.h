@@ -9,11 +9,8 @@
 
 #include "drivers/unlocker.h"
 
-/* Longer than a person types and than the key files that programs make. */
-#define MAX_PASSPHRASE_LENGTH 4096u
-
 struct passphrase {
-    uint8_t bytes[MAX_PASSPHRASE_LENGTH + 1]; /* one more, to notice what is too long */
+    uint8_t bytes[Q2_MAX_PASSPHRASE_LENGTH + 1]; /* one more, to notice what is too long */
 };
 
 /* Have unlocker use the bytes of a file, exactly as they are (as QEMU's secret objects do), or, if

@@ -1,0 +1,24 @@
+/* Changing names in the header of an image that lives.
+ *
+ * Called by core/amend.c. (qcow2: "Header", "Header extensions")
+ */
+#ifndef Q2_CORE_HEADER_CHANGE_H
+#define Q2_CORE_HEADER_CHANGE_H
+
+#include "disk.h"
+
+/* The names that the header shall have from now on; "" for none. */
+struct q2_header_names {
+    const char *backing_file, *backing_format, *data_file;
+};
+
+/* Rewrite the header cluster with these names, durably. Header fields and extensions that are not
+ * names stay as they are, known or not. Whatever write is the last before a power cut, the header
+ * is whole: with the old names or with the new ones.
+ *
+ * Q2_ERR_LIMIT  no room in the first cluster; nothing changed
+ * Q2_ERR_IO ... the disk is latched
+ */
+enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names);
+
+#endif

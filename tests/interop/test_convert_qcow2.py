@@ -1,0 +1,267 @@
+#!/usr/bin/python3
+"""`metalcow convert -O qcow2`: the image holds the disk, as qemu-img and metalcow read it, sound,
+about as small as qemu-img's, the same for any number of threads, and gone when it failed."""
+
+import itertools
+import json
+import os
+import pathlib
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.cases import check, check_equal, main  # noqa: E402
+from tests.interop import tool  # noqa: E402
+
+folder = tool.Folder("convert")
+SEED = 244
+SIZE = 5000192  # no multiple of a cluster
+
+
+def make_source():
+    """A chain with data that compress, data that do not, zeros, nothing; and a snapshot."""
+    if (folder.path / "top.qcow2").exists():
+        return "top.qcow2"
+    chooser = random.Random(SEED)
+    raw = bytearray(SIZE)
+    for _ in range(12):
+        at, length = chooser.randrange(SIZE), chooser.randrange(1, 150000)
+        piece = chooser.choice((chooser.randbytes(length), b"some words, " * (length // 12),
+                                bytes(range(256)) * (length // 256)))
+        raw[at:at + length] = piece[:SIZE - at]
+    raw[-700:] = b"e" * 700
+    (folder.path / "base.raw").write_bytes(raw[:SIZE])
+    folder.qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", "base.raw", "base.qcow2")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "base.qcow2",
+                    "-F", "qcow2", "top.qcow2")
+    folder.qemu_io("qcow2", "top.qcow2", "write -P 7 1000 70000")
+    folder.qemu_img("snapshot", "-c", "first", "top.qcow2")
+    folder.qemu_io("qcow2", "top.qcow2", "write -z 512k 192k", "write -P 8 3M 5k",
+                   "write -P 0 2M 128k")
+    return "top.qcow2"
+
+
+def remove(*names):
+    for name in names:
+        (folder.path / name).unlink(missing_ok=True)
+
+
+def convert(target, *options, source=None):
+    remove(target)
+    folder.good("convert", "-O", "qcow2", *options, source or make_source(), target)
+    return target
+
+
+def info(name):
+    return json.loads(folder.qemu_img("info", "--output=json", name))
+
+
+def check_image(name, source=None):
+    """Sound, and the disk of the source, by both programs."""
+    source = source or make_source()
+    folder.qemu_img("check", "-q", name)
+    folder.good("check", "-q", name)
+    folder.qemu_img("compare", "-q", "-f", "qcow2", "-F", "qcow2", name, source)
+    folder.good("compare", "-q", name, source)
+
+
+def size_of(name):
+    return (folder.path / name).stat().st_size
+
+
+def test_every_geometry_holds_the_disk():
+    rows = [*itertools.product(range(9, 22), (("", ""), ("-c", ""))),
+            *itertools.product((9, 16, 21), (("", ",compat=0.10"),
+                                             ("-c", ",compression_type=zstd")))]
+    for bits, (packing, options) in rows:
+        options = ["-o", f"cluster_size={1 << bits}{options}"] + ([packing] if packing else [])
+        check_image(convert("out.qcow2", *options))
+
+
+def test_options_are_those_of_the_image():
+    for options, fields in (("refcount_bits=1", {"refcount-bits": 1}),
+                            ("refcount_bits=64", {"refcount-bits": 64}),
+                            ("extended_l2=on", {"extended-l2": True}),
+                            ("lazy_refcounts=on", {"lazy-refcounts": True}),
+                            ("compat=0.10", {"compat": "0.10"}),
+                            ("data_file=out.data", {"data-file": "out.data"}),
+                            ("data_file=out.data,data_file_raw=on", {"data-file-raw": True})):
+        check_image(convert("out.qcow2", "-o", options))
+        data = info("out.qcow2")["format-specific"]["data"]
+        check_equal({name: data[name] for name in fields}, fields, options)
+    for options in ("refcount_bits=1", "extended_l2=on"):
+        check_image(convert("out.qcow2", "-c", "-o", options))
+
+
+def allocated(name):
+    answer = json.loads(folder.run("qemu-img", "check", "--output=json", name)[1])
+    return answer["allocated-clusters"], answer.get("compressed-clusters", 0)
+
+
+def test_clusters_are_those_of_qemu_img():
+    """Which clusters are stored, which of them compressed, and how large the file is."""
+    for options in ((), ("-c",), ("-c", "-o", "compression_type=zstd"),
+                    ("-c", "-o", "cluster_size=4k"), ("-S", "0"), ("-c", "-S", "0"),
+                    ("-o", "cluster_size=2M")):
+        convert("ours.qcow2", *options)
+        remove("theirs.qcow2")
+        folder.qemu_img("convert", "-O", "qcow2", *options, make_source(), "theirs.qcow2")
+        check_equal(allocated("ours.qcow2"), allocated("theirs.qcow2"), f"clusters, {options}")
+        ours, theirs = size_of("ours.qcow2"), size_of("theirs.qcow2")
+        check(ours <= theirs * 1.02 + 65536, f"{options}: {ours} bytes, qemu-img {theirs}")
+
+
+def test_threads_do_not_change_the_image():
+    for compression in ("zlib", "zstd"):
+        contents = set()
+        for threads in ("1", "2", "5", "16"):
+            name = convert("out.qcow2", "-c", "-m", threads, "-o",
+                           f"cluster_size=512,compression_type={compression}")
+            contents.add((folder.path / name).read_bytes())
+        check_equal(len(contents), 1, f"images of {compression}")
+
+
+def test_output_over_a_backing_file_has_only_what_is_above():
+    make_source()
+    for options in ((), ("-c",), ("-o", "cluster_size=2M"), ("-c", "-o", "cluster_size=512")):
+        check_image(convert("out.qcow2", "-B", "base.qcow2", "-F", "qcow2", *options))
+        answer = info("out.qcow2")
+        check_equal((answer["backing-filename"], answer["backing-filename-format"]),
+                    ("base.qcow2", "qcow2"), "backing file")
+    # 70000 bytes, 192 KiB of zeros, 5 KiB and 128 KiB in clusters of 4 KiB.
+    convert("out.qcow2", "-B", "base.qcow2", "-F", "qcow2", "-o", "cluster_size=4k")
+    check(allocated("out.qcow2")[0] <= 22, f"{allocated('out.qcow2')} clusters in the overlay")
+    status, out, err = folder.ours("convert", "-O", "qcow2", "-B", "base.qcow2", "top.qcow2", "x")
+    check((status, out) == (1, "") and "-F" in err, f"no format: {err}")
+
+
+def test_snapshot_and_raw_input():
+    make_source()
+    folder.qemu_img("convert", "-O", "raw", "-l", "first", "top.qcow2", "first.raw")
+    convert("out.qcow2", "-c", "-l", "first")
+    folder.qemu_img("compare", "-q", "-F", "raw", "out.qcow2", "first.raw")
+    (folder.path / "odd.raw").write_bytes(b"z" * 70001)
+    for options in ((), ("-c",)):
+        convert("out.qcow2", "-f", "raw", *options, source="odd.raw")
+        folder.qemu_img("check", "-q", "out.qcow2")
+        check_equal(folder.good("read", "0", "70144", "out.qcow2"), "z" * 70001 + "\0" * 143,
+                    "a raw file of odd size")
+
+
+def test_existing_output_is_overwritten_where_it_differs():
+    make_source()
+    for options in ((), ("-c",)):
+        remove("out.qcow2")
+        folder.qemu_img("create", "-q", "-f", "qcow2", "out.qcow2", "5M")
+        folder.qemu_io("qcow2", "out.qcow2", "write -P 99 0 5M")
+        folder.good("convert", "-n", "-O", "qcow2", *options, "top.qcow2", "out.qcow2")
+        folder.qemu_img("check", "-q", "out.qcow2")
+        status, out, _ = folder.ours("compare", "out.qcow2", "top.qcow2")
+        check("identical" not in out or status == 0, out)
+        want = folder.good("read", "0", SIZE, "top.qcow2")
+        check_equal(folder.good("read", "0", SIZE, "out.qcow2") == want, True, "the disk's bytes")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "small.qcow2", "1M")
+    status, _, err = folder.ours("convert", "-n", "-O", "qcow2", "top.qcow2", "small.qcow2")
+    check(status == 1 and "smaller" in err, err)
+
+
+def test_compressing_into_a_data_file_is_refused_as_by_qemu_img():
+    make_source()
+    remove("out.qcow2", "out.data")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-o", "data_file=out.data", "out.qcow2", "5M")
+    said = []
+    for program in ("qemu-img", tool.METALCOW):
+        status, _, err = folder.run(program, "convert", "-n", "-c", "-O", "qcow2", "top.qcow2",
+                                    "out.qcow2")
+        check_equal(status, 1, f"{program}")
+        said.append(err.splitlines()[0].split(": ", 1)[1])
+    check_equal(said[1], said[0], "words")
+    remove("new.qcow2", "new.data")
+    status, _, err = folder.ours("convert", "-c", "-O", "qcow2", "-o", "data_file=new.data",
+                                 "top.qcow2", "new.qcow2")
+    check(status == 1 and "Operation not supported" in err, err)
+    for name in ("new.qcow2", "new.data"):
+        check(not (folder.path / name).exists(), f"{name} is left behind")
+
+
+def test_wrong_command_lines_leave_no_file():
+    make_source()
+    for options, words in ((("-O", "raw", "-c"), "Compression not supported"),
+                           (("-O", "qcow2", "-o", "cluster_size=5"), "Cluster size"),
+                           (("-O", "qcow2", "-o", "compat=0.10,refcount_bits=1"), "refcount"),
+                           (("-O", "qcow2", "-o", "nonsense=1"), "nonsense"),
+                           (("-O", "qcow2", "-o", "size=1M"), "size"),
+                           (("-O", "qcow2", "-m", "17"), "between 1 and 16"),
+                           (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
+        status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")
+        check((status, out) == (1, "") and words in err, f"{options}: {status} {err}")
+        check(not (folder.path / "never.qcow2").exists(), f"{options}: a file is left behind")
+
+
+def test_input_is_never_the_output():
+    make_source()
+    os.link(folder.path / "base.qcow2", folder.path / "link.qcow2")
+    before = (folder.path / "base.qcow2").read_bytes()
+    for options in (("top.qcow2", "link.qcow2"), ("-o", "data_file=link.qcow2", "top.qcow2",
+                                                  "new.qcow2")):
+        status, _, err = folder.ours("convert", "-O", "qcow2", *options)
+        check(status == 1 and "one of the image's own files" in err, err)
+    check(before == (folder.path / "base.qcow2").read_bytes(), "the input was changed")
+
+
+def test_failure_removes_the_image():
+    """The file may grow to 400000 bytes only; and a source that cannot be read to its end."""
+    make_source()
+    for options in ((), ("-c",)):
+        remove("out.qcow2")
+        done = subprocess.run(
+            [str(tool.METALCOW), "convert", "-O", "qcow2", *options, "top.qcow2", "out.qcow2"],
+            cwd=folder.path, capture_output=True, check=False,
+            preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+                                resource.setrlimit(resource.RLIMIT_FSIZE, (400000, 400000))))
+        check_equal(done.returncode, 1, f"{options}: {done.stderr}")
+        check(b"metalcow: " in done.stderr, f"{done.stderr}")
+        check(not (folder.path / "out.qcow2").exists(), f"{options}: an image is left behind")
+    data = (folder.path / "base.raw").read_bytes()
+    folder.qemu_img("convert", "-f", "raw", "-O", "qcow2", "base.raw", "cut.qcow2")
+    os.truncate(folder.path / "cut.qcow2", len(data) // 4)
+    for options in ((), ("-c",)):
+        remove("out.qcow2")
+        status, _, err = folder.ours("convert", "-O", "qcow2", *options, "cut.qcow2", "out.qcow2")
+        check(status == 1 and "cut.qcow2" in err, err)
+        check(not (folder.path / "out.qcow2").exists(), f"{options}: an image is left behind")
+
+
+def test_killed_conversion_leaves_nothing_that_opens():
+    raw = folder.path / "long.raw"
+    raw.write_bytes(random.Random(SEED).randbytes(1 << 20) * 48)
+    for options in (("-c",), ()):
+        remove("out.qcow2")
+        done = subprocess.Popen([str(tool.METALCOW), "convert", "-O", "qcow2", *options, "-f",
+                                 "raw", "long.raw", "out.qcow2"], cwd=folder.path)
+        while done.poll() is None and not (
+                (folder.path / "out.qcow2").exists() and size_of("out.qcow2") > 2 << 20):
+            time.sleep(0.001)
+        done.kill()
+        check_equal(done.wait(), -signal.SIGKILL, "exit status; the conversion was too quick")
+        for program in ("qemu-img", tool.METALCOW):
+            status, _, _ = folder.run(program, "check", "-f", "qcow2", "out.qcow2")
+            check(status == 1, f"{program} opens what is left of {options}: {status}")
+
+
+def test_progress():
+    make_source()
+    status, out, err = folder.ours("convert", "-p", "-c", "-W", "-O", "qcow2", "top.qcow2", "p")
+    check((status, err) == (0, "") and out.startswith("    (0.00/100%)\r") and
+          out.endswith("(100.00/100%)\r\n"), f"{status} {out!r} {err}")
+
+
+if __name__ == "__main__":
+    with folder:
+        main(globals())
