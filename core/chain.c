@@ -219,6 +219,8 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
     enum q2_status status;
 
     *ret_done = !image->has_backing;
+    if (*ret_done && given)
+        return q2_fail(opening->fault, Q2_ERR_BACKING_FILE_UNEXPECTED, NULL, image->source->path);
     if (*ret_done)
         return Q2_OK;
     if (disk->nb_layers == Q2_MAX_LAYERS)

@@ -22,6 +22,9 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_DATA_FILE_UNEXPECTED,
         "'data-file' can only be set for images with an external data file",
         "leave the data file away"),
+    ROW(Q2_ERR_BACKING_FILE_UNEXPECTED,
+        "'backing-file' can only be set for images with a backing file",
+        "leave the backing file away"),
     ROW(Q2_ERR_NOT_OPEN, "only the metadata was opened", ""),
     ROW(Q2_ERR_BAD_MAGIC, "not a qcow2 image", "a raw image must be named as such"),
     ROW(Q2_ERR_BAD_HEADER, "the header breaks the specification", "restore the image from a copy"),
@@ -60,7 +63,7 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_NO_SPACE, "no space left", "free some space"),
     ROW(Q2_ERR_NO_MEDIA, "the medium is gone", ""),
     ROW(Q2_ERR_MEDIA_CHANGED, "another medium is in the drive", "attach the image again"),
-    ROW(Q2_ERR_BUSY, "the file is in use", ""),
+    ROW(Q2_ERR_BUSY, "the file is in use", "close the program or machine that has it open"),
     ROW(Q2_ERR_BAD_VOLUME, "the file system of the volume is damaged",
         "check the volume with 'fsck.fat' or 'chkdsk'"),
 };

@@ -200,6 +200,8 @@ static enum q2_status get_room(struct q2_disk *disk, uint64_t start, uint64_t nb
     if (status == Q2_OK && top->data->ops->grow &&
         !(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
         status = q2_store_grow(disk, top->data, end);
+    if (status == Q2_ERR_NO_SPACE && top->data->size >= q2_min_u64(end, q2_disk_size(disk)))
+        status = Q2_OK; /* what the last cluster has behind the disk's end is not needed */
     *ret_offset = start;
     *ret_nb = nb_wanted;
     return status;

@@ -8,7 +8,8 @@ DRIVERS_BOTH_SRCS := drivers/source_memory.c drivers/source_extents.c drivers/ex
                      drivers/fat_volume.c drivers/fat_table.c drivers/fat_path.c drivers/fat_map.c
 DRIVERS_EFI_ONLY_SRCS := drivers/efi_status.c drivers/block_io.c drivers/source_efi_disk_io.c \
                          drivers/source_efi_file.c
-DRIVERS_HOST_SRCS := $(DRIVERS_BOTH_SRCS) drivers/source_posix.c drivers/opener_posix.c
+DRIVERS_HOST_SRCS := $(DRIVERS_BOTH_SRCS) drivers/source_posix.c drivers/lock_posix.c \
+                     drivers/opener_posix.c
 DRIVERS_EFI_SRCS  := $(DRIVERS_BOTH_SRCS) $(DRIVERS_EFI_ONLY_SRCS)
 
 # UEFI's headers outside firmware, for tests: the calling convention is the firmware's.

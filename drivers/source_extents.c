@@ -82,6 +82,34 @@ static enum q2_status extents_read(struct q2_source *source, uint64_t offset, vo
     return Q2_OK;
 }
 
+void q2_source_extents_own_pages(const struct q2_source_extents *extents,
+                                 const struct q2_file_extent *extent, uint64_t *ret_first,
+                                 uint64_t *ret_end)
+{
+    uint64_t start = extent->volume_offset - extents->page_start;
+    uint64_t mask = (1ull << extents->page_bits) - 1;
+
+    *ret_first = (start >> extents->page_bits) + ((start & mask) != 0);
+    *ret_end = (start + extent->length) >> extents->page_bits;
+}
+
+/* Only the first and the last page of an extent can be shared, so of a piece too. */
+static void note_shared(struct q2_source_extents *file, const struct piece *piece)
+{
+    uint64_t start = piece->volume_offset - file->page_start;
+    uint64_t first = start >> file->page_bits;
+    uint64_t last = (start + piece->length - 1) >> file->page_bits;
+    uint64_t own, own_end;
+
+    if (file->page_bits == 0)
+        return;
+    q2_source_extents_own_pages(file, &file->extents[file->hint], &own, &own_end);
+    if (first < own || first >= own_end)
+        file->stale |= 1ull << (first & 63);
+    if (last < own || last >= own_end)
+        file->stale |= 1ull << (last & 63);
+}
+
 static enum q2_status extents_write(struct q2_source *source, uint64_t offset, const void *buffer,
                                     size_t length)
 {
@@ -94,8 +122,9 @@ static enum q2_status extents_write(struct q2_source *source, uint64_t offset, c
         return Q2_ERR_IO;
     while (length > 0) {
         struct piece piece = next_piece(file, offset, length);
-        enum q2_status status =
-            file->volume->ops->write_at(file->volume, piece.volume_offset, from, piece.length);
+        enum q2_status status;
+        note_shared(file, &piece);
+        status = file->volume->ops->write_at(file->volume, piece.volume_offset, from, piece.length);
         if (status != Q2_OK)
             return status;
         from += piece.length;
@@ -112,25 +141,46 @@ static enum q2_status extents_flush(struct q2_source *source)
     return source->writable ? volume->ops->flush(volume) : Q2_OK;
 }
 
+/* Room is there already: the file system made it, zeroed and durable. */
+static enum q2_status extents_grow(struct q2_source *source, uint64_t new_size)
+{
+    if (!source->writable)
+        return Q2_ERR_READ_ONLY;
+    if (new_size > extents_of(source)->mapped_size)
+        return Q2_ERR_NO_SPACE;
+    if (new_size <= source->size)
+        return Q2_ERR_ARGUMENT;
+    source->size = new_size;
+    return Q2_OK;
+}
+
 static const struct q2_source_ops extents_ops = {
     .read_at = extents_read,
     .write_at = extents_write,
     .flush = extents_flush,
 };
 
-static bool map_valid(const struct q2_extents_file *file)
-{
-    uint64_t at = 0, volume_size = file->volume->size;
+static const struct q2_source_ops growing_ops = {
+    .read_at = extents_read,
+    .write_at = extents_write,
+    .flush = extents_flush,
+    .grow = extents_grow,
+};
 
-    for (size_t i = 0; i < file->nb_extents; i++) {
-        const struct q2_file_extent *extent = &file->extents[i];
-        if (extent->file_offset != at || extent->length == 0 || extent->length > file->size - at ||
-            extent->volume_offset > volume_size ||
-            extent->length > volume_size - extent->volume_offset)
+static bool map_valid(const struct q2_source *volume, const struct q2_file_extent *extents,
+                      size_t nb_extents, uint64_t size)
+{
+    uint64_t at = 0;
+
+    for (size_t i = 0; i < nb_extents; i++) {
+        const struct q2_file_extent *extent = &extents[i];
+        if (extent->file_offset != at || extent->length == 0 || extent->length > size - at ||
+            extent->volume_offset > volume->size ||
+            extent->length > volume->size - extent->volume_offset)
             return false;
         at += extent->length;
     }
-    return at == file->size;
+    return at == size;
 }
 
 /* The same volume gives the same number, so that two sources over one file are known to be one. */
@@ -146,14 +196,14 @@ static uint64_t volume_number(const struct q2_source *volume)
 enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
                                       const struct q2_extents_file *file)
 {
-    if (!map_valid(file))
+    if (!map_valid(file->volume, file->extents, file->nb_extents, file->size))
         return Q2_ERR_ARGUMENT;
     if (file->writable && !file->volume->writable)
         return Q2_ERR_READ_ONLY;
     *extents = (struct q2_source_extents){
         .source =
             {
-                .ops = &extents_ops,
+                .ops = file->can_grow ? &growing_ops : &extents_ops,
                 .path = file->path,
                 .size = file->size,
                 .identity = {volume_number(file->volume), file->file_id},
@@ -163,6 +213,39 @@ enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
         .volume = file->volume,
         .extents = file->extents,
         .nb_extents = file->nb_extents,
+        .mapped_size = file->size,
+        .page_start = file->page_start,
+        .page_bits = file->page_bits,
     };
+    return Q2_OK;
+}
+
+/* Does the longer map begin with the old one? Where that ends, an extent may go on. */
+static bool map_continues(const struct q2_source_extents *old, const struct q2_file_extent *map,
+                          size_t nb_extents)
+{
+    if (nb_extents < old->nb_extents)
+        return false;
+    for (size_t i = 0; i < old->nb_extents; i++) {
+        const struct q2_file_extent *a = &old->extents[i], *b = &map[i];
+        bool same_length =
+            i + 1 < old->nb_extents ? a->length == b->length : a->length <= b->length;
+        if (a->volume_offset != b->volume_offset || !same_length)
+            return false;
+    }
+    return true;
+}
+
+enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
+                                       const struct q2_file_extent *map, size_t nb_extents,
+                                       uint64_t size)
+{
+    if (size < extents->mapped_size || !map_valid(extents->volume, map, nb_extents, size))
+        return Q2_ERR_ARGUMENT;
+    if (!map_continues(extents, map, nb_extents))
+        return Q2_ERR_BAD_VOLUME;
+    extents->extents = map;
+    extents->nb_extents = nb_extents;
+    extents->mapped_size = size;
     return Q2_OK;
 }

@@ -3,7 +3,16 @@
  * The way that images are read and overwritten in firmware: requests go to the volume's source, no
  * file system driver is called (design, section 4: "EFI_FILE is never called from inside Block
  * I/O"). Implements include/q2_source.h. A request that lies in one extent is one call to the
- * volume. It does not grow: room is made through the file system, and then the file is mapped anew.
+ * volume.
+ *
+ * It grows only into room: bytes that the map has behind source.size. Room is made through the file
+ * system, outside of every request; then the file is mapped anew and q2_source_extents_remap()
+ * takes the longer map.
+ *
+ * Whoever else writes to the volume may hold whole pages of it, as a file system driver's cache
+ * does: a page that the file shares with others would be written back with our bytes as they were.
+ * So the source keeps account of the shared pages that it wrote to, and its owner makes the cache
+ * forget them.
  */
 #ifndef Q2_DRIVERS_SOURCE_EXTENTS_H
 #define Q2_DRIVERS_SOURCE_EXTENTS_H
@@ -15,7 +24,11 @@ struct q2_source_extents {
     struct q2_source *volume;
     const struct q2_file_extent *extents;
     size_t nb_extents;
-    size_t hint; /* the extent that the last call ended in */
+    size_t hint;          /* the extent that the last call ended in */
+    uint64_t mapped_size; /* bytes that the map has, >= source.size */
+    uint64_t page_start;  /* where page 0 of the volume begins */
+    uint32_t page_bits;   /* 0: nobody caches */
+    uint64_t stale; /* bit n: a shared page p with p % 64 == n was written; the owner's to clear */
 };
 
 /* What a source is made of. Everything pointed to stays the caller's and must outlive it. */
@@ -23,10 +36,13 @@ struct q2_extents_file {
     struct q2_source *volume;
     const struct q2_file_extent *extents;
     size_t nb_extents;
-    uint64_t size;    /* of the file, bytes */
-    uint64_t file_id; /* q2_fat_file_id() */
-    const char *path; /* on the volume */
-    bool writable;    /* only if the volume is */
+    uint64_t size;       /* of the file, bytes */
+    uint64_t file_id;    /* q2_fat_file_id() */
+    const char *path;    /* on the volume */
+    bool writable;       /* only if the volume is */
+    bool can_grow;       /* has grow(); only if writable */
+    uint64_t page_start; /* of a cache on the volume: offset of its first page, */
+    uint32_t page_bits;  /* and log2 of a page's bytes; 0: there is none */
 };
 
 /* Make a source.
@@ -36,5 +52,23 @@ struct q2_extents_file {
  */
 enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
                                       const struct q2_extents_file *file);
+
+/* Take a longer map of the same file; source.size stays until grow() is called.
+ *
+ * map, nb_extents  in place of the old map, which is the caller's again after Q2_OK
+ * size             bytes that the map has, >= mapped_size
+ *
+ * Q2_ERR_ARGUMENT    the map is not valid for this size and volume
+ * Q2_ERR_BAD_VOLUME  what was mapped before lies elsewhere now: it is another file
+ */
+enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
+                                       const struct q2_file_extent *map, size_t nb_extents,
+                                       uint64_t size);
+
+/* The pages that lie wholly inside an extent, so that nobody shares them: [*ret_first, *ret_end),
+ * numbers; empty if *ret_first >= *ret_end. */
+void q2_source_extents_own_pages(const struct q2_source_extents *extents,
+                                 const struct q2_file_extent *extent, uint64_t *ret_first,
+                                 uint64_t *ret_end);
 
 #endif

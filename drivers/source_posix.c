@@ -9,9 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lock_posix.h"
 
 /* One row per errno that means more than "the device failed". */
 static const struct {
@@ -168,17 +169,6 @@ static enum q2_status open_error(const char *path, unsigned int flags, int error
     return q2_status_from_errno(error);
 }
 
-static enum q2_status lock(int fd)
-{
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EINTR)
-            continue;
-        /* Some file systems have no locks at all; that is no reason not to work on them. */
-        return errno == EWOULDBLOCK ? Q2_ERR_BUSY : Q2_OK;
-    }
-    return Q2_OK;
-}
-
 /* A file is known by its inode, a block device by its number (it may have several nodes). */
 static enum q2_status describe(struct q2_source_posix *file, const struct stat *stat,
                                unsigned int flags)
@@ -215,7 +205,7 @@ static enum q2_status adopt(struct q2_source_posix *file, unsigned int flags)
     if (!kind_allowed(&opened, flags)) /* swapped since judge_path() looked */
         return Q2_ERR_DENIED;
     if ((flags & Q2_POSIX_WRITABLE) != 0) {
-        status = lock(file->fd);
+        status = q2_lock_posix_for_writing(file->fd);
         if (status != Q2_OK)
             return status;
     }

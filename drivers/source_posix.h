@@ -16,7 +16,7 @@ struct q2_source_posix {
 };
 
 enum q2_posix_flags {
-    Q2_POSIX_WRITABLE = 1 << 0,      /* read and write; takes an exclusive flock() */
+    Q2_POSIX_WRITABLE = 1 << 0,      /* read and write; locked (lock_posix.h) */
     Q2_POSIX_BLOCK_DEVICES = 1 << 1, /* block devices too, not only regular files */
     Q2_POSIX_CREATE = 1 << 2,        /* make the file, which must not exist; implies WRITABLE */
     Q2_POSIX_REPLACE = 1 << 3,       /* with CREATE: empty a regular file that exists, locked */
@@ -31,8 +31,8 @@ enum q2_posix_flags {
  * Q2_ERR_DENIED     a directory, a pipe, a device that flags do not allow, or no permission;
  *                   CREATE without REPLACE: it exists
  * Q2_ERR_READ_ONLY  WRITABLE, and the file can only be read
- * Q2_ERR_BUSY       WRITABLE, and another process has it open so (flock; programs that do not
- *                   take one, and QEMU takes fcntl locks instead, are not noticed)
+ * Q2_ERR_BUSY       WRITABLE, and somebody else writes it or relies on it: metalcow or QEMU
+ *                   (programs that take none of QEMU's locks are not noticed)
  * Q2_ERR_BAD_NAME   path longer than Q2_MAX_PATH_LENGTH, or empty
  * Q2_ERR_LIMIT      no file descriptor left
  * Q2_ERR_NO_SPACE   CREATE: no room for a file

@@ -6,6 +6,7 @@
 #include "attach.h"
 
 #include "fail.h"
+#include "fat_cache.h"
 #include "firmware.h"
 
 /* Extents looked at by mc_image_check_files(). Contiguous files need a handful; 64 GiB of scattered
@@ -91,9 +92,11 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *
     if (status != Q2_OK)
         return status;
     image->mode = metadata_only ? MC_MODE_READ_ONLY : options->mode;
+    image->room = options->room;
     status = mc_volume_open(volume, fault, &image->volume);
     if (status == Q2_OK)
-        status = mc_file_open(&image->volume, options->image, fault, &image->file);
+        status = mc_file_open(&image->volume, options->image, image->mode == MC_MODE_READ_WRITE,
+                              fault, &image->file);
     if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
         status = make_overlay(image, options, fault);
     if (status == Q2_OK)
@@ -106,23 +109,40 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *
     return Q2_OK;
 }
 
+size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_files[2])
+{
+    struct q2_layer_info info;
+    size_t nb = 0;
+
+    if (image->mode != MC_MODE_READ_WRITE)
+        return 0;
+    q2_disk_layer_info(image->disk, 0, &info);
+    ret_files[nb++] = image->file;
+    if (info.data_source != info.source) /* the opener's sources are the first of a file */
+        ret_files[nb++] = (struct mc_file *)(uintptr_t)info.data_source;
+    return nb;
+}
+
+/* Who reads the files next, through the file system, reads what is there. */
+static void forget_old_bytes(struct mc_image *image)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(image, files);
+
+    (void)mc_fat_cache_evict(files, nb, MC_ALL_PAGES);
+}
+
 void mc_image_close(struct mc_image *image)
 {
-    if (image->disk)
+    if (image->disk) {
+        forget_old_bytes(image);
         q2_disk_close(image->disk);
+    }
     mc_unlock_close(&image->unlock);
     mc_file_close(image->file);
     mc_overlay_free(&image->overlay);
     mc_free_pages(image->workspace, Q2_WORKSPACE_SIZE);
     mc_free_pages(image, sizeof(*image));
-}
-
-uint64_t mc_image_room(const struct mc_image *image)
-{
-    const struct q2_source_memory *overlay = &image->overlay.source;
-    uint64_t room = q2_disk_room(image->disk);
-
-    return image->overlay.memory ? overlay->capacity - overlay->source.size + room : room;
 }
 
 /* Does an extent lie inside its file? */

@@ -26,6 +26,8 @@ struct mc_image {
     struct q2_disk *disk;
     enum mc_mode mode;
     struct mc_overlay overlay; /* in MC_MODE_OVERLAY */
+    uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
+    bool no_more_room;         /* room was asked for in vain */
 };
 
 /* Open an image.
@@ -38,8 +40,8 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *
                              bool metadata_only, struct q2_fault *fault,
                              struct mc_image **ret_image);
 
-/* Bytes that new clusters can still take; 0 if nothing is ever written. */
-uint64_t mc_image_room(const struct mc_image *image);
+/* The files that are written, the image first; returns how many, 0 to 2. */
+size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_files[2]);
 
 void mc_image_close(struct mc_image *image);
 

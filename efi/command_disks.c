@@ -65,6 +65,8 @@ static void put_room(struct mc_text *text, const struct mc_disk_record *record)
         mc_text_put(text, "  (read-only after a write that failed)");
         return;
     }
+    if (record->room == MC_ROOM_FOR_ALL)
+        return;
     mc_text_put(text, "  (room for ");
     mc_text_put_size(text, record->room);
     mc_text_put(text, ")");

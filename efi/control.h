@@ -38,6 +38,9 @@ struct mc_attach_options {
     bool may_ask;          /* for a passphrase, on the console: a person has asked for the disk */
 };
 
+/* mc_disk_record.room of a disk that has a place for all that can be written. */
+#define MC_ROOM_FOR_ALL UINT64_MAX
+
 /* What is known of an attached disk. */
 struct mc_disk_record {
     UINT32 number;     /* for Detach(); never used again */

@@ -8,6 +8,7 @@
 #include "control_server.h"
 #include "firmware.h"
 #include "registry.h"
+#include "room.h"
 #include "text.h"
 
 #include "../drivers/efi_status.h"

@@ -21,9 +21,14 @@ EFI_GUID mc_loaded_image_path_guid = EFI_LOADED_IMAGE_DEVICE_PATH_PROTOCOL_GUID;
 EFI_GUID mc_driver_binding_guid = EFI_DRIVER_BINDING_PROTOCOL_GUID;
 EFI_GUID mc_component_name2_guid = EFI_COMPONENT_NAME2_PROTOCOL_GUID;
 EFI_GUID mc_file_info_guid = EFI_FILE_INFO_ID;
+EFI_GUID mc_file_system_info_guid = EFI_FILE_SYSTEM_INFO_ID;
 EFI_GUID mc_shell_guid = EFI_SHELL_PROTOCOL_GUID;
 EFI_GUID mc_shell_parameters_guid = EFI_SHELL_PARAMETERS_PROTOCOL_GUID;
 EFI_GUID mc_esp_guid = EFI_PART_TYPE_EFI_SYSTEM_PART_GUID;
+
+/* UEFI 2.9: the event group EFI_EVENT_GROUP_BEFORE_EXIT_BOOT_SERVICES; gnu-efi is older. */
+EFI_GUID mc_before_exit_guid = {
+    0x8be0e274, 0x3970, 0x4b44, {0x80, 0xc5, 0x1a, 0xb9, 0x50, 0x2f, 0x3b, 0xfc}};
 
 EFI_GUID mc_control_guid = {
     0x6b1c3f0a, 0x52d7, 0x4e0b, {0x9a, 0x41, 0x0d, 0x7e, 0x2f, 0x93, 0xc6, 0x18}};

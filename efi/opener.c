@@ -5,8 +5,6 @@
  */
 #include "opener.h"
 
-#include "fail.h"
-
 static enum q2_status open_path(struct q2_opener *q2_opener, const char *path, bool writable,
                                 struct q2_source **ret_source)
 {
@@ -14,9 +12,7 @@ static enum q2_status open_path(struct q2_opener *q2_opener, const char *path, b
     struct mc_file *file;
     enum q2_status status;
 
-    if (writable)
-        return mc_fail(&opener->fault, Q2_ERR_READ_ONLY, NULL, path);
-    status = mc_file_open(opener->volume, path, &opener->fault, &file);
+    status = mc_file_open(opener->volume, path, writable, &opener->fault, &file);
     if (status == Q2_OK)
         *ret_source = &file->as.source;
     return status;

@@ -42,10 +42,13 @@ static EFI_STATUS uninstall(struct mc_published *published)
 
 /* What the firmware will see, complete before it sees anything. */
 static enum q2_status prepare(struct mc_published *published, const struct mc_image *image,
-                              unsigned int instance, uint32_t media_id, struct q2_fault *fault)
+                              unsigned int instance, uint32_t media_id, EFI_EVENT written,
+                              struct q2_fault *fault)
 {
-    const struct q2_block_io_options options = {
-        .block_size = BLOCK_SIZE, .io_align = image->volume.io_align, .media_id = media_id};
+    const struct q2_block_io_options options = {.block_size = BLOCK_SIZE,
+                                                .io_align = image->volume.io_align,
+                                                .media_id = media_id,
+                                                .written = written};
     const char *path = image->file->path;
     const EFI_DEVICE_PATH *volume = mc_protocol(image->volume.handle, &mc_device_path_guid);
     enum q2_status status =
@@ -61,12 +64,12 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
 
 enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
                           EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
-                          struct q2_fault *fault)
+                          EFI_EVENT written, struct q2_fault *fault)
 {
     enum q2_status status;
 
     *published = (struct mc_published){.volume = image->volume.handle, .agent = agent};
-    status = prepare(published, image, instance, media_id, fault);
+    status = prepare(published, image, instance, media_id, written, fault);
     if (status != Q2_OK)
         return status;
     if (EFI_ERROR(install(published)))

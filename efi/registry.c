@@ -5,9 +5,12 @@
  */
 #include "registry.h"
 
+#include "console.h"
 #include "device_path.h"
 #include "fail.h"
+#include "fat_cache.h"
 #include "firmware.h"
+#include "room.h"
 
 /* A volume that is open BY_DRIVER. */
 struct host {
@@ -177,6 +180,78 @@ static enum q2_status check_depth(EFI_HANDLE volume, const char *path, struct q2
     return mc_fail(fault, Q2_ERR_LIMIT, "too many images inside images", path);
 }
 
+/* Mode rw writes the top image and its data file; nothing else is ever written. */
+static bool writes(const struct mc_image *image, uint32_t layer)
+{
+    return image->mode == MC_MODE_READ_WRITE && layer == 0;
+}
+
+static bool same_file(const struct q2_source *a, const struct q2_source *b)
+{
+    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
+}
+
+/* A file of two layers; NULL: they have none in common. */
+static const struct q2_source *common_file(const struct q2_layer_info *a,
+                                           const struct q2_layer_info *b)
+{
+    if (same_file(a->source, b->source) || same_file(a->source, b->data_source))
+        return a->source;
+    if (same_file(a->data_source, b->source) || same_file(a->data_source, b->data_source))
+        return a->data_source;
+    return NULL;
+}
+
+/* A file that two disks have in common and one of them writes (hazard U10); NULL: none. */
+static const struct q2_source *contested_file(const struct mc_image *a, const struct mc_image *b)
+{
+    struct q2_layer_info layer_a, layer_b;
+
+    for (uint32_t i = 0; i < q2_disk_nb_layers(a->disk); i++) {
+        q2_disk_layer_info(a->disk, i, &layer_a);
+        for (uint32_t j = 0; j < q2_disk_nb_layers(b->disk); j++) {
+            q2_disk_layer_info(b->disk, j, &layer_b);
+            if ((writes(a, i) || writes(b, j)) && common_file(&layer_a, &layer_b))
+                return common_file(&layer_a, &layer_b);
+        }
+    }
+    return NULL;
+}
+
+static enum q2_status check_contested(const struct mc_image *image, struct q2_fault *fault)
+{
+    for (const struct mc_disk *disk = registry.disks; disk; disk = disk->next) {
+        const struct q2_source *source = contested_file(image, disk->image);
+        if (source)
+            return mc_fail(fault, Q2_ERR_BUSY,
+                           image->mode == MC_MODE_READ_WRITE
+                               ? "attached already, so it cannot be attached for writing"
+                               : "attached for writing, so it cannot be attached again",
+                           source->path);
+    }
+    return Q2_OK;
+}
+
+/* Get the files of a disk ready to be written. Less room than asked for is said and no error. */
+static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(image, files);
+    uint64_t held;
+
+    if (mc_image_top_up(image, fault) != Q2_OK)
+        mc_say_fault(fault);
+    held = mc_fat_cache_evict(files, nb, MC_ALL_PAGES);
+    for (size_t i = 0; i < nb; i++) {
+        if ((held & mc_fat_cache_used(files[i])) != 0)
+            return mc_fail(
+                fault, Q2_ERR_UNSUPPORTED,
+                "too small to be written beside the firmware's file system; give it room",
+                files[i]->path);
+    }
+    return Q2_OK;
+}
+
 static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
                                  const struct mc_attach_options *options, struct q2_fault *fault)
 {
@@ -185,14 +260,26 @@ static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
 
     if (status != Q2_OK)
         return status;
-    status = mc_image_check_files(disk->image, fault);
+    status = check_contested(disk->image, fault);
+    if (status == Q2_OK)
+        status = mc_image_check_files(disk->image, fault);
+    if (status == Q2_OK)
+        status = prepare_writing(disk->image, fault);
     (void)mc_text_copy(disk->title, sizeof(disk->title), title);
     disk->name = mc_to_ucs2(disk->title);
     return status;
 }
 
+/* The last flush. Where the medium is gone there is nothing that could be saved. */
+static void flush(struct mc_disk *disk)
+{
+    if (q2_disk_flush(disk->image->disk) != Q2_OK)
+        mc_say_fault(q2_disk_fault(disk->image->disk));
+}
+
 static void free_disk(struct mc_disk *disk)
 {
+    mc_upkeep_stop(&disk->upkeep);
     if (disk->image)
         mc_image_close(disk->image);
     mc_free(disk->name);
@@ -221,8 +308,11 @@ static enum q2_status attach_on(struct host *host, const struct mc_attach_option
     disk->number = registry.next_number;
     status = open_image(disk, host->volume, options, fault);
     if (status == Q2_OK)
-        status = mc_publish(&disk->published, disk->image, registry.agent,
-                            free_instance(disk->image), disk->number + 1, fault);
+        status = mc_upkeep_start(&disk->upkeep, disk->image, &disk->published.block_io, fault);
+    if (status == Q2_OK)
+        status =
+            mc_publish(&disk->published, disk->image, registry.agent, free_instance(disk->image),
+                       disk->number + 1, disk->upkeep.written, fault);
     if (status != Q2_OK) {
         free_disk(disk);
         return status;
@@ -241,11 +331,6 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_opti
 
     if (status != Q2_OK)
         return status;
-    /* Read-only instead would surprise whoever counts on what was written. */
-    if (options->mode == MC_MODE_READ_WRITE)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
-                       "images cannot be written so far; say 'mode ro' or 'mode overlay'",
-                       options->image);
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume",
                        options->image);
@@ -265,6 +350,8 @@ EFI_STATUS mc_registry_detach(struct mc_disk *disk)
     while (*link != disk)
         link = &(*link)->next;
     *link = disk->next;
+    mc_upkeep_stop(&disk->upkeep);
+    flush(disk);
     free_disk(disk);
     host->nb_disks--;
     remove_host_if_unused(host);

@@ -8,6 +8,7 @@
 #define METALCOW_EFI_REGISTRY_H
 
 #include "publish.h"
+#include "upkeep.h"
 
 /* Disks in images on disks of ours: an image inside an attached image may be attached, no deeper
  * (hazard U11). */
@@ -18,6 +19,7 @@ struct mc_disk {
     struct mc_disk *next;
     struct mc_image *image;
     struct mc_published published;
+    struct mc_upkeep upkeep;
     uint32_t number;
     char title[256];
     CHAR16 *name; /* the title, for Component Name 2 */

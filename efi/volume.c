@@ -1,6 +1,6 @@
 /* Files of a volume as byte sources.
  *
- * Below attach.c and opener.c; calls the file system (only here, at attach) and drivers/.
+ * Below attach.c and opener.c; calls the file system (at attach and detach) and drivers/.
  * Invariant: a source of a file on a FAT volume never calls the file system.
  */
 #include "volume.h"
@@ -8,6 +8,7 @@
 #include "../drivers/efi_status.h"
 #include "../drivers/fat_map.h"
 #include "fail.h"
+#include "fat_cache.h"
 #include "firmware.h"
 #include "text.h"
 
@@ -64,8 +65,8 @@ static CHAR16 *to_efi_path(const char *path)
     return name;
 }
 
-enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
-                                   EFI_FILE_PROTOCOL **ret_File)
+static enum q2_status open_in(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                              UINT64 mode, EFI_FILE_PROTOCOL **ret_File)
 {
     CHAR16 *name = to_efi_path(path);
     EFI_FILE_PROTOCOL *root;
@@ -75,11 +76,17 @@ enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
         return Q2_ERR_BAD_NAME;
     status = FileSystem->OpenVolume(FileSystem, &root);
     if (!EFI_ERROR(status)) {
-        status = root->Open(root, ret_File, name, EFI_FILE_MODE_READ, 0);
+        status = root->Open(root, ret_File, name, mode, 0);
         (void)root->Close(root);
     }
     mc_free(name);
     return q2_status_from_efi(status);
+}
+
+enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
+                                   EFI_FILE_PROTOCOL **ret_File)
+{
+    return open_in(FileSystem, path, EFI_FILE_MODE_READ, ret_File);
 }
 
 /* A folder can be read too, but gives records. It has no end to seek to. */
@@ -109,9 +116,10 @@ enum q2_status mc_file_system_read(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
 }
 
 static enum q2_status open_efi_file(const struct mc_volume *volume, struct mc_file *file,
-                                    struct q2_fault *fault)
+                                    bool writable, struct q2_fault *fault)
 {
-    enum q2_status status = mc_file_system_open(volume->FileSystem, file->path, &file->File);
+    UINT64 mode = EFI_FILE_MODE_READ | (writable ? EFI_FILE_MODE_WRITE : 0);
+    enum q2_status status = open_in(volume->FileSystem, file->path, mode, &file->File);
 
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
@@ -144,60 +152,96 @@ static enum q2_status source_by_file_system(const struct mc_volume *volume, stru
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
 
-static enum q2_status verify(struct mc_file *file, struct q2_source *by_file,
-                             struct q2_fault *fault)
+/* A file as its extents make it. Pages of the FAT driver's cache: see fat_cache.h. */
+static struct q2_extents_file describe(const struct mc_volume *volume, const struct mc_file *file,
+                                       const struct mc_map *map, bool writable)
+{
+    return (struct q2_extents_file){
+        .volume = (struct q2_source *)(uintptr_t)&volume->device.source,
+        .extents = map->extents,
+        .nb_extents = map->nb,
+        .size = map->file.size,
+        .file_id = q2_fat_file_id(&map->file),
+        .path = file->path,
+        .writable = writable,
+        .can_grow = writable,
+        .page_start = volume->fat.root_offset,
+        .page_bits = volume->fat.type == Q2_FAT_12 ? MC_FAT12_PAGE_BITS : MC_FAT_PAGE_BITS,
+    };
+}
+
+/* Does the map say what the file system says? */
+static enum q2_status verify(const struct mc_volume *volume, struct mc_file *file,
+                             const struct mc_map *map, struct q2_fault *fault)
 {
     uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE);
-    enum q2_status status;
+    const struct q2_extents_file by_extents = describe(volume, file, map, false);
+    struct q2_source_extents by_map;
+    struct q2_source_efi_file by_file;
+    enum q2_status status = samples ? Q2_OK : mc_fail_memory(fault);
 
-    if (!samples)
-        return mc_fail_memory(fault);
-    status =
-        q2_extents_verify(&file->as.source, by_file, file->map, file->nb_extents, samples, fault);
+    if (status == Q2_OK)
+        status = source_by_file_system(volume, file, fault, &by_file);
+    if (status == Q2_OK && q2_source_extents_init(&by_map, &by_extents) != Q2_OK)
+        status = mc_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
+    if (status == Q2_OK)
+        status = q2_extents_verify(&by_map.source, &by_file.source, map->extents, map->nb, samples,
+                                   fault);
     mc_free(samples);
     return status;
 }
 
 /* Follow the file's chain twice: to count its extents, and to keep them. */
-static enum q2_status make_map(struct mc_volume *volume, struct mc_file *file, void *buffer,
-                               struct q2_fat_file *fat_file, struct q2_fault *fault)
+static enum q2_status follow(struct mc_volume *volume, const struct mc_file *file, void *buffer,
+                             struct q2_fault *fault, struct mc_map *map)
 {
     enum q2_status status =
-        q2_fat_find(&volume->fat, file->path, buffer, BUFFER_SIZE, fault, fat_file);
+        q2_fat_find(&volume->fat, file->path, buffer, BUFFER_SIZE, fault, &map->file);
 
     if (status == Q2_OK)
-        status = q2_fat_map(&volume->fat, fat_file, buffer, BUFFER_SIZE, NULL, 0, fault,
-                            &file->nb_extents);
+        status =
+            q2_fat_map(&volume->fat, &map->file, buffer, BUFFER_SIZE, NULL, 0, fault, &map->nb);
     if (status != Q2_OK)
         return status;
-    file->map = mc_alloc((file->nb_extents + 1) * sizeof(file->map[0]));
-    if (!file->map)
+    map->extents = mc_alloc((map->nb + 1) * sizeof(map->extents[0]));
+    if (!map->extents)
         return mc_fail_memory(fault);
-    return q2_fat_map(&volume->fat, fat_file, buffer, BUFFER_SIZE, file->map, file->nb_extents,
-                      fault, &file->nb_extents);
+    return q2_fat_map(&volume->fat, &map->file, buffer, BUFFER_SIZE, map->extents, map->nb, fault,
+                      &map->nb);
+}
+
+enum q2_status mc_map_make(struct mc_volume *volume, struct mc_file *file, struct q2_fault *fault,
+                           struct mc_map *ret_map)
+{
+    void *buffer = mc_alloc_pages(BUFFER_SIZE);
+    struct mc_map map = {.extents = NULL};
+    enum q2_status status = buffer ? Q2_OK : mc_fail_memory(fault);
+
+    if (status == Q2_OK)
+        status = follow(volume, file, buffer, fault, &map);
+    mc_free_pages(buffer, BUFFER_SIZE);
+    if (status == Q2_OK)
+        status = verify(volume, file, &map, fault);
+    if (status != Q2_OK)
+        mc_free(map.extents);
+    else
+        *ret_map = map;
+    return status;
 }
 
 static enum q2_status source_by_extents(struct mc_volume *volume, struct mc_file *file,
-                                        struct q2_fault *fault)
+                                        bool writable, struct q2_fault *fault)
 {
-    void *buffer = mc_alloc_pages(BUFFER_SIZE);
-    struct q2_fat_file fat_file;
-    enum q2_status status;
+    struct mc_map map;
+    struct q2_extents_file by_extents;
+    enum q2_status status = mc_map_make(volume, file, fault, &map);
 
-    if (!buffer)
-        return mc_fail_memory(fault);
-    status = make_map(volume, file, buffer, &fat_file, fault);
-    mc_free_pages(buffer, BUFFER_SIZE);
     if (status != Q2_OK)
         return status;
-    const struct q2_extents_file by_extents = {
-        .volume = &volume->device.source,
-        .extents = file->map,
-        .nb_extents = file->nb_extents,
-        .size = fat_file.size,
-        .file_id = q2_fat_file_id(&fat_file),
-        .path = file->path,
-    };
+    file->map = map.extents;
+    file->nb_extents = map.nb;
+    file->file_size = map.file.size;
+    by_extents = describe(volume, file, &map, writable);
     status = q2_source_extents_init(&file->as.extents, &by_extents);
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
@@ -236,8 +280,9 @@ static enum q2_status source_in_memory(struct mc_file *file, struct q2_source *b
     return status;
 }
 
-/* By extents if they can be trusted, else in memory. */
-static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *file,
+/* By extents if they can be trusted, else in memory; what is written must have extents. The file
+ * stays open if it is written: for room, and for fat_cache.c. */
+static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *file, bool writable,
                                       struct q2_fault *fault)
 {
     struct q2_source_efi_file by_file;
@@ -251,27 +296,33 @@ static enum q2_status make_fat_source(struct mc_volume *volume, struct mc_file *
     *fault = volume->doubt;
     status = volume->doubt.status;
     if (status == Q2_OK)
-        status = source_by_extents(volume, file, fault);
-    if (status == Q2_OK)
-        status = verify(file, &by_file.source, fault);
-    if (status != Q2_OK)
+        status = source_by_extents(volume, file, writable, fault);
+    if (writable)
+        return status;
+    if (status != Q2_OK) {
+        mc_free(file->map);
+        file->map = NULL;
         status = source_in_memory(file, &by_file.source, fault);
+    }
     (void)file->File->Close(file->File);
     file->File = NULL;
     return status;
 }
 
-static enum q2_status make_source(struct mc_volume *volume, struct mc_file *file,
+static enum q2_status make_source(struct mc_volume *volume, struct mc_file *file, bool writable,
                                   struct q2_fault *fault)
 {
     if (volume->is_fat)
-        return make_fat_source(volume, file, fault);
+        return make_fat_source(volume, file, writable, fault);
+    if (writable)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "only files on FAT volumes can be written",
+                       file->path);
     file->way = MC_FILE_BY_FILE_SYSTEM;
     return source_by_file_system(volume, file, fault, &file->as.file);
 }
 
-enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q2_fault *fault,
-                            struct mc_file **ret_file)
+enum q2_status mc_file_open(struct mc_volume *volume, const char *path, bool writable,
+                            struct q2_fault *fault, struct mc_file **ret_file)
 {
     size_t size = mc_text_length(path) + 2;
     struct mc_file *file = mc_alloc(sizeof(*file));
@@ -284,9 +335,9 @@ enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q
     else if (!mc_path_clean(path, file->path, size))
         status = mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
     if (status == Q2_OK)
-        status = open_efi_file(volume, file, fault);
+        status = open_efi_file(volume, file, writable, fault);
     if (status == Q2_OK)
-        status = make_source(volume, file, fault);
+        status = make_source(volume, file, writable, fault);
     if (status != Q2_OK) {
         mc_file_close(file);
         return status;

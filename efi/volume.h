@@ -10,6 +10,7 @@
 
 #include <efi.h>
 
+#include "../drivers/fat_path.h"
 #include "../drivers/fat_volume.h"
 #include "../drivers/source_efi_disk_io.h"
 #include "../drivers/source_efi_file.h"
@@ -48,8 +49,9 @@ struct mc_file {
     enum mc_file_way way;
     struct q2_file_extent *map; /* BY_EXTENTS: pool memory */
     size_t nb_extents;
+    uint64_t file_size;      /* if writable: as the file system should have it */
     void *memory;            /* IN_MEMORY: pages */
-    EFI_FILE_PROTOCOL *File; /* BY_FILE_SYSTEM, and during mc_file_open() */
+    EFI_FILE_PROTOCOL *File; /* BY_FILE_SYSTEM, if writable, and during mc_file_open() */
     struct q2_fault doubt;   /* IN_MEMORY: why there is no map */
     char *path;              /* pool memory */
 };
@@ -62,21 +64,39 @@ struct mc_file {
 enum q2_status mc_volume_open(EFI_HANDLE handle, struct q2_fault *fault,
                               struct mc_volume *ret_volume);
 
-/* Open a file by path, for reading.
+/* Open a file by path.
  *
  * path      UTF-8, absolute on the volume, either separator
+ * writable  on a FAT volume only, and only with a trustworthy extent map
  * fault     filled on any error
  * ret_file  pool memory, until mc_file_close()
  *
  * Q2_ERR_NOT_FOUND, Q2_ERR_DENIED (a directory), Q2_ERR_BAD_NAME
  * Q2_ERR_BAD_VOLUME, Q2_ERR_LIMIT   no trustworthy extent map, and too large for memory; the fault
  *                                   says why there is no map
+ * Q2_ERR_READ_ONLY, Q2_ERR_UNSUPPORTED   it cannot be written: file or volume, not a FAT volume
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED
  */
-enum q2_status mc_file_open(struct mc_volume *volume, const char *path, struct q2_fault *fault,
-                            struct mc_file **ret_file);
+enum q2_status mc_file_open(struct mc_volume *volume, const char *path, bool writable,
+                            struct q2_fault *fault, struct mc_file **ret_file);
 
 void mc_file_close(struct mc_file *file);
+
+/* Where a file of a FAT volume lies now. */
+struct mc_map {
+    struct q2_file_extent *extents; /* pool memory */
+    size_t nb;
+    struct q2_fat_file file;
+};
+
+/* Map a file that is open through the file system (file->File), and verify the map.
+ *
+ * ret_map  set on Q2_OK; the extents are the caller's
+ *
+ * Q2_ERR_BAD_VOLUME, Q2_ERR_LIMIT, Q2_ERR_IO ...   no trustworthy map
+ */
+enum q2_status mc_map_make(struct mc_volume *volume, struct mc_file *file, struct q2_fault *fault,
+                           struct mc_map *ret_map);
 
 /* Open a file or folder through the file system; for what is not on the data path.
  *

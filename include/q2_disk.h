@@ -46,7 +46,8 @@ enum q2_image_format {
 /* How to open. All zero is the safe default: read-only, names in the image's folder or below. */
 struct q2_disk_options {
     const char *data_file;    /* path of the top image's data file; NULL: the header's name */
-    const char *backing_file; /* path of the top image's backing file; NULL: the header's name */
+    const char *backing_file; /* path of the top image's backing file, which must have one; NULL:
+                                 the header's name */
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
     enum q2_image_format format; /* of the top image; never probed */

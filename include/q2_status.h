@@ -16,12 +16,13 @@ enum q2_status {
     Q2_OK = 0,
 
     /* The caller's mistake. */
-    Q2_ERR_ARGUMENT,             /* a NULL, zero or contradicting argument */
-    Q2_ERR_RANGE,                /* offset and length do not lie inside the disk */
-    Q2_ERR_READ_ONLY,            /* a write to a disk, image or file that is open for reading */
-    Q2_ERR_NO_SNAPSHOT,          /* no snapshot has this id or name */
-    Q2_ERR_DATA_FILE_UNEXPECTED, /* a data file was given, the image stores its data itself */
-    Q2_ERR_NOT_OPEN,             /* the disk was opened for its metadata only */
+    Q2_ERR_ARGUMENT,                /* a NULL, zero or contradicting argument */
+    Q2_ERR_RANGE,                   /* offset and length do not lie inside the disk */
+    Q2_ERR_READ_ONLY,               /* a write to a disk, image or file that is open for reading */
+    Q2_ERR_NO_SNAPSHOT,             /* no snapshot has this id or name */
+    Q2_ERR_DATA_FILE_UNEXPECTED,    /* a data file was given, the image stores its data itself */
+    Q2_ERR_BACKING_FILE_UNEXPECTED, /* a backing file was given, the image has none */
+    Q2_ERR_NOT_OPEN,                /* the disk was opened for its metadata only */
 
     /* The image breaks the specification. */
     Q2_ERR_BAD_MAGIC,     /* not a qcow2 image */

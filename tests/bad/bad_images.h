@@ -409,6 +409,18 @@ static const struct row rows[] = {
      .field = "",
      .text = "img/top.qcow2: 'data-file' can only be set for images with an external data file; "
              "leave the data file away"},
+    {.rule = "backing_file_given_for_image_without",
+     .arrange = arrange_backing_given,
+     .status = Q2_ERR_BACKING_FILE_UNEXPECTED,
+     .field = "",
+     .text = "img/top.qcow2: 'backing-file' can only be set for images with a backing file; leave "
+             "the backing file away"},
+    {.rule = "backing_file_given_for_raw_image",
+     .arrange = arrange_raw_with_backing_given,
+     .status = Q2_ERR_BACKING_FILE_UNEXPECTED,
+     .field = "",
+     .text = "img/top.qcow2: 'backing-file' can only be set for images with a backing file; leave "
+             "the backing file away"},
     {.rule = "data_file_given_path_over_2047",
      .build = build_external,
      .arrange = arrange_given_path_too_long,

@@ -383,6 +383,17 @@ static void arrange_raw_with_data_given(struct bad *bad)
     bad->f.options.data_file = "my/data.raw";
 }
 
+static void arrange_backing_given(struct bad *bad)
+{
+    bad->f.options.backing_file = "my/base.raw";
+}
+
+static void arrange_raw_with_backing_given(struct bad *bad)
+{
+    bad->f.options.format = Q2_FORMAT_RAW;
+    bad->f.options.backing_file = "my/base.raw";
+}
+
 static void arrange_given_path_too_long(struct bad *bad)
 {
     static char path[Q2_MAX_PATH_LENGTH + 2];

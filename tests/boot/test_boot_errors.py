@@ -58,9 +58,9 @@ def test_boot_missing_data_file_is_said_and_next_option_follows():
                     entry={"image": "/img/debian.qcow2"})
 
 
-def test_boot_writable_mode_is_refused_and_next_option_follows():
-    check_boot_says(r"debian\.qcow2: images cannot be written so far", image="plain",
-                    entry={"image": "/img/debian.qcow2", "mode": "rw"})
+def test_boot_snapshot_for_writing_is_refused_and_next_option_follows():
+    check_boot_says(r"debian\.qcow2: a snapshot can only be read", image="snapshot",
+                    entry={"image": "/img/debian.qcow2", "snapshot": "good", "mode": "rw"})
 
 
 def test_boot_without_configuration_is_said_and_next_option_follows():

@@ -10,7 +10,7 @@ CFLAGS_tests_contract_test_sources_efi.c := $(EFI_HOST_CFLAGS)
 
 SOURCE_TEST_LIB := $(BUILD)/san/libsources.a
 $(SOURCE_TEST_LIB): $(call objects,san,$(DRIVERS_BOTH_SRCS) drivers/source_posix.c \
-                      drivers/opener_posix.c $(DRIVERS_EFI_ONLY_SRCS))
+                      drivers/lock_posix.c drivers/opener_posix.c $(DRIVERS_EFI_ONLY_SRCS))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) rcs $@ $^

@@ -249,6 +249,114 @@ static void test_extents_same_file_twice_has_one_identity(void)
     T_CHECK(memcmp(a.source.identity, c.source.identity, sizeof(a.source.identity)) != 0);
 }
 
+static void test_extents_grow_only_into_what_the_map_has(void)
+{
+    static const struct q2_file_extent map[] = {{0, 4096, 1000}},
+                                       longer[] = {{0, 4096, 1500}, {1500, 512, 600}},
+                                       moved[] = {{0, 4097, 1500}, {1500, 512, 600}},
+                                       holed[] = {{0, 4096, 1500}, {1501, 512, 599}};
+    const struct q2_extents_file file = {.volume = &memories[0].source,
+                                         .extents = map,
+                                         .nb_extents = 1,
+                                         .size = 1000,
+                                         .writable = true,
+                                         .can_grow = true};
+    struct q2_source_extents file_map;
+    struct q2_source *source = &file_map.source;
+    static uint8_t bytes[2100];
+
+    (void)memory_open(0, 9, true);
+    memset(bytes, 7, sizeof(bytes));
+    T_CHECK_U64(q2_source_extents_init(&file_map, &file), Q2_OK);
+    T_CHECK_U64(source->ops->grow(source, 1001), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(q2_source_extents_remap(&file_map, moved, 2, 2100), Q2_ERR_BAD_VOLUME);
+    T_CHECK_U64(q2_source_extents_remap(&file_map, holed, 2, 2100), Q2_ERR_ARGUMENT);
+    T_CHECK_U64(q2_source_extents_remap(&file_map, longer, 1, 999), Q2_ERR_ARGUMENT);
+    T_CHECK_U64(source->ops->grow(source, 1001), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(q2_source_extents_remap(&file_map, longer, 2, 2100), Q2_OK);
+    T_CHECK_U64(source->size, 1000);
+    T_CHECK_U64(source->ops->write_at(source, 999, bytes, 2), Q2_ERR_IO);
+    T_CHECK_U64(source->ops->grow(source, 1000), Q2_ERR_ARGUMENT);
+    T_CHECK_U64(source->ops->grow(source, 2101), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(source->ops->grow(source, 1600), Q2_OK);
+    T_CHECK_U64(source->ops->write_at(source, 1400, bytes, 200), Q2_OK);
+    T_CHECK_U64(source->ops->write_at(source, 1400, bytes, 201), Q2_ERR_IO);
+    T_CHECK(memcmp(memory_bytes[0] + 4096 + 1400, bytes, 100) == 0);
+    T_CHECK(memcmp(memory_bytes[0] + 512, bytes, 100) == 0);
+    T_CHECK(memory_bytes[0][512 + 100] != 7 || memory_bytes[0][4096 + 1500] != 7);
+    T_CHECK_U64(q2_source_extents_remap(&file_map, map, 1, 1000), Q2_ERR_ARGUMENT);
+    T_CHECK_U64(source->ops->grow(source, 2100), Q2_OK);
+}
+
+/* A file that is not to grow has no grow(), so that nobody counts on it. */
+static void test_extents_that_cannot_grow_say_so(void)
+{
+    static const struct q2_file_extent map[] = {{0, 0, 512}};
+    struct q2_extents_file file = {.volume = &memories[0].source,
+                                   .extents = map,
+                                   .nb_extents = 1,
+                                   .size = 512,
+                                   .writable = true};
+    struct q2_source_extents file_map;
+
+    (void)memory_open(0, 9, true);
+    T_CHECK_U64(q2_source_extents_init(&file_map, &file), Q2_OK);
+    T_CHECK(file_map.source.ops->grow == NULL);
+    file.can_grow = true;
+    file.writable = false;
+    T_CHECK_U64(q2_source_extents_init(&file_map, &file), Q2_OK);
+    T_CHECK_U64(file_map.source.ops->grow(&file_map.source, 513), Q2_ERR_READ_ONLY);
+}
+
+/* Pages of 1 KiB from offset 1000 on; the file lies in pages 1 (a part) to 5 (a part), and again
+ * inside page 70, which has the slot of page 6. */
+static void test_extents_account_for_shared_pages_that_were_written(void)
+{
+    static const struct q2_file_extent map[] = {{0, 1000 + 1024 + 512, 4 * 1024},
+                                                {4 * 1024, 1000 + 70 * 1024 + 8, 100}};
+    static const struct {
+        const char *row;
+        uint64_t offset;
+        size_t length;
+        uint64_t stale;
+    } rows[] = {
+        {"first bytes", 0, 1, 1u << 1},
+        {"up to the first page of its own", 511, 1, 1u << 1},
+        {"over it", 511, 2, 1u << 1},
+        {"its own pages", 512, 3 * 1024, 0},
+        {"one byte of its own", 2000, 1, 0},
+        {"into the last page", 512, 3 * 1024 + 1, 1u << 5},
+        {"all of the extent", 0, 4 * 1024, 1u << 1 | 1u << 5},
+        {"an extent inside a page", 4 * 1024, 100, 1u << 6},
+        {"everything", 0, 4 * 1024 + 100, 1u << 1 | 1u << 5 | 1u << 6},
+    };
+    struct q2_extents_file file = {.volume = &memories[0].source,
+                                   .extents = map,
+                                   .nb_extents = 2,
+                                   .size = 4 * 1024 + 100,
+                                   .writable = true,
+                                   .page_start = 1000,
+                                   .page_bits = 10};
+    static uint8_t bytes[5 * 1024];
+
+    (void)memory_open(0, 9, true);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_source_extents file_map;
+        struct q2_source *source = &file_map.source;
+        t_row(rows[i].row);
+        file.page_bits = 10;
+        T_CHECK_U64(q2_source_extents_init(&file_map, &file), Q2_OK);
+        T_CHECK_U64(source->ops->read_at(source, rows[i].offset, bytes, rows[i].length), Q2_OK);
+        T_CHECK_U64(file_map.stale, 0);
+        T_CHECK_U64(source->ops->write_at(source, rows[i].offset, bytes, rows[i].length), Q2_OK);
+        T_CHECK_U64(file_map.stale, rows[i].stale);
+        file.page_bits = 0;
+        T_CHECK_U64(q2_source_extents_init(&file_map, &file), Q2_OK);
+        T_CHECK_U64(source->ops->write_at(source, rows[i].offset, bytes, rows[i].length), Q2_OK);
+        T_CHECK_U64(file_map.stale, 0);
+    }
+}
+
 static void test_memory_grow_past_capacity_is_no_space(void)
 {
     struct q2_source *source = memory_open(0, 1, true);
@@ -268,6 +376,9 @@ int main(void)
     T_RUN(test_extents_request_inside_one_extent_is_one_call);
     T_RUN(test_extents_maps_that_are_not_valid_are_refused);
     T_RUN(test_extents_same_file_twice_has_one_identity);
+    T_RUN(test_extents_grow_only_into_what_the_map_has);
+    T_RUN(test_extents_that_cannot_grow_say_so);
+    T_RUN(test_extents_account_for_shared_pages_that_were_written);
     T_RUN(test_memory_grow_past_capacity_is_no_space);
     return t_done();
 }

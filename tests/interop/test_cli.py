@@ -23,7 +23,8 @@ from tests.cases import check, check_equal, main  # noqa: E402
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
 FOLDER = BUILD / f"tests/interop/cli-{os.getpid()}"
-VERBS = ("check", "compare", "convert", "info", "map", "measure", "read", "snapshot")
+VERBS = ("amend", "check", "compare", "convert", "create", "discard", "flush", "info", "io", "map",
+         "measure", "read", "rebase", "snapshot", "write", "zero")
 INCOMPATIBLE_OFFSET = 72
 DATA_FILE_BIT = 4
 

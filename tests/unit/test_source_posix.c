@@ -111,6 +111,58 @@ static void test_open_second_writer_is_busy_and_a_reader_is_not(void)
     T_CHECK_U64(open_path(fat_image_path("file"), Q2_POSIX_WRITABLE), Q2_OK);
 }
 
+/* Lock a byte of a file as another program would: shared, and gone when fd is closed. */
+static bool state(int fd, short at)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool is_stated(int fd, short at)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* QEMU's bytes: 100 + n is a use, 200 + n forbids it to others; n is 0 to read, 1 to write, 2 to
+ * write the same, 3 to resize. */
+static const struct {
+    const char *row;
+    short at;
+    bool stated; /* by us */
+    bool hinders;
+} lock_rows[] = {
+    {"reads", 100, true, false},
+    {"writes", 101, true, true},
+    {"writes the same", 102, false, false},
+    {"resizes", 103, true, true},
+    {"forbids reading", 200, false, true},
+    {"forbids writing", 201, true, true},
+    {"forbids writing the same", 202, false, false},
+    {"forbids resizing", 203, true, true},
+};
+
+static void test_open_for_writing_speaks_qemus_locks(void)
+{
+    const char *path = fat_image_path("file");
+
+    for (size_t i = 0; i < sizeof(lock_rows) / sizeof(lock_rows[0]); i++) {
+        int fd = open(path, O_RDWR);
+
+        t_row(lock_rows[i].row);
+        T_CHECK_U64(q2_source_posix_open(&file, path, Q2_POSIX_WRITABLE), Q2_OK);
+        T_CHECK_U64(is_stated(fd, lock_rows[i].at), lock_rows[i].stated);
+        q2_source_posix_close(&file);
+        T_CHECK(!is_stated(fd, lock_rows[i].at));
+        T_CHECK(state(fd, lock_rows[i].at));
+        T_CHECK_U64(open_path(path, Q2_POSIX_WRITABLE), lock_rows[i].hinders ? Q2_ERR_BUSY : Q2_OK);
+        T_CHECK_U64(open_path(path, 0), Q2_OK);
+        (void)close(fd);
+    }
+}
+
 /* As a user without rights: root may do everything. */
 static void test_open_without_rights_is_read_only_or_denied(void)
 {
@@ -225,6 +277,7 @@ int main(void)
     T_RUN(test_open_describes_the_file);
     T_RUN(test_open_create_and_replace);
     T_RUN(test_open_second_writer_is_busy_and_a_reader_is_not);
+    T_RUN(test_open_for_writing_speaks_qemus_locks);
     T_RUN(test_open_without_rights_is_read_only_or_denied);
     T_RUN(test_read_file_cut_underneath_is_an_error);
     T_RUN(test_write_and_grow_past_the_limit_are_no_space);

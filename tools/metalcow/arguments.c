@@ -68,6 +68,10 @@ static const struct {
     {FLAG_MAP_OUTPUT, "json", MAP_JSON},
     {FLAG_MAP_OUTPUT, "html", MAP_HTML},
     {FLAG_MAP_OUTPUT, "svg", MAP_SVG},
+    {FLAG_DISCARD, "unmap", false},
+    {FLAG_DISCARD, "on", false},
+    {FLAG_DISCARD, "ignore", true},
+    {FLAG_DISCARD, "off", true},
     {FLAG_NAMES, "below", Q2_NAMES_BELOW},
     {FLAG_NAMES, "none", Q2_NAMES_NONE},
     {FLAG_NAMES, "any", Q2_NAMES_ANY},
@@ -92,6 +96,14 @@ static bool store_options(struct option_texts *options, const char *text)
     return true;
 }
 
+static bool store_command(struct command_lines *commands, const char *text)
+{
+    if (commands->nb == MAX_COMMAND_LINES)
+        return false;
+    commands->lines[commands->nb++] = text;
+    return true;
+}
+
 /* Store a flag's value; false if it does not parse. */
 static bool store(const struct flag *flag, const char *text, struct arguments *arguments)
 {
@@ -107,6 +119,8 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         return true;
     case FLAG_SIZE:
         return size_parse(text, field);
+    case FLAG_COMMAND:
+        return store_command(field, text);
     case FLAG_OPTIONS:
         return store_options(field, text);
     case FLAG_FORMAT:
@@ -126,6 +140,7 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         return true;
     case FLAG_RAW:
     case FLAG_OUTPUT:
+    case FLAG_DISCARD:
         if (!find_word(flag->kind, text, &word))
             return false;
         *(bool *)field = word != 0;

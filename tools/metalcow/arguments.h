@@ -40,6 +40,13 @@ struct option_texts {
     size_t nb;
 };
 
+/* The texts of all -c flags of io, in order. */
+#define MAX_COMMAND_LINES 1024
+struct command_lines {
+    const char *lines[MAX_COMMAND_LINES];
+    size_t nb;
+};
+
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
     struct image_options image[2];
@@ -57,6 +64,10 @@ struct arguments {
     const char *snapshot_param;
     const char *output_format;
     const char *size_text;
+    const char *backing_file, *backing_format;  /* for the header */
+    bool read_only, image_opts, ignore_discard; /* of io */
+    struct command_lines commands;
+    bool unsafe; /* do not look at the backing file */
     struct option_texts options;
     uint64_t start;
     uint64_t max_length;
@@ -75,6 +86,8 @@ enum flag_kind {
     FLAG_OUTPUT,     /* bool json: human, json */
     FLAG_MAP_OUTPUT, /* enum map_output: human, json, html, svg */
     FLAG_OPTIONS,    /* struct option_texts: one more */
+    FLAG_COMMAND,    /* struct command_lines: one more */
+    FLAG_DISCARD,    /* bool ignored: unmap, on, ignore, off */
     FLAG_NAMES,      /* enum q2_name_policy: below, none, any */
 };
 
@@ -90,11 +103,18 @@ struct flag {
 #define FIELD(name) offsetof(struct arguments, name)
 
 /* Rows that several verbs share. */
+#define FLAG_ROW_HELP                                                                              \
+    {                                                                                              \
+        'h', "help", NULL, "show this help", FLAG_HELP, 0                                          \
+    }
+#define FLAG_ROW_FORMAT                                                                            \
+    {                                                                                              \
+        'f', "format", "FMT", "format of the image: qcow2 (default) or raw", FLAG_FORMAT,          \
+            FIELD(image[0].format)                                                                 \
+    }
+#define FLAGS_WRITING FLAG_ROW_HELP, FLAG_ROW_FORMAT
 #define FLAGS_COMMON                                                                               \
-    {'h', "help", NULL, "show this help", FLAG_HELP, 0},                                           \
-        {'f',         "format",                                                                    \
-         "FMT",       "format of the image: qcow2 (default) or raw",                               \
-         FLAG_FORMAT, FIELD(image[0].format)},                                                     \
+    FLAGS_WRITING,                                                                                 \
     {                                                                                              \
         'U', "force-share", NULL, "accepted; images are always opened shared", FLAG_IGNORED, 0     \
     }

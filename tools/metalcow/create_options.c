@@ -4,6 +4,7 @@
  */
 #include "create_options.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,23 +31,34 @@ static const struct row {
     const char *name;
     enum value_kind kind;
     size_t field;
-    bool raw; /* raw files have it too */
+    bool raw;           /* raw files have it too */
+    const char *preset; /* what a qcow2 image has if it is not given; NULL: nothing to print */
+    const char *text;
 } rows[] = {
-    [CREATE_BACKING_FILE] = {"backing_file", VALUE_TEXT, FIELD_OF(image.backing_file), false},
-    [CREATE_BACKING_FMT] = {"backing_fmt", VALUE_TEXT, FIELD_OF(image.backing_format), false},
+    [CREATE_BACKING_FILE] = {"backing_file", VALUE_TEXT, FIELD_OF(image.backing_file), false, NULL,
+                             "File name of a base image, relative to the new one's folder"},
+    [CREATE_BACKING_FMT] = {"backing_fmt", VALUE_TEXT, FIELD_OF(image.backing_format), false, NULL,
+                            "Image format of the base image: qcow2, raw"},
     [CREATE_CLUSTER_SIZE] = {"cluster_size", VALUE_CLUSTER_SIZE, FIELD_OF(image.cluster_bits),
-                             false},
-    [CREATE_COMPAT] = {"compat", VALUE_WORD, FIELD_OF(image.version), false},
+                             false, "65536", "qcow2 cluster size, 512 to 2M"},
+    [CREATE_COMPAT] = {"compat", VALUE_WORD, FIELD_OF(image.version), false, NULL,
+                       "Compatibility level (v2 [0.10] or v3 [1.1])"},
     [CREATE_COMPRESSION_TYPE] = {"compression_type", VALUE_WORD, FIELD_OF(image.compression_type),
-                                 false},
-    [CREATE_DATA_FILE] = {"data_file", VALUE_TEXT, FIELD_OF(image.data_file), false},
-    [CREATE_DATA_FILE_RAW] = {"data_file_raw", VALUE_FLAG, FIELD_OF(image.raw_external_data),
-                              false},
-    [CREATE_EXTENDED_L2] = {"extended_l2", VALUE_FLAG, FIELD_OF(image.extended_l2), false},
-    [CREATE_LAZY_REFCOUNTS] = {"lazy_refcounts", VALUE_FLAG, FIELD_OF(image.lazy_refcounts), false},
-    [CREATE_PREALLOCATION] = {"preallocation", VALUE_WORD, FIELD_OF(preallocation), true},
-    [CREATE_REFCOUNT_BITS] = {"refcount_bits", VALUE_NUMBER, FIELD_OF(image.refcount_bits), false},
-    [CREATE_SIZE] = {"size", VALUE_SIZE, FIELD_OF(image.virtual_size), true},
+                                 false, "zlib", "How clusters are compressed: zlib, zstd"},
+    [CREATE_DATA_FILE] = {"data_file", VALUE_TEXT, FIELD_OF(image.data_file), false, NULL,
+                          "File name of an external data file, relative to the image's folder"},
+    [CREATE_DATA_FILE_RAW] = {"data_file_raw", VALUE_FLAG, FIELD_OF(image.raw_external_data), false,
+                              NULL, "The external data file must stay valid as a raw image"},
+    [CREATE_EXTENDED_L2] = {"extended_l2", VALUE_FLAG, FIELD_OF(image.extended_l2), false, "off",
+                            "Extended L2 entries: clusters of 32 subclusters"},
+    [CREATE_LAZY_REFCOUNTS] = {"lazy_refcounts", VALUE_FLAG, FIELD_OF(image.lazy_refcounts), false,
+                               "off", "Refcounts may be written late"},
+    [CREATE_PREALLOCATION] = {"preallocation", VALUE_WORD, FIELD_OF(preallocation), true, NULL,
+                              "What is allocated at once: off, metadata, falloc, full"},
+    [CREATE_REFCOUNT_BITS] = {"refcount_bits", VALUE_NUMBER, FIELD_OF(image.refcount_bits), false,
+                              "16", "Width of a reference count entry in bits, 1 to 64"},
+    [CREATE_SIZE] = {"size", VALUE_SIZE, FIELD_OF(image.virtual_size), true, NULL,
+                     "Virtual disk size"},
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == NB_CREATE_OPTIONS, "a row for each option");
 _Static_assert(sizeof(enum preallocation) == sizeof(uint32_t), "stored as a word's value");
@@ -163,6 +175,17 @@ static bool store(struct create_options *options, enum create_option option, con
     }
 }
 
+bool create_options_set(struct create_options *options, enum create_option option,
+                        const char *value)
+{
+    if (!store(options, option, value))
+        return false;
+    options->given[option] = true;
+    options->values[option] = value;
+    options->image.external_data = options->given[CREATE_DATA_FILE];
+    return true;
+}
+
 /* Copy "NAME=VALUE" up to the next single comma into text[]; NULL if there is no room. */
 static char *next_assignment(struct create_options *options, const char **text)
 {
@@ -195,12 +218,11 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw))
             continue;
-        options->given[i] = true;
         /* A flag without a value is set. */
-        return store(options, (enum create_option)i,
-                     equal                        ? equal + 1
-                     : rows[i].kind == VALUE_FLAG ? "on"
-                                                  : "");
+        return create_options_set(options, (enum create_option)i,
+                                  equal                        ? equal + 1
+                                  : rows[i].kind == VALUE_FLAG ? "on"
+                                                               : "");
     }
     return refuse("Invalid parameter", assignment, "");
 }
@@ -218,8 +240,75 @@ bool create_options_add(struct create_options *options, enum q2_image_format for
         if (!add_assignment(options, format, assignment))
             return false;
     }
-    options->image.external_data = options->given[CREATE_DATA_FILE];
     return true;
+}
+
+/* A value as -o takes it: commas doubled. */
+static void print_value(const char *value)
+{
+    for (; *value != '\0'; value++) {
+        const char text[] = {*value, '\0'};
+
+        print_escaped(stdout, text);
+        if (*value == ',')
+            putchar(',');
+    }
+}
+
+static void print_option(const struct create_options *options, enum create_option option,
+                         bool presets)
+{
+    const struct row *row = &rows[option];
+    const char *value = options->values[option];
+
+    if (option == CREATE_SIZE) {
+        printf(" size=%" PRIu64, options->image.virtual_size);
+    } else if (option == CREATE_CLUSTER_SIZE && value) {
+        printf(" cluster_size=%" PRIu64, create_options_cluster_size(options));
+    } else if (value || (presets && row->preset)) {
+        printf(" %s=", row->name);
+        print_value(value ? value : row->preset);
+    }
+}
+
+void create_options_print(const struct create_options *options, enum q2_image_format format,
+                          const char *path)
+{
+    static const enum create_option order[] = {
+        CREATE_CLUSTER_SIZE, CREATE_EXTENDED_L2,   CREATE_PREALLOCATION,  CREATE_COMPRESSION_TYPE,
+        CREATE_SIZE,         CREATE_COMPAT,        CREATE_BACKING_FILE,   CREATE_BACKING_FMT,
+        CREATE_DATA_FILE,    CREATE_DATA_FILE_RAW, CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS,
+    };
+    bool qcow2 = format == Q2_FORMAT_QCOW2;
+
+    fputs("Formatting '", stdout);
+    print_escaped(stdout, path);
+    printf("', fmt=%s", qcow2 ? "qcow2" : "raw");
+    if (!qcow2) {
+        print_option(options, CREATE_SIZE, false);
+        print_option(options, CREATE_PREALLOCATION, false);
+    }
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && qcow2; i++)
+        print_option(options, order[i], true);
+    putchar('\n');
+}
+
+void create_options_help(enum q2_image_format format)
+{
+    static const char *const kinds[] = {
+        [VALUE_CLUSTER_SIZE] = "=<size>", [VALUE_FLAG] = "=<bool (on/off)>",
+        [VALUE_NUMBER] = "=<num>",        [VALUE_SIZE] = "=<size>",
+        [VALUE_TEXT] = "=<str>",          [VALUE_WORD] = "=<str>",
+    };
+
+    printf("Supported %s options:\n", format == Q2_FORMAT_RAW ? "raw" : "qcow2");
+    for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
+        char left[64];
+
+        (void)snprintf(left, sizeof(left), "%s%s", rows[i].name, kinds[rows[i].kind]);
+        if (format != Q2_FORMAT_RAW || rows[i].raw)
+            printf("  %-22s - %s\n", left, rows[i].text);
+    }
 }
 
 uint64_t create_options_cluster_size(const struct create_options *options)

@@ -41,8 +41,9 @@ struct create_options {
     struct q2_create_options image;
     enum preallocation preallocation;
     bool given[NB_CREATE_OPTIONS];
-    size_t nb_text;  /* of text[], in use */
-    char text[4096]; /* strings that image points to */
+    const char *values[NB_CREATE_OPTIONS]; /* as they were given; NULL: not */
+    size_t nb_text;                        /* of text[], in use */
+    char text[4096];                       /* strings that image points to */
 };
 
 /* Add the options of one -o; a later value wins. A comma in a value is written as two.
@@ -54,6 +55,18 @@ struct create_options {
  */
 bool create_options_add(struct create_options *options, enum q2_image_format format,
                         const char *text);
+
+/* Give one option a value, over the one it may have; false, and said on stderr, if it is none.
+ * value must outlive options. */
+bool create_options_set(struct create_options *options, enum create_option option,
+                        const char *value);
+
+/* Print the options in the form and order of qemu-img's "Formatting" line, the size included. */
+void create_options_print(const struct create_options *options, enum q2_image_format format,
+                          const char *path);
+
+/* Print what -o help lists. */
+void create_options_help(enum q2_image_format format);
 
 /* The values that stand for the defaults. */
 uint64_t create_options_cluster_size(const struct create_options *options);

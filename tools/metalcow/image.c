@@ -27,10 +27,9 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
 }
 
 static enum q2_status open_disk(struct image *image, const struct image_options *options,
-                                bool metadata_only)
+                                bool metadata_only, struct q2_fault *fault)
 {
     struct q2_disk_options engine_options = disk_options(image, options, metadata_only);
-    struct q2_fault fault = {0};
     enum q2_status status;
 
     if (!passphrase_provide(&image->passphrase, options->passphrase_file, &image->unlocker))
@@ -38,18 +37,18 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
     status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
-                          &engine_options, &fault, &image->disk);
+                          &engine_options, fault, &image->disk);
     passphrase_wipe(&image->passphrase, &image->unlocker);
-    if (status != Q2_OK)
-        print_fault(image->path, &fault);
     return status;
 }
 
-struct image *image_open(const char *path, const struct image_options *options, bool metadata_only)
+struct image *image_try_open(const char *path, const struct image_options *options,
+                             bool metadata_only, struct q2_fault *ret_fault)
 {
     struct image *image = calloc(1, sizeof(*image));
     enum q2_status status;
 
+    *ret_fault = (struct q2_fault){.status = Q2_OK};
     if (!image)
         goto no_memory;
     image->path = path;
@@ -59,10 +58,10 @@ struct image *image_open(const char *path, const struct image_options *options, 
     status = q2_source_posix_open(
         &image->file, path, Q2_POSIX_BLOCK_DEVICES | (options->writable ? Q2_POSIX_WRITABLE : 0u));
     if (status != Q2_OK) {
-        print_status(path, status);
+        ret_fault->status = status;
         goto free_image;
     }
-    status = open_disk(image, options, metadata_only);
+    status = open_disk(image, options, metadata_only, ret_fault);
     if (status != Q2_OK)
         goto close_file;
     return image;
@@ -77,6 +76,16 @@ free_image:
         free(image->workspace);
     free(image);
     return NULL;
+}
+
+struct image *image_open(const char *path, const struct image_options *options, bool metadata_only)
+{
+    struct q2_fault fault;
+    struct image *image = image_try_open(path, options, metadata_only, &fault);
+
+    if (!image && fault.status != Q2_OK)
+        print_fault(path, &fault);
+    return image;
 }
 
 void image_close(struct image *image)

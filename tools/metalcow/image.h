@@ -35,6 +35,11 @@ struct image {
  */
 struct image *image_open(const char *path, const struct image_options *options, bool metadata_only);
 
+/* The same, for who says what is wrong himself: ret_fault's status is Q2_OK if that is said
+ * already; it names no file if it is path. */
+struct image *image_try_open(const char *path, const struct image_options *options,
+                             bool metadata_only, struct q2_fault *ret_fault);
+
 /* Whether a range lies inside the disk; said on stderr if not. */
 bool image_has_range(const struct image *image, uint64_t offset, uint64_t length);
 

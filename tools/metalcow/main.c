@@ -15,15 +15,17 @@
 #endif
 
 static const struct verb *const verbs[] = {
-    &verb_check, &verb_compare, &verb_convert, &verb_info,
-    &verb_map,   &verb_measure, &verb_read,    &verb_snapshot,
+    &verb_amend,  &verb_check,    &verb_compare, &verb_convert, &verb_create,  &verb_discard,
+    &verb_flush,  &verb_info,     &verb_io,      &verb_map,     &verb_measure, &verb_read,
+    &verb_rebase, &verb_snapshot, &verb_write,   &verb_zero,
 };
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static int help(void)
 {
     puts("usage: metalcow VERB [options] ...\n\n"
-         "Reads qcow2 and raw disk images; verbs, flags and exit codes are those of qemu-img.\n"
+         "Reads and writes qcow2 and raw disk images; verbs, flags and exit codes are those of "
+         "qemu-img.\n"
          "\nverbs:");
     for (size_t i = 0; i < NB_VERBS; i++)
         printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);

@@ -42,22 +42,6 @@ static int copy_out(struct image *image, uint64_t offset, uint64_t length)
     return ret;
 }
 
-/* A range that does not fit is refused before anything is written. */
-static int check_range(const struct image *image, uint64_t offset, uint64_t length)
-{
-    uint64_t size = q2_disk_size(image->disk);
-
-    if (offset <= size && length <= size - offset)
-        return EXIT_SUCCESS;
-    print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_RANGE,
-                                                .field = "guest offset",
-                                                .value = offset,
-                                                .has_value = true,
-                                                .limit = size,
-                                                .has_limit = true});
-    return EXIT_ERROR;
-}
-
 static int run(const struct arguments *arguments)
 {
     struct image *image;
@@ -70,9 +54,7 @@ static int run(const struct arguments *arguments)
     image = image_open(arguments->operands[2], &arguments->image[0], false);
     if (!image)
         return EXIT_ERROR;
-    status = check_range(image, offset, length);
-    if (status == EXIT_SUCCESS)
-        status = copy_out(image, offset, length);
+    status = image_has_range(image, offset, length) ? copy_out(image, offset, length) : EXIT_ERROR;
     image_close(image);
     return status;
 }

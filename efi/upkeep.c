@@ -1,0 +1,129 @@
+/* Upkeep of a disk that is written.
+ *
+ * Above room.c and fat_cache.c; the firmware calls in at TPL_CALLBACK. Invariant: while files are
+ * looked after, the disk is acquired, so no request is under way and none comes in between.
+ */
+#include "upkeep.h"
+
+#include "console.h"
+#include "fail.h"
+#include "fat_cache.h"
+#include "firmware.h"
+#include "room.h"
+
+/* How long after the first write that is not flushed yet. Long against a write, so that many share
+ * a flush; short against what a boot loader does before it ends boot services. Units of 100 ns. */
+#define FLUSH_DELAY (100u * 10000)
+
+static void flush_later(struct mc_upkeep *upkeep)
+{
+    if (upkeep->flush_is_due)
+        return;
+    upkeep->flush_is_due =
+        !EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
+}
+
+/* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
+ * written anew has another size. Its clusters may be somebody else's by now (hazard U9). */
+static bool is_same_file(const struct mc_file *file)
+{
+    EFI_FILE_PROTOCOL *File = file->File;
+    UINT64 size;
+
+    return !EFI_ERROR(File->SetPosition(File, UINT64_MAX)) &&
+           !EFI_ERROR(File->GetPosition(File, &size)) && size == file->file_size;
+}
+
+/* The FAT driver must not bring back what it holds of the pages that were written. */
+static void forget_old_bytes(struct mc_file *const *files, size_t nb)
+{
+    uint64_t slots = 0;
+
+    for (size_t i = 0; i < nb; i++) {
+        slots |= files[i]->as.extents.stale;
+        files[i]->as.extents.stale = 0;
+    }
+    if (slots != 0)
+        files[0]->as.extents.stale = mc_fat_cache_evict(files, nb, slots);
+}
+
+/* The disk is acquired. */
+static void look_after_files(struct mc_upkeep *upkeep)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(upkeep->image, files);
+    struct q2_fault fault;
+
+    if (!upkeep->block_io->media.MediaPresent)
+        return;
+    for (size_t i = 0; i < nb; i++) {
+        if (is_same_file(files[i]))
+            continue;
+        q2_block_io_lose_medium(upkeep->block_io);
+        (void)mc_fail(&fault, Q2_ERR_BUSY, "the file was changed while it is a disk",
+                      files[i]->path);
+        mc_say_fault(&fault);
+        return;
+    }
+    forget_old_bytes(files, nb);
+    if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+}
+
+static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+    EFI_TPL tpl;
+
+    (void)event;
+    if (q2_block_io_acquire(upkeep->block_io, &tpl)) {
+        look_after_files(upkeep);
+        q2_block_io_release(upkeep->block_io, tpl);
+    }
+    flush_later(upkeep);
+}
+
+/* A failure shows at the next request: the medium is read-only then. */
+static VOID EFIAPI flush_now(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+    EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
+
+    (void)event;
+    if (!upkeep->flush_is_due)
+        return;
+    upkeep->flush_is_due = false;
+    (void)protocol->FlushBlocks(protocol);
+}
+
+enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
+                               struct q2_block_io *block_io, struct q2_fault *fault)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+
+    *upkeep = (struct mc_upkeep){.image = image, .block_io = block_io};
+    if (image->mode != MC_MODE_READ_WRITE)
+        return Q2_OK;
+    if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
+                                        &upkeep->written)) ||
+        EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now,
+                                        upkeep, &upkeep->timer))) {
+        mc_upkeep_stop(upkeep);
+        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
+    }
+    if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now, upkeep,
+                                          &mc_before_exit_guid, &upkeep->exit)))
+        upkeep->exit = NULL;
+    return Q2_OK;
+}
+
+void mc_upkeep_stop(struct mc_upkeep *upkeep)
+{
+    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->exit};
+
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i])
+            (void)mc_firmware.BootServices->CloseEvent(events[i]);
+    }
+    *upkeep = (struct mc_upkeep){.written = NULL};
+}

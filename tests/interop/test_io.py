@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+"""`metalcow io` beside qemu-io 7.2: the same command lines, the same standard output (times and
+rates aside), the same exit status, and the same disk in the end."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.cases import check, check_equal, main  # noqa: E402
+
+BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
+METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
+FOLDER = BUILD / f"tests/interop/io-{os.getpid()}"
+
+# A row: the flags, the commands, the file. One image serves all rows in turn.
+TRANSFER_ROWS = [
+    ("-f qcow2", ["write -P 0x11 0 64k", "read -P 1 0 1k"], "t.qcow2"),
+    ("-f qcow2", ["read -P 0x11 0 1k", "read -P 0x22 -s 10 -l 5 0 1k", "read -v 0 40"], "t.qcow2"),
+    ("-f qcow2", ["w -s pattern 1000 10", "r -v 1000 12", "w 0 1.5k", "read -P 0xcd 0 1536"],
+     "t.qcow2"),
+    ("-f qcow2", ["write -q -P 5 64k 3", "read -qv 0 3", "read -C 0 64k", "write -C 9 9"],
+     "t.qcow2"),
+    ("-f qcow2", ["discard 5 6", "discard -q 0 64k", "d 0 1M", "discard -C 0 64k"], "t.qcow2"),
+    ("-f qcow2", ["write -z 5 6", "write -zu 64k 64k", "write -P 7 0 1M", "write -z 0 65537"],
+     "t.qcow2"),
+    ("-f qcow2", ["write 0 0", "read 0 0", "write -f -P 9 0 512", "flush", "f"], "t.qcow2"),
+    ("-d ignore -f qcow2", ["w -P 3 0 64k", "discard 0 64k", "read -P 3 0 64k"], "t.qcow2"),
+    ("-r -f qcow2", ["write 0 1", "flush", "discard 0 64k", "write -z 0 1", "read 0 1"], "t.qcow2"),
+    ("-f qcow2", ["write -P 0x42 3k 70k", "read -P 0x42 3k 70k"], "d.qcow2"),
+    ("-f raw", ["write -P 0x42 100 200", "read -P 0x42 100 200", "w -z 150 9"], "t.raw"),
+]
+LOOK_ROWS = [
+    ("-f qcow2", ["write 64k 64k", "write -z 256k 64k", "map", "alloc 0 1M", "alloc 64k", "a 2M",
+                  "alloc 1023k 1M", "length", "l"], "t.qcow2"),
+    ("-f qcow2", ["map", "length"], "above.qcow2"),
+    ("-f raw", ["length", "map"], "t.raw"),
+    ("", ["open -o driver=qcow2 t.qcow2", "length", "close", "o -r t.qcow2", "w 0 1", "c", "close"],
+     None),
+    ("", ["open -odata-file.filename=d.data d.qcow2", "read -P 0x42 3k 70k"], None),
+    ("--image-opts", ["length", "sleep 1"], "driver=raw,file.filename=t.raw"),
+    ("--image-opts", ["length"], "driver=qcow2,file.driver=file,file.filename=t.qcow2"),
+]
+ERROR_ROWS = [
+    ("-f qcow2", ["write 2M 1k", "write 0 1k"], "t.qcow2"),
+    ("-f qcow2", ["read 1M 1k", "read 1M", "foo 1M", ""], "t.qcow2"),
+    ("-f qcow2", ["read x 1", "read 0 x", "read 0 3G", "write 0 3G", "read -P 300 0 1",
+                  "read -P 0x 0 1", "discard 0 3G", "discard 0 2M"], "t.qcow2"),
+    ("-f qcow2", ["write -zP 3 0 1", "write -u 0 1", "read -P 0 -s 2k 0 1k", "length 1",
+                  "read -P 0 -l 2k 0 1k", "read -P 0 -s 1k 0 1k", "alloc", "alloc 1 2 3"],
+     "t.qcow2"),
+    ("-f qcow2", ["write -s empty 0 10", "write -s gone 0 10", "write -fc 0 64k"], "t.qcow2"),
+    ("-f qcow2", ["write -c 0 64k"], "d.qcow2"),
+    ("", ["read 0 1", "open gone", "read 0 1"], None),
+    ("", ["open t.qcow2", "open t.qcow2", "close", "length", "quit", "foo"], None),
+    ("", ["open -odata-file.filename=inexistent d.qcow2", "read 0 1"], None),
+    ("", ["open -odata-file.filename=d.data t.qcow2", "read 0 1"], None),
+    ("-f qcow2", [], "gone"),
+]
+
+
+def run(program, flags, commands, file, data=b""):
+    """Return (status, output, errors), with what differs by design or by time evened out."""
+    words = [word for command in commands for word in ("-c", command)]
+    done = subprocess.run([*program, *flags.split(), *words, *([file] if file else [])],
+                          cwd=FOLDER, input=data, capture_output=True, check=False, timeout=60)
+    out = re.sub(r" ops; .*", " ops; TIMES", done.stdout.decode(errors="replace"))
+    out = re.sub(r",1,\d+:.*", ",1,TIMES", out)
+    out = re.sub(r"(qemu-io|metalcow)> ", "> ", out)
+    return done.returncode, out, done.stderr.decode(errors="replace").replace("qemu-io", "metalcow")
+
+
+def reset():
+    """Fresh images, the same for both programs."""
+    for name in ("t.qcow2", "d.qcow2", "d.data", "t.raw", "above.qcow2"):
+        (FOLDER / name).unlink(missing_ok=True)
+    for words in (["-f", "qcow2", "t.qcow2", "1M"],
+                  ["-f", "qcow2", "-o", "data_file=d.data", "d.qcow2", "1M"],
+                  ["-f", "raw", "t.raw", "64k"],
+                  ["-f", "qcow2", "-b", "t.qcow2", "-F", "qcow2", "above.qcow2"]):
+        subprocess.run(["qemu-img", "create", "-q", *words], cwd=FOLDER, check=True)
+    (FOLDER / "pattern").write_bytes(b"abc")
+    (FOLDER / "empty").write_bytes(b"")
+
+
+def disks():
+    """The content of all disks, as qemu-img reads it."""
+    content = []
+    for name, image_format in (("t.qcow2", "qcow2"), ("d.qcow2", "qcow2"), ("t.raw", "raw")):
+        subprocess.run(["qemu-img", "convert", "-f", image_format, "-O", "raw", name, "content"],
+                       cwd=FOLDER, check=True)
+        content.append((FOLDER / "content").read_bytes())
+        if image_format == "qcow2":
+            subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", name], cwd=FOLDER, check=True)
+    return content
+
+
+def compare(rows):
+    """Run the rows by both programs; statuses, outputs and disks must be equal."""
+    results = []
+    for program in (["qemu-io"], [str(METALCOW), "io"]):
+        reset()
+        answers = [run(program, *row) for row in rows]
+        results.append((answers, disks()))
+    for row, want, got in zip(rows, results[0][0], results[1][0]):
+        check_equal(got[:2], want[:2], f"{row}, stderr {got[2]!r}")
+        check(bool(got[2]) >= bool(want[2]), f"{row}: silent where qemu-io says {want[2]!r}")
+    check(results[0][1] == results[1][1], "the disks differ")
+    return [(want[2], got[2]) for want, got in zip(results[0][0], results[1][0])]
+
+
+def test_transfers():
+    for want, got in compare(TRANSFER_ROWS):
+        check_equal(got, want, "stderr")
+
+
+def test_looks_and_opens():
+    for want, got in compare(LOOK_ROWS):
+        check_equal(got, want, "stderr")
+
+
+def test_errors():
+    messages = compare(ERROR_ROWS)
+    # Beside what qemu-io says there is a line that names the file and the value.
+    for want, got in messages:
+        for line in want.splitlines():
+            check(line in got, f"{line!r} is missing in {got!r}")
+    check("t.qcow2: the range does not lie inside the disk (guest offset is 0x200000, limit "
+          "0x100000)" in messages[0][1], messages[0][1])
+
+
+def test_lines_of_standard_input():
+    reset()
+    lines = b"length\nread -P 0 0 1\n\nfoo\nquit\nlength\n"
+    want = run(["qemu-io"], "-f qcow2", [], "t.qcow2", lines)
+    check_equal(run([str(METALCOW), "io"], "-f qcow2", [], "t.qcow2", lines), want, "a session")
+
+
+def test_help():
+    status, out, _ = run([str(METALCOW), "io"], "", ["help", "help read", "?  write"], None)
+    check_equal(status, 0, "status")
+    for name in ("alloc", "close", "discard", "flush", "help", "length", "map", "open", "quit",
+                 "read", "sleep", "write"):
+        check(re.search(rf"^{name} .*-- ", out, re.M), f"{name} is not listed")
+    check("-P  compare what was read" in out and "-P  write this byte" in out, out)
+
+
+def test_a_word_too_many_and_control_characters():
+    reset()
+    status, out, err = run([str(METALCOW), "io"], "-f qcow2",
+                           ["read \x1b[2J 1", "\x1b[2J", "length " + "x " * 100], "t.qcow2")
+    check_equal(status, 1, "status")
+    check("\x1b" not in out + err and "\\x1b" in out and "\\x1b" in err, out + err)
+    check("bad argument count" in err, err)
+
+
+if __name__ == "__main__":
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    try:
+        main(globals())
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)

@@ -1,0 +1,357 @@
+#!/usr/bin/python3
+"""The host command's verbs that write: what they do to an image, judged by qemu-img 7.2, what they
+refuse, and whose locks they respect."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.cases import check, check_equal, main  # noqa: E402
+
+BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
+METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
+FOLDER = BUILD / f"tests/interop/write-cli-{os.getpid()}"
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def run(program, *arguments, data=b""):
+    """Run a program in FOLDER with data as its input; return (status, output, errors)."""
+    done = subprocess.run([str(program), *map(str, arguments)], cwd=FOLDER, check=False,
+                          input=data, capture_output=True, timeout=60)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
+        errors="replace")
+
+
+def good(*arguments, data=b""):
+    """Run metalcow, which must succeed and say nothing on stderr; return what it printed."""
+    status, out, err = run(METALCOW, *arguments, data=data)
+    check_equal((status, err), (0, ""), f"metalcow {' '.join(map(str, arguments))}")
+    return out
+
+
+def refused(arguments, *words, data=b""):
+    """metalcow must fail with status 1 and say each of the words on stderr."""
+    status, _, err = run(METALCOW, *arguments, data=data)
+    check_equal(status, 1, f"exit status of {arguments}: {err}")
+    check(err.startswith("metalcow: "), f"{arguments}: {err!r} does not start with our name")
+    for word in words:
+        check(word in err, f"{arguments}: {err!r} does not say {word!r}")
+
+
+def qemu(program, *arguments):
+    status, out, err = run(program, *arguments)
+    check(status == 0 and "failed" not in out, f"{program} {arguments}: {out}{err}")
+    return out
+
+
+def make(name, *options, size="1M"):
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", *options, name, size)
+    return name
+
+
+def sound(name):
+    """qemu-img finds neither errors nor leaks."""
+    status, out, err = run("qemu-img", "check", "-f", "qcow2", name)
+    check_equal((status, err), (0, ""), f"qemu-img check {name}: {out}")
+
+
+def content(name, image_format="qcow2"):
+    """The disk's bytes as qemu-img reads them."""
+    qemu("qemu-img", "convert", "-f", image_format, "-O", "raw", name, "content.raw")
+    return (FOLDER / "content.raw").read_bytes()
+
+
+@contextlib.contextmanager
+def held_by_qemu(name):
+    """name is open for writing in qemu-io while the block runs."""
+    with subprocess.Popen(["qemu-io", "-f", "qcow2", name], cwd=FOLDER, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        process.stdout.read(len("qemu-io>"))  # the prompt: the image is open
+        try:
+            yield
+        finally:
+            process.communicate(b"quit\n")
+
+
+@contextlib.contextmanager
+def held_by_us(name):
+    """name is open for writing in metalcow, which waits for its input."""
+    with subprocess.Popen([str(METALCOW), "write", "0", name], cwd=FOLDER,
+                          stdin=subprocess.PIPE) as process:
+        process.stdin.write(b"x" * (MIB - 1))
+        process.stdin.flush()
+        descriptors = pathlib.Path(f"/proc/{process.pid}/fd")
+        inode = (FOLDER / name).stat().st_ino
+        while not any(path.exists() and path.stat().st_ino == inode
+                      for path in descriptors.iterdir()):
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            process.communicate(b"x")
+            check_equal(process.returncode, 0, "the writer")
+
+
+# --- write, zero, discard, flush -----------------------------------------------------------------
+
+def test_write_takes_standard_input_and_files():
+    make("in.qcow2")
+    want = bytearray(MIB)
+    want[1000:1000 + 70000] = b"\x17" * 70000
+    good("write", "1000", "in.qcow2", data=bytes(want[1000:71000]))
+    (FOLDER / "input").write_bytes(b"from a file")
+    want[512 * KIB:512 * KIB + 11] = b"from a file"
+    good("write", "512k", "in.qcow2", "input")
+    check(content("in.qcow2") == want, "content")
+    sound("in.qcow2")
+
+
+def test_write_of_nothing_changes_nothing():
+    make("nothing.qcow2")
+    before = (FOLDER / "nothing.qcow2").read_bytes()
+    good("write", "1M", "nothing.qcow2")
+    good("flush", "nothing.qcow2")
+    good("zero", "1M", "0", "nothing.qcow2")
+    check((FOLDER / "nothing.qcow2").read_bytes() == before, "the image changed")
+
+
+def test_zero_and_discard():
+    make("zero.qcow2")
+    want = bytearray(b"\x42" * MIB)
+    good("write", "0", "zero.qcow2", data=bytes(want))
+    good("zero", "100", "200", "zero.qcow2")
+    want[100:300] = bytes(200)
+    good("discard", "128k", "128k", "zero.qcow2")
+    want[128 * KIB:256 * KIB] = bytes(128 * KIB)
+    check(content("zero.qcow2") == want, "content")
+    sound("zero.qcow2")
+
+
+def test_raw_and_data_files():
+    qemu("qemu-img", "create", "-q", "-f", "raw", "plain.raw", "64k")
+    good("write", "-f", "raw", "65530", "plain.raw", data=b"ending")
+    check((FOLDER / "plain.raw").read_bytes()[-6:] == b"ending", "raw content")
+    make("ext.qcow2", "-o", "data_file=ext.data")
+    good("write", "4096", "ext.qcow2", data=b"data file")
+    check((FOLDER / "ext.data").read_bytes()[4096:4105] == b"data file", "data file content")
+    sound("ext.qcow2")
+
+
+def test_range_is_checked_before_anything_is_written():
+    make("range.qcow2")
+    before = (FOLDER / "range.qcow2").read_bytes()
+    (FOLDER / "long").write_bytes(b"x" * 100)
+    refused(("write", "1048500", "range.qcow2", "long"), "range.qcow2", "guest offset is 0xfffb4",
+            "limit 0x100000")
+    refused(("zero", "1M", "1", "range.qcow2"), "guest offset")
+    refused(("discard", "0", "2M", "range.qcow2"), "guest offset")
+    refused(("write", "2M", "range.qcow2"), "guest offset")
+    check((FOLDER / "range.qcow2").read_bytes() == before, "the image changed")
+
+
+def test_refusals_name_the_file_and_the_reason():
+    make("here.qcow2")
+    (FOLDER / "folder").mkdir()
+    refused(("write", "x", "here.qcow2"), "'x' is not a size")
+    refused(("write", "0", "gone.qcow2"), "gone.qcow2: the file does not exist")
+    refused(("write", "0", "here.qcow2", "gone"), "gone: the file does not exist")
+    refused(("write", "0", "here.qcow2", "folder"), "folder: ")
+    refused(("zero", "0", "1", "--backing-file=x", "here.qcow2"), "here.qcow2",
+            "'backing-file' can only be set for images with a backing file")
+
+
+# --- create --------------------------------------------------------------------------------------
+
+CREATE_ROWS = [
+    ("64M",), ("1000",), ("0",), ("1.5M",), ("1P",), ("-o", "size=5M"),
+    ("-o", "compat=0.10", "1M"), ("-o", "compat=v2,cluster_size=512", "1M"),
+    ("-o", "cluster_size=2M,refcount_bits=64,compat=v3", "3M"),
+    ("-o", "cluster_size=4k", "-o", "refcount_bits=1,lazy_refcounts=on", "1M"),
+    ("-o", "extended_l2,compression_type=zstd", "1M"),
+    ("-o", "data_file=NAME,,data", "64M"), ("-o", "cluster_size=64K,data_file=NAME.data", "1000"),
+    ("-b", "base.qcow2", "-F", "qcow2"), ("-b", "base.qcow2", "-F", "qcow2", "5M"),
+    ("-b", "base.raw", "-F", "raw"), ("-o", "backing_file=base.qcow2,backing_fmt=qcow2"),
+    ("-b", "base.qcow2", "-F", "qcow2", "-o", "backing_file=gone"),
+    ("-u", "-b", "gone", "-F", "qcow2", "1M"),
+]
+
+
+def create_row(program, verb, row, name, image_format="qcow2"):
+    """Make an image by a row of the table; return (status, what was printed)."""
+    options = [word.replace("NAME", name) for word in row]
+    size = [options.pop()] if row[-1][0].isdigit() else []
+    status, out, err = run(program, verb, "-f", image_format, *options, name, *size)
+    check_equal(err, "", f"{program} {row}")
+    return status, out
+
+
+def facts(name):
+    """What qemu-img sees in an image; names and what the file system does are left out."""
+    text = qemu("qemu-img", "info", "-U", "--output=json", "-f", "qcow2", name)
+    info = json.loads(text.replace(name, "NAME"))
+    return {key: value for key, value in info.items() if key != "actual-size"}
+
+
+def test_create_makes_what_qemu_img_makes():
+    make("base.qcow2", size="3M")
+    qemu("qemu-img", "create", "-q", "-f", "raw", "base.raw", "1000k")
+    for number, row in enumerate(CREATE_ROWS):
+        theirs, ours = f"theirs{number}.img", f"ours{number}.img"
+        want = create_row("qemu-img", "create", row, theirs)
+        got = create_row(METALCOW, "create", row, ours)
+        check_equal((got[0], got[1].replace(ours, theirs)), want, f"create {row}")
+        check_equal(facts(ours), facts(theirs), f"info after create {row}")
+        if "gone" not in row:
+            sound(ours)
+        for data in FOLDER.glob(f"{theirs}[.,]data"):
+            same = FOLDER / data.name.replace(theirs, ours)
+            check_equal(same.stat().st_size, data.stat().st_size, f"data file of {row}")
+
+
+def test_create_raw():
+    for number, row in enumerate((("1000",), ("1M",), ("-o", "preallocation=full", "64k"),
+                                  ("-o", "preallocation=falloc", "64k"), ("-o", "size=3k"))):
+        theirs, ours = f"theirs{number}.raw", f"ours{number}.raw"
+        want = create_row("qemu-img", "create", row, theirs, "raw")
+        got = create_row(METALCOW, "create", row, ours, "raw")
+        check_equal((got[0], got[1].replace(ours, theirs)), want, f"create {row}")
+        sizes = [(FOLDER / name).stat() for name in (ours, theirs)]
+        check_equal(sizes[0].st_size, sizes[1].st_size, f"size of {row}")
+        if "preallocation" in row[1:2]:
+            check_equal(sizes[0].st_blocks, sizes[1].st_blocks, f"blocks of {row}")
+
+
+def test_create_of_data_file_below_a_folder():
+    (FOLDER / "sub").mkdir()
+    good("create", "-q", "-f", "qcow2", "-o", "data_file=disk.data", "sub/disk.qcow2", "1M")
+    check((FOLDER / "sub/disk.data").stat().st_size == MIB, "the data file is beside the image")
+    good("write", "0", "sub/disk.qcow2", data=b"x")
+
+
+def test_create_refuses_without_touching_anything():
+    good("create", "-q", "-f", "qcow2", "keep.qcow2", "1M")
+    good("write", "0", "keep.qcow2", data=b"precious")
+    make("over.qcow2", "-b", "keep.qcow2", "-F", "qcow2")
+    before = (FOLDER / "keep.qcow2").read_bytes()
+    rows = [
+        (("-o", "cluster_size=100"), "Cluster size must be a power of two"),
+        (("-o", "bogus=1"), "Invalid parameter 'bogus'"),
+        (("-o", "data_file_raw=on"), "data_file_raw"),
+        (("-o", "compat=0.10,data_file=x"), "data_file"),
+        (("-o", "extended_l2=on,cluster_size=8k"), "extended_l2"),
+        (("-o", "size=2M"), "must be specified only once"),
+        (("-o", "encryption=on"), "encrypt"),
+        (("-b", "over.qcow2", "-F", "qcow2"), "the file is read for the new image"),
+        (("-b", "keep.qcow2", "-F", "qcow2"), "the file is read for the new image"),
+        (("-b", "gone", "-F", "qcow2"), "Could not open backing image."),
+        (("-b", "over.qcow2"), "without backing format"),
+        (("-b", "over.qcow2", "-F", "vmdk"), "backing format is not supported"),
+        (("-o", "data_file=keep.qcow2"), "in use"),
+        (("-o", "data_file=gone/x"), "the folder does not exist"),
+    ]
+    for options, words in rows:
+        refused(("create", "-f", "qcow2", *options, "keep.qcow2", "1M"), words)
+        check((FOLDER / "keep.qcow2").read_bytes() == before, f"{options} changed the image")
+    refused(("create", "-f", "qcow2", "new.qcow2"), "Image creation needs a size parameter")
+    refused(("create", "-f", "qcow2", "new.qcow2", "8E"), "Invalid image size")
+    refused(("create", "-f", "qcow2", "new.qcow2", "4E"), "L1 table")
+    refused(("create", "-f", "qcow2", "-o", "data_file=gone/x", "new.qcow2", "1M"), "folder")
+    refused(("create", "-f", "raw", "-b", "keep.qcow2", "new.qcow2", "1M"), "Backing file")
+    check(not (FOLDER / "new.qcow2").exists(), "a refused image was left behind")
+    with held_by_qemu("keep.qcow2"):
+        refused(("create", "-f", "qcow2", "keep.qcow2", "1M"), "keep.qcow2: the file is in use")
+    check((FOLDER / "keep.qcow2").read_bytes() == before, "an image in use was changed")
+
+
+def test_create_help_lists_the_options():
+    text = good("create", "-f", "qcow2", "-o", "help")
+    for option in ("backing_file=<str>", "cluster_size=<size>", "data_file_raw=<bool (on/off)>"):
+        check(f"  {option}" in text, f"-o help does not list {option}")
+    check("cluster_size" not in good("create", "-f", "raw", "-o", "help"), "raw has no clusters")
+
+
+# --- amend, rebase -------------------------------------------------------------------------------
+
+def test_amend_changes_the_data_file():
+    make("amend.qcow2", "-o", "data_file=first.data")
+    good("write", "0", "amend.qcow2", data=b"data")
+    good("amend", "-o", "data_file=", "amend.qcow2")
+    refused(("read", "0", "4", "amend.qcow2"), "'data-file' is required for this image")
+    (FOLDER / "first.data").rename(FOLDER / "second.data")
+    good("amend", "-o", "data_file=second.data", "amend.qcow2")
+    check_equal(good("read", "0", "4", "amend.qcow2"), "data", "content")
+    check(content("amend.qcow2")[:4] == b"data", "content as qemu-img reads it")
+    make("plain.qcow2")
+    refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
+    refused(("amend", "plain.qcow2"), "Must specify options (-o)")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "data_file only")
+    refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'rebase -u' instead")
+    sound("plain.qcow2")
+
+
+def test_rebase_changes_the_backing_file():
+    for name, byte in (("one.qcow2", b"1"), ("two.qcow2", b"2")):
+        make(name)
+        good("write", "0", name, data=byte)
+    make("re.qcow2", "-b", "one.qcow2", "-F", "qcow2")
+    good("rebase", "-u", "-b", "two.qcow2", "-F", "qcow2", "re.qcow2")
+    check(content("re.qcow2")[:1] == b"2", "content above the other file")
+    good("rebase", "-u", "-b", "gone.raw", "-F", "raw", "re.qcow2")
+    refused(("read", "0", "1", "re.qcow2"), "gone.raw: the file does not exist")
+    good("rebase", "-u", "-b", "", "re.qcow2")
+    check(content("re.qcow2")[:1] == b"\0", "content above nothing")
+    before = (FOLDER / "re.qcow2").read_bytes()
+    refused(("rebase", "-b", "one.qcow2", "-F", "qcow2", "re.qcow2"), "with -u")
+    refused(("rebase", "-u", "-b", "one.qcow2", "re.qcow2"), "backing format must be specified")
+    refused(("rebase", "-u", "-b", "one.qcow2", "-F", "vmdk", "re.qcow2"), "not supported")
+    with held_by_qemu("re.qcow2"):
+        refused(("rebase", "-u", "-b", "", "re.qcow2"), "in use")
+    check((FOLDER / "re.qcow2").read_bytes() == before, "a refused change")
+    sound("re.qcow2")
+
+
+# --- locks ---------------------------------------------------------------------------------------
+
+def test_image_open_in_qemu_is_not_written():
+    make("busy.qcow2")
+    make("above.qcow2", "-b", "busy.qcow2", "-F", "qcow2")
+    for holder in ("busy.qcow2", "above.qcow2"):  # as the image, and as its backing file
+        with held_by_qemu(holder):
+            refused(("write", "0", "busy.qcow2"), "busy.qcow2: the file is in use", data=b"x")
+            good("read", "0", "1", "busy.qcow2")
+    good("write", "0", "busy.qcow2", data=b"x")
+
+
+def test_data_file_open_in_qemu_is_not_written():
+    make("shared.qcow2", "-o", "data_file=shared.data")
+    make("other.qcow2", "-o", "data_file=other.data")
+    with held_by_qemu("other.qcow2"):
+        refused(("write", "0", "--data-file=other.data", "shared.qcow2"),
+                "other.data: the file is in use", data=b"x")
+
+
+def test_image_open_here_is_written_by_nobody_else():
+    make("ours.qcow2")
+    with held_by_us("ours.qcow2"):
+        refused(("zero", "0", "1", "ours.qcow2"), "ours.qcow2: the file is in use")
+        status, _, err = run("qemu-io", "-f", "qcow2", "-c", "write 0 1", "ours.qcow2")
+        check(status == 1 and 'Failed to get "write" lock' in err, f"qemu-io: {status} {err}")
+    sound("ours.qcow2")
+
+
+if __name__ == "__main__":
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    try:
+        main(globals())
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
