@@ -7,6 +7,13 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
+# What tests/interop/test_244.py preloads.
+FAIL_FLUSH := $(BUILD)/san/tests/interop/fail_flush.so
+$(FAIL_FLUSH): tests/interop/fail_flush.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -shared -fPIC -o $@ $<
+san: $(FAIL_FLUSH)
+
 matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix as qemu-img does
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all
 .PHONY: matrix
