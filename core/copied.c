@@ -76,8 +76,6 @@ enum q2_status q2_copied_refcount(struct q2_disk *disk, const struct q2_copied_e
 struct fixing {
     struct q2_copied_walk walk;
     enum q2_copied_change change;
-    void (*changed)(struct q2_references *references, const struct q2_copied_entry *entry,
-                    uint64_t refcount);
 };
 
 static enum q2_status write_flag(struct q2_disk *disk, const struct q2_copied_entry *entry)
@@ -121,19 +119,13 @@ static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_en
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, "an L1 or L2 table cannot be changed",
                           disk->layers[0].source->path, entry->named_at);
-    if (fixing->changed)
-        fixing->changed(walk->references, entry, refcount);
     return Q2_OK;
 }
 
 enum q2_status q2_copied_fix(struct q2_references *references, uint64_t l1_offset, uint32_t l1_size,
-                             enum q2_copied_change change,
-                             void (*changed)(struct q2_references *references,
-                                             const struct q2_copied_entry *entry,
-                                             uint64_t refcount))
+                             enum q2_copied_change change)
 {
-    struct fixing fixing = {
-        .walk = {.references = references, .visit = fix}, .change = change, .changed = changed};
+    struct fixing fixing = {.walk = {.references = references, .visit = fix}, .change = change};
 
     return q2_copied_walk(&fixing.walk, l1_offset, l1_size);
 }

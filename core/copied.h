@@ -38,12 +38,8 @@ enum q2_copied_change {
 /* Change flags. They wait as Q2_DIRTY_L1 and Q2_DIRTY_L2, and some are written on the way.
  *
  * references  its found() must note what cannot be read: the walk goes on behind it
- * changed     called for each; may be NULL
  */
 enum q2_status q2_copied_fix(struct q2_references *references, uint64_t l1_offset, uint32_t l1_size,
-                             enum q2_copied_change change,
-                             void (*changed)(struct q2_references *references,
-                                             const struct q2_copied_entry *entry,
-                                             uint64_t refcount));
+                             enum q2_copied_change change);
 
 #endif

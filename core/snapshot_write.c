@@ -28,6 +28,7 @@ struct work {
     const char *broken; /* what the walk through the tables met; NULL: nothing */
     enum q2_status broken_status;
     uint64_t broken_at;
+    enum q2_status (*each)(struct q2_disk *disk, uint64_t index, uint64_t nb); /* visit_tree()'s */
     uint64_t length;     /* bytes of the snapshot table */
     uint64_t start, end; /* bytes of the table that the chosen entry has */
     uint64_t last_id;    /* highest decimal id */
@@ -89,11 +90,8 @@ static enum q2_status begin(struct work *w, struct q2_disk *disk, bool keep_bitm
 
 /* --- references of a whole tree ------------------------------------------------------------- */
 
-typedef enum q2_status cluster_visit(struct q2_disk *disk, uint64_t index, uint64_t nb);
-
-/* Visit each host cluster that an L1 table leads to, with how often it does. */
-static enum q2_status visit_tree(struct work *w, uint64_t l1_offset, uint32_t l1_size,
-                                 cluster_visit *visit)
+/* Call w->each() for each host cluster that an L1 table leads to, with how often it does. */
+static enum q2_status visit_tree(struct work *w, uint64_t l1_offset, uint32_t l1_size)
 {
     struct q2_references *r = &w->references;
     enum q2_status status = Q2_OK;
@@ -107,7 +105,7 @@ static enum q2_status visit_tree(struct work *w, uint64_t l1_offset, uint32_t l1
         status = judge_walk(w);
         for (uint64_t index = first; index < end && status == Q2_OK; index++) {
             if (q2_references_of(r, index) > 0)
-                status = visit(w->disk, index, q2_references_of(r, index));
+                status = w->each(w->disk, index, q2_references_of(r, index));
         }
     }
     q2_disk_reset_decoded(w->disk);
@@ -384,7 +382,8 @@ static enum q2_status check_create(struct work *w, const char *name)
     if (w->last_id == UINT64_MAX || w->length > Q2_MAX_SNAPSHOT_TABLE_SIZE - sizeof(struct entry))
         return q2_fail(&disk->fault, Q2_ERR_LIMIT, "no room for one more snapshot in the table",
                        path);
-    return visit_tree(w, top_of(w)->l1_table_offset, top_of(w)->l1_size, check_room);
+    w->each = check_room;
+    return visit_tree(w, top_of(w)->l1_table_offset, top_of(w)->l1_size);
 }
 
 /* The new snapshot's L1 table, and the snapshot table with an entry for it. */
@@ -409,14 +408,14 @@ static enum q2_status make_tables(struct work *w, struct entry *entry, size_t en
  * anybody could write in place; then one more reference to each (O2). */
 static enum q2_status share(struct work *w, uint64_t l1_offset, uint32_t l1_size)
 {
-    enum q2_status status =
-        q2_copied_fix(&w->references, l1_offset, l1_size, Q2_COPIED_CLEAR, NULL);
+    enum q2_status status = q2_copied_fix(&w->references, l1_offset, l1_size, Q2_COPIED_CLEAR);
 
     if (status == Q2_OK)
         status = judge_walk(w);
     if (status == Q2_OK)
         status = q2_commit(w->disk);
-    return status == Q2_OK ? visit_tree(w, l1_offset, l1_size, raise) : status;
+    w->each = raise;
+    return status == Q2_OK ? visit_tree(w, l1_offset, l1_size) : status;
 }
 
 enum q2_status q2_disk_snapshot_create(struct q2_disk *disk, const char *name, uint32_t date_sec,
@@ -461,7 +460,8 @@ static enum q2_status check_apply(struct work *w, const char *id_or_name)
                              "a version 2 image with snapshots cannot change its size",
                              top->source->path, "size", disk->snapshot.virtual_size,
                              top->header.size);
-    return visit_tree(w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size, check_room);
+    w->each = check_room;
+    return visit_tree(w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size);
 }
 
 /* Have the header name the active state's new L1 table, and its size. */
@@ -492,8 +492,10 @@ static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
 static enum q2_status release_tree(struct work *w, uint64_t l1_offset, uint32_t l1_size)
 {
     struct run l1 = {l1_offset, l1_size * 8ull};
-    enum q2_status status = visit_tree(w, l1_offset, l1_size, lower);
+    enum q2_status status;
 
+    w->each = lower;
+    status = visit_tree(w, l1_offset, l1_size);
     if (status != Q2_OK)
         return status;
     give_back(w, &l1);
@@ -545,7 +547,7 @@ static enum q2_status make_shorter_table(struct work *w, struct run *table)
 static enum q2_status set_flags(struct work *w)
 {
     enum q2_status status = q2_copied_fix(&w->references, top_of(w)->l1_table_offset,
-                                          top_of(w)->l1_size, Q2_COPIED_SET, NULL);
+                                          top_of(w)->l1_size, Q2_COPIED_SET);
 
     if (status == Q2_OK)
         status = judge_walk(w);
