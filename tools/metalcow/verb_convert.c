@@ -66,7 +66,7 @@ enum state {
 static bool look(struct conversion *conversion, uint64_t at, enum state *ret_state,
                  uint64_t *ret_length)
 {
-    struct map_entry entry;
+    struct q2_map_entry entry;
 
     if (entries_next(&conversion->entries, at, conversion->size - at, &entry) != Q2_OK) {
         image_print_fault(conversion->input);
