@@ -7,8 +7,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "make_image.h"
+#include "new_image.h"
 #include "output.h"
 #include "packer.h"
 #include "target.h"
@@ -22,7 +24,6 @@
 struct qcow2_target {
     struct target target; /* first: the target's address is this struct's */
     struct target_options options;
-    struct made_files made;
     struct image *image;
     struct packer *packer; /* NULL: plain clusters */
     uint8_t *buffer;       /* plain clusters */
@@ -184,6 +185,27 @@ static bool qcow2_finish(struct target *target)
     return qcow2->options.skip_create || write_magic(qcow2, qcow2->magic);
 }
 
+static void remove_file(const char *path)
+{
+    struct stat stat;
+
+    if (lstat(path, &stat) == 0 && S_ISREG(stat.st_mode))
+        (void)unlink(path);
+}
+
+/* Remove what we made. Devices stay. */
+static void undo(const struct target_options *options)
+{
+    const char *data_file = options->creation->image.data_file;
+    char path[Q2_MAX_PATH_LENGTH + 1];
+
+    if (options->skip_create)
+        return;
+    remove_file(options->path);
+    if (data_file && new_image_resolve(options->path, data_file, path, sizeof(path)))
+        remove_file(path);
+}
+
 static void qcow2_close(struct target *target, bool done)
 {
     struct qcow2_target *qcow2 = qcow2_of(target);
@@ -194,7 +216,7 @@ static void qcow2_close(struct target *target, bool done)
         print_fault(qcow2->options.path,
                     &(struct q2_fault){.status = Q2_ERR_IO, .what = "incomplete, and left so"});
     else if (!done)
-        make_image_undo(qcow2->options.path, &qcow2->made);
+        undo(&qcow2->options);
     free(qcow2->buffer);
     free(qcow2);
 }
@@ -217,31 +239,12 @@ static const struct target_ops packed_ops = {
 
 /* --- the beginning ------------------------------------------------------------------------- */
 
-/* Whether path leads to a file of the input; a file that is not there does not. */
-static bool leads_to_input(const struct target_options *options, const char *path)
-{
-    struct q2_source_posix file;
-    bool ret;
-
-    if (q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
-        return false;
-    ret = target_is_input(options, &file.source);
-    q2_source_posix_close(&file);
-    return ret;
-}
-
 static bool make(struct qcow2_target *qcow2)
 {
     const struct target_options *options = &qcow2->options;
-    struct create_options *creation = options->creation;
-    char data_path[Q2_MAX_PATH_LENGTH + 1];
 
-    creation->image.virtual_size = options->size;
-    if (creation->image.data_file &&
-        make_image_join(options->path, creation->image.data_file, data_path) &&
-        leads_to_input(options, data_path))
-        return false;
-    return make_image(options->path, creation, &qcow2->made);
+    options->creation->image.virtual_size = options->size;
+    return new_image_make(options->path, Q2_FORMAT_QCOW2, options->creation, options->input);
 }
 
 /* Open what was made, or was there; the user has named every file. */
@@ -249,9 +252,12 @@ static bool open_image(struct qcow2_target *qcow2)
 {
     const struct image_options options = {
         .format = Q2_FORMAT_QCOW2, .names = Q2_NAMES_ANY, .writable = true};
+    struct q2_layer_info info;
 
     qcow2->image = image_open(qcow2->options.path, &options, false);
     if (!qcow2->image)
+        return false;
+    if (qcow2->options.skip_create && target_is_input(&qcow2->options, &qcow2->image->file.source))
         return false;
     if (q2_disk_size(qcow2->image->disk) < qcow2->options.size) {
         print_fault(qcow2->options.path,
@@ -314,8 +320,6 @@ struct target *target_qcow2_open(const struct target_options *options)
 {
     struct qcow2_target *qcow2;
 
-    if (leads_to_input(options, options->path))
-        return NULL;
     qcow2 = calloc(1, sizeof(*qcow2));
     if (!qcow2) {
         fputs("metalcow: out of memory\n", stderr);
@@ -325,17 +329,17 @@ struct target *target_qcow2_open(const struct target_options *options)
     if (!options->skip_create && !make(qcow2))
         goto free_target;
     if (!open_image(qcow2))
-        goto undo;
+        goto remove_files;
     if (!prepare(qcow2)) {
         fputs("metalcow: out of memory\n", stderr);
-        goto undo;
+        goto remove_files;
     }
     if (options->skip_create || seal(qcow2))
         return &qcow2->target;
-undo:
+remove_files:
     packer_free(qcow2->packer);
     image_close(qcow2->image);
-    make_image_undo(options->path, &qcow2->made);
+    undo(options);
     free(qcow2->buffer);
 free_target:
     free(qcow2);
