@@ -7,6 +7,13 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
+# Preloaded to see in which order the command writes and flushes.
+TRACE_WRITES := $(BUILD)/san/tests/interop/trace_writes.so
+$(TRACE_WRITES): tests/interop/trace_writes.c tests/interop/interop.mk
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fsanitize=% -MMD -MP,$(HOST_CFLAGS)) -fPIC -shared -o $@ $<
+san: $(TRACE_WRITES)
+
 matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix as qemu-img does
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all
 .PHONY: matrix

@@ -257,7 +257,9 @@ static bool open_image(struct qcow2_target *qcow2)
     qcow2->image = image_open(qcow2->options.path, &options, false);
     if (!qcow2->image)
         return false;
-    if (qcow2->options.skip_create && target_is_input(&qcow2->options, &qcow2->image->file.source))
+    q2_disk_layer_info(qcow2->image->disk, 0, &info);
+    if (target_is_input(&qcow2->options, info.source) ||
+        target_is_input(&qcow2->options, info.data_source))
         return false;
     if (q2_disk_size(qcow2->image->disk) < qcow2->options.size) {
         print_fault(qcow2->options.path,
