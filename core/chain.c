@@ -82,9 +82,13 @@ static enum q2_status choose_path(struct opening *opening, const struct q2_image
         return take_path(opening, given);
     status = q2_name_resolve(named, opening->options->names, image->source->path, opening->path,
                              Q2_MAX_PATH_LENGTH + 1);
-    if (status != Q2_OK)
-        return q2_fail(opening->fault, status, NULL, named);
-    return Q2_OK;
+    if (status == Q2_OK)
+        return Q2_OK;
+    (void)q2_fail(opening->fault, status,
+                  status == Q2_ERR_DENIED ? "the image names a file that must not be opened" : NULL,
+                  image->source->path);
+    q2_fault_add_detail(opening->fault, named, q2_text_length(named));
+    return status;
 }
 
 /* (qcow2: "External data file name string", incompatible feature bit 2) */

@@ -36,7 +36,7 @@ static bool is_separator(char c)
 }
 
 /* Every character printable, no backslash (a separator to some file systems and not to others),
- * every component short enough. */
+ * every component short enough: each character of the basic plane is one unit of UTF-16. */
 static bool is_clean(const char *name)
 {
     size_t component = 0;
@@ -45,7 +45,7 @@ static bool is_clean(const char *name)
         size_t n = character_length(s);
         if (n == 0 || *s == '\\')
             return false;
-        component = is_separator((char)*s) ? 0 : component + n;
+        component = is_separator((char)*s) ? 0 : component + 1;
         if (component > Q2_MAX_COMPONENT_LENGTH)
             return false;
         s += n;

@@ -20,7 +20,8 @@
  * ret_path     size bytes, NUL-terminated on Q2_OK
  *
  * Q2_ERR_BAD_NAME  empty, a control character, invalid UTF-8, beyond the basic plane, a surrogate,
- *                  a component over Q2_MAX_COMPONENT_LENGTH bytes, or the joined path over size
+ *                  a component over Q2_MAX_COMPONENT_LENGTH units of UTF-16, or the joined
+ *                  path over size
  * Q2_ERR_DENIED    the policy forbids it, or it has a protocol or drive prefix
  */
 enum q2_status q2_name_resolve(const char *name, enum q2_name_policy policy, const char *referrer,

@@ -4,6 +4,7 @@
  * Pure functions on memory. Invariant: output is printable ASCII whatever the image held.
  */
 #include "fault.h"
+#include "line.h"
 #include "q2_status.h"
 
 struct status_row {
@@ -91,110 +92,59 @@ const char *q2_status_advice(enum q2_status status)
     return row_of(status)->advice;
 }
 
-/* Text under construction: counts what would be written, keeps what fits. */
-struct text {
-    char *buffer;
-    size_t size, length;
-};
-
-static void put_char(struct text *text, char c)
-{
-    if (text->length + 1 < text->size)
-        text->buffer[text->length] = c;
-    text->length++;
-}
-
-static void put(struct text *text, const char *string)
-{
-    for (; *string != '\0'; string++)
-        put_char(text, *string);
-}
-
-/* Untrusted bytes: whatever is not printable ASCII is escaped, so that no image can send control
- * sequences to a console. */
-static void put_escaped(struct text *text, const char *string)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (; *string != '\0'; string++) {
-        uint8_t c = (uint8_t)*string;
-        if (c >= 0x20 && c < 0x7f && c != '\\') {
-            put_char(text, (char)c);
-        } else {
-            put(text, "\\x");
-            put_char(text, digits[c >> 4]);
-            put_char(text, digits[c & 15]);
-        }
-    }
-}
-
-static void put_number(struct text *text, uint64_t value, uint32_t base)
-{
-    char digits[24];
-    size_t n = 0;
-
-    do {
-        digits[n++] = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value > 0);
-    while (n > 0)
-        put_char(text, digits[--n]);
-}
-
 /* Offsets and bit masks read best in hexadecimal, counts in decimal: small numbers are counts. */
-static void put_value(struct text *text, uint64_t value)
+static void put_value(struct q2_line *line, uint64_t value)
 {
     if (value < 65536) {
-        put_number(text, value, 10);
+        q2_line_put_number(line, value, 10);
     } else {
-        put(text, "0x");
-        put_number(text, value, 16);
+        q2_line_put(line, "0x");
+        q2_line_put_number(line, value, 16);
     }
 }
 
-static void put_field(struct text *text, const struct q2_fault *fault)
+static void put_field(struct q2_line *line, const struct q2_fault *fault)
 {
     if (!fault->field)
         return;
-    put(text, " (");
-    put(text, fault->field);
+    q2_line_put(line, " (");
+    q2_line_put(line, fault->field);
     if (fault->has_value) {
-        put(text, " is ");
-        put_value(text, fault->value);
+        q2_line_put(line, " is ");
+        put_value(line, fault->value);
     }
     if (fault->has_limit) {
-        put(text, ", limit ");
-        put_value(text, fault->limit);
+        q2_line_put(line, ", limit ");
+        put_value(line, fault->limit);
     }
-    put(text, ")");
+    q2_line_put(line, ")");
 }
 
 size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
 {
-    struct text text = {.buffer = buffer, .size = size};
+    struct q2_line line = {.buffer = buffer, .size = size};
     const struct status_row *row = row_of(fault->status);
 
     if (fault->file[0] != '\0') {
-        put_escaped(&text, fault->file);
-        put(&text, ": ");
+        q2_line_put_escaped(&line, fault->file);
+        q2_line_put(&line, ": ");
     }
-    put(&text, fault->what ? fault->what : row->text);
+    q2_line_put(&line, fault->what ? fault->what : row->text);
     if (fault->detail[0] != '\0') {
-        put(&text, ": '");
-        put_escaped(&text, fault->detail);
-        put(&text, "'");
+        q2_line_put(&line, ": '");
+        q2_line_put_escaped(&line, fault->detail);
+        q2_line_put(&line, "'");
     }
-    put_field(&text, fault);
+    put_field(&line, fault);
     if (fault->has_offset) {
-        put(&text, ", at offset 0x");
-        put_number(&text, fault->offset, 16);
+        q2_line_put(&line, ", at offset 0x");
+        q2_line_put_number(&line, fault->offset, 16);
     }
     if (row->advice[0] != '\0') {
-        put(&text, "; ");
-        put(&text, row->advice);
+        q2_line_put(&line, "; ");
+        q2_line_put(&line, row->advice);
     }
-    buffer[text.length < size ? text.length : size - 1] = '\0';
-    return text.length;
+    return q2_line_end(&line);
 }
 
 enum q2_status q2_fail(struct q2_fault *fault, enum q2_status status, const char *what,

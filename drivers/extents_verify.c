@@ -61,10 +61,11 @@ static size_t sample_index(size_t sample, size_t nb_extents)
 
 enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_file,
                                  const struct q2_file_extent *extents, size_t nb_extents,
-                                 void *buffer, struct q2_fault *fault)
+                                 uint64_t limit, void *buffer, struct q2_fault *fault)
 {
     const struct samples samples = {by_map, by_file, buffer, fault};
     size_t nb_samples = nb_extents;
+    uint64_t end = by_map->size - Q2_VERIFY_SAMPLE_SIZE;
 
     if (by_map->size != by_file->size)
         return fail(fault, Q2_ERR_BAD_VOLUME, by_file,
@@ -73,11 +74,11 @@ enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_
         nb_samples = Q2_VERIFY_FIRST + Q2_VERIFY_SAMPLED;
     for (size_t i = 0; i < nb_samples; i++) {
         uint64_t offset = extents[sample_index(i, nb_extents)].file_offset;
-        enum q2_status status = compare_at(&samples, offset);
+        enum q2_status status = offset < limit ? compare_at(&samples, offset) : Q2_OK;
         if (status != Q2_OK)
             return status;
     }
     if (nb_extents == 0 || extents[nb_extents - 1].length <= Q2_VERIFY_SAMPLE_SIZE)
         return Q2_OK; /* the last head's sample went to the end */
-    return compare_at(&samples, by_map->size - Q2_VERIFY_SAMPLE_SIZE);
+    return end < limit ? compare_at(&samples, end) : Q2_OK;
 }

@@ -92,19 +92,23 @@ static enum q2_status follow(const struct q2_fat_volume *volume, struct q2_fat_t
     uint32_t cluster = file->first_cluster;
     uint64_t left = file->size;
 
-    for (uint32_t i = 0; i < nb_clusters; i++) {
-        uint64_t length = left < volume->cluster_size ? left : volume->cluster_size;
+    while (left > 0) {
+        uint32_t nb_left = (uint32_t)((left + volume->cluster_size - 1) / volume->cluster_size);
+        uint32_t first = cluster, nb;
+        uint64_t length;
         enum q2_status status;
         if (cluster == Q2_FAT_END)
             return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, volume->source,
                                "the cluster chain is shorter than the file", "DIR_FileSize",
                                file->size, file->entry_offset);
-        if (!map_add(map, q2_fat_cluster_offset(volume, cluster), length))
-            return fail_limit(fault, volume->source, map->capacity);
-        left -= length;
-        status = q2_fat_table_next(table, cluster, fault, &cluster);
+        status = q2_fat_table_run(table, cluster, nb_left, fault, &nb, &cluster);
         if (status != Q2_OK)
             return status;
+        length = (uint64_t)nb * volume->cluster_size;
+        length = left < length ? left : length;
+        if (!map_add(map, q2_fat_cluster_offset(volume, first), length))
+            return fail_limit(fault, volume->source, map->capacity);
+        left -= length;
     }
     if (cluster != Q2_FAT_END)
         return fail_long_chain(volume, table, file, nb_clusters, cluster, fault);

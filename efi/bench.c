@@ -8,6 +8,18 @@
 #include "fail.h"
 #include "firmware.h"
 
+uint64_t mc_bench_median(uint64_t *values, size_t nb)
+{
+    for (size_t i = 1; i < nb; i++) {
+        uint64_t value = values[i];
+        size_t at = i;
+        for (; at > 0 && values[at - 1] > value; at--)
+            values[at] = values[at - 1];
+        values[at] = value;
+    }
+    return nb % 2 == 1 ? values[nb / 2] : (values[nb / 2 - 1] + values[nb / 2]) / 2;
+}
+
 /* Draw a turn and look up what it reads. */
 static enum q2_status prepare_turn(struct mc_bench *bench, const struct mc_bench_row *row)
 {
@@ -22,29 +34,32 @@ static enum q2_status prepare_turn(struct mc_bench *bench, const struct mc_bench
     return status;
 }
 
-/* What the ways took in one round. */
-struct times {
-    uint64_t ticks[MC_BENCH_NB_WAYS], nb_requests[MC_BENCH_NB_WAYS];
-    bool left_out[MC_BENCH_NB_WAYS]; /* it cannot read all of the row's turns */
-};
+/* Read the same bytes once before a way is timed: what the one before it left in the host's caches,
+ * and how deep the host's threads sleep, must not count for one way and against another. */
+static void warm_up(struct mc_bench *bench, size_t nb_requests)
+{
+    if (bench->plan.complete && bench->plan.nb_data > 0)
+        (void)mc_bench_ways[MC_BENCH_BARE].run(bench, nb_requests);
+}
 
 /* Let one way read the turn. */
-static enum q2_status take_turn(struct mc_bench *bench, const struct mc_bench_row *row, size_t way,
-                                struct times *times)
+static enum q2_status take_turn(struct mc_bench *bench, const struct mc_bench_row *row, size_t turn,
+                                size_t way)
 {
     const struct mc_bench_way *reader = &mc_bench_ways[way];
-    size_t nb = bench->nb_requests / (row->is_random ? reader->one_of_random : 1);
-    EFI_STATUS status;
+    struct mc_bench_times *times = &bench->times[way];
     uint64_t start;
+    EFI_STATUS status;
 
     if (!reader->applies(bench))
-        times->left_out[way] = true;
-    if (times->left_out[way])
+        times->left_out = true;
+    if (times->left_out)
         return Q2_OK;
+    times->nb_requests = bench->nb_requests / (row->is_random ? reader->one_of_random : 1);
+    warm_up(bench, times->nb_requests);
     start = mc_clock_now();
-    status = reader->run(bench, nb);
-    times->ticks[way] += mc_clock_now() - start;
-    times->nb_requests[way] += nb;
+    status = reader->run(bench, times->nb_requests);
+    times->ticks[turn] = mc_clock_now() - start;
     if (EFI_ERROR(status))
         return mc_fail(&bench->fault, Q2_ERR_IO, "this way of the bench fails to read",
                        reader->name);
@@ -52,28 +67,27 @@ static enum q2_status take_turn(struct mc_bench *bench, const struct mc_bench_ro
 }
 
 static enum q2_status run_round(struct mc_bench *bench, const struct mc_bench_row *row,
-                                uint32_t round, struct times *times)
+                                uint32_t round)
 {
-    for (size_t way = 0; way < MC_BENCH_NB_WAYS; way++) {
-        times->ticks[way] = 0;
-        times->nb_requests[way] = 0;
-    }
     for (size_t turn = 0; turn < row->nb_turns; turn++) {
         enum q2_status status = prepare_turn(bench, row);
         for (size_t i = 0; i < MC_BENCH_NB_WAYS && status == Q2_OK; i++)
-            status = take_turn(bench, row, (turn + round + i) % MC_BENCH_NB_WAYS, times);
+            status = take_turn(bench, row, turn, (turn + round + i) % MC_BENCH_NB_WAYS);
         if (status != Q2_OK)
             return status;
     }
     return Q2_OK;
 }
 
-static void keep(const struct mc_bench *bench, const struct times *times, uint32_t round,
+/* A round's figure is its median turn: one that was interrupted by other work says nothing. */
+static void keep(struct mc_bench *bench, const struct mc_bench_row *row, uint32_t round,
                  struct mc_bench_result *result)
 {
     for (size_t way = 0; way < MC_BENCH_NB_WAYS; way++) {
-        result->ways[way].nb_requests = times->left_out[way] ? 0 : times->nb_requests[way];
-        result->ways[way].ns[round] = mc_clock_ns(times->ticks[way], bench->frequency);
+        struct mc_bench_times *times = &bench->times[way];
+        uint64_t ticks = mc_bench_median(times->ticks, row->nb_turns);
+        result->ways[way].nb_requests = times->left_out ? 0 : times->nb_requests;
+        result->ways[way].ns[round] = mc_clock_ns(ticks, bench->frequency);
     }
 }
 
@@ -86,11 +100,12 @@ static void name_ways(struct mc_bench_result *result)
 enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *row,
                             struct mc_bench_result *ret_result)
 {
-    struct times times = {.left_out = {false}};
     enum q2_status status = Q2_OK;
 
     *ret_result = (struct mc_bench_result){.row = row->name, .request = row->request};
     name_ways(ret_result);
+    for (size_t way = 0; way < MC_BENCH_NB_WAYS; way++)
+        bench->times[way].left_out = false;
     bench->request = row->request;
     bench->nb_requests = row->nb_requests;
     bench->position = 0;
@@ -100,8 +115,8 @@ enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *r
         return mc_fail(&bench->fault, Q2_ERR_IO, "the disk fails to read", row->name);
     /* A round that does not count: caches below us fill, and files are opened. */
     for (uint32_t round = 0; round <= bench->nb_rounds && status == Q2_OK; round++) {
-        status = run_round(bench, row, round, &times);
-        keep(bench, &times, round > 0 ? round - 1 : 0, ret_result);
+        status = run_round(bench, row, round);
+        keep(bench, row, round > 0 ? round - 1 : 0, ret_result);
     }
     ret_result->nb_rounds = bench->nb_rounds;
     return status;
@@ -146,7 +161,7 @@ enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret
     static enum q2_status (*const ways[])(struct mc_bench *, uint64_t *) = {open_once,
                                                                             read_fat_once};
 
-    *ret_result = (struct mc_bench_result){.row = "open"};
+    *ret_result = (struct mc_bench_result){.row = MC_BENCH_OPEN};
     ret_result->ways[0].way = "ours";
     ret_result->ways[1].way = "fat";
     if (bench->image->file->way != MC_FILE_BY_EXTENTS)

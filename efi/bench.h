@@ -11,7 +11,8 @@
 #include "bench_plan.h"
 
 #define MC_BENCH_MAX_ROUNDS   32u
-#define MC_BENCH_MAX_REQUESTS 4096u          /* in one turn */
+#define MC_BENCH_MAX_TURNS    32u            /* in one round */
+#define MC_BENCH_MAX_REQUESTS 1024u          /* in one turn */
 #define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
 #define MC_BENCH_NB_WAYS      7u
 #define MC_BENCH_MAX_FILES    8u
@@ -21,6 +22,13 @@ struct mc_bench_file {
     const struct mc_file *file;
     EFI_FILE_PROTOCOL *File;
     uint64_t position; /* where the next Read() begins by itself */
+};
+
+/* What one way took in the turns of a round. */
+struct mc_bench_times {
+    uint64_t ticks[MC_BENCH_MAX_TURNS];
+    uint64_t nb_requests; /* of a turn */
+    bool left_out;        /* it cannot read all of the row's turns */
 };
 
 struct mc_bench {
@@ -37,6 +45,7 @@ struct mc_bench {
     uint64_t frequency;
     uint32_t nb_rounds;
     uint64_t position; /* sequential rows: the next guest offset; others: a number to draw from */
+    struct mc_bench_times times[MC_BENCH_NB_WAYS];
     struct q2_fault fault;
     /* The turn at hand. */
     size_t request, nb_requests;
@@ -49,8 +58,8 @@ struct mc_bench_result {
     size_t request; /* bytes */
     struct {
         const char *way;
-        uint64_t nb_requests;             /* per round; 0: it cannot read everything */
-        uint64_t ns[MC_BENCH_MAX_ROUNDS]; /* per round */
+        uint64_t nb_requests;             /* of a turn; 0: it cannot read everything */
+        uint64_t ns[MC_BENCH_MAX_ROUNDS]; /* of the median turn, per round */
     } ways[MC_BENCH_NB_WAYS];
     uint32_t nb_rounds;
 };
@@ -67,6 +76,7 @@ struct mc_bench_way {
 };
 
 /* bench_ways.c; the first one is our disk. */
+#define MC_BENCH_BARE 2u
 extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
 
 /* Close what the ways opened. */
@@ -85,7 +95,11 @@ struct mc_bench_row {
     void (*draw)(struct mc_bench *bench);
 };
 #define MC_BENCH_NB_ROWS 5u
+#define MC_BENCH_OPEN    "open" /* the row that is no reading: mc_bench_open() */
 extern const struct mc_bench_row mc_bench_rows[MC_BENCH_NB_ROWS];
+
+/* Sorts the values; nb >= 1. */
+uint64_t mc_bench_median(uint64_t *values, size_t nb);
 
 /* Read a row in rounds.
  *

@@ -7,7 +7,7 @@
 #include "firmware.h"
 
 #define MAX_PIECES       65536u
-#define MAX_STREAM_BYTES (17u * 1024 * 1024) /* of the 16 MiB that a turn reads */
+#define MAX_STREAM_BYTES (9u * 1024 * 1024) /* of the 8 MiB that a turn reads */
 
 bool mc_plan_init(struct mc_plan *plan)
 {

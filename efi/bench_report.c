@@ -33,19 +33,6 @@ static void pad_to(struct mc_text *text, size_t column)
         mc_text_put(text, " ");
 }
 
-static uint64_t median(const uint64_t *values, uint32_t nb)
-{
-    uint64_t sorted[MC_BENCH_MAX_ROUNDS];
-
-    for (uint32_t i = 0; i < nb; i++) {
-        uint32_t at = i;
-        for (; at > 0 && sorted[at - 1] > values[i]; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = values[i];
-    }
-    return nb % 2 == 1 ? sorted[nb / 2] : (sorted[nb / 2 - 1] + sorted[nb / 2]) / 2;
-}
-
 /* Thousandths, printed as a number with three places. */
 static void put_thousandths(struct mc_text *text, uint64_t value)
 {
@@ -59,7 +46,11 @@ static void put_thousandths(struct mc_text *text, uint64_t value)
 /* Nanoseconds of one request, by median. */
 static uint64_t ns_of(const struct mc_bench_result *result, size_t way)
 {
-    return median(result->ways[way].ns, result->nb_rounds) / result->ways[way].nb_requests;
+    uint64_t ns[MC_BENCH_MAX_ROUNDS];
+
+    for (uint32_t round = 0; round < result->nb_rounds; round++)
+        ns[round] = result->ways[way].ns[round];
+    return mc_bench_median(ns, result->nb_rounds) / result->ways[way].nb_requests;
 }
 
 /* How many times as long as ours, in thousandths: the median of the rounds' ratios. */
@@ -72,7 +63,7 @@ static uint64_t ratio(const struct mc_bench_result *result, size_t way)
         uint64_t ours = result->ways[0].ns[round] / nb_ours + 1;
         ratios[round] = result->ways[way].ns[round] * 1000 / nb / ours;
     }
-    return median(ratios, result->nb_rounds);
+    return mc_bench_median(ratios, result->nb_rounds);
 }
 
 void mc_bench_print_head(const struct mc_bench *bench)

@@ -113,19 +113,30 @@ static enum q2_status prepare(struct mc_session *session, struct run *run)
     return mc_image_open(bench->volume, bench->options, false, &session->fault, &bench->image);
 }
 
+/* One row, or opening. */
+static enum q2_status measure_row(struct mc_session *session, struct run *run, size_t row)
+{
+    const char *name = row < MC_BENCH_NB_ROWS ? mc_bench_rows[row].name : MC_BENCH_OPEN;
+    enum q2_status status;
+
+    if (session->line.row && !mc_text_equal(session->line.row, name))
+        return Q2_OK;
+    if (row == MC_BENCH_NB_ROWS)
+        status = mc_bench_open(&run->bench, &run->results[row]);
+    else
+        status = mc_bench_run(&run->bench, &mc_bench_rows[row], &run->results[row]);
+    if (status == Q2_OK)
+        mc_bench_print(&run->results[row]);
+    return status;
+}
+
 static enum q2_status measure(struct mc_session *session, struct run *run)
 {
     enum q2_status status = Q2_OK;
 
     mc_bench_print_head(&run->bench);
-    for (size_t i = 0; i <= MC_BENCH_NB_ROWS && status == Q2_OK; i++) {
-        if (i == MC_BENCH_NB_ROWS)
-            status = mc_bench_open(&run->bench, &run->results[i]);
-        else
-            status = mc_bench_run(&run->bench, &mc_bench_rows[i], &run->results[i]);
-        if (status == Q2_OK)
-            mc_bench_print(&run->results[i]);
-    }
+    for (size_t row = 0; row <= MC_BENCH_NB_ROWS && status == Q2_OK; row++)
+        status = measure_row(session, run, row);
     if (status == Q2_OK)
         mc_bench_print_json(&run->bench, run->results, MC_BENCH_NB_ROWS + 1);
     else

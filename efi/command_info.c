@@ -135,32 +135,12 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
     return status;
 }
 
-/* A disk that is attached: its image as it is now. */
-static enum q2_status show_disk(struct mc_session *session, uint32_t number)
-{
-    struct mc_attach_options options = {.image = (const char *)session->record.image};
-    enum q2_status status = mc_client_open(&session->client, false, &session->fault);
-
-    if (status != Q2_OK)
-        return status;
-    if (!mc_session_find(session, number))
-        return mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
-                       session->line.operand);
-    return show(session->record.volume, &options, &session->fault);
-}
-
 EFI_STATUS mc_command_info(struct mc_session *session)
 {
-    uint32_t number;
-    enum q2_status status;
+    enum q2_status status = mc_session_image(session);
 
-    if (mc_number_parse(session->line.operand, &number)) {
-        status = show_disk(session, number);
-    } else {
-        status = mc_image_arguments_get(session);
-        if (status == Q2_OK)
-            status = show(session->image.image.volume, &session->image.options, &session->fault);
-        mc_image_arguments_free(session);
-    }
+    if (status == Q2_OK)
+        status = show(session->image.image.volume, &session->image.options, &session->fault);
+    mc_image_arguments_free(session);
     return status == Q2_OK ? EFI_SUCCESS : mc_session_fail(session);
 }

@@ -29,9 +29,12 @@ static const struct command commands[] = {
     {"list", "", "show the attached disks", false, mc_command_list},
     {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
     {"info", "IMAGE|NUMBER", "show what an image is", true, mc_command_info},
+    {"map", "IMAGE [options of attach]", "show which file has which part of the disk", true,
+     mc_command_map},
+    {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
-    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE]",
+    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]",
      "time a disk beside other ways to the same bytes", true, mc_command_bench},
     {"help", "", "show this", false, help},
 };
@@ -55,6 +58,7 @@ static const struct option {
     {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
     {"--room", offsetof(struct mc_command_line, room)},
     {"--rounds", offsetof(struct mc_command_line, rounds)},
+    {"--row", offsetof(struct mc_command_line, row)},
     {"--beside", offsetof(struct mc_command_line, beside)},
 };
 

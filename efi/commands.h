@@ -16,7 +16,7 @@ struct mc_command_line {
     const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
     const char *passphrase_file, *key_file;
     const char *mode, *overlay_size, *room;
-    const char *rounds, *beside;
+    const char *rounds, *beside, *row;
 };
 
 /* What a command line says of an image, with paths resolved. */
@@ -45,6 +45,8 @@ EFI_STATUS mc_command_attach(struct mc_session *session);
 EFI_STATUS mc_command_list(struct mc_session *session);
 EFI_STATUS mc_command_detach(struct mc_session *session);
 EFI_STATUS mc_command_info(struct mc_session *session);
+EFI_STATUS mc_command_map(struct mc_session *session);
+EFI_STATUS mc_command_check(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
 EFI_STATUS mc_command_bench(struct mc_session *session);
 
@@ -62,6 +64,10 @@ bool mc_session_find(struct mc_session *session, uint32_t number);
  * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT
  */
 enum q2_status mc_image_arguments_get(struct mc_session *session);
+
+/* The operand as an image: by its name and options, or by the number of an attached disk, whose
+ * image is meant as it is now. Errors as mc_image_arguments_get(). */
+enum q2_status mc_session_image(struct mc_session *session);
 
 /* May be called again, and without a mc_image_arguments_get() before. */
 void mc_image_arguments_free(struct mc_session *session);

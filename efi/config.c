@@ -252,10 +252,8 @@ static bool component_take(struct slice *path, struct slice *ret_component)
  * (UEFI: "EFI_FILE_PROTOCOL.Open()"; file names are UCS-2 there) */
 static const char *component_refusal(struct slice component)
 {
-    uint32_t c = 0;
+    uint32_t c = 0, nb_units = 0;
 
-    if (component.length > Q2_MAX_COMPONENT_LENGTH)
-        return "has a file name over 255 bytes";
     if (slice_equals(component, ".."))
         return "has \"..\"; paths begin at the top of the volume";
     for (size_t n; component.length > 0; component = slice_behind(component, n)) {
@@ -266,6 +264,8 @@ static const char *component_refusal(struct slice component)
             return "has a character that no file name can have";
         if (c >= 0xfffe)
             return "has a character that UEFI cannot have in a file name";
+        if (++nb_units > Q2_MAX_COMPONENT_LENGTH)
+            return "has a file name over 255 characters";
     }
     return NULL;
 }

@@ -8,16 +8,16 @@ EFI_HOST_SRCS := efi/config.c efi/config_order.c efi/text.c efi/passphrase.c
 
 # Both programs: firmware, files, images, configuration.
 EFI_COMMON_SRCS := $(EFI_HOST_SRCS) efi/memory.c efi/firmware.c efi/console.c efi/device_path.c \
-                   efi/volume.c efi/fat_cache.c \
+                   efi/volume.c efi/fat_extents.c efi/fat_cache.c \
                    efi/opener.c efi/unlock.c efi/attach.c efi/overlay.c efi/entries.c
 EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) efi/driver_main.c efi/binding.c efi/component_name.c \
                    efi/control_server.c efi/registry.c efi/publish.c efi/room.c efi/upkeep.c
 EFI_APP_SRCS    := $(EFI_COMMON_SRCS) efi/app_main.c efi/arguments.c efi/commands.c \
                    efi/image_arguments.c efi/command_boot.c efi/command_disks.c \
-                   efi/command_info.c efi/command_bench.c efi/bench.c \
-                   efi/bench_clock.c efi/bench_plan.c efi/bench_report.c efi/bench_rows.c \
-                   efi/bench_ways.c efi/connect.c efi/boot.c efi/control_client.c \
-                   efi/embedded_driver.c
+                   efi/command_info.c efi/command_map.c efi/command_check.c efi/command_bench.c \
+                   efi/bench.c efi/bench_clock.c efi/bench_plan.c efi/bench_report.c \
+                   efi/bench_rows.c efi/bench_ways.c efi/connect.c efi/boot.c \
+                   efi/control_client.c efi/embedded_driver.c
 
 EFI_X64_DRIVER := $(BUILD)/x64/metalcowdxe.efi
 EFI_X64_APP    := $(BUILD)/x64/metalcow.efi

@@ -117,6 +117,31 @@ enum q2_status mc_image_arguments_get(struct mc_session *session)
     return status;
 }
 
+static enum q2_status get_attached(struct mc_session *session, uint32_t number)
+{
+    struct mc_image_arguments *image = &session->image;
+    enum q2_status status = mc_client_open(&session->client, false, &session->fault);
+
+    if (status != Q2_OK)
+        return status;
+    if (!mc_session_find(session, number))
+        return mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
+                       session->line.operand);
+    image->image.volume = session->record.volume;
+    image->image.path = mc_copy_text((const char *)session->record.image);
+    image->options.image = image->image.path;
+    return image->image.path ? Q2_OK : mc_fail_memory(&session->fault);
+}
+
+enum q2_status mc_session_image(struct mc_session *session)
+{
+    uint32_t number;
+
+    if (mc_number_parse(session->line.operand, &number))
+        return get_attached(session, number);
+    return mc_image_arguments_get(session);
+}
+
 void mc_image_arguments_free(struct mc_session *session)
 {
     struct mc_image_arguments *image = &session->image;

@@ -81,6 +81,11 @@ int memcmp(const void *a, const void *b, size_t length)
 {
     const uint8_t *x = a, *y = b;
 
+    for (; length >= 4 * WORD; length -= 4 * WORD, x += 4 * WORD, y += 4 * WORD) {
+        const word *xw = (const word *)(const void *)x, *yw = (const word *)(const void *)y;
+        if (((xw[0] ^ yw[0]) | (xw[1] ^ yw[1]) | (xw[2] ^ yw[2]) | (xw[3] ^ yw[3])) != 0)
+            break;
+    }
     for (; length >= WORD; length -= WORD, x += WORD, y += WORD) {
         if (*(const word *)(const void *)x != *(const word *)(const void *)y)
             break;

@@ -55,7 +55,7 @@ static void note_size(struct mc_file *file)
 static enum q2_status remap(struct mc_volume *volume, struct mc_file *file, struct q2_fault *fault)
 {
     struct mc_map map;
-    enum q2_status status = mc_map_make(volume, file, fault, &map);
+    enum q2_status status = mc_map_make(volume, file, true, fault, &map);
 
     if (status != Q2_OK)
         return status;

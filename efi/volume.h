@@ -91,12 +91,13 @@ struct mc_map {
 
 /* Map a file that is open through the file system (file->File), and verify the map.
  *
+ * writable  check it to the file's end; else only where the file system gets to soon
  * ret_map  set on Q2_OK; the extents are the caller's
  *
  * Q2_ERR_BAD_VOLUME, Q2_ERR_LIMIT, Q2_ERR_IO ...   no trustworthy map
  */
-enum q2_status mc_map_make(struct mc_volume *volume, struct mc_file *file, struct q2_fault *fault,
-                           struct mc_map *ret_map);
+enum q2_status mc_map_make(struct mc_volume *volume, struct mc_file *file, bool writable,
+                           struct q2_fault *fault, struct mc_map *ret_map);
 
 /* Open a file or folder through the file system; for what is not on the data path.
  *

@@ -18,10 +18,10 @@
 #include "q2_source.h"
 #include "q2_status.h"
 
-/* Extents of one file, 3 MiB of them. A stick that is used hard shows some thousands. A chain that
- * jumps costs up to two requests per jump (there are two FATs), so this also bounds the time: at
- * 100 us a request, 26 seconds. */
-#define Q2_MAX_FILE_EXTENTS (1u << 17)
+/* Extents of one file: FAT's largest file, 4 GiB - 1, in the smallest clusters, none beside its
+ * neighbour. At 24 bytes that is 192 MiB; a file of that size in clusters of 4 KiB can have 1 Mi
+ * extents, 24 MiB. A stick that is used hard shows some thousands. */
+#define Q2_MAX_FILE_EXTENTS (1u << 23)
 
 struct q2_file_extent {
     uint64_t file_offset;   /* bytes */
@@ -45,6 +45,7 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
  * by_map      the file through its extents
  * by_file     the same file through the file system
  * extents     the map below by_map; nb_extents of them
+ * limit       samples that begin at this offset of the file or behind it are left out
  * buffer      2 * Q2_VERIFY_SAMPLE_SIZE bytes, any alignment
  * fault       filled on any error
  *
@@ -54,6 +55,6 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
  */
 enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_file,
                                  const struct q2_file_extent *extents, size_t nb_extents,
-                                 void *buffer, struct q2_fault *fault);
+                                 uint64_t limit, void *buffer, struct q2_fault *fault);
 
 #endif

@@ -27,7 +27,7 @@
 /* Name of the backing file's format: twice what QEMU reads. */
 #define Q2_MAX_FORMAT_LENGTH 31u
 
-/* One component of a path: FAT's and the UEFI file protocol's 255 units. */
+/* One component of a path, in units of UTF-16: what FAT and the UEFI file protocol hold. */
 #define Q2_MAX_COMPONENT_LENGTH 255u
 
 /* A joined path. Longer than any path that FAT can hold (260 units). */

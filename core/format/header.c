@@ -224,6 +224,8 @@ static enum q2_status check_features(const struct q2_header *header, const char 
         return q2_fail_limit(fault, Q2_ERR_BAD_HEADER,
                              "extended L2 entries need clusters of at least 16 KiB", path,
                              "cluster_bits", header->cluster_bits, 14);
+    /* (qcow2: autoclear bit 1 "may only be set if" the other one is) QEMU, too, opens such an image
+     * for `info` alone: "data-file-raw requires a data file". */
     if ((header->autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) &&
         !(header->incompatible_features & Q2_INCOMPAT_DATA_FILE))
         return q2_fail_value(fault, Q2_ERR_BAD_HEADER,

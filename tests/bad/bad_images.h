@@ -290,89 +290,94 @@ static const struct row rows[] = {
      .build = build_backing_absolute,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text =
-         "/etc/passwd: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: '/etc/passwd'; "
+             "name the file yourself or allow more names"},
     {.rule = "backing_name_parent",
      .build = build_backing_parent,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text = "sub/../../base.raw: the file must not be opened; name the file yourself or allow "
-             "more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: "
+             "'sub/../../base.raw'; name the file yourself or allow more names"},
     {.rule = "backing_name_protocol",
      .build = build_backing_protocol,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text = "json:{\"driver\":\"nbd\"}: the file must not be opened; name the file yourself or "
-             "allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: "
+             "'json:{\"driver\":\"nbd\"}'; name the file yourself or allow more names"},
     {.rule = "backing_name_drive",
      .build = build_backing_drive,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text =
-         "C:/base.raw: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: 'C:/base.raw'; "
+             "name the file yourself or allow more names"},
     {.rule = "backing_name_backslash",
      .build = build_backing_backslash,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "sub\\x5cbase.raw: the file name in the image is not usable; name the file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: 'sub\\x5cbase.raw'; name "
+             "the file yourself"},
     {.rule = "backing_name_control",
      .build = build_backing_control,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "base\\x1b[2J.raw: the file name in the image is not usable; name the file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: 'base\\x1b[2J.raw'; name "
+             "the file yourself"},
     {.rule = "backing_name_not_utf8",
      .build = build_backing_not_utf8,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "b\\xe4se.raw: the file name in the image is not usable; name the file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: 'b\\xe4se.raw'; name the "
+             "file yourself"},
     {.rule = "backing_name_surrogate",
      .build = build_backing_surrogate,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "base\\xed\\xa0\\x80.raw: the file name in the image is not usable; name the file "
-             "yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: "
+             "'base\\xed\\xa0\\x80.raw'; name the file yourself"},
     {.rule = "backing_name_beyond_plane",
      .build = build_backing_beyond_plane,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "base\\xf0\\x9f\\x90\\x84.raw: the file name in the image is not usable; name the "
-             "file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: "
+             "'base\\xf0\\x9f\\x90\\x84.raw'; name the file yourself"},
     {.rule = "backing_name_component_over_255",
      .build = build_backing_component,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-             ": the file name in the image is not usable; name the file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: "
+             "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'; name the file "
+             "yourself"},
     {.rule = "data_file_name_absolute",
      .build = build_data_absolute,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text = "/dev/sda: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: '/dev/sda'; name "
+             "the file yourself or allow more names"},
     {.rule = "data_file_name_parent",
      .build = build_data_parent,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text = "../other/data.raw: the file must not be opened; name the file yourself or allow more "
-             "names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: "
+             "'../other/data.raw'; name the file yourself or allow more names"},
     {.rule = "data_file_name_protocol",
      .build = build_data_protocol,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text =
-         "nbd:host:10809: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: 'nbd:host:10809'; "
+             "name the file yourself or allow more names"},
     {.rule = "data_file_name_backslash",
      .build = build_data_backslash,
      .status = Q2_ERR_BAD_NAME,
      .field = "",
-     .text = "\\x5cdata.raw: the file name in the image is not usable; name the file yourself"},
+     .text = "img/top.qcow2: the file name in the image is not usable: '\\x5cdata.raw'; name "
+             "the file yourself"},
     {.rule = "name_where_none_is_allowed",
      .build = build_backing_raw,
      .arrange = arrange_names_none,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text = "base.raw: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: 'base.raw'; name "
+             "the file yourself or allow more names"},
     /* Data files and backing chains (hazards F7, F8, F10). */
     {.rule = "data_file_not_named",
      .build = build_data_not_named,

@@ -300,6 +300,38 @@ static void test_images_file_of_4_gib_less_one_is_mapped(void)
     mapped_close(&mapped);
 }
 
+/* The same in clusters of 4 KiB, none beside its neighbour: a map of 2^20 extents. */
+static void test_images_file_of_4_gib_less_one_in_single_clusters_is_mapped(void)
+{
+    const uint32_t cluster = 4096, nb = 1u << 20;
+    struct mapped mapped = {0};
+    struct q2_source *volume = &mapped.file.source, *source = &mapped.source.source;
+    uint32_t size = 0xffffffff, state = 1;
+
+    fat_image_mkfs("scattered.img", 9u << 20, "-F 32 -s 8");
+    fat_image_run("truncate -s %u one && mcopy -i scattered.img one ::/big.raw", cluster);
+    if (!mapped_open(&mapped, "scattered.img", "/big.raw"))
+        return;
+    link_clusters(&mapped, mapped.found.first_cluster, nb, 1);
+    T_CHECK_U64(volume->ops->write_at(volume, mapped.found.entry_offset + 28, &size, 4), Q2_OK);
+    mapped_close(&mapped);
+    if (!mapped_open(&mapped, "scattered.img", "/big.raw"))
+        return;
+    T_CHECK_U64(source->size, size);
+    T_CHECK_U64(mapped.nb_extents, nb);
+    for (uint32_t i = 0; i < 200; i++) {
+        uint32_t number = i < 100 ? i : (state = state * 1664525u + 1013904223u) % (nb - 1);
+        uint32_t at = mapped.found.first_cluster + 2 * number;
+        T_CHECK_U64(
+            volume->ops->write_at(volume, q2_fat_cluster_offset(&mapped.volume, at), &at, 4),
+            Q2_OK);
+        T_CHECK_U64(source->ops->read_at(source, (uint64_t)number * cluster, &state, 4), Q2_OK);
+        T_CHECK_U64(state, at);
+    }
+    mapped_close(&mapped);
+    fat_image_run("rm scattered.img");
+}
+
 int main(void)
 {
     fat_image_start();
@@ -312,5 +344,6 @@ int main(void)
     }
     T_RUN(test_images_every_file_of_a_large_folder_is_found);
     T_RUN(test_images_file_of_4_gib_less_one_is_mapped);
+    T_RUN(test_images_file_of_4_gib_less_one_in_single_clusters_is_mapped);
     return t_done();
 }

@@ -30,7 +30,7 @@ static void judge_name(const char *name)
         require(*s < 0xf0);                  /* beyond the basic plane */
         require(*s != 0xed || s[1] < 0xa0);  /* surrogates */
         require(*s != 0xc2 || s[1] >= 0xa0); /* C1 controls */
-        component = *s == '/' ? 0 : component + 1;
+        component = *s == '/' ? 0 : component + ((*s & 0xc0) != 0x80);
         require(component <= Q2_MAX_COMPONENT_LENGTH);
     }
     /* No protocol and no drive: no colon before the first separator. */

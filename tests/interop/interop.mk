@@ -7,12 +7,12 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
-# Preloaded to see in which order the command writes and flushes.
-TRACE_WRITES := $(BUILD)/san/tests/interop/trace_writes.so
-$(TRACE_WRITES): tests/interop/trace_writes.c tests/interop/interop.mk
+# What test_244.py and test_commit.py preload.
+PRELOADS := $(patsubst %,$(BUILD)/san/tests/interop/%.so,fail_flush trace_writes)
+$(PRELOADS): $(BUILD)/san/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -fsanitize=% -MMD -MP,$(HOST_CFLAGS)) -fPIC -shared -o $@ $<
-san: $(TRACE_WRITES)
+	$(CC) $(HOST_CFLAGS) -shared -fPIC -o $@ $<
+san: $(PRELOADS)
 
 matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix as qemu-img does
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all

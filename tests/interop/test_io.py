@@ -29,6 +29,11 @@ TRANSFER_ROWS = [
     ("-f qcow2", ["discard 5 6", "discard -q 0 64k", "d 0 1M", "discard -C 0 64k"], "t.qcow2"),
     ("-f qcow2", ["write -z 5 6", "write -zu 64k 64k", "write -P 7 0 1M", "write -z 0 65537"],
      "t.qcow2"),
+    ("-f qcow2", ["write -zu 0 1M"], "t.qcow2"),
+    ("-f qcow2", ["write -c -P 5 256k 128k", "read -P 5 256k 128k", "write -P 6 300k 1k"],
+     "t.qcow2"),
+    ("-f qcow2", ["write -c -P 5 0 200k", "write -c -s pattern 204800 512", "read 0 205312"],
+     "z.qcow2"),
     ("-f qcow2", ["write 0 0", "read 0 0", "write -f -P 9 0 512", "flush", "f"], "t.qcow2"),
     ("-d ignore -f qcow2", ["w -P 3 0 64k", "discard 0 64k", "read -P 3 0 64k"], "t.qcow2"),
     ("-r -f qcow2", ["write 0 1", "flush", "discard 0 64k", "write -z 0 1", "read 0 1"], "t.qcow2"),
@@ -56,6 +61,9 @@ ERROR_ROWS = [
      "t.qcow2"),
     ("-f qcow2", ["write -s empty 0 10", "write -s gone 0 10", "write -fc 0 64k"], "t.qcow2"),
     ("-f qcow2", ["write -c 0 64k"], "d.qcow2"),
+    ("-f raw", ["write -c 0 512"], "t.raw"),
+    ("-f qcow2", ["write -c 1k 64k", "write -c 0 1k", "write -c 1 1", "write -c 0 1",
+                  "write -c 1M 64k"], "t.qcow2"),
     ("", ["read 0 1", "open gone", "read 0 1"], None),
     ("", ["open t.qcow2", "open t.qcow2", "close", "length", "quit", "foo"], None),
     ("", ["open -odata-file.filename=inexistent d.qcow2", "read 0 1"], None),
@@ -77,10 +85,12 @@ def run(program, flags, commands, file, data=b""):
 
 def reset():
     """Fresh images, the same for both programs."""
-    for name in ("t.qcow2", "d.qcow2", "d.data", "t.raw", "above.qcow2"):
+    for name in ("t.qcow2", "d.qcow2", "d.data", "t.raw", "above.qcow2", "z.qcow2"):
         (FOLDER / name).unlink(missing_ok=True)
     for words in (["-f", "qcow2", "t.qcow2", "1M"],
                   ["-f", "qcow2", "-o", "data_file=d.data", "d.qcow2", "1M"],
+                  ["-f", "qcow2", "-o", "compression_type=zstd,cluster_size=4k", "z.qcow2",
+                   "205312"],
                   ["-f", "raw", "t.raw", "64k"],
                   ["-f", "qcow2", "-b", "t.qcow2", "-F", "qcow2", "above.qcow2"]):
         subprocess.run(["qemu-img", "create", "-q", *words], cwd=FOLDER, check=True)
@@ -91,7 +101,8 @@ def reset():
 def disks():
     """The content of all disks, as qemu-img reads it."""
     content = []
-    for name, image_format in (("t.qcow2", "qcow2"), ("d.qcow2", "qcow2"), ("t.raw", "raw")):
+    for name, image_format in (("t.qcow2", "qcow2"), ("d.qcow2", "qcow2"),
+                               ("z.qcow2", "qcow2"), ("t.raw", "raw")):
         subprocess.run(["qemu-img", "convert", "-f", image_format, "-O", "raw", name, "content"],
                        cwd=FOLDER, check=True)
         content.append((FOLDER / "content").read_bytes())

@@ -19,6 +19,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # pylint: disable=wrong-import-position
+from tools import fs  # pylint: disable=wrong-import-position
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READER = ROOT / os.environ.get("BUILD", "build") / "san/tests/interop/read_disk"
@@ -65,7 +66,7 @@ def create(name, passphrase, options, fmt="luks", backing=None, size=SIZE):
     command = ["qemu-img", "create", "-q", "-f", "qcow2", *secret(name, passphrase)]
     if backing:
         command += ["-u", "-b", backing.name, "-F", "qcow2"]
-    run(*command, "-o", ",".join(words), path, str(size))
+    fs.calibrated(run, *command, "-o", ",".join(words), path, str(size))
     return path
 
 
@@ -154,10 +155,10 @@ def test_luks_second_key_slot_opens_too():
     path = WORK / "slots.qcow2"
     path.write_bytes(shared().read_bytes())
     secret("slots", b"correct horse")
-    run("qemu-img", "amend", "-q", *secret("slots", b"correct horse"), *secret("second", b"two"),
-        "--image-opts", target(path, "slots", "luks"),
-        "-o", "encrypt.state=active,encrypt.new-secret=second,encrypt.keyslot=6,"
-        "encrypt.iter-time=10")
+    fs.calibrated(run, "qemu-img", "amend", "-q", *secret("slots", b"correct horse"),
+                  *secret("second", b"two"), "--image-opts", target(path, "slots", "luks"),
+                  "-o", "encrypt.state=active,encrypt.new-secret=second,encrypt.keyslot=6,"
+                  "encrypt.iter-time=10")
     check_reads(path, "slots", content("shared"))
     check_reads(path, "second", content("shared"))
     run("qemu-img", "amend", "-q", *secret("second", b"two"),

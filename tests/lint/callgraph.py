@@ -29,7 +29,6 @@ ALIASES = {"ZALLOC": "zalloc", "ZFREE": "zfree"}
 NOT_IMPLEMENTED = {
     "customAlloc": "zstd's contexts are static: ZSTD_initStaticDCtx() leaves it NULL",
     "customFree": "the same",
-    "report": "only the host command reports findings one by one",
 }
 # Tables of methods that third-party sources fill by position: files whose calls go there, and the
 # names that they reach.

@@ -449,7 +449,7 @@ static void test_entry_parse_length_is_limited(void)
          256,
          0,
          {"component of 256", MC_CONFIG_BAD_PATH,
-          "f, line 1: image has a file name over 255 bytes"}},
+          "f, line 1: image has a file name over 255 characters"}},
         {"image", 2046, 100, {"path of 2046", MC_CONFIG_OK, ""}},
         {"image",
          2047,

@@ -59,7 +59,8 @@ static void make(size_t nb_extents, uint64_t tail)
 static enum q2_status verify(size_t nb_extents, struct q2_fault *fault)
 {
     memset(fault, 0, sizeof(*fault));
-    return q2_extents_verify(&by_map.source, &by_file.source, extents, nb_extents, buffer, fault);
+    return q2_extents_verify(&by_map.source, &by_file.source, extents, nb_extents, UINT64_MAX,
+                             buffer, fault);
 }
 
 static void test_verify_good_maps_pass_and_are_read_forward(void)
@@ -162,6 +163,30 @@ static void test_verify_sizes_and_failing_sources_are_errors(void)
     T_CHECK_U64(fault.status, Q2_ERR_IO);
 }
 
+static void test_verify_looks_at_nothing_that_begins_behind_the_limit(void)
+{
+    static const struct {
+        uint64_t limit;
+        size_t nb_reads;
+    } rows[] = {{0, 0},
+                {1, 1},
+                {STEP, 1},
+                {STEP + 1, 2},
+                {9 * STEP, 9},
+                {9 * STEP + 1, 10},
+                {9 * STEP + 513, 11},
+                {UINT64_MAX, 11}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_fault fault;
+        make(10, STEP);
+        T_CHECK_U64(q2_extents_verify(&by_map.source, &by_file.source, extents, 10, rows[i].limit,
+                                      buffer, &fault),
+                    Q2_OK);
+        T_CHECK_U64(nb_reads, rows[i].nb_reads);
+    }
+}
+
 int main(void)
 {
     T_RUN(test_verify_good_maps_pass_and_are_read_forward);
@@ -169,5 +194,6 @@ int main(void)
     T_RUN(test_verify_different_bytes_are_found_where_they_are);
     T_RUN(test_verify_swapped_extents_are_found);
     T_RUN(test_verify_sizes_and_failing_sources_are_errors);
+    T_RUN(test_verify_looks_at_nothing_that_begins_behind_the_limit);
     return t_done();
 }

@@ -1,5 +1,6 @@
 /* Extent maps: chains of every type against a naive walk, and every broken chain by its text. */
 #include "../../drivers/fat_map.h"
+#include "../../drivers/fat_table.h"
 #include "fat_builder.h"
 #include "t.h"
 
@@ -335,23 +336,92 @@ static void test_map_failing_volume_and_small_buffer_are_errors(void)
     fb_free(&fb);
 }
 
-static void test_map_more_extents_than_the_limit_are_refused(void)
+/* Every cluster an extent of its own: upwards over every other cluster, then down over the rest. */
+static size_t scattered_chain(struct fat_builder *fb, uint32_t *clusters)
 {
-    struct fat_builder fb;
-    struct q2_fault fault;
-    size_t nb_extents = 0;
-    const uint32_t nb = Q2_MAX_FILE_EXTENTS; /* one extent each: every other cluster */
+    uint32_t last = fb->nb_clusters + 1;
+    size_t nb = 0;
 
-    fb_make(&fb, 32, 512, 1, 2 * nb + 10, 1);
-    for (uint32_t i = 0; i < nb; i++)
-        fb_set(&fb, 3 + 2 * i, i + 1 < nb ? 5 + 2 * i : FB_EOC(&fb));
-    T_CHECK_U64(map(&fb, 3, nb * 512, 0, &fault, &nb_extents), Q2_OK);
-    T_CHECK_U64(nb_extents, Q2_MAX_FILE_EXTENTS);
-    fb_set(&fb, 1 + 2 * nb, 3 + 2 * nb);
-    fb_set(&fb, 3 + 2 * nb, FB_EOC(&fb));
-    T_CHECK_U64(map(&fb, 3, (nb + 1) * 512, 0, &fault, &nb_extents), Q2_ERR_LIMIT);
-    T_CHECK_U64(fault.limit, Q2_MAX_FILE_EXTENTS);
-    fb_free(&fb);
+    for (uint32_t cluster = 3; cluster <= last; cluster += 2)
+        clusters[nb++] = cluster;
+    for (uint32_t cluster = (last & ~1u) - 2; cluster >= 2; cluster -= 2)
+        clusters[nb++] = cluster;
+    fb_chain(fb, clusters, nb);
+    return nb;
+}
+
+static void test_map_file_in_single_clusters_has_an_extent_for_each(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+    static uint32_t clusters[70000];
+    static struct q2_file_extent want[70000];
+
+    for (size_t b = 0; b < 3; b++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0, nb;
+        uint32_t size;
+
+        make(&fb, all_bits[b]);
+        nb = scattered_chain(&fb, clusters);
+        size = (uint32_t)nb * fb.cluster - 1;
+        T_CHECK_U64(naive_map(&fb, clusters, nb, size, want), nb);
+        T_CHECK_U64(map(&fb, clusters[0], size, nb - 1, &fault, &nb_extents), Q2_ERR_LIMIT);
+        T_CHECK_U64(fault.limit, nb - 1);
+        T_CHECK_U64(map(&fb, clusters[0], size, nb, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, nb);
+        T_CHECK(memcmp(extents, want, nb * sizeof(want[0])) == 0);
+        fb_free(&fb);
+    }
+}
+
+/* The builder's volume, counting what is read. */
+static enum q2_status (*memory_read)(struct q2_source *, uint64_t, void *, size_t);
+static size_t nb_reads;
+
+static enum q2_status counting_read(struct q2_source *source, uint64_t offset, void *to, size_t n)
+{
+    nb_reads++;
+    return memory_read(source, offset, to, n);
+}
+
+static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
+{
+    static const uint32_t all_bits[] = {16, 32};
+    static uint32_t clusters[70000];
+
+    for (size_t b = 0; b < 2; b++) {
+        struct fat_builder fb;
+        struct q2_source_ops ops;
+        struct q2_fat_volume volume;
+        struct q2_fault fault;
+        struct q2_fat_file file = {0};
+        size_t nb_extents = 0, nb, size;
+        void *memory;
+
+        make(&fb, all_bits[b]);
+        /* Far jumps: the two halves in turn. */
+        nb = fb.nb_clusters / 2;
+        for (uint32_t i = 0; i < nb; i++)
+            clusters[i] = 2 + i / 2 + (i % 2) * (uint32_t)nb;
+        fb_chain(&fb, clusters, nb);
+        file = (struct q2_fat_file){.first_cluster = 2, .size = (uint32_t)nb * fb.cluster};
+        ops = *fb.memory.source.ops;
+        memory_read = ops.read_at;
+        ops.read_at = counting_read;
+        fb.memory.source.ops = &ops;
+        T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+        size = (size_t)q2_fat_table_whole_size(&volume);
+        memory = malloc(size + 1);
+        nb_reads = 0;
+        T_CHECK_U64(
+            q2_fat_map(&volume, &file, (uint8_t *)memory + 1, size, NULL, 0, &fault, &nb_extents),
+            Q2_OK);
+        T_CHECK_U64(nb_extents, nb);
+        T_CHECK(nb_reads <= 2 * (volume.fat_size / Q2_FAT_BLOCK_SIZE + 1));
+        free(memory);
+        fb_free(&fb);
+    }
 }
 
 int main(void)
@@ -366,6 +436,7 @@ int main(void)
     T_RUN(test_map_cluster_bounds_are_exact);
     T_RUN(test_map_fats_that_differ_in_the_chain_are_refused);
     T_RUN(test_map_failing_volume_and_small_buffer_are_errors);
-    T_RUN(test_map_more_extents_than_the_limit_are_refused);
+    T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
+    T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
     return t_done();
 }

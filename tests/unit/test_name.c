@@ -14,6 +14,13 @@ struct row {
 #define A64    A16 A16 A16 A16
 #define A255   A64 A64 A64 A16 A16 A16 "aaaaaaaaaaaaaaa"
 
+#define U16                                                                                        \
+    "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"                             \
+    "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+#define U64  U16 U16 U16 U16
+#define U255 U64 U64 U64 U16 U16 U16 "aaaaaaaaaaaaaaa"
+#define U256 U64 U64 U64 U64
+
 static const struct row rows[] = {
     {"plain, no folder", "base.raw", "top.qcow2", "base.raw", OK, OK},
     {"plain, in the folder", "base.raw", "img/top.qcow2", "img/base.raw", OK, OK},
@@ -28,6 +35,7 @@ static const struct row rows[] = {
     {"spaces", "my disk.raw", "a/b", "a/my disk.raw", OK, OK},
     {"trailing separator", "sub/", "a/b", "a/sub/", OK, OK},
     {"component of 255", A255, "a/b", "a/" A255, OK, OK},
+    {"component of 255 units of 2 bytes", U255, "a/b", "a/" U255, OK, OK},
     {"component of 255 twice", A255 "/" A255, "a/b", "a/" A255 "/" A255, OK, OK},
     {"file: plain", "file:base.raw", "a/b", "a/base.raw", OK, OK},
     {"UTF-8 of 2 bytes", "\xc3\xa4.raw", "a/b", "a/\xc3\xa4.raw", OK, OK},
@@ -85,6 +93,7 @@ static const struct row rows[] = {
     {"3 bytes, bad third", "\xe2\x82x", "a/b", NULL, BAD, BAD},
     {"byte 0xff", "\xff", "a/b", NULL, BAD, BAD},
     {"component of 256", A255 "a", "a/b", NULL, BAD, BAD},
+    {"component of 256 units of 2 bytes", U256, "a/b", NULL, BAD, BAD},
     {"second component of 256", "x/" A255 "a", "a/b", NULL, BAD, BAD},
     {"bad name beats the policy", "/a\nb", "a/b", NULL, BAD, BAD},
 };

@@ -28,4 +28,16 @@ bench: ## compare with other readers on the host: CPU time, peak memory (minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BENCH) $(LIBQCOW_READ)
 	@tools/bench/host.py --bench $(BENCH) --libqcow $(LIBQCOW_READ) --out $(BUILD)/bench \
 	    --size $(BENCH_SIZE) --rounds $(BENCH_ROUNDS) $(BENCH_CASES)
-.PHONY: bench
+
+# `make bench-firmware`: our disk under OVMF in QEMU TCG, beside Disk I/O, Block I/O and the file
+# system on the same bytes; virtio-blk, AHCI, NVMe, USB. Half an hour; a part of it:
+#
+#   make bench-firmware BENCH_CASES="64K zstd" BENCH_BUSES=virtio BENCH_SIZE=512M
+BENCH_BUSES ?= virtio ahci nvme usb
+
+bench-firmware: ## compare ways to the same bytes in firmware (half an hour; BENCH_BUSES=virtio)
+	@tools/setup.sh build run bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tools/bench/firmware.py --program $(APPLICATION) --out $(BUILD)/bench --size $(BENCH_SIZE) \
+	    --rounds $(BENCH_ROUNDS) $(BENCH_BUSES:%=--bus %) $(BENCH_CASES)
+.PHONY: bench bench-firmware

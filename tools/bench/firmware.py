@@ -1,9 +1,36 @@
 #!/usr/bin/python3
-"""What `metalcow bench` prints in firmware."""
+"""Time our disk in firmware beside other ways to the same bytes; `make bench-firmware` runs this.
+
+    tools/bench/firmware.py --program build/x64/metalcow.efi --out build/bench
+        [--size 2G] [--rounds 5] [--bus virtio ...] [CASE ...]
+
+Every case makes its images and a stick with them (FAT32, clusters of 4 KiB), starts QEMU with OVMF
+on every bus, lets `metalcow bench` measure in the UEFI shell, and deletes the stick. What counts
+are ratios of times within a round, and their median. Nothing fails because something is slow.
+"""
+
+import argparse
 import json
+import os
+import pathlib
 import re
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools/bench")]
+import images  # noqa: E402
+import plot  # noqa: E402
+from tools.qemu.machine import BUSES, Drive, Machine  # noqa: E402
+from tools.stick import make_stick  # noqa: E402
 
 BEGIN, END = "metalcow-bench-begin", "metalcow-bench-end"
+GIB, MIB = 1 << 30, 1 << 20
+MIN_ROUNDS = 5
+SECONDS = 3600
+# Cases where a smaller image tells the same, since cost per byte does not depend on size.
+EIGHTH = 8
 
 
 def parse(text):
@@ -14,3 +41,227 @@ def parse(text):
     report = json.loads(found.group(1).replace("\n", ""))
     report["results"] = [result for result in report["results"] if result]
     return report
+
+
+class Folder:
+    """Where a case makes its images."""
+
+    def __init__(self, path, size):
+        self.path, self.size = path, size
+        self.pool = images.make_pool()
+
+    def write(self, name, size, bits, kinds, backing=""):
+        """An image of our own writer."""
+        images.write_qcow2(self.path / name, self.pool, size, bits, kinds, backing.encode())
+
+    def flat(self):
+        """What others are held against: clusters of 64 KiB, all of them data."""
+        self.write("flat.qcow2", self.size, 16, images.everything("d"))
+
+
+def plain(bits, factor=1.0, beside=False):
+    """A case: everything allocated."""
+    def make(folder):
+        folder.write("image.qcow2", int(folder.size * factor), bits, images.everything("d"))
+        if beside:
+            folder.flat()
+    return make
+
+
+def data_file(raw):
+    """A case: an external data file, every cluster at its place."""
+    def make(folder):
+        options = f"data_file=image.raw,data_file_raw={'on' if raw else 'off'}"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o",
+                        options + ",preallocation=metadata", "image.qcow2", str(folder.size)],
+                       check=True, cwd=folder.path)
+        images.write_raw(folder.path / "image.raw", folder.pool, folder.size)
+    return make
+
+
+def compressed(kind):
+    """A case: everything compressed, clusters of 64 KiB."""
+    def make(folder):
+        raw = folder.path / "raw"
+        images.write_raw(raw, folder.pool, folder.size // EIGHTH)
+        subprocess.run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o",
+                        f"compression_type={kind}", raw, folder.path / "image.qcow2"], check=True)
+        raw.unlink()
+    return make
+
+
+def chain(run):
+    """A case: three layers that hold a third each in runs of so many clusters (0: of 1 to 16), and
+    the flat image."""
+    def make(folder):
+        names = ["image.qcow2", "layer1.qcow2", "layer2.qcow2"]
+        for layer, name in enumerate(names):
+            folder.write(name, folder.size, 16, images.one_layer(layer, run),
+                         "".join(names[layer + 1:layer + 2]))
+        folder.flat()
+    return make
+
+
+def zeros(folder):
+    """1 MiB of zero clusters, 1 MiB of nothing, in turn."""
+    folder.write("image.qcow2", folder.size, 16, images.holes)
+
+
+# name: (images, piece of the file on the stick or 0, [(row, way, least of way's time over ours)])
+SEQUENTIAL = [("sequential-1M", "bare", 0.98), ("sequential-1M", "file", 2.0)]
+CASES = {
+    "64K": (plain(16, 1.5), 0, SEQUENTIAL + [  # 3 GiB
+        ("sequential-64K", "block-io", 3.0), ("sequential-4K", "block-io", 30.0),
+        ("random-4K", "bare", 1 / 1.05), ("random-4K", "file", 400.0),
+        ("open", "fat", 1 / 3)]),
+    "fragmented": (plain(16), MIB, [("random-4K", "file", 1000.0)]),
+    "data-file": (data_file(False), 0, SEQUENTIAL),
+    "data-file-raw": (data_file(True), 0, SEQUENTIAL),
+    "4K": (plain(12), 0, [("random-4K-miss", "bare", 1 / 2.05)]),
+    "512": (plain(9, beside=True), 0, [("sequential-1M", "beside", 0.95)]),
+    "chain-3": (chain(256), 0, [("sequential-1M", "beside", 0.97)]),
+    "chain-3-mixed": (chain(0), 0, []),
+    "zeros": (zeros, 0, [("sequential-1M", "fill", 0.9)]),
+    "zlib": (compressed("zlib"), 0, [("sequential-1M", "bare", 0.95)]),
+    "zstd": (compressed("zstd"), 0, [("sequential-1M", "bare", 0.95)]),
+}
+BESIDE = ("512", "chain-3", "chain-3-mixed")
+FILLS = ("bare", "fill-firmware", "fill-stosq")
+
+
+def make_case(name, program, out, size):
+    """The stick of a case; its images are deleted again."""
+    make, piece, _ = CASES[name]
+    folder = Folder(out / "images", size)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        make(folder)
+        files = {f"/img/{path.name}": path for path in sorted(folder.path.iterdir())}
+        pieces = {path: piece for path in files} if piece else {}
+        files["/metalcow.efi"] = program
+        return make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces)
+    finally:
+        for path in folder.path.iterdir():
+            path.unlink()
+
+
+def measure(name, stick, bus, rounds, log):
+    """One boot: the report of `metalcow bench`."""
+    load = os.getloadavg()[0]
+    drive = Drive(stick, bus=bus, snapshot=False)
+    with Machine([drive], log=log, timeout=SECONDS) as machine:
+        machine.enter_shell()
+        machine.shell("fs0:")
+        command = rf"metalcow.efi bench img\image.qcow2 --rounds {rounds}"
+        if name in BESIDE:
+            command += r" --beside img\flat.qcow2"
+        report = parse(machine.shell(command, timeout=SECONDS))
+    return {"case": name, "bus": bus, "load": [load, os.getloadavg()[0]], **report}
+
+
+def times(report, row, way):
+    """Nanoseconds of a request, by round."""
+    for result in report["results"]:
+        if (result["row"], result["way"]) == (row, way):
+            return [ns / result["nb"] for ns in result["ns"]]
+    return None
+
+
+def ratio(report, row, way):
+    """Median over the rounds of a way's time over ours; "fill" is the fastest fill."""
+    ours = times(report, row, "ours")
+    if way == "fill":
+        ways = [times(report, row, fill) for fill in FILLS]
+        theirs = [min(values) for values in zip(*[way for way in ways if way])]
+    else:
+        theirs = times(report, row, way)
+    if not ours or not theirs:
+        return None
+    return statistics.median(b / a for a, b in zip(ours, theirs))
+
+
+def rows_of(report):
+    """Every row with the median times of its ways."""
+    rows = {}
+    for result in report["results"]:
+        rows.setdefault(result["row"], {})[result["way"]] = statistics.median(
+            ns / result["nb"] for ns in result["ns"])
+    return rows
+
+
+def print_report(report):
+    """The times of one boot, and how many times ours they are."""
+    for row, ways in rows_of(report).items():
+        cells = [f"{ways['ours'] / 1000:10.1f} us"]
+        cells += [f"{way} {ratio(report, row, way):.3f}x" for way in ways if way != "ours"]
+        print(f"{report['case']:<13} {report['bus']:<7} {row:<15} " + "   ".join(cells), flush=True)
+
+
+def print_targets(boots):
+    """What is to be reached, on virtio-blk."""
+    print(f"\n{'case':<13} {'row':<15} {'beside':<9} {'measured':>9}   at least")
+    for boot in boots:
+        if boot["bus"] != "virtio":
+            continue
+        for row, way, bound in CASES[boot["case"]][2]:
+            value = ratio(boot, row, way)
+            mark = "no figure" if value is None else "reached" if value >= bound else "NOT REACHED"
+            print(f"{boot['case']:<13} {row:<15} {way:<9} {value or 0:>9.3f}   {bound:<8.3f} "
+                  f"{mark}")
+
+
+def write(out, boots):
+    """JSON and plot."""
+    (out / "firmware.json").write_text(json.dumps({"boots": boots}, indent=1) + "\n")
+    groups, series = [], ["ours", "bare", "block-io", "file", "beside"]
+    for boot in boots:
+        for row, ways in rows_of(boot).items():
+            groups.append((f"{boot['case']} {boot['bus']} {row}",
+                           {way: ns / 1000 for way, ns in ways.items() if way in series}))
+    (out / "firmware.svg").write_text(
+        plot.bars("microseconds for a request, in firmware under QEMU TCG", groups, series))
+    print(f"\nwritten: {out / 'firmware.json'}, {out / 'firmware.svg'}")
+
+
+def size_of(text):
+    """Bytes of `512M`, `2G`; whole multiples of 64 MiB."""
+    units = {"M": MIB, "G": GIB}
+    size = int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
+    if size < 64 * MIB or size % (64 * MIB):
+        raise argparse.ArgumentTypeError("a multiple of 64M")
+    return size
+
+
+def main():
+    """Run the cases, print, write JSON and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--program", required=True, type=pathlib.Path)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--size", type=size_of, default=2 * GIB)
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
+    parser.add_argument("--bus", action="append", choices=list(BUSES))
+    parser.add_argument("--keep", action="store_true", help="leave the sticks there")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
+    args = parser.parse_args()
+    unknown = set(args.cases) - set(CASES)
+    if unknown or args.rounds < MIN_ROUNDS:
+        parser.error(f"unknown case {unknown}" if unknown else f"at least {MIN_ROUNDS} rounds")
+    args.out.mkdir(parents=True, exist_ok=True)
+    print("our time for a request, and how many times as long the other ways take")
+    boots = []
+    for name in args.cases or CASES:
+        stick = make_case(name, args.program, args.out, args.size)
+        try:
+            for bus in args.bus or BUSES:
+                log = args.out / f"firmware-{name}-{bus}.log"
+                boots.append(measure(name, stick, bus, args.rounds, log))
+                print_report(boots[-1])
+        finally:
+            if not args.keep:
+                stick.unlink()
+    print_targets(boots)
+    write(args.out, boots)
+
+
+if __name__ == "__main__":
+    main()

@@ -34,22 +34,6 @@ PAIR, PAIR_OURS, PAIR_BARE = "pair", "ours, in turns", "bare, in turns"
 QUARTER, SIXTEENTH = 4, 16
 
 
-def everything(mark):
-    """Every cluster of one kind."""
-    return lambda first, count: mark * count
-
-
-def one_layer(layer):
-    """The clusters of one layer of three."""
-    return lambda first, count: "".join(
-        "d" if images.layer_of(number) == layer else "-" for number in range(first, first + count))
-
-
-def holes(first, count):
-    """1 MiB of zero clusters, 1 MiB of nothing, in turn."""
-    return "".join("z" if number & 16 else "-" for number in range(first, first + count))
-
-
 class Bench:
     """Where things are, and how each reader is started."""
 
@@ -102,7 +86,8 @@ class Bench:
 def plain(bits):
     """A case: everything allocated, read in sequence."""
     def make(bench, size):
-        return bench.sequential(bench.write("plain.qcow2", size, bits, everything("d")), size)
+        path = bench.write("plain.qcow2", size, bits, images.everything("d"))
+        return bench.sequential(path, size)
     return make
 
 
@@ -116,14 +101,14 @@ def small_clusters(bench, size):
 
 def small_requests(bench, size):
     """64 KiB clusters in requests of 4 KiB."""
-    path = bench.write("plain.qcow2", size // QUARTER, 16, everything("d"))
+    path = bench.write("plain.qcow2", size // QUARTER, 16, images.everything("d"))
     return {"ours": bench.ours("disk", path, 4096), "bare": bench.ours("bare", path, 4096),
             "qemu-img bench": bench.qemu_bench(path, 4096, 65536, 4096)}
 
 
 def random_requests(bench, size):
     """4 KiB anywhere; qemu-img bench knows no random, so it steps by the golden section."""
-    path = bench.write("plain.qcow2", size, 16, everything("d"))
+    path = bench.write("plain.qcow2", size, 16, images.everything("d"))
     step = int(size * 0.618) // 4096 * 4096
     return {"ours": bench.ours("random", path, NB_RANDOM),
             "bare": bench.ours("bare-random", path, NB_RANDOM),
@@ -151,14 +136,15 @@ def compressed(kind):
 def chain(bench, size):
     """Three layers of 64 KiB clusters that hold a third each."""
     names = ["layer0.qcow2", "layer1.qcow2", "layer2.qcow2"]
-    paths = [bench.write(name, size, 16, one_layer(layer), "".join(names[layer + 1:layer + 2]))
+    paths = [bench.write(name, size, 16, images.one_layer(layer),
+                         "".join(names[layer + 1:layer + 2]))
              for layer, name in enumerate(names)]
     return {**bench.sequential(paths[0], size), "libqcow": bench.libqcow(*paths)}
 
 
 def zeros(bench, size):
     """Zero and unallocated clusters in turn; the bare loop is memset()."""
-    path = bench.write("zeros.qcow2", size, 16, holes)
+    path = bench.write("zeros.qcow2", size, 16, images.holes)
     return {**bench.sequential(path, size), "bare": bench.fill(size)}
 
 

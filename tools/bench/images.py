@@ -128,3 +128,21 @@ def write_span(image, pool, offset, length):
 def layer_of(number):
     """Which of three layers holds a cluster: runs of 1 to 16 clusters."""
     return number // 16 * 2654435761 % 4294967296 // 7 % 3 if number % 32 < 16 else number // 4 % 3
+
+
+def everything(mark):
+    """Every cluster of one kind."""
+    return lambda first, count: mark * count
+
+
+def one_layer(layer, run=0):
+    """The clusters of one layer of three, in runs of `run` clusters; 0: as layer_of() has them."""
+    def layer_at(number):
+        return number // run % 3 if run else layer_of(number)
+    return lambda first, count: "".join(
+        "d" if layer_at(number) == layer else "-" for number in range(first, first + count))
+
+
+def holes(first, count):
+    """1 MiB of zero clusters, 1 MiB of nothing, in turn."""
+    return "".join("z" if number & 16 else "-" for number in range(first, first + count))

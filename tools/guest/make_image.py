@@ -124,8 +124,9 @@ def make_luks(folder, raw):
     with tempfile.NamedTemporaryFile() as key:
         key.write(PASSPHRASE)
         key.flush()
-        convert(folder, raw, IMAGE, "--object", f"secret,id=key,file={key.name},format=raw",
-                "-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=60")
+        fs.calibrated(convert, folder, raw, IMAGE,
+                      "--object", f"secret,id=key,file={key.name},format=raw",
+                      "-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=60")
 
 
 def make_unknown_feature(folder, raw):

@@ -18,6 +18,7 @@ struct io {
     struct image *image;         /* NULL: no file open */
     bool writable;               /* of image */
     bool ignore_discard;         /* -d ignore */
+    bool broken;                 /* a flush has failed, and that was said */
     bool done;                   /* quit */
     struct image_options preset; /* what the command line says; open may say more */
 };
@@ -56,7 +57,7 @@ bool io_close(struct io *io);
 /* Say on stderr that only reading is allowed; false if it is. */
 bool io_check_writable(const struct io *io);
 
-/* "NAME failed: REASON" on stdout, the fault behind it on stderr; false. */
-bool io_failed(const struct io *io, const char *name);
+/* "NAME failed: REASON" on stdout, and on stderr the disk's fault if that is the reason; false. */
+bool io_failed(const struct io *io, const char *name, enum q2_status status);
 
 #endif

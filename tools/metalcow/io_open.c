@@ -183,10 +183,11 @@ bool io_open(struct io *io, const char *path, const struct image_options *how,
 
 bool io_close(struct io *io)
 {
-    bool done = !io->image || !io->writable || image_flush(io->image);
+    bool done = !io->image || !io->writable || io->broken || image_flush(io->image);
 
     image_close(io->image);
     io->image = NULL;
+    io->broken = false;
     return done;
 }
 
@@ -252,9 +253,10 @@ bool io_check_writable(const struct io *io)
     return false;
 }
 
-bool io_failed(const struct io *io, const char *name)
+bool io_failed(const struct io *io, const char *name, enum q2_status status)
 {
-    printf("%s failed: %s\n", name, io_error_text(q2_disk_fault(io->image->disk)->status));
-    image_print_fault(io->image);
+    printf("%s failed: %s\n", name, io_error_text(status));
+    if (q2_disk_fault(io->image->disk)->status == status)
+        image_print_fault(io->image);
     return false;
 }

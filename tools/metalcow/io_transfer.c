@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "io.h"
+#include "io_compressed.h"
 #include "io_report.h"
 #include "output.h"
 
@@ -166,7 +167,7 @@ static bool read_range(struct io *io, struct transfer *t, uint8_t *buffer)
 
     begin(t);
     if (q2_disk_read(io->image->disk, t->offset, buffer, (size_t)t->length) != Q2_OK)
-        return io_failed(io, "read");
+        return io_failed(io, "read", q2_disk_fault(io->image->disk)->status);
     good = verify(t, buffer);
     if (t->quiet)
         return good;
@@ -256,17 +257,30 @@ static enum q2_status write_zeros(struct io *io, const struct transfer *t)
 
 static bool write_range(struct io *io, struct transfer *t, const uint8_t *buffer)
 {
+    struct q2_disk *disk = io->image->disk;
     enum q2_status status;
 
     begin(t);
-    status = t->zero ? write_zeros(io, t)
-                     : q2_disk_write(io->image->disk, t->offset, buffer, (size_t)t->length);
+    if (t->zero)
+        status = write_zeros(io, t);
+    else if (t->compressed)
+        status = io_write_compressed(disk, t->offset, buffer, (size_t)t->length);
+    else
+        status = q2_disk_write(disk, t->offset, buffer, (size_t)t->length);
     if (status == Q2_OK && t->flush)
-        status = q2_disk_flush(io->image->disk);
+        status = q2_disk_flush(disk);
     if (status != Q2_OK)
-        return io_failed(io, "write");
+        return io_failed(io, "write", status);
     report(t, "wrote");
     return true;
+}
+
+static bool is_sector(uint64_t value, const char *what)
+{
+    if (value % 512 == 0)
+        return true;
+    printf("%ju is not a sector-aligned value for '%s'\n", (uintmax_t)value, what);
+    return false;
 }
 
 static bool check_write(const struct transfer *t, const char *length)
@@ -277,7 +291,9 @@ static bool check_write(const struct transfer *t, const char *length)
         return say("-u requires -z to be specified");
     if (t->zero + t->has_pattern + (t->source_file != NULL) > 1)
         return say("Only one of -z, -P, and -s can be specified at the same time");
-    return check_length(t, length, " without -n");
+    if (!check_length(t, length, " without -n"))
+        return false;
+    return !t->compressed || (is_sector(t->offset, "offset") && is_sector(t->length, "count"));
 }
 
 static bool run_write(struct io *io, int argc, char **argv)
@@ -290,10 +306,6 @@ static bool run_write(struct io *io, int argc, char **argv)
         !parse(&io_write_command, "cCfpP:qs:uz", take_write_flag, argc, argv, &t) ||
         !check_write(&t, argv[argc - 1]))
         return false;
-    if (t.compressed) {
-        printf("write failed: %s\n", io_error_text(Q2_ERR_UNSUPPORTED));
-        return false;
-    }
     if (t.zero)
         return write_range(io, &t, NULL);
     buffer = buffer_new(&t);
@@ -341,7 +353,7 @@ static bool run_discard(struct io *io, int argc, char **argv)
         return false;
     begin(&t);
     if (!io->ignore_discard && q2_disk_discard(io->image->disk, t.offset, t.length) != Q2_OK)
-        return io_failed(io, "discard");
+        return io_failed(io, "discard", q2_disk_fault(io->image->disk)->status);
     report(&t, "discard");
     return true;
 }
@@ -363,7 +375,8 @@ const struct io_command io_discard_command = {
 static bool run_flush(struct io *io, int argc, char **argv)
 {
     (void)argc, (void)argv;
-    return !io->writable || image_flush(io->image);
+    io->broken |= io->writable && !image_flush(io->image);
+    return !io->broken;
 }
 
 const struct io_command io_flush_command = {

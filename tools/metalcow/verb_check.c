@@ -6,7 +6,7 @@
 #include "image.h"
 #include "json.h"
 #include "output.h"
-#include "q2_check.h"
+#include "q2_report.h"
 #include "verbs.h"
 
 /* Exit statuses of `check`. */
@@ -34,51 +34,18 @@ static void print_finding(struct q2_check_reporter *reporter,
                           const struct q2_check_finding *finding)
 {
     const struct printer *printer = (const struct printer *)reporter;
+    char line[256];
 
-    switch (finding->kind) {
-    case Q2_CHECK_LEAK:
-    case Q2_CHECK_REFCOUNT:
-        fprintf(stderr, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64 "\n",
-                finding->kind == Q2_CHECK_LEAK ? "Leaked" : "ERROR",
-                finding->offset >> printer->cluster_bits, finding->refcount, finding->references);
-        break;
-    case Q2_CHECK_COPIED:
-        fprintf(stderr, "ERROR OFLAG_COPIED: %s at offset 0x%" PRIx64 " refcount=%" PRIu64 "\n",
-                finding->what, finding->offset, finding->refcount);
-        break;
-    case Q2_CHECK_ENTRY:
-    case Q2_CHECK_UNREADABLE:
-    default:
-        fprintf(stderr, "ERROR %s at offset 0x%" PRIx64 "\n", finding->what, finding->offset);
-    }
+    (void)q2_check_finding_format(finding, printer->cluster_bits, line, sizeof(line));
+    fprintf(stderr, "%s\n", line);
 }
 
 static void print_human(const struct q2_check_result *result)
 {
-    if (result->corruptions + result->leaks + result->check_errors == 0)
-        puts("No errors were found on the image.");
-    if (result->corruptions > 0)
-        printf("\n%" PRIu64 " errors were found on the image.\n"
-               "Data may be corrupted, or further writes to the image may corrupt it.\n",
-               result->corruptions);
-    if (result->leaks > 0)
-        printf("\n%" PRIu64 " leaked clusters were found on the image.\n"
-               "This means waste of disk space, but no harm to data.\n",
-               result->leaks);
-    if (result->check_errors > 0)
-        printf("\n%" PRIu64 " internal errors have occurred during the check.\n",
-               result->check_errors);
-    if (result->total_clusters > 0 && result->allocated_clusters > 0) {
-        double allocated = (double)result->allocated_clusters;
-        printf("%" PRIu64 "/%" PRIu64 " = %0.2f%% allocated, %0.2f%% fragmented, "
-               "%0.2f%% compressed clusters\n",
-               result->allocated_clusters, result->total_clusters,
-               allocated * 100.0 / (double)result->total_clusters,
-               (double)result->fragmented_clusters * 100.0 / allocated,
-               (double)result->compressed_clusters * 100.0 / allocated);
-    }
-    if (result->image_end_offset > 0)
-        printf("Image end offset: %" PRIu64 "\n", result->image_end_offset);
+    char text[Q2_CHECK_TEXT_SIZE];
+
+    (void)q2_check_result_format(result, text, sizeof(text));
+    fputs(text, stdout);
 }
 
 static void print_json(const char *path, const struct q2_check_result *result)

@@ -66,7 +66,7 @@ say(const struct comparison *comparison, const char *format, ...)
     va_end(list);
 }
 
-static bool same_state(const struct map_entry *a, const struct map_entry *b)
+static bool same_state(const struct q2_map_entry *a, const struct q2_map_entry *b)
 {
     return a->data == b->data && a->zero == b->zero && a->present == b->present &&
            a->has_offset == b->has_offset;
@@ -76,7 +76,7 @@ static bool same_state(const struct map_entry *a, const struct map_entry *b)
 static int plan(struct comparison *comparison, uint64_t at, uint64_t end, uint64_t *ret_length,
                 bool *ret_known)
 {
-    struct map_entry entry[2] = {0};
+    struct q2_map_entry entry[2] = {0};
     uint64_t length = end - at;
 
     for (int i = 0; i < 2 && comparison->side[i].image; i++) {

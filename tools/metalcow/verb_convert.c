@@ -32,6 +32,7 @@ static const struct flag flags[] = {
     {'F', NULL, "FMT", "format of that backing file", FLAG_TEXT, FIELD(base_format)},
     FLAG_ROW_QUIET,
     FLAG_ROW_PROGRESS,
+    {'C', NULL, NULL, "accepted; the file system is not asked to copy", FLAG_IGNORED, 0},
     {'n', NULL, NULL, "write into an output that exists, without emptying it", FLAG_SET,
      FIELD(skip_create)},
     {'S', NULL, "SIZE", "bytes of zeros in a row that become a hole (default 4k; 0: none)",
@@ -65,7 +66,7 @@ enum state {
 static bool look(struct conversion *conversion, uint64_t at, enum state *ret_state,
                  uint64_t *ret_length)
 {
-    struct map_entry entry;
+    struct q2_map_entry entry;
 
     if (entries_next(&conversion->entries, at, conversion->size - at, &entry) != Q2_OK) {
         image_print_fault(conversion->input);

@@ -1,5 +1,6 @@
 /* metalcow map: which file has which part of the disk. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,6 +8,9 @@
 #include "map_picture.h"
 #include "output.h"
 #include "verbs.h"
+
+/* Three columns and a path of which every byte is escaped. */
+#define LINE_SIZE (64u + 4u * PATH_MAX)
 
 static const struct flag flags[] = {
     FLAGS_COMMON,
@@ -23,7 +27,7 @@ static const char *word(bool value)
     return value ? "true" : "false";
 }
 
-static void print_json(const struct map_entry *entry, bool first)
+static void print_json(const struct q2_map_entry *entry, bool first)
 {
     printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64 ", \"depth\": %" PRIu32
            ", \"present\": %s, \"zero\": %s, \"data\": %s",
@@ -35,23 +39,21 @@ static void print_json(const struct map_entry *entry, bool first)
 }
 
 /* Only what can be read at a place in a file has a line here. */
-static bool print_human(const struct map_entry *entry)
+static bool print_human(const struct q2_map_entry *entry)
 {
-    if (entry->data && !entry->has_offset) {
+    char line[LINE_SIZE];
+
+    if (!q2_map_entry_has_place(entry)) {
         fflush(stdout);
-        fputs("metalcow: File contains external, encrypted or compressed clusters.\n", stderr);
+        fputs("metalcow: " Q2_MAP_REFUSAL "\n", stderr);
         return false;
     }
-    if (entry->data && !entry->zero) {
-        printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64, entry->start, entry->length,
-               entry->offset);
-        print_escaped(stdout, entry->file);
-        putchar('\n');
-    }
+    if (q2_map_entry_format(entry, line, sizeof(line)) > 0)
+        puts(line);
     return true;
 }
 
-static bool print_entry(const struct map_entry *entry, bool json, bool first)
+static bool print_entry(const struct q2_map_entry *entry, bool json, bool first)
 {
     if (!json)
         return print_human(entry);
@@ -72,7 +74,7 @@ static void find_range(const struct image *image, const struct arguments *argume
 static bool print_entries(struct image *image, uint64_t at, uint64_t end, bool json)
 {
     struct entries entries;
-    struct map_entry run = {0}, next;
+    struct q2_map_entry run = {0}, next;
     bool first = true;
 
     entries_begin(&entries, image);
@@ -82,10 +84,8 @@ static bool print_entries(struct image *image, uint64_t at, uint64_t end, bool j
             return false;
         }
         at += next.length;
-        if (run.length > 0 && entries_continue(&run, &next)) {
-            run.length += next.length;
+        if (q2_map_entry_join(&run, &next))
             continue;
-        }
         if (run.length > 0) {
             if (!print_entry(&run, json, first))
                 return false;
@@ -108,7 +108,7 @@ static bool print_map(struct image *image, const struct arguments *arguments)
     if (arguments->map_output == MAP_HTML || arguments->map_output == MAP_SVG)
         return map_picture(stdout, image, begin, end, arguments->map_output == MAP_HTML);
     if (arguments->map_output == MAP_HUMAN)
-        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
+        puts(Q2_MAP_HEADING);
     return print_entries(image, begin, end, arguments->map_output == MAP_JSON);
 }
 

@@ -114,7 +114,7 @@ static bool calculate(struct measure *measure)
 static bool count_data(struct measure *measure, struct image *image)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);
-    struct map_entry entry;
+    struct q2_map_entry entry;
     struct entries entries;
 
     entries_begin(&entries, image);
