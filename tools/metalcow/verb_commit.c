@@ -151,19 +151,47 @@ static bool copy_data(struct commit *commit, uint64_t at, uint64_t length)
     return true;
 }
 
-static bool copy_extent(struct commit *commit, const struct q2_extent *extent)
+static bool copy_zeros(struct commit *commit, uint64_t at, uint64_t length)
 {
-    bool data = extent->kind == Q2_EXTENT_DATA || extent->kind == Q2_EXTENT_COMPRESSED;
-
-    if (extent->layer >= commit->base_layer)
-        return true;
-    if (data)
-        return copy_data(commit, extent->guest_offset, extent->length);
-    /* Zeros; also what lies behind the end of a layer above the base, which is unallocated. */
-    if (q2_disk_write_zeroes(commit->base->disk, extent->guest_offset, extent->length) == Q2_OK)
+    if (q2_disk_write_zeroes(commit->base->disk, at, length) == Q2_OK)
         return true;
     image_print_fault(commit->base);
     return false;
+}
+
+/* What lies behind the end of a layer above the base reads as zeros. Where the base has something
+ * there it gets zeros; where it has nothing it stays so. */
+static bool hide(struct commit *commit, uint64_t at, uint64_t length)
+{
+    while (length > 0) {
+        struct q2_extent extent;
+
+        if (q2_disk_map(commit->base->disk, at, length, &extent) != Q2_OK) {
+            image_print_fault(commit->base);
+            return false;
+        }
+        if (extent.kind != Q2_EXTENT_UNALLOCATED && !copy_zeros(commit, at, extent.length))
+            return false;
+        at += extent.length;
+        length -= extent.length;
+    }
+    return true;
+}
+
+static bool copy_extent(struct commit *commit, const struct q2_extent *extent)
+{
+    if (extent->layer >= commit->base_layer)
+        return true;
+    switch (extent->kind) {
+    case Q2_EXTENT_DATA:
+    case Q2_EXTENT_COMPRESSED:
+        return copy_data(commit, extent->guest_offset, extent->length);
+    case Q2_EXTENT_ZERO:
+        return copy_zeros(commit, extent->guest_offset, extent->length);
+    case Q2_EXTENT_UNALLOCATED:
+    default:
+        return hide(commit, extent->guest_offset, extent->length);
+    }
 }
 
 static bool copy(struct commit *commit)
