@@ -9,7 +9,7 @@ bool target_is_input(const struct target_options *options, const struct q2_sourc
     if (!image_uses(options->input, file))
         return false;
     print_fault(file->path,
-                &(struct q2_fault){.status = Q2_ERR_BUSY,
+                &(struct q2_fault){.status = Q2_ERR_CHAIN_LOOP,
                                    .what = "the output is one of the image's own files"});
     return true;
 }

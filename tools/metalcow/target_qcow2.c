@@ -7,10 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "new_image.h"
+#include "make_image.h"
 #include "output.h"
 #include "packer.h"
 #include "target.h"
@@ -24,6 +22,7 @@
 struct qcow2_target {
     struct target target; /* first: the target's address is this struct's */
     struct target_options options;
+    struct made_files made;
     struct image *image;
     struct packer *packer; /* NULL: plain clusters */
     uint8_t *buffer;       /* plain clusters */
@@ -185,27 +184,6 @@ static bool qcow2_finish(struct target *target)
     return qcow2->options.skip_create || write_magic(qcow2, qcow2->magic);
 }
 
-static void remove_file(const char *path)
-{
-    struct stat stat;
-
-    if (lstat(path, &stat) == 0 && S_ISREG(stat.st_mode))
-        (void)unlink(path);
-}
-
-/* Remove what we made. Devices stay. */
-static void undo(const struct target_options *options)
-{
-    const char *data_file = options->creation->image.data_file;
-    char path[Q2_MAX_PATH_LENGTH + 1];
-
-    if (options->skip_create)
-        return;
-    remove_file(options->path);
-    if (data_file && new_image_resolve(options->path, data_file, path, sizeof(path)))
-        remove_file(path);
-}
-
 static void qcow2_close(struct target *target, bool done)
 {
     struct qcow2_target *qcow2 = qcow2_of(target);
@@ -216,7 +194,7 @@ static void qcow2_close(struct target *target, bool done)
         print_fault(qcow2->options.path,
                     &(struct q2_fault){.status = Q2_ERR_IO, .what = "incomplete, and left so"});
     else if (!done)
-        undo(&qcow2->options);
+        make_image_undo(qcow2->options.path, &qcow2->made);
     free(qcow2->buffer);
     free(qcow2);
 }
@@ -244,7 +222,8 @@ static bool make(struct qcow2_target *qcow2)
     const struct target_options *options = &qcow2->options;
 
     options->creation->image.virtual_size = options->size;
-    return new_image_make(options->path, Q2_FORMAT_QCOW2, options->creation, options->input);
+    return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->input,
+                      &qcow2->made);
 }
 
 /* Open what was made, or was there; the user has named every file. */
@@ -341,7 +320,7 @@ struct target *target_qcow2_open(const struct target_options *options)
 remove_files:
     packer_free(qcow2->packer);
     image_close(qcow2->image);
-    undo(options);
+    make_image_undo(options->path, &qcow2->made);
     free(qcow2->buffer);
 free_target:
     free(qcow2);

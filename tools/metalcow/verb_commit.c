@@ -10,7 +10,7 @@
 #include "q2_amend.h"
 
 #include "image.h"
-#include "new_image.h"
+#include "make_image.h"
 #include "output.h"
 #include "progress.h"
 #include "verbs.h"
@@ -64,8 +64,7 @@ static bool is_named(const char *name, const struct q2_layer_info *above,
     char path[Q2_MAX_PATH_LENGTH + 1];
 
     return strcmp(name, above->backing_file) == 0 || leads_to(name, layer->source) ||
-           (new_image_resolve(above->source->path, name, path, sizeof(path)) &&
-            leads_to(path, layer->source));
+           (make_image_join(above->source->path, name, path) && leads_to(path, layer->source));
 }
 
 static bool find_base(struct commit *commit, const char *name)

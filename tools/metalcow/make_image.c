@@ -1,9 +1,9 @@
-/* The files of a new image.
+/* Making the files of a new image.
  *
  * verbs -> here -> core/create.c, drivers/source_posix.c. Invariant: no file is emptied before all
  * of them are open, locked and known to be different ones.
  */
-#include "new_image.h"
+#include "make_image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,12 +34,12 @@ static bool fail(const char *path, enum q2_status status, const char *what)
     return false;
 }
 
-bool new_image_resolve(const char *path, const char *name, char *ret_path, size_t size)
+bool make_image_join(const char *path, const char *name, char *ret_path)
 {
     const char *slash = name[0] == '/' ? NULL : strrchr(path, '/');
     size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
 
-    if (folder >= size || strlen(name) >= size - folder)
+    if (folder > Q2_MAX_PATH_LENGTH || strlen(name) > Q2_MAX_PATH_LENGTH - folder)
         return fail(name, Q2_ERR_BAD_NAME, "the path is too long");
     memcpy(ret_path, path, folder);
     memcpy(ret_path + folder, name, strlen(name) + 1);
@@ -98,7 +98,7 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
         return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
     file->is_open = true;
     if (new->in_use && image_uses(new->in_use, &posix->source))
-        return fail(path, Q2_ERR_BUSY, "the file is read for the new image");
+        return fail(path, Q2_ERR_CHAIN_LOOP, "the output is one of the image's own files");
     if (file == &new->data && image_same_file(&posix->source, &new->image.posix.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
     return true;
@@ -172,18 +172,17 @@ static bool make_raw(struct new_image *new, const char *path)
            preallocate(&new->image, new->options->preallocation) && flush(&new->image);
 }
 
-static bool make_qcow2(struct new_image *new, const char *path)
+static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
 {
     const char *data_file = new->options->image.data_file;
-    char data_path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_fault fault;
 
     if (new->options->preallocation != PREALLOCATION_OFF)
         return fail(path, Q2_ERR_UNSUPPORTED, "preallocation of qcow2 images is not supported");
     if (!options_hold(new, path) || !open_file(new, &new->image, path))
         return false;
-    if (data_file && (!new_image_resolve(path, data_file, data_path, sizeof(data_path)) ||
-                      !open_file(new, &new->data, data_path)))
+    if (data_file &&
+        (!make_image_join(path, data_file, data_path) || !open_file(new, &new->data, data_path)))
         return false;
     if (!set_size(&new->image, 0))
         return false;
@@ -195,17 +194,29 @@ static bool make_qcow2(struct new_image *new, const char *path)
     return false;
 }
 
-static void close_file(struct new_file *file, bool done)
+/* Close; returns whether it is a regular file, which can be removed. */
+static bool close_file(struct new_file *file, bool done)
 {
+    bool regular = file->is_open && file->posix.source.ops->grow;
+
     if (!file->is_open)
-        return;
+        return false;
     if (!done && file->is_new)
         (void)unlink(file->posix.path);
     q2_source_posix_close(&file->posix);
+    return regular;
 }
 
-bool new_image_make(const char *path, enum q2_image_format format,
-                    const struct create_options *options, const struct image *in_use)
+void make_image_undo(const char *path, const struct made_files *made)
+{
+    if (made->image)
+        (void)unlink(path);
+    if (made->data)
+        (void)unlink(made->data_path);
+}
+
+bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
+                const struct image *in_use, struct made_files *ret_made)
 {
     struct new_image new = {.options = options, .in_use = in_use};
     bool done;
@@ -216,9 +227,11 @@ bool new_image_make(const char *path, enum q2_image_format format,
     new.workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     if (!new.workspace)
         return fail(path, Q2_ERR_LIMIT, "out of memory");
-    done = format == Q2_FORMAT_RAW ? make_raw(&new, path) : make_qcow2(&new, path);
-    close_file(&new.data, done);
-    close_file(&new.image, done);
+    ret_made->data_path[0] = '\0';
+    done = format == Q2_FORMAT_RAW ? make_raw(&new, path)
+                                   : make_qcow2(&new, path, ret_made->data_path);
+    ret_made->data = close_file(&new.data, done);
+    ret_made->image = close_file(&new.image, done);
     free(new.workspace);
     return done;
 }
