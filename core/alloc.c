@@ -321,7 +321,7 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
 {
     enum q2_status status = take(disk, nb_wanted, ret_offset, ret_nb);
 
-    if (status != Q2_ERR_NO_SPACE || disk->writer.nb_frees == 0)
+    if (status != Q2_ERR_NO_SPACE || disk->writer.nb_frees == 0 || disk->writer.latched)
         return status;
     status = q2_commit(disk); /* O3: what was given up can be used again then */
     return status == Q2_OK ? take(disk, nb_wanted, ret_offset, ret_nb) : status;
