@@ -359,7 +359,7 @@ RESIZE_ROWS = [
     ("data_file=NAME.data", "1M", ("2M", "--shrink 64k", "1M")),
     ("data_file=NAME.data,data_file_raw=on", "1M", ("2M", "--shrink 64k", "1M")),
     ("cluster_size=4k", "1M", ("--preallocation=falloc 2M", "--preallocation=full +1M")),
-    ("raw", "1M", ("2M", "--shrink 1000", "+24", "--preallocation=full 1M")),
+    ("raw", "1M", ("2M", "--shrink 1000", "2000", "--preallocation=full 1M")),
 ]
 
 
