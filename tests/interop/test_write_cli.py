@@ -160,13 +160,29 @@ def test_range_is_checked_before_anything_is_written():
     check((FOLDER / "range.qcow2").read_bytes() == before, "the image changed")
 
 
+def test_failed_flush_is_told():
+    make("flush.qcow2", "-o", "data_file=flush.data")
+    preload = {"LD_PRELOAD": str(BUILD / "san/tests/interop/fail_flush.so"),
+               "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    for victim in ("flush.data", "flush.qcow2"):
+        for arguments in (("write", "0", "flush.qcow2"), ("zero", "0", "64k", "flush.qcow2"),
+                          ("discard", "0", "64k", "flush.qcow2"), ("flush", "flush.qcow2")):
+            done = subprocess.run([str(METALCOW), *arguments], cwd=FOLDER, check=False, input=b"x",
+                                  capture_output=True, timeout=60,
+                                  env={**os.environ, **preload, "FAIL_FLUSH": victim})
+            check_equal(done.returncode, 1, f"{arguments} where {victim} cannot be flushed")
+            check(f"{victim}: a flush failed".encode() in done.stderr, done.stderr)
+    status, out, _ = run("qemu-img", "check", "-f", "qcow2", "flush.qcow2")
+    check(status in (0, 3), f"more than leaks: {out}")
+
+
 def test_refusals_name_the_file_and_the_reason():
     make("here.qcow2")
     (FOLDER / "folder").mkdir()
     refused(("write", "x", "here.qcow2"), "'x' is not a size")
     refused(("write", "0", "gone.qcow2"), "gone.qcow2: the file does not exist")
-    refused(("write", "0", "here.qcow2", "gone"), "gone: the file does not exist")
-    refused(("write", "0", "here.qcow2", "folder"), "folder: ")
+    refused(("write", "0", "here.qcow2", "gone"), "gone: No such file or directory")
+    refused(("write", "0", "here.qcow2", "folder"), "folder: Is a directory")
     refused(("zero", "0", "1", "--backing-file=x", "here.qcow2"), "here.qcow2",
             "'backing-file' can only be set for images with a backing file")
 
