@@ -326,3 +326,106 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
     status = q2_commit(disk); /* O3: what was given up can be used again then */
     return status == Q2_OK ? take(disk, nb_wanted, ret_offset, ret_nb) : status;
 }
+
+/* --- rows that no block need cover -------------------------------------------------------------
+ */
+
+/* The first nb free clusters in a row, covered or not. */
+static enum q2_status find_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_index)
+{
+    uint64_t index = 0, length = 0;
+    enum q2_status status = find_free(disk, &index);
+
+    for (; status == Q2_OK && length < nb; index++) {
+        bool free = false;
+        status = is_free(disk, index, &free);
+        length = free ? length + 1 : 0;
+    }
+    *ret_index = index - nb;
+    return status;
+}
+
+/* A refcount block for clusters that have none, in a cluster that another block covers (or itself).
+ */
+static enum q2_status add_block(struct q2_disk *disk, uint64_t table_index)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t offset, nb, block, first = table_index << q2_refcount_block_bits(top);
+    enum q2_status status = q2_alloc(disk, 1, &offset, &nb);
+
+    if (status == Q2_OK)
+        status = q2_refcount_block(&disk->slices, top, first, &block);
+    if (status != Q2_OK)
+        return status;
+    if (block != 0) { /* it has come with the cluster */
+        q2_free_later(disk, offset, 1ull << top->rules.cluster_bits);
+        return Q2_OK;
+    }
+    status = write_block(disk, offset, first, 0, 0);
+    if (status == Q2_OK)
+        status = link_block(disk, table_index, offset);
+    return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "no new refcount block");
+}
+
+/* Whether blocks cover a whole row; if not, one that was missing is there now. */
+static enum q2_status cover_row(struct q2_disk *disk, uint64_t index, uint64_t nb,
+                                bool *ret_covered)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t block_bits = q2_refcount_block_bits(top);
+    uint64_t last = (index + nb - 1) >> block_bits;
+
+    *ret_covered = false;
+    for (uint64_t i = index >> block_bits; i <= last; i++) {
+        uint64_t block;
+        enum q2_status status;
+
+        if (i >= q2_refcount_table_entries(top))
+            return grow_table(disk);
+        status = q2_refcount_block(&disk->slices, top, i << block_bits, &block);
+        if (status != Q2_OK)
+            return unreadable(disk, status);
+        if (block == 0)
+            return add_block(disk, i);
+    }
+    *ret_covered = true;
+    return Q2_OK;
+}
+
+/* New clusters' refcounts may be written at any time: nothing names them yet. */
+static enum q2_status take_row(struct q2_disk *disk, uint64_t index, uint64_t nb)
+{
+    const struct q2_image *top = &disk->layers[0];
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
+        if (q2_slice_is_crowded(&disk->slices))
+            status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
+        if (status == Q2_OK)
+            status = q2_refcount_put(&disk->slices, top, index + i, 1);
+        if (status != Q2_OK && i > 0)
+            q2_free_later(disk, index << top->rules.cluster_bits, i << top->rules.cluster_bits);
+    }
+    return status == Q2_OK ? Q2_OK : unreadable(disk, status);
+}
+
+enum q2_status q2_alloc_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_offset)
+{
+    uint64_t index = 0;
+    bool covered = false;
+    enum q2_status status = Q2_OK;
+
+    /* Each round that covers nothing has made a block or a table: there is an end to it. */
+    while (status == Q2_OK && !covered) {
+        status = find_row(disk, nb, &index);
+        if (status == Q2_OK)
+            status = cover_row(disk, index, nb, &covered);
+    }
+    if (status == Q2_OK)
+        status = reach(disk, index + nb);
+    if (status == Q2_OK)
+        status = take_row(disk, index, nb);
+    if (status == Q2_OK)
+        *ret_offset = index << disk->layers[0].rules.cluster_bits;
+    return status;
+}

@@ -13,7 +13,7 @@
 static const char write_failed[] =
     "metadata cannot be written; the disk is read-only until reopened";
 
-static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
+enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind)
 {
     enum q2_status status = q2_slice_write(&disk->slices, disk->layers[0].source, kind);
 
@@ -24,7 +24,7 @@ static enum q2_status write_kind(struct q2_disk *disk, enum q2_dirty kind)
 static enum q2_status commit_targets(struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
-    enum q2_status status = write_kind(disk, Q2_DIRTY_REFCOUNT); /* O2 */
+    enum q2_status status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT); /* O2 */
 
     if (status == Q2_OK && top->data != top->source)
         status = q2_store_flush(disk, top->data); /* O9 */
@@ -43,9 +43,9 @@ static enum q2_status commit_entries(struct q2_disk *disk)
     if (!q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1) &&
         !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
         return Q2_OK;
-    status = write_kind(disk, Q2_DIRTY_L2);
+    status = q2_commit_kind(disk, Q2_DIRTY_L2);
     if (status == Q2_OK)
-        status = write_kind(disk, Q2_DIRTY_L1);
+        status = q2_commit_kind(disk, Q2_DIRTY_L1);
     return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
@@ -78,7 +78,7 @@ static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_r
 
     for (uint64_t index = range->offset >> bits; index <= last && status == Q2_OK; index++) {
         if (q2_slice_is_crowded(&disk->slices))
-            status = write_kind(disk, Q2_DIRTY_REFCOUNT);
+            status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
         if (status == Q2_OK)
             status = release(disk, index);
     }
@@ -98,7 +98,7 @@ static enum q2_status commit_frees(struct q2_disk *disk)
             return q2_store_latch(disk, status, write_failed);
     }
     writer->nb_frees = 0;
-    return write_kind(disk, Q2_DIRTY_REFCOUNT);
+    return q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
 }
 
 enum q2_status q2_commit(struct q2_disk *disk)

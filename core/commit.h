@@ -31,6 +31,12 @@ enum q2_status q2_commit(struct q2_disk *disk);
 /* Commit if caches are so full that the next step of a write may not find room. */
 enum q2_status q2_commit_if_crowded(struct q2_disk *disk);
 
+/* Write what waits of one kind, without a barrier, to make room in the cache. Right for refcounts
+ * that rise, and where the order between entries and refcounts does not matter.
+ *
+ * Q2_ERR_IO ...  the disk is read-only from now on (O10) */
+enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind);
+
 /* O7: get the header ready for the first write. */
 enum q2_status q2_commit_header(struct q2_disk *disk);
 

@@ -178,3 +178,48 @@ void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old)
     else
         q2_free_later(disk, old->host_offset, 1ull << top->rules.cluster_bits);
 }
+
+/* Give up what each entry of a table refers to. */
+static enum q2_status release_entries(struct q2_disk *disk, uint64_t table, uint64_t guest_offset)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    for (uint64_t i = 0; i < 1ull << top->l2_bits; i++) {
+        struct q2_cluster old;
+        enum q2_status status = Q2_OK;
+
+        if (i % (Q2_FREES_PER_STEP / 2) == 0)
+            status = q2_commit_if_crowded(disk);
+        if (status == Q2_OK)
+            status =
+                q2_table_cluster(disk, table, guest_offset + (i << top->rules.cluster_bits), &old);
+        if (status != Q2_OK)
+            return status;
+        q2_table_release(disk, &old);
+    }
+    return Q2_OK;
+}
+
+enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t guest_offset = l1_index << q2_header_l1_reach_bits(&top->header);
+    uint64_t at = l1_entry_offset(top, guest_offset), entry, table = 0;
+    be64 zero = q2_be64_make(0);
+    enum q2_status status = l1_entry_read(disk, guest_offset, &entry, &table);
+
+    if (status != Q2_OK || entry == 0)
+        return status;
+    status = q2_commit_if_crowded(disk);
+    if (status != Q2_OK)
+        return status;
+    status = q2_slice_put(&disk->slices, top->source, at, &zero, sizeof(zero), Q2_DIRTY_L1);
+    if (status != Q2_OK)
+        return table_failed(disk, status, at);
+    /* O3: a commit on the way writes the L1 entry before any of these. */
+    if (table != 0)
+        status = release_entries(disk, table, guest_offset);
+    if (table != 0 && status == Q2_OK)
+        q2_free_later(disk, table, 1ull << top->rules.cluster_bits);
+    return status;
+}

@@ -45,4 +45,13 @@ enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t g
  * q2_free_later()) */
 void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old);
 
+/* Let a whole L2 table go, shared or not: its L1 entry becomes 0, and what it refers to loses a
+ * reference. The guest clusters that it mapped are unallocated then.
+ *
+ * l1_index  < l1_size
+ *
+ * Q2_ERR_BAD_L1, Q2_ERR_BAD_L2, Q2_ERR_IO ...  clusters may be leaked
+ */
+enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index);
+
 #endif

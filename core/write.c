@@ -185,9 +185,8 @@ static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64
     return Q2_OK;
 }
 
-/* Get room for clusters: in the image, or at the guest offset of an external data file. */
-static enum q2_status get_room(struct q2_disk *disk, uint64_t start, uint64_t nb_wanted,
-                               uint64_t *ret_offset, uint64_t *ret_nb)
+enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_wanted,
+                             uint64_t *ret_offset, uint64_t *ret_nb)
 {
     struct q2_image *top = top_of(disk);
     uint64_t end = start + (nb_wanted << top->rules.cluster_bits);
@@ -207,9 +206,7 @@ static enum q2_status get_room(struct q2_disk *disk, uint64_t start, uint64_t nb
     return status;
 }
 
-/* How far a cluster that ends at guest offset end may be filled: a raw data file may end inside the
- * disk's last one, and what it has behind the disk is not ours (hazard W9). */
-static uint64_t data_end(struct q2_disk *disk, uint64_t end)
+uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end)
 {
     const struct q2_image *top = top_of(disk);
 
@@ -228,13 +225,14 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct ste
     uint64_t start = step->offset >> bits << bits, end;
     uint64_t nb = q2_shift_up(step->offset + step->length - start, bits), host_offset;
     uint64_t nb_linked = 0;
-    enum q2_status status = get_room(disk, start, q2_min_u64(nb, Q2_ALLOC_MAX), &host_offset, &nb);
+    enum q2_status status =
+        q2_write_room(disk, start, q2_min_u64(nb, Q2_ALLOC_MAX), &host_offset, &nb);
 
     if (status != Q2_OK)
         return status;
     end = start + (nb << bits);
     step->length = q2_min_u64(step->length, end - step->offset);
-    end = data_end(disk, end);
+    end = q2_write_data_end(disk, end);
     status = fill(disk, host_offset, start, end, step);
     if (status == Q2_OK)
         status = link_clusters(disk, table, start, nb, host_offset, &nb_linked);
@@ -257,7 +255,7 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
     uint64_t bitmap = 0;
     enum q2_status status;
 
-    end = data_end(disk, end);
+    end = q2_write_data_end(disk, end);
     status = fill(disk, old->host_offset + (start - cluster), start, end, step);
     if (status != Q2_OK)
         return status;
@@ -442,8 +440,24 @@ static enum q2_status change_clusters(struct q2_disk *disk, uint64_t start, uint
     return Q2_OK;
 }
 
-/* Raw external data: the data file is a raw image of the disk and must read as one. */
-static enum q2_status zero_raw_data(struct q2_disk *disk, uint64_t offset, uint64_t length)
+static enum q2_status unlink_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
+{
+    struct q2_cluster old;
+    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
+
+    if (status == Q2_OK)
+        status = q2_table_set(disk, table, guest, 0, 0);
+    if (status == Q2_OK)
+        q2_table_release(disk, &old);
+    return status;
+}
+
+enum q2_status q2_write_unlink(struct q2_disk *disk, uint64_t start, uint64_t end)
+{
+    return change_clusters(disk, start, end, unlink_cluster, true);
+}
+
+enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     struct q2_image *top = top_of(disk);
     uint64_t size;
@@ -480,7 +494,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
         return write_all(disk, offset, NULL, length);
     if (status == Q2_OK)
-        status = zero_raw_data(disk, start, end - start);
+        status = q2_write_raw_zeros(disk, start, end - start);
     if (status == Q2_OK)
         status = write_all(disk, offset, NULL, start - offset);
     if (status == Q2_OK)
@@ -503,7 +517,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
         return Q2_OK;
     status = q2_commit_header(disk);
     if (status == Q2_OK)
-        status = zero_raw_data(disk, start, end - start);
+        status = q2_write_raw_zeros(disk, start, end - start);
     if (status != Q2_OK)
         return status;
     /* With nothing below, a hole reads as zeros and has nothing to give back. */
@@ -523,6 +537,15 @@ enum q2_status q2_disk_flush(struct q2_disk *disk)
 bool q2_disk_is_writable(const struct q2_disk *disk)
 {
     return disk->writer.writable && !disk->writer.latched;
+}
+
+bool q2_disk_is_dirty(const struct q2_disk *disk)
+{
+    const struct q2_slice_cache *slices = &disk->slices;
+
+    return q2_disk_is_writable(disk) &&
+           (disk->writer.nb_frees > 0 || q2_slice_is_dirty(slices, Q2_DIRTY_REFCOUNT) ||
+            q2_slice_is_dirty(slices, Q2_DIRTY_L2) || q2_slice_is_dirty(slices, Q2_DIRTY_L1));
 }
 
 uint64_t q2_disk_room(const struct q2_disk *disk)

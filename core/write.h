@@ -27,4 +27,24 @@ enum q2_status q2_write_possible(struct q2_disk *disk);
  * Q2_ERR_RANGE as q2_disk_write(). */
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
+/* Get room for guest clusters [start, start + nb_wanted clusters): in the image (q2_alloc()), or at
+ * the same offset of an external data file, which grows.
+ *
+ * nb_wanted  1..Q2_ALLOC_MAX
+ */
+enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_wanted,
+                             uint64_t *ret_offset, uint64_t *ret_nb);
+
+/* How far a cluster that ends at guest offset end may be filled: a raw data file may end inside the
+ * disk's last one, and what it has behind the disk is not ours (hazard W9). */
+uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end);
+
+/* Make guest clusters [start, end) unallocated, also behind the disk's end as far as the L1 table
+ * reaches. */
+enum q2_status q2_write_unlink(struct q2_disk *disk, uint64_t start, uint64_t end);
+
+/* Raw external data: the data file is a raw image of the disk and must read as one. Write zeros to
+ * it, as far as it goes; nothing in other images. */
+enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_t length);
+
 #endif

@@ -113,6 +113,13 @@ static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId
     return status;
 }
 
+/* The files below were written: by the request itself, or by a flush that wrote metadata. */
+static void tell_owner(struct q2_block_io *block_io)
+{
+    if (block_io->written)
+        (void)block_io->services->SignalEvent(block_io->written);
+}
+
 static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
                                       UINTN BufferSize, VOID *Buffer)
 {
@@ -128,8 +135,7 @@ static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaI
         return EFI_DEVICE_ERROR;
     status = end_status(block_io, q2_disk_write(block_io->disk, LBA * block_io->media.BlockSize,
                                                 Buffer, BufferSize));
-    if (block_io->written)
-        (void)block_io->services->SignalEvent(block_io->written);
+    tell_owner(block_io);
     q2_block_io_release(block_io, tpl);
     return status;
 }
@@ -147,6 +153,7 @@ static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
     status = end_status(block_io, q2_disk_flush(block_io->disk));
+    tell_owner(block_io);
     q2_block_io_release(block_io, tpl);
     return status == EFI_SUCCESS || status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR;
 }

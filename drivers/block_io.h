@@ -7,9 +7,9 @@
  * The firmware may call from a timer while a request is under way, so a request runs at
  * TPL_CALLBACK and a second one on the same disk is refused. No call allocates or frees.
  *
- * What a write leaves to be done is the owner's business: an event is signalled after each one, and
- * its notification comes when the TPL has fallen below TPL_CALLBACK, so outside of every request
- * and of whatever file system the request came from.
+ * What a write or a flush leaves to be done is the owner's business: an event is signalled after
+ * each one, and its notification comes when the TPL has fallen below TPL_CALLBACK, so outside of
+ * every request and of whatever file system the request came from.
  */
 #ifndef Q2_DRIVERS_BLOCK_IO_H
 #define Q2_DRIVERS_BLOCK_IO_H
@@ -35,7 +35,7 @@ struct q2_block_io_options {
     uint32_t block_size; /* bytes, a power of two, >= 512 */
     uint32_t io_align;   /* what the host volume wants of a buffer: 0, or a power of two */
     uint32_t media_id;
-    EFI_EVENT written; /* signalled after each WriteBlocks that reached the disk; NULL: none */
+    EFI_EVENT written; /* signalled after each write or flush that reached the disk; NULL: none */
 };
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */

@@ -45,6 +45,7 @@ struct mc_bench {
     uint64_t frequency;
     uint32_t nb_rounds;
     uint64_t position; /* sequential rows: the next guest offset; others: a number to draw from */
+    uint64_t next_new; /* write rows: guest offset that nothing was written to yet */
     struct mc_bench_times times[MC_BENCH_NB_WAYS];
     struct q2_fault fault;
     /* The turn at hand. */
@@ -109,6 +110,16 @@ uint64_t mc_bench_median(uint64_t *values, size_t nb);
  */
 enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *row,
                             struct mc_bench_result *ret_result);
+
+/* bench_write.c: the same for writes. The disk's content is lost.
+ *
+ * mc_bench_write_prepare() comes before bench->image is opened, and allocates what will be written
+ * in place.
+ */
+#define MC_BENCH_NB_WRITE_ROWS 3u
+enum q2_status mc_bench_write_prepare(struct mc_bench *bench);
+enum q2_status mc_bench_write(struct mc_bench *bench, size_t index,
+                              struct mc_bench_result *ret_result);
 
 /* Open and map the image in rounds, beside reading a FAT once. */
 enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret_result);

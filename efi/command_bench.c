@@ -16,9 +16,10 @@
 struct run {
     struct mc_bench bench;
     struct mc_bench_result results[MC_BENCH_NB_ROWS + 1];
-    struct mc_location beside; /* the image of --beside */
-    char image[256];           /* path of a disk that was attached before */
-    uint32_t numbers[2];       /* disks that were attached for this run */
+    struct mc_attach_options options; /* of the same image, to be read only */
+    struct mc_location beside;        /* the image of --beside */
+    char image[256];                  /* path of a disk that was attached before */
+    uint32_t numbers[2];              /* disks that were attached for this run */
     size_t nb_attached;
 };
 
@@ -75,6 +76,15 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
     uint32_t number;
     enum q2_status status = mc_image_arguments_get(session);
 
+    /* The word is there so that nobody loses an image by a slip. */
+    if (status == Q2_OK && session->line.write &&
+        (!mc_text_equal(session->line.write, "scratch") ||
+         mc_number_parse(session->line.operand, &number)))
+        return mc_fail(&session->fault, Q2_ERR_ARGUMENT,
+                       "only an image that may be lost is written: IMAGE --write scratch",
+                       session->line.operand);
+    if (session->line.write)
+        session->image.options.mode = MC_MODE_READ_WRITE;
     if (mc_number_parse(session->line.operand, &number)) {
         status = find_block_io(session, number, &bench->ours);
         (void)mc_text_copy(run->image, sizeof(run->image), (const char *)session->record.image);
@@ -86,7 +96,9 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
         if (status == Q2_OK)
             status = find_block_io(session, number, &bench->ours);
     }
-    bench->options = &session->image.options;
+    run->options = session->image.options;
+    run->options.mode = MC_MODE_READ_ONLY;
+    bench->options = &run->options;
     return status;
 }
 
@@ -110,6 +122,10 @@ static enum q2_status prepare(struct mc_session *session, struct run *run)
     bench->buffer = mc_alloc_pages(MC_BENCH_MAX_LENGTH);
     if (!mc_plan_init(&bench->plan) || !bench->buffer)
         return mc_fail_memory(&session->fault);
+    if (session->line.write && mc_bench_write_prepare(bench) != Q2_OK) {
+        session->fault = bench->fault;
+        return session->fault.status;
+    }
     return mc_image_open(bench->volume, bench->options, false, &session->fault, &bench->image);
 }
 
@@ -139,6 +155,23 @@ static enum q2_status measure(struct mc_session *session, struct run *run)
         status = measure_row(session, run, row);
     if (status == Q2_OK)
         mc_bench_print_json(&run->bench, run->results, MC_BENCH_NB_ROWS + 1);
+    else
+        session->fault = run->bench.fault;
+    return status;
+}
+
+static enum q2_status measure_writing(struct mc_session *session, struct run *run)
+{
+    enum q2_status status = Q2_OK;
+
+    mc_bench_print_head(&run->bench);
+    for (size_t i = 0; i < MC_BENCH_NB_WRITE_ROWS && status == Q2_OK; i++) {
+        status = mc_bench_write(&run->bench, i, &run->results[i]);
+        if (status == Q2_OK)
+            mc_bench_print(&run->results[i]);
+    }
+    if (status == Q2_OK)
+        mc_bench_print_json(&run->bench, run->results, MC_BENCH_NB_WRITE_ROWS);
     else
         session->fault = run->bench.fault;
     return status;
@@ -176,7 +209,7 @@ EFI_STATUS mc_command_bench(struct mc_session *session)
     if (status == Q2_OK)
         status = prepare(session, run);
     if (status == Q2_OK)
-        status = measure(session, run);
+        status = session->line.write ? measure_writing(session, run) : measure(session, run);
     clean_up(session, run);
     mc_image_arguments_free(session);
     return status == Q2_OK ? EFI_SUCCESS : mc_session_fail(session);

@@ -34,8 +34,11 @@ static const struct command commands[] = {
     {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
-    {"bench", "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]",
-     "time a disk beside other ways to the same bytes", true, mc_command_bench},
+    {"bench",
+     "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]\n"
+     "         IMAGE --write scratch [--rounds N] [--room SIZE]",
+     "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
+     mc_command_bench},
     {"help", "", "show this", false, help},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -60,6 +63,7 @@ static const struct option {
     {"--rounds", offsetof(struct mc_command_line, rounds)},
     {"--row", offsetof(struct mc_command_line, row)},
     {"--beside", offsetof(struct mc_command_line, beside)},
+    {"--write", offsetof(struct mc_command_line, write)},
 };
 
 static EFI_STATUS help(struct mc_session *session)

@@ -16,7 +16,7 @@ struct mc_command_line {
     const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
     const char *passphrase_file, *key_file;
     const char *mode, *overlay_size, *room;
-    const char *rounds, *beside, *row;
+    const char *rounds, *beside, *row, *write;
 };
 
 /* What a command line says of an image, with paths resolved. */

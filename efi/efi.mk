@@ -15,8 +15,8 @@ EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) efi/driver_main.c efi/binding.c efi/compon
 EFI_APP_SRCS    := $(EFI_COMMON_SRCS) efi/app_main.c efi/arguments.c efi/commands.c \
                    efi/image_arguments.c efi/command_boot.c efi/command_disks.c \
                    efi/command_info.c efi/command_map.c efi/command_check.c efi/command_bench.c \
-                   efi/bench.c efi/bench_clock.c efi/bench_plan.c efi/bench_report.c \
-                   efi/bench_rows.c efi/bench_ways.c efi/connect.c efi/boot.c \
+                   efi/bench.c efi/bench_write.c efi/bench_clock.c efi/bench_plan.c \
+                   efi/bench_report.c efi/bench_rows.c efi/bench_ways.c efi/connect.c efi/boot.c \
                    efi/control_client.c efi/embedded_driver.c
 
 EFI_X64_DRIVER := $(BUILD)/x64/metalcowdxe.efi

@@ -11,16 +11,19 @@
 #include "firmware.h"
 #include "room.h"
 
-/* How long after the first write that is not flushed yet. Long against a write, so that many share
- * a flush; short against what a boot loader does before it ends boot services. Units of 100 ns. */
-#define FLUSH_DELAY (100u * 10000)
+/* How long after the last write that left metadata behind: long against a write, so that many share
+ * a flush; short against what a boot loader does before it ends boot services. Who writes without a
+ * pause is flushed after so many delays. */
+#define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
+#define MAX_DELAYS  256u
 
+/* Writes in place leave nothing: their bytes are with the device, as on any other disk. */
 static void flush_later(struct mc_upkeep *upkeep)
 {
-    if (upkeep->flush_is_due)
+    if (!q2_disk_is_dirty(upkeep->block_io->disk) || upkeep->nb_delays == MAX_DELAYS)
         return;
-    upkeep->flush_is_due =
-        !EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
+    if (!EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY)))
+        upkeep->nb_delays++;
 }
 
 /* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
@@ -90,10 +93,9 @@ static VOID EFIAPI flush_now(EFI_EVENT event, VOID *context)
     EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
 
     (void)event;
-    if (!upkeep->flush_is_due)
-        return;
-    upkeep->flush_is_due = false;
-    (void)protocol->FlushBlocks(protocol);
+    upkeep->nb_delays = 0;
+    if (q2_disk_is_dirty(upkeep->block_io->disk))
+        (void)protocol->FlushBlocks(protocol);
 }
 
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
@@ -111,15 +113,20 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         mc_upkeep_stop(upkeep);
         return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
     }
+    /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
+     * when USB does not work any more. Without both the timer must do. */
     if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now, upkeep,
-                                          &mc_before_exit_guid, &upkeep->exit)))
+                                          &mc_before_exit_guid, &upkeep->before_exit)))
+        upkeep->before_exit = NULL;
+    if (EFI_ERROR(services->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK, flush_now,
+                                        upkeep, &upkeep->exit)))
         upkeep->exit = NULL;
     return Q2_OK;
 }
 
 void mc_upkeep_stop(struct mc_upkeep *upkeep)
 {
-    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->exit};
+    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->before_exit, upkeep->exit};
 
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         if (events[i])

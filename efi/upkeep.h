@@ -17,8 +17,8 @@ struct mc_upkeep {
     struct q2_block_io *block_io; /* of the disk; in use once it is published */
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
-    EFI_EVENT exit; /* NULL: firmware older than UEFI 2.9 */
-    bool flush_is_due;
+    EFI_EVENT before_exit, exit;
+    unsigned int nb_delays; /* writes since the last flush of ours that put the next one off */
 };
 
 /* Create the events. Q2_ERR_LIMIT: the firmware has none left. */

@@ -47,4 +47,49 @@ enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const
  */
 enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
 
+/* Change the disk's size.  (qcow2: "Header", bytes 24 to 31 and 36 to 47) New bytes read as zeros,
+ * whatever lies behind the old end: a longer backing file, clusters of a VM state, the rest of the
+ * last cluster. What lies behind a new end is given back, as discard does; the file keeps its
+ * length. An external data file grows with the disk; when the disk shrinks, cutting it is the
+ * caller's business (after q2_disk_close()).
+ *
+ * new_size    bytes, a multiple of 512, <= 2^62
+ * may_shrink  the caller knows that data behind new_size is lost
+ *
+ * As with other writes dirty bitmaps lose their validity (O7). Snapshots keep their own size.
+ *
+ * Q2_ERR_ARGUMENT     not a multiple of 512, or smaller without may_shrink
+ * Q2_ERR_LIMIT        over 2^62, or a larger L1 table than Q2_MAX_L1_ENTRIES
+ * Q2_ERR_UNSUPPORTED  a raw image; version 2 with snapshots, which have no size of their own
+ * Q2_ERR_NOT_OPEN     opened with metadata_only
+ * After an error in the middle the disk has its old size; shrinking, what lies behind the
+ * new one may be unallocated already.
+ */
+enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink);
+
+/* Make every guest cluster unallocated: an overlay shows its backing file again, other images read
+ * as zeros. For an overlay whose content was committed into its backing file: that one must be
+ * flushed before. Works with metadata_only. A cut in the middle leaves each L2 table as it was or
+ * gone. External data files keep their bytes.
+ *
+ * Q2_ERR_UNSUPPORTED  a raw image, or raw external data, which would have to be overwritten
+ */
+enum q2_status q2_disk_make_empty(struct q2_disk *disk);
+
+/* Allocate host clusters for guest bytes without changing what they read as, so that writing there
+ * needs no metadata later. (qemu-img's preallocation=metadata; with write_zeros =full. For =falloc
+ * the caller lets the file system allocate the file's blocks when this is done.) Clusters that have
+ * a place already, compressed ones too, are left alone.
+ *
+ * offset, length  bytes; whole clusters that the range touches are allocated
+ * write_zeros     write zeros to all that is new; else only where the file's bytes may be others
+ *
+ * Q2_ERR_UNSUPPORTED  raw or encrypted images; a backing file that shows through, unless the image
+ *                     has extended L2 entries (qcow2: "Extended L2 Entries")
+ * Q2_ERR_RANGE, Q2_ERR_NOT_OPEN   as q2_disk_write()
+ * After Q2_ERR_NO_SPACE the clusters before the one that found none are allocated.
+ */
+enum q2_status q2_disk_preallocate(struct q2_disk *disk, uint64_t offset, uint64_t length,
+                                   bool write_zeros);
+
 #endif

@@ -195,6 +195,10 @@ enum q2_status q2_disk_flush(struct q2_disk *disk);
  * of metadata failed. */
 bool q2_disk_is_writable(const struct q2_disk *disk);
 
+/* Does metadata wait for a flush? Guest bytes are handed to their file at once; what names new
+ * clusters waits for q2_disk_flush(), or until the caches are crowded. */
+bool q2_disk_is_dirty(const struct q2_disk *disk);
+
 /* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least
  * before the file must grow. Not said of a disk that is not writable, or raw: 0. */
 uint64_t q2_disk_room(const struct q2_disk *disk);

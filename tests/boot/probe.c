@@ -288,19 +288,178 @@ static EFI_STATUS probe_cycles(const char *operand)
     return say("cycles", "ok, pages lost", pages > free_pages() ? pages - free_pages() : 0);
 }
 
+/* Words behind the probe's name. */
+static struct mc_arguments arguments;
+
+static uint64_t number(size_t index)
+{
+    uint32_t value = 0;
+
+    if (index < arguments.nb)
+        (void)mc_number_parse(arguments.words[index], &value);
+    return value;
+}
+
+#define SECTOR 512u
+
+/* What a sector holds: its own number, in every word. The tests on the host know it too. */
+static void make_pattern(uint64_t lba, uint64_t nb, UINT8 *buffer)
+{
+    for (uint64_t i = 0; i < nb * (SECTOR / 8); i++)
+        ((uint64_t *)(void *)buffer)[i] = 0x6d657461ull << 32 | (lba + i / (SECTOR / 8));
+}
+
+#define MAX_SECTORS 2048u
+static _Alignas(4096) UINT8 sectors[MAX_SECTORS * SECTOR], other_sectors[MAX_SECTORS * SECTOR];
+
+static EFI_STATUS write_pattern(EFI_BLOCK_IO_PROTOCOL *block_io, uint64_t lba, uint64_t nb)
+{
+    make_pattern(lba, nb, sectors);
+    return block_io->WriteBlocks(block_io, block_io->Media->MediaId, lba, nb * SECTOR, sectors);
+}
+
+static bool has_pattern(EFI_BLOCK_IO_PROTOCOL *block_io, uint64_t lba, uint64_t nb)
+{
+    make_pattern(lba, nb, sectors);
+    return !EFI_ERROR(block_io->ReadBlocks(block_io, block_io->Media->MediaId, lba, nb * SECTOR,
+                                           other_sectors)) &&
+           __builtin_memcmp(sectors, other_sectors, nb * SECTOR) == 0;
+}
+
+static EFI_STATUS probe_write(const char *operand)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    EFI_STATUS status;
+
+    (void)operand;
+    if (!find_disk(&block_io) || number(2) > MAX_SECTORS)
+        return say("write", "failed: no disk", 0);
+    status = write_pattern(block_io, number(1), number(2));
+    return EFI_ERROR(status) ? say("write", "failed: status", status & 0xff)
+                             : say("write", "ok", 0);
+}
+
+static EFI_STATUS probe_read(const char *operand)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+
+    (void)operand;
+    if (!find_disk(&block_io) || number(2) > MAX_SECTORS)
+        return say("read", "failed: no disk", 0);
+    return has_pattern(block_io, number(1), number(2)) ? say("read", "ok", 0)
+                                                       : say("read", "failed: other bytes", 0);
+}
+
+static EFI_STATUS probe_flush(const char *operand)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    EFI_STATUS status;
+
+    (void)operand;
+    if (!find_disk(&block_io))
+        return say("flush", "failed: no disk", 0);
+    status = block_io->FlushBlocks(block_io);
+    return EFI_ERROR(status) ? say("flush", "failed: status", status & 0xff)
+                             : say("flush", "ok", 0);
+}
+
+static EFI_STATUS probe_fill(const char *operand)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    uint64_t nb = 0;
+
+    (void)operand;
+    if (!find_disk(&block_io))
+        return say("fill", "failed: no disk", 0);
+    while (nb + MAX_SECTORS <= block_io->Media->LastBlock + 1 &&
+           !EFI_ERROR(write_pattern(block_io, nb, MAX_SECTORS)))
+        nb += MAX_SECTORS;
+    for (uint64_t lba = 0; lba < nb; lba += MAX_SECTORS) {
+        if (!has_pattern(block_io, lba, MAX_SECTORS))
+            return say("fill", "failed: other bytes at", lba);
+    }
+    if (nb > 0 && EFI_ERROR(write_pattern(block_io, 0, MAX_SECTORS)))
+        return say("fill", "failed: no write in place", 0);
+    if (EFI_ERROR(block_io->FlushBlocks(block_io)))
+        return say("fill", "failed: flush", 0);
+    return say("fill", "ok, MiB", nb / MAX_SECTORS);
+}
+
+static EFI_STATUS probe_touch(const char *operand)
+{
+    struct mc_location location;
+    struct q2_fault fault;
+    EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem;
+    EFI_FILE_PROTOCOL *root, *file;
+    UINTN size = 1;
+    CHAR16 *name;
+
+    if (mc_locate(operand, &fault, &location) != Q2_OK)
+        return say("touch", "failed: no file", 0);
+    FileSystem = mc_protocol(location.volume, &mc_file_system_guid);
+    name = mc_to_ucs2(location.path);
+    for (CHAR16 *c = name; *c != 0; c++)
+        *c = *c == '/' ? '\\' : *c;
+    if (EFI_ERROR(FileSystem->OpenVolume(FileSystem, &root)) ||
+        EFI_ERROR(root->Open(root, &file, name, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, 0)) ||
+        EFI_ERROR(file->Write(file, &size, "T")) || EFI_ERROR(file->Close(file)))
+        return say("touch", "failed: write", 0);
+    return say("touch", "ok", 0);
+}
+
+static EFI_STATUS probe_storm(const char *operand)
+{
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    uint64_t lba = number(1), round = 0;
+
+    (void)operand;
+    if (!find_disk(&block_io))
+        return say("storm", "failed: no disk", 0);
+    for (; lba + 64 <= block_io->Media->LastBlock; lba += 64, round++) {
+        if (EFI_ERROR(write_pattern(block_io, lba, 64)) ||
+            EFI_ERROR(block_io->FlushBlocks(block_io)))
+            return say("storm", "failed: write or flush of round", round);
+        (void)say("storm", "round", round);
+    }
+    return say("storm", "failed: too slow a cut", round);
+}
+
+static EFI_STATUS probe_exit(const char *operand)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    static UINT8 map[65536];
+    UINTN size, key, descriptor_size;
+    UINT32 version;
+    EFI_STATUS status = EFI_INVALID_PARAMETER;
+
+    (void)operand;
+    if (!find_disk(&block_io) || EFI_ERROR(write_pattern(block_io, number(1), 64)))
+        return say("exit", "failed: write", 0);
+    /* Twice, as every loader: the first try may change the map. */
+    for (unsigned int i = 0; i < 2 && EFI_ERROR(status); i++) {
+        size = sizeof(map);
+        if (EFI_ERROR(services->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)(void *)map, &key,
+                                             &descriptor_size, &version)))
+            return say("exit", "failed: map", 0);
+        status = services->ExitBootServices(mc_firmware.ImageHandle, key);
+    }
+    mc_firmware.SystemTable->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
+    return EFI_SUCCESS;
+}
+
 static const struct {
     const char *name;
     EFI_STATUS (*run)(const char *operand);
 } probes[] = {
-    {"connect", probe_connect},
-    {"levels", probe_levels},
-    {"reentry", probe_reentry},
-    {"cycles", probe_cycles},
+    {"connect", probe_connect}, {"levels", probe_levels}, {"reentry", probe_reentry},
+    {"cycles", probe_cycles},   {"write", probe_write},   {"read", probe_read},
+    {"flush", probe_flush},     {"fill", probe_fill},     {"touch", probe_touch},
+    {"storm", probe_storm},     {"exit", probe_exit},
 };
 
 EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 {
-    static struct mc_arguments arguments;
     static struct q2_fault fault;
 
     mc_firmware_init(ImageHandle, SystemTable);

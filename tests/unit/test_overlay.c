@@ -213,7 +213,7 @@ static void test_overlay_large_write_takes_all_the_room(void)
 }
 
 /* Room is what the file has behind its last cluster in use. */
-static void test_room_counts_what_is_behind_the_last_cluster(void)
+static void test_room_and_dirt_of_a_writable_disk(void)
 {
     uint64_t before;
 
@@ -230,8 +230,14 @@ static void test_room_counts_what_is_behind_the_last_cluster(void)
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     before = q2_disk_room(f.disk);
     T_CHECK_U64(before, 4 * 65536);
+    T_CHECK(!q2_disk_is_dirty(f.disk));
     T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK);
     T_CHECK_U64(q2_disk_room(f.disk), before - 2 * 65536); /* an L2 table and a cluster */
+    T_CHECK(q2_disk_is_dirty(f.disk));
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK(!q2_disk_is_dirty(f.disk));
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "y", 1), Q2_OK); /* in place */
+    T_CHECK(!q2_disk_is_dirty(f.disk));
     fixture_end(&f);
     image_free(&image);
 }
@@ -245,7 +251,7 @@ int main(void)
     T_RUN(test_overlay_options_are_about_the_image_below);
     T_RUN(test_overlay_full_fails_and_reads_stay_right);
     T_RUN(test_overlay_large_write_takes_all_the_room);
-    T_RUN(test_room_counts_what_is_behind_the_last_cluster);
+    T_RUN(test_room_and_dirt_of_a_writable_disk);
     free(memory);
     return t_done();
 }

@@ -1,29 +1,227 @@
-/* Making a qcow2 image file. verbs -> here -> core/create.c, drivers/source_posix.c.
+/* Making the files of a new image.
  *
- * Invariant: after a failure nothing lies there that was not there before, but for the content of
- * files that were replaced.
+ * verbs -> here -> core/create.c, drivers/source_posix.c. Invariant: no file is emptied before all
+ * of them are open, locked and known to be different ones.
  */
 #include "make_image.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "drivers/source_posix.h"
-
 #include "output.h"
+
+/* One of the files. */
+struct new_file {
+    struct q2_source_posix posix;
+    bool is_open;
+    bool is_new; /* it did not exist */
+};
+
+struct new_image {
+    const struct create_options *options;
+    const struct image *in_use;
+    uint64_t size; /* of the disk: whole sectors */
+    struct new_file image, data;
+    void *workspace;
+};
+
+static bool fail(const char *path, enum q2_status status, const char *what)
+{
+    print_fault(path, &(struct q2_fault){.status = status, .what = what});
+    return false;
+}
 
 bool make_image_join(const char *path, const char *name, char *ret_path)
 {
-    const char *slash = strrchr(path, '/');
-    size_t folder = slash && name[0] != '/' ? (size_t)(slash + 1 - path) : 0;
-    size_t length = strlen(name);
+    const char *slash = name[0] == '/' ? NULL : strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
 
-    if (folder > Q2_MAX_PATH_LENGTH || length > Q2_MAX_PATH_LENGTH - folder)
-        return false;
+    if (folder > Q2_MAX_PATH_LENGTH || strlen(name) > Q2_MAX_PATH_LENGTH - folder)
+        return fail(name, Q2_ERR_BAD_NAME, "the path is too long");
     memcpy(ret_path, path, folder);
-    memcpy(ret_path + folder, name, length + 1);
+    memcpy(ret_path + folder, name, strlen(name) + 1);
     return true;
+}
+
+/* --- would it work? ------------------------------------------------------------------------- */
+
+static enum q2_status nowhere_write(struct q2_source *source, uint64_t offset, const void *buffer,
+                                    size_t length)
+{
+    (void)source, (void)offset, (void)buffer, (void)length;
+    return Q2_OK;
+}
+
+static enum q2_status nowhere_flush(struct q2_source *source)
+{
+    (void)source;
+    return Q2_OK;
+}
+
+static enum q2_status nowhere_grow(struct q2_source *source, uint64_t new_size)
+{
+    source->size = new_size;
+    return Q2_OK;
+}
+
+/* Make the image without a file: what is wrong with the options is found before any is touched. */
+static bool options_hold(struct new_image *new, const char *path)
+{
+    static const struct q2_source_ops ops = {
+        .write_at = nowhere_write, .flush = nowhere_flush, .grow = nowhere_grow};
+    struct q2_source nowhere = {.ops = &ops, .path = path, .io_align = 1, .writable = true};
+    struct q2_fault fault;
+
+    if (q2_create(new->workspace, &nowhere, &new->options->image, &fault) == Q2_OK)
+        return true;
+    print_fault(path, &fault);
+    return false;
+}
+
+/* --- files ---------------------------------------------------------------------------------- */
+
+static bool same_file(const struct q2_source *a, const struct q2_source *b)
+{
+    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
+}
+
+static bool is_in_use(const struct image *image, const struct q2_source *source)
+{
+    for (uint32_t i = 0; image && i < q2_disk_nb_layers(image->disk); i++) {
+        struct q2_layer_info info;
+
+        q2_disk_layer_info(image->disk, i, &info);
+        if (same_file(info.source, source) || same_file(info.data_source, source))
+            return true;
+    }
+    return false;
+}
+
+/* Open or make a file, and lock it, without changing it. */
+static bool open_file(struct new_image *new, struct new_file *file, const char *path)
+{
+    struct q2_source_posix *posix = &file->posix;
+    enum q2_status status =
+        q2_source_posix_open(posix, path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+
+    if (status == Q2_ERR_NOT_FOUND) {
+        status = q2_source_posix_open(posix, path, Q2_POSIX_CREATE);
+        file->is_new = status == Q2_OK;
+    }
+    if (status != Q2_OK)
+        return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
+    file->is_open = true;
+    if (is_in_use(new->in_use, &posix->source))
+        return fail(path, Q2_ERR_CHAIN_LOOP, "the output is one of the image's own files");
+    if (file == &new->data && same_file(&posix->source, &new->image.posix.source))
+        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+    return true;
+}
+
+/* Give a regular file size bytes of zeros. Devices have to be large enough as they are. */
+static bool set_size(struct new_file *file, uint64_t size)
+{
+    struct q2_source *source = &file->posix.source;
+    int fd = file->posix.fd;
+
+    if (!source->ops->grow)
+        return source->size >= size ||
+               fail(source->path, Q2_ERR_NO_SPACE, "the device is smaller than the disk");
+    if (size > INT64_MAX)
+        return fail(source->path, Q2_ERR_NO_SPACE, NULL);
+    if (ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t)size) != 0)
+        return fail(source->path, q2_status_from_errno(errno), NULL);
+    source->size = size;
+    return true;
+}
+
+static bool write_zeros(struct q2_source *source)
+{
+    static const uint8_t zeros[1 << 16];
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t at = 0; at < source->size && status == Q2_OK; at += sizeof(zeros)) {
+        uint64_t rest = source->size - at;
+        size_t n = rest < sizeof(zeros) ? (size_t)rest : sizeof(zeros);
+
+        status = source->ops->write_at(source, at, zeros, n);
+    }
+    return status == Q2_OK || fail(source->path, status, NULL);
+}
+
+/* Have the file system put blocks below all of a raw file. */
+static bool preallocate(struct new_file *file, enum preallocation preallocation)
+{
+    struct q2_source *source = &file->posix.source;
+    int error = 0;
+
+    switch (preallocation) {
+    case PREALLOCATION_FALLOC:
+        if (source->size > 0 && source->ops->grow)
+            error = posix_fallocate(file->posix.fd, 0, (off_t)source->size);
+        return error == 0 || fail(source->path, q2_status_from_errno(error), NULL);
+    case PREALLOCATION_FULL:
+        return write_zeros(source);
+    case PREALLOCATION_METADATA:
+        return fail(source->path, Q2_ERR_UNSUPPORTED, "a raw image has no metadata to preallocate");
+    case PREALLOCATION_OFF:
+    default:
+        return true;
+    }
+}
+
+static bool flush(struct new_file *file)
+{
+    struct q2_source *source = &file->posix.source;
+    enum q2_status status = source->ops->flush(source);
+
+    return status == Q2_OK || fail(source->path, status, NULL);
+}
+
+/* --- images --------------------------------------------------------------------------------- */
+
+static bool make_raw(struct new_image *new, const char *path)
+{
+    return open_file(new, &new->image, path) && set_size(&new->image, new->size) &&
+           preallocate(&new->image, new->options->preallocation) && flush(&new->image);
+}
+
+static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
+{
+    const char *data_file = new->options->image.data_file;
+    struct q2_fault fault;
+
+    if (new->options->preallocation != PREALLOCATION_OFF)
+        return fail(path, Q2_ERR_UNSUPPORTED, "preallocation of qcow2 images is not supported");
+    if (!options_hold(new, path) || !open_file(new, &new->image, path))
+        return false;
+    if (data_file &&
+        (!make_image_join(path, data_file, data_path) || !open_file(new, &new->data, data_path)))
+        return false;
+    if (!set_size(&new->image, 0))
+        return false;
+    if (data_file && (!set_size(&new->data, new->size) || !flush(&new->data)))
+        return false;
+    if (q2_create(new->workspace, &new->image.posix.source, &new->options->image, &fault) == Q2_OK)
+        return true;
+    print_fault(path, &fault);
+    return false;
+}
+
+/* Close; returns whether it is a regular file, which can be removed. */
+static bool close_file(struct new_file *file, bool done)
+{
+    bool regular = file->is_open && file->posix.source.ops->grow;
+
+    if (!file->is_open)
+        return false;
+    if (!done && file->is_new)
+        (void)unlink(file->posix.path);
+    q2_source_posix_close(&file->posix);
+    return regular;
 }
 
 void make_image_undo(const char *path, const struct made_files *made)
@@ -34,67 +232,23 @@ void make_image_undo(const char *path, const struct made_files *made)
         (void)unlink(made->data_path);
 }
 
-/* Fill a new file, given open and empty. */
-typedef enum q2_status fill_file(struct q2_source *file, const struct create_options *options,
-                                 struct q2_fault *fault);
-
-static enum q2_status fill_image(struct q2_source *file, const struct create_options *options,
-                                 struct q2_fault *fault)
+bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
+                const struct image *in_use, struct made_files *ret_made)
 {
-    void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    enum q2_status status = Q2_ERR_LIMIT;
+    struct new_image new = {.options = options, .in_use = in_use};
+    bool done;
 
-    if (workspace)
-        status = q2_create(workspace, file, &options->image, fault);
-    else
-        fault->what = "out of memory";
-    free(workspace);
-    return status;
-}
-
-static enum q2_status fill_data(struct q2_source *file, const struct create_options *options,
-                                struct q2_fault *fault)
-{
-    uint64_t size = (options->image.virtual_size + 511) & ~UINT64_C(511);
-
-    (void)fault;
-    return size > 0 ? file->ops->grow(file, size) : Q2_OK;
-}
-
-static bool make_file(const char *path, fill_file *fill, const struct create_options *options,
-                      bool *ret_made)
-{
-    struct q2_source_posix file;
-    struct q2_fault fault = {.status = Q2_OK};
-    enum q2_status status = q2_source_posix_open(&file, path, Q2_POSIX_CREATE | Q2_POSIX_REPLACE);
-
-    if (status == Q2_OK) {
-        *ret_made = true;
-        status = fill(&file.source, options, &fault);
-        q2_source_posix_close(&file);
-    }
-    if (status == Q2_OK)
-        return true;
-    fault.status = status;
-    print_fault(path, &fault);
-    return false;
-}
-
-bool make_image(const char *path, const struct create_options *options, struct made_files *ret_made)
-{
-    struct made_files made = {.image = false};
-    bool done = true;
-
-    if (options->image.data_file &&
-        !make_image_join(path, options->image.data_file, made.data_path)) {
-        print_status(options->image.data_file, Q2_ERR_BAD_NAME);
-        return false;
-    }
-    if (made.data_path[0] != '\0')
-        done = make_file(made.data_path, fill_data, options, &made.data);
-    done = done && make_file(path, fill_image, options, &made.image);
-    if (!done)
-        make_image_undo(path, &made);
-    *ret_made = made;
+    if (options->image.virtual_size > INT64_MAX - 511)
+        return fail(path, Q2_ERR_LIMIT, "the virtual size is too large");
+    new.size = (options->image.virtual_size + 511) & ~UINT64_C(511);
+    new.workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    if (!new.workspace)
+        return fail(path, Q2_ERR_LIMIT, "out of memory");
+    ret_made->data_path[0] = '\0';
+    done = format == Q2_FORMAT_RAW ? make_raw(&new, path)
+                                   : make_qcow2(&new, path, ret_made->data_path);
+    ret_made->data = close_file(&new.data, done);
+    ret_made->image = close_file(&new.image, done);
+    free(new.workspace);
     return done;
 }

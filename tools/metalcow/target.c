@@ -19,7 +19,7 @@ bool target_is_input(const struct target_options *options, const struct q2_sourc
         q2_disk_layer_info(disk, i, &info);
         if (same_file(info.source, file) || same_file(info.data_source, file)) {
             print_fault(file->path,
-                        &(struct q2_fault){.status = Q2_ERR_BUSY,
+                        &(struct q2_fault){.status = Q2_ERR_CHAIN_LOOP,
                                            .what = "the output is one of the image's own files"});
             return true;
         }

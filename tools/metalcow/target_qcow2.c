@@ -233,15 +233,10 @@ static bool leads_to_input(const struct target_options *options, const char *pat
 static bool make(struct qcow2_target *qcow2)
 {
     const struct target_options *options = &qcow2->options;
-    struct create_options *creation = options->creation;
-    char data_path[Q2_MAX_PATH_LENGTH + 1];
 
-    creation->image.virtual_size = options->size;
-    if (creation->image.data_file &&
-        make_image_join(options->path, creation->image.data_file, data_path) &&
-        leads_to_input(options, data_path))
-        return false;
-    return make_image(options->path, creation, &qcow2->made);
+    options->creation->image.virtual_size = options->size;
+    return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->input,
+                      &qcow2->made);
 }
 
 /* Open what was made, or was there; the user has named every file. */

@@ -5,7 +5,7 @@
 
 #include "create_options.h"
 #include "image.h"
-#include "new_image.h"
+#include "make_image.h"
 #include "output.h"
 #include "size.h"
 #include "verbs.h"
@@ -91,7 +91,7 @@ static struct image *open_backing(const struct arguments *arguments,
     struct image *backing;
 
     how.format = format;
-    if (!new_image_resolve(path, options->image.backing_file, backing_path, sizeof(backing_path)))
+    if (!make_image_join(path, options->image.backing_file, backing_path))
         return NULL;
     backing = image_open(backing_path, &how, false);
     if (!backing)
@@ -103,6 +103,7 @@ static bool make(const struct arguments *arguments, enum q2_image_format format,
                  struct create_options *options, const struct image *backing)
 {
     const char *path = arguments->operands[0];
+    struct made_files made;
 
     if (backing && !options->given[CREATE_SIZE])
         options->image.virtual_size = (q2_disk_size(backing->disk) + 511) & ~UINT64_C(511);
@@ -113,7 +114,7 @@ static bool make(const struct arguments *arguments, enum q2_image_format format,
                           "9223372036854775807.");
     if (!arguments->quiet)
         create_options_print(options, format, path);
-    return new_image_make(path, format, options, backing);
+    return make_image(path, format, options, backing, &made);
 }
 
 static int run(const struct arguments *arguments)
