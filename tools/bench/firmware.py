@@ -22,12 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools/bench")]
 import images  # noqa: E402
 import plot  # noqa: E402
-from tools.qemu.machine import BUSES, Drive, Machine  # noqa: E402
+from tools.qemu.machine import Drive, Machine  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
 BEGIN, END = "metalcow-bench-begin", "metalcow-bench-end"
 GIB, MIB = 1 << 30, 1 << 20
 MIN_ROUNDS = 5
+BUSES = ("virtio", "ahci", "nvme", "usb")
 SECONDS = 3600
 # Cases where a smaller image tells the same, since cost per byte does not depend on size.
 EIGHTH = 8
@@ -241,7 +242,7 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--size", type=size_of, default=2 * GIB)
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
-    parser.add_argument("--bus", action="append", choices=list(BUSES))
+    parser.add_argument("--bus", action="append", choices=BUSES)
     parser.add_argument("--keep", action="store_true", help="leave the sticks there")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
     args = parser.parse_args()
