@@ -57,7 +57,9 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 # Thresholds in percent; 0 only reports.
 COVERAGE_LINES    ?= 100
 COVERAGE_BRANCHES ?= 95
-COVERAGE_SRCS      = $(filter tests/unit/% tests/bad/% tests/fault/%,$(ALL_TEST_SRCS))
+# Cutting the power reaches nothing that the model and the failing calls do not, and takes minutes.
+COVERAGE_SRCS      = $(filter-out tests/fault/test_crash.c,\
+                       $(filter tests/unit/% tests/bad/% tests/fault/%,$(ALL_TEST_SRCS)))
 COVERAGE_PROGRAMS  = $(COVERAGE_SRCS:%.c=$(BUILD)/cov/%)
 COVERAGE_LIB      := $(BUILD)/cov/libmetalcow.a
 
