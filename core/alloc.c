@@ -327,9 +327,6 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
     return status == Q2_OK ? take(disk, nb_wanted, ret_offset, ret_nb) : status;
 }
 
-/* --- rows that no block need cover -------------------------------------------------------------
- */
-
 /* The first nb free clusters in a row, covered or not. */
 static enum q2_status find_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_index)
 {

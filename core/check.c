@@ -7,13 +7,12 @@
 #include "q2_check.h"
 
 #include "bitmap.h"
+#include "copied.h"
 #include "disk.h"
 #include "fault.h"
 #include "format/bitmap_entry.h"
-#include "format/header.h"
 #include "range.h"
 #include "refcount.h"
-#include "references.h"
 #include "snapshot.h"
 
 /* One check at work. */
@@ -247,62 +246,36 @@ static void compare(struct check *c)
     }
 }
 
-/* COPIED must say whether the refcount is exactly 1; clusters of an external data file have no
- * refcount and count as 1. */
-static void check_copied(struct check *c, uint64_t host_offset, bool external, bool copied,
-                         uint64_t named_at)
+/* COPIED must say whether the refcount is exactly 1. */
+static enum q2_status check_copied(struct q2_copied_walk *walk, const struct q2_copied_entry *entry)
 {
-    uint64_t refcount = 1;
-    struct q2_check_finding finding = {
-        .kind = Q2_CHECK_COPIED, .what = "COPIED flag and refcount disagree", .offset = named_at};
+    struct check *c = (struct check *)walk->references;
+    struct q2_check_finding finding = {.kind = Q2_CHECK_COPIED,
+                                       .what = "COPIED flag and refcount disagree",
+                                       .offset = entry->named_at};
+    enum q2_status status;
 
-    if (!external &&
-        q2_refcount_get(&c->references.disk->slices, c->image,
-                        host_offset >> c->image->rules.cluster_bits, &refcount) != Q2_OK) {
-        found(&c->references, Q2_CHECK_UNREADABLE, "refcount cannot be read", named_at);
-        return;
+    if (entry->is_compressed)
+        return Q2_OK; /* the count has reported those */
+    status = q2_copied_refcount(c->references.disk, entry, &finding.refcount);
+    if (status != Q2_OK) {
+        found(&c->references, Q2_CHECK_UNREADABLE, "refcount cannot be read", entry->named_at);
+        return Q2_OK;
     }
-    finding.refcount = refcount;
-    if ((refcount == 1) != copied)
-        report(c, &finding);
+    if ((finding.refcount == 1) == entry->is_set)
+        return Q2_OK;
+    if (!entry->is_set)
+        c->result.copied_missing++;
+    report(c, &finding);
+    return Q2_OK;
 }
 
-static void walk_copied_l2(struct check *c, uint64_t table, uint64_t guest_offset)
-{
-    const struct q2_image *image = c->image;
-
-    for (uint64_t i = 0; i < 1ull << image->l2_bits; i++) {
-        struct q2_cluster cluster;
-
-        if (!q2_references_cluster(&c->references, table, i,
-                                   guest_offset + (i << image->rules.cluster_bits), &cluster))
-            return;
-        if (cluster.has_host_offset &&
-            (cluster.kind == Q2_CLUSTER_DATA || cluster.kind == Q2_CLUSTER_ZERO))
-            check_copied(c, cluster.host_offset, image->rules.external_data, cluster.copied,
-                         table + (i << image->entry_bits));
-    }
-}
-
-/* No L2 table is named twice by one L1 table; so many at most are looked at. */
 static void walk_copied(struct check *c)
 {
-    const struct q2_image *image = c->image;
-    uint64_t nb_left = c->references.nb_clusters;
+    struct q2_copied_walk walk = {.references = &c->references, .visit = check_copied};
 
-    for (uint32_t i = 0; i < image->l1_size; i++) {
-        uint64_t named_at = image->l1_table_offset + i * 8ull, table = 0, entry;
-
-        if (!q2_references_entry(&c->references, named_at, &entry))
-            return;
-        if (q2_l1_entry_decode(entry, image->rules.cluster_bits, &table) || table == 0)
-            continue;
-        check_copied(c, table, false, (entry & Q2_ENTRY_COPIED) != 0, named_at);
-        if (table < image->source->size && nb_left > 0) {
-            walk_copied_l2(c, table, (uint64_t)i << q2_header_l1_reach_bits(&image->header));
-            nb_left--;
-        }
-    }
+    c->copied_pass = true;
+    (void)q2_copied_walk(&walk, c->image->l1_table_offset, c->image->l1_size);
 }
 
 static enum q2_status check_possible(struct q2_disk *disk)
@@ -339,7 +312,6 @@ static enum q2_status run(struct check *c)
             return status;
         compare(c);
     }
-    c->copied_pass = true;
     walk_copied(c);
     c->result.total_clusters = q2_shift_up(c->image->virtual_size, bits);
     c->result.image_end_offset = (c->last_used + 1) << bits;

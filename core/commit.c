@@ -49,23 +49,22 @@ static enum q2_status commit_entries(struct q2_disk *disk)
     return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
-/* One reference less to the cluster at index. */
-static enum q2_status release(struct q2_disk *disk, uint64_t index)
+enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t refcount;
     enum q2_status status = q2_refcount_get(&disk->slices, top, index, &refcount);
 
-    if (status != Q2_OK || refcount == 0)
+    if (status != Q2_OK || refcount < nb)
         return status == Q2_OK ? Q2_ERR_BAD_REFCOUNT : status;
-    status = q2_refcount_put(&disk->slices, top, index, refcount - 1);
-    if (status != Q2_OK || refcount > 1)
+    status = q2_refcount_put(&disk->slices, top, index, refcount - nb);
+    if (status != Q2_OK || refcount > nb)
         return status;
     if (index < disk->writer.first_free)
         disk->writer.first_free = index;
     if (index == disk->writer.packed_end >> top->rules.cluster_bits)
-        disk->writer.packed_end = 0; /* no stream is left in it */
-    return status;
+        disk->writer.packed_end = 0; /* its cluster may become anything now */
+    return Q2_OK;
 }
 
 /* One reference less to every cluster of a range. Nothing but refcounts waits in the cache now:
@@ -80,7 +79,7 @@ static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_r
         if (q2_slice_is_crowded(&disk->slices))
             status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
         if (status == Q2_OK)
-            status = release(disk, index);
+            status = q2_release(disk, index, 1);
     }
     return status;
 }

@@ -7,7 +7,7 @@
  *   O3   a refcount falls only after the last entry naming the cluster is gone, durably
  *   O4   an L2 table is complete and durable before its L1 entry
  *   O5   a refcount block before its table entry; a new refcount table before the header names it
- *   O6   the snapshot table before the header
+ *   O6   the snapshot table before the header; so the active L1 table, if another becomes active
  *   O7   unknown autoclear bits are cleared before the first other write, and the bitmaps' bit too
  *   O8   the dirty bit is durable before refcounts may lag (they never do: we keep them exact)
  *   O9   with an external data file the barrier spans both files, data first
@@ -40,7 +40,13 @@ enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind);
 /* O7: get the header ready for the first write. */
 enum q2_status q2_commit_header(struct q2_disk *disk);
 
-/* O7 for a change of names in the header: bitmaps stay right, since no guest byte changes. */
+/* Lower the refcount of a host cluster, in memory; O3 is the caller's.
+ *
+ * Q2_ERR_BAD_REFCOUNT  it is lower than nb; nothing changed */
+enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb);
+
+/* O7 for a change of names in the header, of snapshots or of refcounts: bitmaps stay right, since
+ * no guest byte changes. */
 enum q2_status q2_commit_names(struct q2_disk *disk);
 
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).

@@ -1,22 +1,29 @@
-/* Reading encrypted guest data: whole sectors go straight into the caller's buffer, the pieces at
- * both ends through one sector on the stack.
+/* Encrypted guest data. Reading: whole sectors go straight into the caller's buffer, the pieces at
+ * both ends through one sector on the stack. Writing: whole sectors, in place in the engine's
+ * buffer.
  *
- * Data path: disk.c -> here -> source, cipher. May call range.h and mem*. Invariant: no byte that
- * was not decrypted is ever returned with Q2_OK.
+ * Data path: disk.c, write.c -> here -> source, cipher. May call range.h and mem*. Invariant: no
+ * byte that was not decrypted is ever returned with Q2_OK.
  */
 #include "encrypted.h"
 
 #include "memory.h"
 #include "range.h"
 
-/* The number that the IV of a host sector is made from. */
-static uint64_t iv_sector(const struct q2_image *image, const struct q2_extent *extent,
-                          uint64_t host_offset)
+/* The number that the IV of a sector is made from. */
+static uint64_t iv_sector(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset)
 {
-    uint64_t guest_offset = extent->guest_offset + (host_offset - extent->host_offset);
     bool by_guest = image->header.crypt_method == Q2_CRYPT_AES;
 
     return (by_guest ? guest_offset : host_offset) / Q2_CIPHER_SECTOR_SIZE;
+}
+
+/* The same for a place in an extent. */
+static uint64_t extent_sector(const struct q2_image *image, const struct q2_extent *extent,
+                              uint64_t host_offset)
+{
+    return iv_sector(image, extent->guest_offset + (host_offset - extent->host_offset),
+                     host_offset);
 }
 
 /* Part of one sector, from host_offset on; length stays inside it. */
@@ -33,7 +40,7 @@ static enum q2_status read_part(const struct q2_image *image, const struct q2_ex
     status = source->ops->read_at(source, host_offset - within, sector, sizeof(sector));
     if (status != Q2_OK)
         return status;
-    image->cipher->ops->decrypt(image->cipher, iv_sector(image, extent, host_offset), sector,
+    image->cipher->ops->decrypt(image->cipher, extent_sector(image, extent, host_offset), sector,
                                 sizeof(sector));
     memcpy(buffer, sector + within, length);
     return Q2_OK;
@@ -45,8 +52,8 @@ static enum q2_status read_whole(const struct q2_image *image, const struct q2_e
     enum q2_status status = image->data->ops->read_at(image->data, host_offset, buffer, length);
 
     if (status == Q2_OK)
-        image->cipher->ops->decrypt(image->cipher, iv_sector(image, extent, host_offset), buffer,
-                                    length);
+        image->cipher->ops->decrypt(image->cipher, extent_sector(image, extent, host_offset),
+                                    buffer, length);
     return status;
 }
 
@@ -73,4 +80,11 @@ enum q2_status q2_encrypted_read(const struct q2_image *image, const struct q2_e
         left -= n;
     }
     return Q2_OK;
+}
+
+void q2_encrypt(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset,
+                uint8_t *buffer, size_t length)
+{
+    image->cipher->ops->encrypt(image->cipher, iv_sector(image, guest_offset, host_offset), buffer,
+                                length);
 }

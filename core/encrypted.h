@@ -1,6 +1,6 @@
-/* Reading encrypted guest data.  (qcow2: header field crypt_method)
+/* Encrypted guest data.  (qcow2: header field crypt_method)
  *
- * Called by core/disk.c; calls the source and the cipher.
+ * Called by core/disk.c and write.c; calls the source and the cipher.
  */
 #ifndef Q2_CORE_ENCRYPTED_H
 #define Q2_CORE_ENCRYPTED_H
@@ -18,5 +18,13 @@
  */
 enum q2_status q2_encrypted_read(const struct q2_image *image, const struct q2_extent *extent,
                                  uint8_t *buffer);
+
+/* Encrypt what is going to be written, in place.
+ *
+ * guest_offset, host_offset  of the buffer's first byte, multiples of Q2_CIPHER_SECTOR_SIZE
+ * length                     the same
+ */
+void q2_encrypt(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset,
+                uint8_t *buffer, size_t length);
 
 #endif

@@ -273,8 +273,8 @@ void q2_image_open_raw(struct q2_source *source, struct q2_image *ret_image)
     ret_image->virtual_size = source->size;
 }
 
-enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_snapshot *snapshot,
-                                     struct q2_fault *fault)
+enum q2_status q2_image_check_snapshot(const struct q2_image *image,
+                                       const struct q2_snapshot *snapshot, struct q2_fault *fault)
 {
     const char *path = image->source->path;
     uint64_t length = (uint64_t)snapshot->l1_size * 8;
@@ -296,6 +296,16 @@ enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_sna
         return q2_fail_limit(fault, Q2_ERR_TRUNCATED,
                              "the snapshot's L1 table ends past the end of the file", path,
                              "l1_table_offset", snapshot->l1_table_offset, image->source->size);
+    return Q2_OK;
+}
+
+enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_snapshot *snapshot,
+                                     struct q2_fault *fault)
+{
+    enum q2_status status = q2_image_check_snapshot(image, snapshot, fault);
+
+    if (status != Q2_OK)
+        return status;
     image->l1_table_offset = snapshot->l1_table_offset;
     image->l1_size = snapshot->l1_size;
     image->virtual_size = snapshot->virtual_size;

@@ -52,13 +52,16 @@ enum q2_status q2_image_open(struct q2_slice_cache *cache, struct q2_source *sou
 /* A raw file as a layer: guest offset is host offset. */
 void q2_image_open_raw(struct q2_source *source, struct q2_image *ret_image);
 
-/* Turn an opened image to one of its snapshots: own L1 table, own virtual size. (qcow2:
- * "Snapshots")
+/* Check that a snapshot's L1 table can be walked and covers its size.  (qcow2: "Snapshots")
  *
  * Q2_ERR_BAD_SNAPSHOT  the snapshot's L1 table breaks a rule
  * Q2_ERR_LIMIT         it is too large
  * Q2_ERR_TRUNCATED     it does not lie inside the file
  */
+enum q2_status q2_image_check_snapshot(const struct q2_image *image,
+                                       const struct q2_snapshot *snapshot, struct q2_fault *fault);
+
+/* Turn an opened image to one of its snapshots: own L1 table, own virtual size. Errors as above. */
 enum q2_status q2_image_use_snapshot(struct q2_image *image, const struct q2_snapshot *snapshot,
                                      struct q2_fault *fault);
 

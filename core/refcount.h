@@ -48,6 +48,14 @@ enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_
 enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
                                uint64_t cluster_index, uint64_t value);
 
+/* The highest refcount that the image's width holds. */
+static inline uint64_t q2_refcount_max(const struct q2_image *image)
+{
+    uint32_t nb_bits = 1u << image->header.refcount_order;
+
+    return nb_bits == 64 ? UINT64_MAX : (1ull << nb_bits) - 1;
+}
+
 /* log2 of the refcounts in a block. */
 static inline uint32_t q2_refcount_block_bits(const struct q2_image *image)
 {

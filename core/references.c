@@ -84,9 +84,11 @@ void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t leng
 bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret_entry)
 {
     be64 entry;
+    enum q2_status status =
+        q2_slice_read(&r->disk->slices, image_of(r)->source, offset, &entry, sizeof(entry));
 
-    if (q2_slice_read(&r->disk->slices, image_of(r)->source, offset, &entry, sizeof(entry)) !=
-        Q2_OK) {
+    if (status != Q2_OK) {
+        r->status = status;
         tell(r, Q2_CHECK_UNREADABLE, "table entry cannot be read", offset);
         return false;
     }

@@ -43,6 +43,7 @@ struct q2_references {
     uint64_t nb_clusters;  /* host clusters in the file */
     uint64_t first;        /* of the window */
     uint64_t tables_first; /* of the tables' window */
+    enum q2_status status; /* of the last entry that could not be read */
     uint64_t nb_l1_left;   /* L1 entries that may still be walked in this window of tables */
     /* An entry is wrong in itself or cannot be read; every pass meets it. offset: of the entry. */
     void (*found)(struct q2_references *r, enum q2_check_kind kind, const char *what,

@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "commit.h"
+#include "encrypted.h"
 #include "fault.h"
 #include "mapping.h"
 #include "memory.h"
@@ -63,18 +64,6 @@ static enum q2_status store_step(struct q2_disk *disk, struct q2_source *source,
     return q2_store_write(disk, source, host_offset, step->bytes, (size_t)step->length);
 }
 
-/* Clusters that are ours alone: no metadata changes. */
-static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_extent *extent,
-                                     const struct step *step)
-{
-    struct q2_image *top = top_of(disk);
-
-    if (top->data == top->source && top->format == Q2_FORMAT_QCOW2 &&
-        q2_overlaps_table(top, extent->host_offset, step->length))
-        return q2_store_latch(disk, Q2_ERR_BAD_L2, "guest data lies on metadata");
-    return store_step(disk, top->data, extent->host_offset, step);
-}
-
 /* Put guest bytes [from, from + n) together in the bounce buffer: the step's where it has them, old
  * ones elsewhere, zeros past the disk's end. */
 static enum q2_status compose(struct q2_disk *disk, uint64_t from, size_t n,
@@ -103,18 +92,46 @@ static enum q2_status compose(struct q2_disk *disk, uint64_t from, size_t n,
 static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, uint64_t from,
                                     uint64_t to, const struct step *step)
 {
+    const struct q2_image *top = top_of(disk);
+
     while (from < to) {
         size_t n = (size_t)q2_min_u64(to - from, Q2_BOUNCE_SIZE);
         enum q2_status status = compose(disk, from, n, step);
 
+        if (status == Q2_OK && top->cipher)
+            q2_encrypt(top, from, host_offset, disk->writer.bounce, n);
         if (status == Q2_OK)
-            status = q2_store_write(disk, top_of(disk)->data, host_offset, disk->writer.bounce, n);
+            status = q2_store_write(disk, top->data, host_offset, disk->writer.bounce, n);
         if (status != Q2_OK)
             return status;
         host_offset += n;
         from += n;
     }
     return Q2_OK;
+}
+
+/* Encrypted sectors are written whole: with what is around the step in its first and last one. */
+static enum q2_status write_sectors(struct q2_disk *disk, const struct q2_extent *extent,
+                                    const struct step *step)
+{
+    uint64_t from = step->offset & ~(Q2_CIPHER_SECTOR_SIZE - 1ull);
+    uint64_t to = q2_shift_up(step->offset + step->length, 9) << 9;
+
+    return fill_composed(disk, extent->host_offset - (step->offset - from), from, to, step);
+}
+
+/* Clusters that are ours alone: no metadata changes. */
+static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_extent *extent,
+                                     const struct step *step)
+{
+    struct q2_image *top = top_of(disk);
+
+    if (top->data == top->source && top->format == Q2_FORMAT_QCOW2 &&
+        q2_overlaps_table(top, extent->host_offset, step->length))
+        return q2_store_latch(disk, Q2_ERR_BAD_L2, "guest data lies on metadata");
+    if (top->cipher)
+        return write_sectors(disk, extent, step);
+    return store_step(disk, top->data, extent->host_offset, step);
 }
 
 /* Fill new clusters for guest bytes [start, end): the step's bytes, and the old ones around them.
@@ -127,6 +144,8 @@ static enum q2_status fill(struct q2_disk *disk, uint64_t host_offset, uint64_t 
     struct step middle = *step;
     enum q2_status status;
 
+    if (top_of(disk)->cipher)
+        return fill_composed(disk, host_offset, start, end, step);
     if (step->offset == start && behind == end)
         return store_step(disk, top_of(disk)->data, host_offset, step);
     if (end - start <= Q2_BOUNCE_SIZE)
@@ -558,6 +577,15 @@ uint64_t q2_disk_room(const struct q2_disk *disk)
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+/* Encryption knows whole sectors, and a raw data file is plain. */
+static bool can_encrypt(const struct q2_image *top)
+{
+    if (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL)
+        return false;
+    return q2_is_aligned(top->virtual_size, 9) &&
+           (!top->rules.external_data || q2_is_aligned(top->data->size, 9));
+}
+
 static enum q2_status check_features(struct q2_disk *disk)
 {
     const struct q2_image *top = top_of(disk);
@@ -576,9 +604,9 @@ static enum q2_status check_features(struct q2_disk *disk)
                        path);
     if (top->is_snapshot)
         return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "a snapshot can only be read", path);
-    if (top->cipher)
+    if (top->cipher && !can_encrypt(top))
         return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
-                       "writing to encrypted images is not supported", path);
+                       "an encrypted image of this kind can only be read", path);
     return Q2_OK;
 }
 
@@ -592,7 +620,8 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
 
     if (status != Q2_OK)
         return status;
-    if (result.corruptions > 0)
+    /* Flags that are clear although they could be set cost a copy and endanger nothing. */
+    if (result.corruptions > result.copied_missing)
         return q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
                              "the check finds corruption, so the image can only be read", path,
                              "corruptions", result.corruptions);

@@ -41,6 +41,9 @@ struct q2_check_result {
     uint64_t compressed_clusters;
     uint64_t fragmented_clusters; /* not right behind the one before in their L2 table */
     uint64_t image_end_offset;    /* bytes; end of the last host cluster in use */
+    uint64_t copied_missing;      /* of the corruptions: COPIED flags that are clear although the
+                                     refcount is 1. A power cut while a snapshot is made or deleted
+                                     leaves them; they cost a copy and endanger nothing */
 };
 
 /* Check the top image of a disk: header, L1, L2, refcounts, snapshots, bitmaps.

@@ -25,7 +25,8 @@ struct q2_create_options {
     const char *backing_format; /* NULL: none is written */
 };
 
-/* Write a new, empty image into a source.
+/* Write a new, empty image into a source. Preallocation is a call of its own on the opened image
+ * (q2_disk_preallocate()); QEMU asks for it where external data is raw.
  *
  * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined before and after
  * image      writable, size 0, can grow; flushed before Q2_OK is returned. After an error it holds

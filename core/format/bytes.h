@@ -38,6 +38,11 @@ static inline uint64_t q2_be64_get(be64 v)
            (uint64_t)v.b[6] << 8 | v.b[7];
 }
 
+static inline be16 q2_be16_make(uint16_t v)
+{
+    return (be16){{(uint8_t)(v >> 8), (uint8_t)v}};
+}
+
 static inline be32 q2_be32_make(uint32_t v)
 {
     return (be32){{(uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v}};

@@ -55,6 +55,12 @@ const struct geometry geometries[] = {
 /* clang-format on */
 const uint32_t nb_geometries = sizeof(geometries) / sizeof(geometries[0]);
 
+bool geometry_has_snapshots(const struct geometry *geometry)
+{
+    return geometry->data == DATA_INSIDE &&
+           !(geometry->options && strcmp(geometry->options, "refcount_bits=1") == 0);
+}
+
 /* --- files and commands ---------------------------------------------------------------------- */
 
 static int run(const char *format, va_list arguments)

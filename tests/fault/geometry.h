@@ -42,6 +42,9 @@ struct geometry {
     bool grows_block; /* a refcount block must be added on the way */
 };
 
+/* Can its images have more snapshots? */
+bool geometry_has_snapshots(const struct geometry *geometry);
+
 extern const struct geometry geometries[];
 extern const uint32_t nb_geometries;
 

@@ -13,6 +13,9 @@
 #define Z(...) {OP_ZERO, __VA_ARGS__}
 #define D(...) {OP_DISCARD, __VA_ARGS__}
 #define C(...) {OP_COMPRESS, __VA_ARGS__}
+#define S(n)   {OP_CREATE, n, 0, 0, 0, 0, 0}
+#define A(n)   {OP_APPLY, n, 0, 0, 0, 0, 0}
+#define X(n)   {OP_DELETE, n, 0, 0, 0, 0, 0}
 #define F      {OP_FLUSH, 0, 0, 0, 0, 0, 0}
 #define END    {OP_END, 0, 0, 0, 0, 0, 0}
 
@@ -67,11 +70,18 @@ static const struct op compress[] = {
     C(BORDER - 3, 0, 0, 6, 0, 0), D(BORDER - 3, 0, 0, 6, 0, 0), F,
     C(BORDER - 1, 0, 0, 2, 0, 0), C(BORDER - 1, 0, 0, 2, 0, 0), C(16, 0, 0, 6, 0, 0), F,
     Z(16, 2, 0, 3, 0, 0), C(BORDER + 4, 0, 0, 2, 0, 0), F, END};
+
+/* Two snapshots, with writes between that wait and that are durable; one applied, both deleted. */
+static const struct op snapshots[] = {
+    W(8, 1, 0, 0, 2, 0), S(1), W(0, 1, 0, 1, 0, 0), D(BORDER - 2, 0, 0, 2, 0, 0),
+    S(2), W(2, 0, 0, 1, 0, 0), A(1), W(BORDER - 1, 2, 0, 1, 0, 0), F,
+    X(2), W(1, 0, 0, 0, 1, 0), X(1), W(0, 2, 0, 0, 2, 0), F, END};
 /* clang-format on */
 
 const struct script scripts[] = {
-    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard},   {"zeroes", zeroes},
-    {"border", border},     {"burst", burst},         {"compress", compress}, {"random", NULL},
+    {"allocate", allocate}, {"overwrite", overwrite}, {"discard", discard},
+    {"zeroes", zeroes},     {"border", border},       {"burst", burst},
+    {"compress", compress}, {"random", NULL},         {"snapshots", snapshots},
 };
 const uint32_t nb_scripts = sizeof(scripts) / sizeof(scripts[0]);
 
@@ -81,6 +91,8 @@ bool script_fits(const struct script *script, const struct geometry *geometry)
 {
     for (const struct op *op = script->ops; op && op->kind != OP_END; op++) {
         if (op->kind == OP_COMPRESS && geometry->data != DATA_INSIDE)
+            return false;
+        if (op->kind == OP_CREATE && !geometry_has_snapshots(geometry))
             return false;
     }
     return true;
@@ -140,6 +152,8 @@ uint32_t script_expand(const struct script *script, const struct subject *subjec
             .length = place(subject, op->nb_clusters, op->nb_quarters, op->nb_bytes),
             .seed = seed + nb,
         };
+        if (op->kind >= OP_CREATE)
+            ret_ops[nb] = (struct guest_op){.kind = op->kind, .snapshot = (uint32_t)op->cluster};
         cut(subject, &ret_ops[nb]);
     }
     for (; !script->ops && nb < nb_random; nb++) {
@@ -222,6 +236,14 @@ static enum q2_status run_compress(const struct guest_op *op, struct q2_disk *di
     return status;
 }
 
+const char *snapshot_name(uint32_t number)
+{
+    static char name[16];
+
+    (void)snprintf(name, sizeof(name), "s%u", number);
+    return name;
+}
+
 enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *buffer)
 {
     switch (op->kind) {
@@ -234,6 +256,12 @@ enum q2_status op_run(const struct guest_op *op, struct q2_disk *disk, uint8_t *
         return q2_disk_discard(disk, op->offset, op->length);
     case OP_COMPRESS:
         return run_compress(op, disk, buffer);
+    case OP_CREATE:
+        return q2_disk_snapshot_create(disk, snapshot_name(op->snapshot), 1, 2);
+    case OP_APPLY:
+        return q2_disk_snapshot_apply(disk, snapshot_name(op->snapshot));
+    case OP_DELETE:
+        return q2_disk_snapshot_delete(disk, snapshot_name(op->snapshot));
     case OP_FLUSH:
     case OP_END:
     default:
@@ -250,7 +278,7 @@ static void changed(const struct guest_op *op, const struct subject *s, uint64_t
 
     *ret_offset = op->offset;
     *ret_length = 0;
-    if (op->kind == OP_FLUSH)
+    if (op->kind == OP_FLUSH || op->kind == OP_CREATE || op->kind == OP_DELETE)
         return;
     if (op->kind == OP_DISCARD) {
         if (s->geometry->version_2 && s->base)
@@ -304,6 +332,11 @@ void op_range(const struct guest_op *op, const struct subject *s, uint64_t *ret_
 {
     uint64_t offset, length, start, end;
 
+    if (op->kind == OP_APPLY) {
+        *ret_start = 0;
+        *ret_length = s->model_size;
+        return;
+    }
     changed(op, s, &offset, &length);
     start = model_offset(s, offset) / SECTOR * SECTOR;
     end = (model_offset(s, offset) + length + SECTOR - 1) / SECTOR * SECTOR;
@@ -313,11 +346,15 @@ void op_range(const struct guest_op *op, const struct subject *s, uint64_t *ret_
 
 const char *op_text(const struct guest_op *op)
 {
-    static const char *const names[] = {"end", "write", "zero", "discard", "compress", "flush"};
+    static const char *const names[] = {"end",   "write",  "zero",  "discard", "compress",
+                                        "flush", "create", "apply", "delete"};
     static char text[96];
 
-    (void)snprintf(text, sizeof(text), "%s 0x%" PRIx64 " 0x%" PRIx64, names[op->kind], op->offset,
-                   op->length);
+    if (op->kind >= OP_CREATE)
+        (void)snprintf(text, sizeof(text), "%s %s", names[op->kind], snapshot_name(op->snapshot));
+    else
+        (void)snprintf(text, sizeof(text), "%s 0x%" PRIx64 " 0x%" PRIx64, names[op->kind],
+                       op->offset, op->length);
     return text;
 }
 
@@ -361,6 +398,7 @@ static uint8_t *next_version(struct model *model)
 void model_restart(struct model *model)
 {
     model->nb_versions = 0;
+    memset(model->snapshots, 0, sizeof(model->snapshots));
     memcpy(next_version(model), model->subject->initial, model->subject->model_size);
 }
 
@@ -376,6 +414,35 @@ uint8_t *model_add(struct model *model)
 
     memcpy(bytes, newest, model->subject->model_size);
     return bytes;
+}
+
+void model_do(struct model *model, const struct guest_op *op)
+{
+    uint8_t *bytes = model_add(model);
+
+    if (op->kind == OP_CREATE)
+        model->snapshots[op->snapshot].version = model->nb_versions - 1;
+    else if (op->kind == OP_APPLY)
+        memcpy(bytes, model->versions[model->snapshots[op->snapshot].version],
+               model->subject->model_size);
+    else
+        op_apply(op, model->subject, bytes);
+}
+
+void model_snapshots_at(struct model *model, const struct guest_op *ops, uint32_t nb_ops,
+                        const bool *failed, uint32_t at)
+{
+    for (uint32_t i = 0; i < nb_ops; i++) {
+        struct model_snapshot *snapshot = &model->snapshots[ops[i].snapshot];
+        bool sure = i < at && !(failed && failed[i]);
+
+        if (ops[i].kind == OP_CREATE && i <= at)
+            snapshot->presence = sure ? SNAPSHOT_PRESENT : SNAPSHOT_MAYBE;
+        else if (ops[i].kind == OP_CREATE)
+            snapshot->presence = SNAPSHOT_UNKNOWN;
+        else if (ops[i].kind == OP_DELETE && i <= at)
+            snapshot->presence = sure ? SNAPSHOT_ABSENT : SNAPSHOT_MAYBE;
+    }
 }
 
 static bool sector_is_one_of(const struct model *model, uint32_t from, uint32_t to,

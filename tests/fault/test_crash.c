@@ -90,7 +90,7 @@ struct crash_case {
 /* The version that is safe when operation op is under way: of the last flush before it. */
 static uint32_t safe_version(const struct crash_case *c, uint32_t op)
 {
-    while (op > 0 && c->ops[op - 1].kind != OP_FLUSH)
+    while (op > 0 && !op_is_durable(c->ops[op - 1].kind))
         op--;
     return op;
 }
@@ -109,12 +109,25 @@ static bool judge_autoclear(struct crash_case *c, const struct crash_state *stat
     return false;
 }
 
+/* An apply happens as a whole: all sectors are of versions before it, or all are what it leaves. */
+static bool judge_content(struct crash_case *c, const struct crash_state *state)
+{
+    uint32_t from = safe_version(c, state->op);
+    uint32_t to = state->op < c->nb_ops ? state->op + 1 : c->nb_ops;
+    bool apply = state->op < c->nb_ops && c->ops[state->op].kind == OP_APPLY;
+
+    model_snapshots_at(&c->model, c->ops, c->nb_ops, NULL, state->op);
+    c->bench->flags_may_lag = state->op < c->nb_ops && c->ops[state->op].kind >= OP_CREATE;
+    if (apply && bench_judge(c->bench, &c->model, from, to - 1))
+        return true;
+    return bench_judge(c->bench, &c->model, apply ? to : from, to);
+}
+
 /* Judge the state where it lies; nothing is written. */
 static bool judge_in_place(struct crash_case *c, const struct crash_state *state)
 {
     struct bench *b = c->bench;
     struct crash_source own[CRASH_MAX_FILES];
-    uint32_t to = state->op < c->nb_ops ? state->op + 1 : c->nb_ops;
     bool ok;
 
     memcpy(own, b->sources, sizeof(own));
@@ -122,7 +135,7 @@ static bool judge_in_place(struct crash_case *c, const struct crash_state *state
         b->sources[i].bytes = state->files[i].bytes;
         b->sources[i].source.size = state->files[i].size;
     }
-    ok = bench_judge(b, &c->model, safe_version(c, state->op), to) && judge_autoclear(c, state);
+    ok = judge_content(c, state) && judge_autoclear(c, state);
     if (ok && c->figures.distinct % c->plan->qemu_every == 0) {
         c->figures.qemu++;
         ok = bench_qemu_check(b);
@@ -173,7 +186,7 @@ static bool record(struct crash_case *c)
     for (uint32_t i = 0; i < c->nb_ops && status == Q2_OK; i++) {
         b->log.op = i;
         status = op_run(&c->ops[i], b->disk, b->buffer);
-        op_apply(&c->ops[i], c->subject, model_add(&c->model));
+        model_do(&c->model, &c->ops[i]);
     }
     b->log.recording = false;
     if (status == Q2_OK)

@@ -51,6 +51,7 @@ struct run {
     uint32_t newest_at[MAX_OPS + 1]; /* newest version after each operation */
     uint32_t op;
     bool had_error, latched;
+    bool failed[MAX_OPS];
     char why[700];
 };
 
@@ -85,7 +86,7 @@ static bool take_failed(struct run *r, const struct guest_op *op)
     const uint8_t *found = r->bench->content, *old = model_newest(&r->model), *new;
     uint64_t start, length;
 
-    op_apply(op, r->subject, model_add(&r->model));
+    model_do(&r->model, op);
     new = model_newest(&r->model);
     op_range(op, r->subject, &start, &length);
     if (!read_back(r))
@@ -129,8 +130,8 @@ static bool judge_success(struct run *r, const struct guest_op *op, unsigned fai
 {
     if (!may_be_hidden(r, failed))
         return wrong(r, "a failed call was not reported", Q2_OK);
-    op_apply(op, r->subject, model_add(&r->model));
-    if (op->kind == OP_FLUSH)
+    model_do(&r->model, op);
+    if (op_is_durable(op->kind))
         r->safe = r->model.nb_versions - 1;
     return true;
 }
@@ -165,6 +166,8 @@ static bool try_again(struct run *r, const struct guest_op *op)
         r->latched = true;
         return true;
     }
+    if (status == Q2_ERR_NO_SNAPSHOT && op->kind == OP_DELETE)
+        status = Q2_OK; /* it was gone before its clusters were given back */
     if (status != Q2_OK)
         return wrong(r, "the second try fails", status);
     return judge_success(r, op, 0);
@@ -188,8 +191,19 @@ static bool run_op(struct run *r)
                          : judge_error(r, op, status, log->failed);
     if (ok && status != Q2_OK && !r->latched && !r->mode->on)
         ok = try_again(r, op);
+    r->failed[r->op] = status != Q2_OK;
     r->newest_at[r->op] = r->model.nb_versions - 1;
     return ok;
+}
+
+/* May flags be clear that could be set? Where a snapshot operation was cut off. */
+static bool lags(const struct run *r, uint32_t op)
+{
+    for (uint32_t i = 0; i < r->nb_ops && i <= op; i++) {
+        if (r->ops[i].kind >= OP_CREATE && (i == op || r->failed[i]))
+            return true;
+    }
+    return false;
 }
 
 /* Judge one power cut of the run. */
@@ -205,6 +219,8 @@ static bool visit(struct crash_visitor *visitor, const struct crash_state *state
         r->bench->sources[i].source.size = state->files[i].size;
     }
     total_points++;
+    model_snapshots_at(&r->model, r->ops, r->nb_ops, r->failed, state->op);
+    r->bench->flags_may_lag = lags(r, state->op);
     ok = bench_judge(r->bench, &r->model, r->safe_at[state->op], r->newest_at[state->op]);
     memcpy(r->bench->sources, own, sizeof(own));
     if (!ok)
@@ -240,6 +256,8 @@ static bool judge_end(struct run *r)
         return false;
     if (memcmp(b->content, model_newest(&r->model), r->subject->model_size) != 0)
         return wrong(r, "wrong content in the end", Q2_OK);
+    model_snapshots_at(&r->model, r->ops, r->nb_ops, r->failed, r->nb_ops);
+    b->flags_may_lag = lags(r, r->nb_ops);
     if (!bench_check(b)) {
         (void)snprintf(r->why, sizeof(r->why), "in memory: %s", b->why);
         return false;
@@ -271,6 +289,7 @@ static bool run_n(struct run *r, bool cuts, bool *ret_called)
     model_restart(&r->model);
     r->safe = 0;
     r->had_error = r->latched = false;
+    memset(r->failed, 0, sizeof(r->failed));
     b->log.recording = true;
     b->log.fail_calls = r->mode->calls;
     b->log.fail_at = r->n;
@@ -318,16 +337,29 @@ static bool run_mode(struct run *r)
 
 /* --- no room ---------------------------------------------------------------------------------- */
 
+/* A snapshot that there was no room for cannot be found later. */
+static bool create_failed(const struct run *r, uint32_t snapshot)
+{
+    for (uint32_t i = 0; i < r->op; i++) {
+        if (r->ops[i].kind == OP_CREATE && r->ops[i].snapshot == snapshot)
+            return r->failed[i];
+    }
+    return false;
+}
+
 /* A file that cannot grow past a limit (W5). */
 static bool run_op_limited(struct run *r)
 {
     const struct guest_op *op = &r->ops[r->op];
     enum q2_status status = op_run(op, r->bench->disk, r->bench->buffer);
 
+    r->failed[r->op] = status != Q2_OK;
     if (status == Q2_OK) {
-        op_apply(op, r->subject, model_add(&r->model));
+        model_do(&r->model, op);
         return true;
     }
+    if (status == Q2_ERR_NO_SNAPSHOT && create_failed(r, op->snapshot))
+        return true;
     if (status != Q2_ERR_NO_SPACE || op->kind == OP_FLUSH)
         return wrong(r, "not the right error for a full disk", status);
     return take_failed(r, op);
@@ -361,6 +393,7 @@ static bool run_limit(struct run *r, uint32_t file, uint64_t limit)
         return wrong(r, "open", b->fault.status);
     model_restart(&r->model);
     r->latched = false;
+    memset(r->failed, 0, sizeof(r->failed));
     r->n = limit;
     for (r->op = 0; r->op < r->nb_ops && ok; r->op++)
         ok = run_op_limited(r);

@@ -5,7 +5,6 @@
 #
 # tests/fault/mutants/NAME.sed is a change to one file of core/; its first line says which file, and
 # which cases of which program must notice. `make san` builds the mutants (tests/fault/fault.mk).
-# O6 orders the snapshot table before the header: nothing writes either yet, so it has no mutant.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}

@@ -7,12 +7,12 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
-# What tests/interop/test_244.py preloads.
-FAIL_FLUSH := $(BUILD)/san/tests/interop/fail_flush.so
-$(FAIL_FLUSH): tests/interop/fail_flush.c
+# What test_244.py and test_commit.py preload.
+PRELOADS := $(patsubst %,$(BUILD)/san/tests/interop/%.so,fail_flush trace_writes)
+$(PRELOADS): $(BUILD)/san/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -shared -fPIC -o $@ $<
-san: $(FAIL_FLUSH)
+san: $(PRELOADS)
 
 matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix as qemu-img does
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all

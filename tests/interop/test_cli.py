@@ -24,8 +24,8 @@ from tools import fs  # noqa: E402
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
 FOLDER = BUILD / f"tests/interop/cli-{os.getpid()}"
-VERBS = ("amend", "check", "compare", "convert", "create", "discard", "flush", "info", "io", "map",
-         "measure", "read", "rebase", "snapshot", "write", "zero")
+VERBS = ("amend", "check", "commit", "compare", "convert", "create", "discard", "flush", "info",
+         "io", "map", "measure", "read", "rebase", "snapshot", "write", "zero")
 INCOMPATIBLE_OFFSET = 72
 DATA_FILE_BIT = 4
 

@@ -212,6 +212,9 @@ def test_input_is_never_the_output():
                                                   "new.qcow2")):
         status, _, err = folder.ours("convert", "-O", "qcow2", *options)
         check(status == 1 and "one of the image's own files" in err, err)
+    for options in (("-O", "qcow2"), ("-O", "raw")):
+        status, _, err = folder.ours("convert", "-n", *options, "top.qcow2", "link.qcow2")
+        check(status == 1 and "one of the image's own files" in err, err)
     check(before == (folder.path / "base.qcow2").read_bytes(), "the input was changed")
 
 

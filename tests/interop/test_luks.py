@@ -255,6 +255,40 @@ def tool(*words):
                           check=False, cwd=WORK, start_new_session=True)
 
 
+def check_qemu_reads(path, name, fmt, want):
+    """qemu-img finds nothing wrong and reads these bytes."""
+    raw = WORK / "qemu-read.raw"
+    words = [*secret(name, b"correct horse"), "--image-opts", target(path, name, fmt)]
+    run("qemu-img", "check", "-q", *words)
+    run("qemu-img", "convert", "-O", "raw", *words, raw)
+    cases.check(raw.read_bytes() == want, f"qemu-img reads {path.name} differently")
+
+
+def check_tool_writes(path, name, fmt, want):
+    """Within a sector, over clusters, into the hole, at the end."""
+    want, source = bytearray(want), WORK / "write.bin"
+    for number, (offset, length) in enumerate(((700, 100), (65000, 140000), (HOLE[0] + 5, 3000),
+                                               (SIZE - 1000, 1000))):
+        data = random.Random(number).randbytes(length)
+        source.write_bytes(data)
+        want[offset:offset + length] = data
+        done = tool("write", "--passphrase-file", WORK / f"{name}.key", offset, path, source)
+        cases.check_equal((done.returncode, done.stderr), (0, ""), "write")
+    check_qemu_reads(path, name, fmt, bytes(want))
+
+
+def test_tool_writes_luks():
+    path = WORK / "written.qcow2"
+    path.write_bytes(shared().read_bytes())
+    secret("written", b"correct horse")
+    check_tool_writes(path, "written", "luks", content("shared"))
+
+
+def test_tool_writes_legacy_aes():
+    path = round_trip("legacy-written", ["cluster_size=4096"], "aes")
+    check_tool_writes(path, "legacy-written", "aes", content("legacy-written"))
+
+
 def on_terminal(answers, *words):
     """Run the command on a terminal of its own, where a person types an answer at each prompt.
 

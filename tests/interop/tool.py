@@ -54,3 +54,15 @@ class Folder:
         words = [word for command in commands for word in ("-c", command)]
         status, out, err = self.run("qemu-io", "-f", image_format, *words, name)
         check_equal((status, err), (0, ""), f"qemu-io {name} {commands}: {out}")
+
+    def traced(self, *arguments):
+        """Run metalcow; return its writes and flushes in order, as (call, file's name)."""
+        trace = self.path / "trace"
+        trace.unlink(missing_ok=True)
+        library = BUILD / "san/tests/interop/trace_writes.so"
+        done = subprocess.run(
+            [str(METALCOW), *map(str, arguments)], cwd=self.path, capture_output=True, check=False,
+            env={**os.environ, "LD_PRELOAD": str(library), "TRACE_WRITES": str(trace),
+                 "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        check_equal(done.returncode, 0, f"metalcow {arguments}: {done.stderr}")
+        return [tuple(line.split(" ", 1)) for line in trace.read_text().splitlines()]

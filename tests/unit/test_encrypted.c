@@ -1,4 +1,5 @@
-/* core/encrypted.c: which sectors are decrypted with which number; no ciphertext gets out. */
+/* core/encrypted.c: which sectors are decrypted and encrypted with which number; no ciphertext gets
+ * out, no plaintext into a file. */
 #include <stdlib.h>
 
 #include "fixture.h"
@@ -29,7 +30,8 @@ static void fake_decrypt(struct q2_cipher *cipher, uint64_t sector, void *bytes,
     crypt(sector, bytes, length);
 }
 
-static const struct q2_cipher_ops cipher_ops = {.decrypt = fake_decrypt};
+/* The other way round is the same. */
+static const struct q2_cipher_ops cipher_ops = {.decrypt = fake_decrypt, .encrypt = fake_decrypt};
 static struct fake_cipher cipher;
 
 static enum q2_status fake_unlock(struct q2_unlocker *unlocker, struct q2_source *image,
@@ -71,14 +73,15 @@ static void setup(const struct image_spec *spec, uint32_t method)
     size = image_cluster_size(&image);
     if (method == 2) {
         at = image_extension(&image, 0x0537be77, "0123456789abcdef", 16);
-        image_put64(&image, at + 8, size);
+        image_put64(&image, at + 8, image_alloc(&image, 1));
         image_put64(&image, at + 16, size);
     }
     image_field_set(&image, "crypt_method", method);
     add_data(3 * size, method, 1);
     add_data(2 * size, method, 2); /* host and guest order differ */
     add_data(0, method, 3);
-    image_zero(&image, size, false);
+    if (image.spec.version > 2)
+        image_zero(&image, size, false);
     add_data(5 * size, method, 4);
     if (image.spec.external)
         image_data_name(&image, "data.raw");
@@ -183,6 +186,113 @@ static void test_encrypted_read_compressed_cluster_is_plain(void)
     cleanup();
 }
 
+/* --- writing --------------------------------------------------------------------------------- */
+
+#define CAPACITY (8 * MIB)
+
+static uint8_t *memory, *data_memory, *model;
+
+/* Open what setup() built for writing. */
+static void setup_writable(const struct image_spec *spec, uint32_t method)
+{
+    setup(spec, method);
+    fixture_close(&f);
+    memcpy(memory, image.bytes, image.size);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    if (spec->external) {
+        memcpy(data_memory, image.data, image.data_size);
+        fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data_memory, image.data_size,
+                                  CAPACITY);
+    }
+    f.options.writable = true;
+    model = calloc(1, image.spec.size);
+    memcpy(model, image.model.bytes, image.spec.size);
+    if (!T_CHECK_STR(q2_status_name(fixture_open(&f)), "Q2_OK"))
+        printf("# %s\n", fixture_text(&f));
+}
+
+static uint64_t next(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+    return *seed >> 33;
+}
+
+/* One random request; bytes that are written name it. */
+static enum q2_status request(uint64_t *seed, uint64_t number)
+{
+    static uint8_t bytes[40000];
+    uint64_t size = image.spec.size, offset = next(seed) % size;
+    size_t length = (size_t)(1 + next(seed) % (next(seed) % 4 == 0 ? sizeof(bytes) : 1500));
+    uint64_t kind = next(seed) % 8;
+
+    if (next(seed) % 3 == 0)
+        offset &= ~511ull;
+    if (length > size - offset)
+        length = (size_t)(size - offset);
+    memset(bytes, kind == 0 ? 0 : (int)(1 + number % 255), length);
+    memcpy(model + offset, bytes, length);
+    if (kind == 0)
+        return q2_disk_write_zeroes(f.disk, offset, length);
+    return q2_disk_write(f.disk, offset, bytes, length);
+}
+
+static void test_encrypted_write_every_method_is_the_model(void)
+{
+    static const struct {
+        const char *row;
+        uint32_t method;
+        struct image_spec spec;
+    } rows[] = {
+        {"AES", 1, {.size = MIB}},
+        {"LUKS", 2, {.size = MIB}},
+        {"AES, 512 byte clusters", 1, {.size = 60 * 512, .cluster_bits = 9}},
+        {"LUKS, 4 KiB clusters", 2, {.size = 64 * 4096, .cluster_bits = 12}},
+        {"AES, version 2", 1, {.size = 64 * 4096, .cluster_bits = 12, .version = 2}},
+        {"LUKS, data file", 2, {.size = MIB, .external = true}},
+        {"LUKS, extended L2", 2, {.size = MIB, .cluster_bits = 14, .extended = true}},
+        {"LUKS, clusters larger than the bounce buffer",
+         2,
+         {.size = 3 * MIB, .cluster_bits = 19, .max_clusters = 64}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image_spec spec = rows[i].spec;
+        uint64_t seed = i + 1;
+
+        t_row(rows[i].row);
+        setup_writable(&spec, rows[i].method);
+        for (uint64_t n = 0; n < 120 && f.disk; n++)
+            T_CHECK_U64(request(&seed, n), Q2_OK);
+        if (f.disk)
+            T_CHECK_U64(fixture_first_difference(&f, model, spec.size), FIXTURE_SAME);
+        T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+        T_CHECK(!cipher.misused);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        if (f.disk)
+            T_CHECK_U64(fixture_first_difference(&f, model, spec.size), FIXTURE_SAME);
+        free(model);
+        cleanup();
+    }
+}
+
+/* Not one sector of plaintext reaches a file. */
+static void test_encrypted_write_leaves_no_plaintext(void)
+{
+    static uint8_t bytes[200000];
+
+    setup_writable(&(struct image_spec){.size = MIB}, 2);
+    memset(bytes, 'p', sizeof(bytes));
+    T_CHECK_U64(q2_disk_write(f.disk, 300, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 300, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 600 * KIB, bytes, 65536), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    for (uint64_t at = 0; at < f.image.source.size; at += 512)
+        T_CHECK(memcmp(memory + at, bytes, 512) != 0);
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 0, bytes, 100), Q2_ERR_UNSUPPORTED);
+    free(model);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_encrypted_read_every_method_is_the_model);
@@ -190,5 +300,11 @@ int main(void)
     T_RUN(test_encrypted_read_file_ends_inside_the_sector);
     T_RUN(test_encrypted_read_source_fails);
     T_RUN(test_encrypted_read_compressed_cluster_is_plain);
+    memory = malloc(CAPACITY);
+    data_memory = malloc(CAPACITY);
+    T_RUN(test_encrypted_write_every_method_is_the_model);
+    T_RUN(test_encrypted_write_leaves_no_plaintext);
+    free(memory);
+    free(data_memory);
     return t_done();
 }

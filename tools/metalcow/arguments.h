@@ -58,6 +58,7 @@ struct arguments {
     bool backing_chain;
     bool skip_create;
     bool compress;
+    bool drop;
     const char *base, *base_format;
     uint64_t nb_threads;
     enum map_output map_output;

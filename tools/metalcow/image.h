@@ -55,4 +55,10 @@ void image_print_fault(const struct image *image);
 /* The descriptor of a source that image_open() or its opener has made. */
 int image_source_fd(const struct q2_source *source);
 
+/* Whether two sources are one file. */
+bool image_same_file(const struct q2_source *a, const struct q2_source *b);
+
+/* Whether a file is one of those that an image, opened with all its files, is read from. */
+bool image_uses(const struct image *image, const struct q2_source *file);
+
 #endif

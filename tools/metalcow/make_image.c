@@ -83,23 +83,6 @@ static bool options_hold(struct new_image *new, const char *path)
 
 /* --- files ---------------------------------------------------------------------------------- */
 
-static bool same_file(const struct q2_source *a, const struct q2_source *b)
-{
-    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
-}
-
-static bool is_in_use(const struct image *image, const struct q2_source *source)
-{
-    for (uint32_t i = 0; image && i < q2_disk_nb_layers(image->disk); i++) {
-        struct q2_layer_info info;
-
-        q2_disk_layer_info(image->disk, i, &info);
-        if (same_file(info.source, source) || same_file(info.data_source, source))
-            return true;
-    }
-    return false;
-}
-
 /* Open or make a file, and lock it, without changing it. */
 static bool open_file(struct new_image *new, struct new_file *file, const char *path)
 {
@@ -114,9 +97,9 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
     if (status != Q2_OK)
         return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
     file->is_open = true;
-    if (is_in_use(new->in_use, &posix->source))
+    if (new->in_use && image_uses(new->in_use, &posix->source))
         return fail(path, Q2_ERR_CHAIN_LOOP, "the output is one of the image's own files");
-    if (file == &new->data && same_file(&posix->source, &new->image.posix.source))
+    if (file == &new->data && image_same_file(&posix->source, &new->image.posix.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
     return true;
 }

@@ -217,19 +217,6 @@ static const struct target_ops packed_ops = {
 
 /* --- the beginning ------------------------------------------------------------------------- */
 
-/* Whether path leads to a file of the input; a file that is not there does not. */
-static bool leads_to_input(const struct target_options *options, const char *path)
-{
-    struct q2_source_posix file;
-    bool ret;
-
-    if (q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
-        return false;
-    ret = target_is_input(options, &file.source);
-    q2_source_posix_close(&file);
-    return ret;
-}
-
 static bool make(struct qcow2_target *qcow2)
 {
     const struct target_options *options = &qcow2->options;
@@ -244,9 +231,14 @@ static bool open_image(struct qcow2_target *qcow2)
 {
     const struct image_options options = {
         .format = Q2_FORMAT_QCOW2, .names = Q2_NAMES_ANY, .writable = true};
+    struct q2_layer_info info;
 
     qcow2->image = image_open(qcow2->options.path, &options, false);
     if (!qcow2->image)
+        return false;
+    q2_disk_layer_info(qcow2->image->disk, 0, &info);
+    if (target_is_input(&qcow2->options, info.source) ||
+        target_is_input(&qcow2->options, info.data_source))
         return false;
     if (q2_disk_size(qcow2->image->disk) < qcow2->options.size) {
         print_fault(qcow2->options.path,
@@ -309,8 +301,6 @@ struct target *target_qcow2_open(const struct target_options *options)
 {
     struct qcow2_target *qcow2;
 
-    if (leads_to_input(options, options->path))
-        return NULL;
     qcow2 = calloc(1, sizeof(*qcow2));
     if (!qcow2) {
         fputs("metalcow: out of memory\n", stderr);
@@ -320,14 +310,14 @@ struct target *target_qcow2_open(const struct target_options *options)
     if (!options->skip_create && !make(qcow2))
         goto free_target;
     if (!open_image(qcow2))
-        goto undo;
+        goto remove_files;
     if (!prepare(qcow2)) {
         fputs("metalcow: out of memory\n", stderr);
-        goto undo;
+        goto remove_files;
     }
     if (options->skip_create || seal(qcow2))
         return &qcow2->target;
-undo:
+remove_files:
     packer_free(qcow2->packer);
     image_close(qcow2->image);
     make_image_undo(options->path, &qcow2->made);

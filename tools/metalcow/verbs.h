@@ -6,6 +6,7 @@
 
 extern const struct verb verb_amend;
 extern const struct verb verb_check;
+extern const struct verb verb_commit;
 extern const struct verb verb_compare;
 extern const struct verb verb_convert;
 extern const struct verb verb_create;
