@@ -221,22 +221,6 @@ static enum q2_status copy_l1(struct work *w, uint64_t from, uint32_t l1_size, s
     return status == Q2_OK ? copy(w, from, ret_run->offset, l1_size * 8ull, 0x7f) : status;
 }
 
-/* Write bytes of the header, which lie in one sector, once all that they name is durable. */
-static enum q2_status switch_header(struct work *w, uint64_t offset, const void *fields,
-                                    size_t length)
-{
-    struct q2_disk *disk = w->disk;
-    struct q2_source *source = top_of(w)->source;
-    enum q2_status status = q2_commit(disk); /* O2, O6 */
-
-    if (status != Q2_OK)
-        return status;
-    status = q2_store_write(disk, source, offset, fields, length);
-    if (status != Q2_OK)
-        return q2_store_latch(disk, status, "the header cannot be written");
-    return q2_store_flush(disk, source);
-}
-
 /* Have the header name another snapshot table, and let the old one go. */
 static enum q2_status switch_table(struct work *w, uint64_t offset, uint32_t nb_snapshots)
 {
@@ -247,8 +231,8 @@ static enum q2_status switch_table(struct work *w, uint64_t offset, uint32_t nb_
         be32 offset[2];
     } fields = {q2_be32_make(nb_snapshots),
                 {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
-    enum q2_status status =
-        switch_header(w, offsetof(struct q2_header_disk, nb_snapshots), &fields, sizeof(fields));
+    enum q2_status status = q2_commit_header_fields(
+        w->disk, offsetof(struct q2_header_disk, nb_snapshots), &fields, sizeof(fields));
 
     _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 60 to 71");
     if (status != Q2_OK)
@@ -476,8 +460,8 @@ static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
         be64 l1_table_offset;
     } fields = {q2_be64_make(snapshot->virtual_size), q2_be32_make(top->header.crypt_method),
                 q2_be32_make(snapshot->l1_size), q2_be64_make(l1_offset)};
-    enum q2_status status =
-        switch_header(w, offsetof(struct q2_header_disk, size), &fields, sizeof(fields));
+    enum q2_status status = q2_commit_header_fields(w->disk, offsetof(struct q2_header_disk, size),
+                                                    &fields, sizeof(fields));
 
     _Static_assert(sizeof(fields) == 24, "qcow2, Header, bytes 24 to 47");
     if (status != Q2_OK)
