@@ -159,19 +159,6 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
     return walk(disk, offset, offset + q2_min_u64(max_length, size - offset), ret_extent);
 }
 
-/* Small reads in a row come out of a read-ahead window, the others straight from the source. */
-static enum q2_status read_plain(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
-                                 void *buffer, size_t length)
-{
-    const uint8_t *bytes;
-
-    q2_windows_view(&disk->windows, source, offset, length, &bytes);
-    if (!bytes)
-        return source->ops->read_at(source, offset, buffer, length);
-    memcpy(buffer, bytes, length);
-    return Q2_OK;
-}
-
 static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *extent, void *buffer)
 {
     const struct q2_image *image = &disk->layers[extent->layer];
@@ -183,9 +170,10 @@ static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *ex
         return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
                              extent->host_offset, source->size);
     if (image->cipher)
-        status = q2_encrypted_read(image, extent, buffer);
+        status = q2_encrypted_read(image, &disk->windows, extent, buffer);
     else
-        status = read_plain(disk, source, extent->host_offset, buffer, (size_t)extent->length);
+        status = q2_windows_read(&disk->windows, source, extent->host_offset, buffer,
+                                 (size_t)extent->length);
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, NULL, source->path, extent->host_offset);
     return Q2_OK;

@@ -2,7 +2,7 @@
  * both ends through one sector on the stack. Writing: whole sectors, in place in the engine's
  * buffer.
  *
- * Data path: disk.c, write.c -> here -> source, cipher. May call range.h and mem*. Invariant: no
+ * Data path: disk.c, write.c -> here -> window.c, cipher. May call range.h and mem*. Invariant: no
  * byte that was not decrypted is ever returned with Q2_OK.
  */
 #include "encrypted.h"
@@ -27,8 +27,9 @@ static uint64_t extent_sector(const struct q2_image *image, const struct q2_exte
 }
 
 /* Part of one sector, from host_offset on; length stays inside it. */
-static enum q2_status read_part(const struct q2_image *image, const struct q2_extent *extent,
-                                uint64_t host_offset, uint8_t *buffer, size_t length)
+static enum q2_status read_part(const struct q2_image *image, struct q2_windows *windows,
+                                const struct q2_extent *extent, uint64_t host_offset,
+                                uint8_t *buffer, size_t length)
 {
     struct q2_source *source = image->data;
     uint64_t within = host_offset % Q2_CIPHER_SECTOR_SIZE;
@@ -37,7 +38,7 @@ static enum q2_status read_part(const struct q2_image *image, const struct q2_ex
 
     if (!q2_range_fits(host_offset - within, sizeof(sector), source->size))
         return Q2_ERR_TRUNCATED;
-    status = source->ops->read_at(source, host_offset - within, sector, sizeof(sector));
+    status = q2_windows_read(windows, source, host_offset - within, sector, sizeof(sector));
     if (status != Q2_OK)
         return status;
     image->cipher->ops->decrypt(image->cipher, extent_sector(image, extent, host_offset), sector,
@@ -46,10 +47,11 @@ static enum q2_status read_part(const struct q2_image *image, const struct q2_ex
     return Q2_OK;
 }
 
-static enum q2_status read_whole(const struct q2_image *image, const struct q2_extent *extent,
-                                 uint64_t host_offset, uint8_t *buffer, size_t length)
+static enum q2_status read_whole(const struct q2_image *image, struct q2_windows *windows,
+                                 const struct q2_extent *extent, uint64_t host_offset,
+                                 uint8_t *buffer, size_t length)
 {
-    enum q2_status status = image->data->ops->read_at(image->data, host_offset, buffer, length);
+    enum q2_status status = q2_windows_read(windows, image->data, host_offset, buffer, length);
 
     if (status == Q2_OK)
         image->cipher->ops->decrypt(image->cipher, extent_sector(image, extent, host_offset),
@@ -57,8 +59,8 @@ static enum q2_status read_whole(const struct q2_image *image, const struct q2_e
     return status;
 }
 
-enum q2_status q2_encrypted_read(const struct q2_image *image, const struct q2_extent *extent,
-                                 uint8_t *buffer)
+enum q2_status q2_encrypted_read(const struct q2_image *image, struct q2_windows *windows,
+                                 const struct q2_extent *extent, uint8_t *buffer)
 {
     uint64_t at = extent->host_offset, left = extent->length;
 
@@ -69,9 +71,9 @@ enum q2_status q2_encrypted_read(const struct q2_image *image, const struct q2_e
 
         if (within == 0 && left >= Q2_CIPHER_SECTOR_SIZE) {
             n = left & ~(uint64_t)(Q2_CIPHER_SECTOR_SIZE - 1);
-            status = read_whole(image, extent, at, buffer, (size_t)n);
+            status = read_whole(image, windows, extent, at, buffer, (size_t)n);
         } else {
-            status = read_part(image, extent, at, buffer, (size_t)n);
+            status = read_part(image, windows, extent, at, buffer, (size_t)n);
         }
         if (status != Q2_OK)
             return status;

@@ -26,6 +26,7 @@ void q2_windows_clear(struct q2_windows *windows)
         windows->windows[i].stamp = 0;
     }
     windows->clock = 0;
+    windows->recent = 0;
 }
 
 static bool holds(const struct q2_window *window, const struct q2_source *source, uint64_t offset,
@@ -42,12 +43,14 @@ static bool continues(const struct q2_window *window, const struct q2_source *so
 }
 
 /* Fetch a window from offset on; on failure it holds nothing. */
-static bool fetch(struct q2_window *window, struct q2_source *source, uint64_t offset)
+static bool fetch(struct q2_windows *windows, uint32_t number, struct q2_source *source,
+                  uint64_t offset)
 {
+    struct q2_window *window = &windows->windows[number];
     uint64_t length = q2_min_u64(window->size, source->size - offset);
 
     window->length = 0;
-    if (source->ops->read_at(source, offset, window->bytes, (size_t)length) != Q2_OK)
+    if (source->ops->read_at(source, offset, windows->bytes[number], (size_t)length) != Q2_OK)
         return false;
     window->start = offset;
     window->length = length;
@@ -72,36 +75,56 @@ static void follow(struct q2_windows *windows, const struct q2_source *source, u
     oldest->stamp = ++windows->clock;
 }
 
-static const uint8_t *use(struct q2_windows *windows, struct q2_window *window, uint64_t offset,
+static const uint8_t *use(struct q2_windows *windows, uint32_t number, uint64_t offset,
                           size_t length)
 {
+    struct q2_window *window = &windows->windows[number];
+
     window->next = offset + length;
     window->stamp = ++windows->clock;
-    return window->bytes + (offset - window->start);
+    windows->recent = number;
+    return windows->bytes[number] + (offset - window->start);
 }
 
 void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
                      size_t length, const uint8_t **ret_bytes)
 {
+    uint32_t follower = Q2_NB_WINDOWS; /* the first window whose stream goes on here */
+
     *ret_bytes = NULL;
+    if (holds(&windows->windows[windows->recent], source, offset, length)) {
+        *ret_bytes = use(windows, windows->recent, offset, length);
+        return;
+    }
     for (uint32_t i = 0; i < Q2_NB_WINDOWS; i++) {
-        struct q2_window *window = &windows->windows[i];
+        const struct q2_window *window = &windows->windows[i];
+        if (window->source != source)
+            continue;
         if (holds(window, source, offset, length)) {
-            *ret_bytes = use(windows, window, offset, length);
+            *ret_bytes = use(windows, i, offset, length);
             return;
         }
+        if (follower == Q2_NB_WINDOWS && continues(window, source, offset))
+            follower = i;
     }
     if (length > LARGE)
         return;
-    for (uint32_t i = 0; i < Q2_NB_WINDOWS; i++) {
-        struct q2_window *window = &windows->windows[i];
-        if (!continues(window, source, offset))
-            continue;
-        if (fetch(window, source, offset))
-            *ret_bytes = use(windows, window, offset, length);
-        return;
-    }
-    follow(windows, source, offset + length);
+    if (follower == Q2_NB_WINDOWS)
+        follow(windows, source, offset + length);
+    else if (fetch(windows, follower, source, offset))
+        *ret_bytes = use(windows, follower, offset, length);
+}
+
+enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *source,
+                               uint64_t offset, void *buffer, size_t length)
+{
+    const uint8_t *bytes;
+
+    q2_windows_view(windows, source, offset, length, &bytes);
+    if (!bytes)
+        return source->ops->read_at(source, offset, buffer, length);
+    memcpy(buffer, bytes, length);
+    return Q2_OK;
 }
 
 const uint8_t *q2_windows_peek(const struct q2_windows *windows, const struct q2_source *source,
@@ -110,7 +133,7 @@ const uint8_t *q2_windows_peek(const struct q2_windows *windows, const struct q2
     for (uint32_t i = 0; i < Q2_NB_WINDOWS; i++) {
         const struct q2_window *window = &windows->windows[i];
         if (holds(window, source, offset, length))
-            return window->bytes + (offset - window->start);
+            return windows->bytes[i] + (offset - window->start);
     }
     return NULL;
 }

@@ -21,12 +21,14 @@ struct q2_window {
     uint64_t next;                  /* where the next request of the stream is expected */
     uint64_t stamp;                 /* of the last use */
     uint32_t size;                  /* bytes to fetch next time: grows while the stream goes on */
-    uint8_t bytes[Q2_WINDOW_SIZE];
 };
 
+/* What is known of all windows lies together: every small request looks at it. */
 struct q2_windows {
     struct q2_window windows[Q2_NB_WINDOWS];
     uint64_t clock;
+    uint32_t recent; /* the window that was used last */
+    uint8_t bytes[Q2_NB_WINDOWS][Q2_WINDOW_SIZE];
 };
 
 /* Forget everything. */
@@ -42,7 +44,15 @@ void q2_windows_clear(struct q2_windows *windows);
 void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
                      size_t length, const uint8_t **ret_bytes);
 
-/* The same without following a stream: only what is held already. */
+/* Read file bytes: small reads in a row come out of a window, the others straight from the source.
+ *
+ * offset, length  as above
+ * Errors are the source's.
+ */
+enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *source,
+                               uint64_t offset, void *buffer, size_t length);
+
+/* q2_windows_view() without following a stream: only what is held already. */
 const uint8_t *q2_windows_peek(const struct q2_windows *windows, const struct q2_source *source,
                                uint64_t offset, size_t length);
 

@@ -79,7 +79,6 @@ static enum q2_status run_round(struct mc_bench *bench, const struct mc_bench_ro
     return Q2_OK;
 }
 
-/* A round's figure is its median turn: one that was interrupted by other work says nothing. */
 static void keep(struct mc_bench *bench, const struct mc_bench_row *row, uint32_t round,
                  struct mc_bench_result *result)
 {
@@ -88,6 +87,7 @@ static void keep(struct mc_bench *bench, const struct mc_bench_row *row, uint32_
         uint64_t ticks = mc_bench_median(times->ticks, row->nb_turns);
         result->ways[way].nb_requests = times->left_out ? 0 : times->nb_requests;
         result->ways[way].ns[round] = mc_clock_ns(ticks, bench->frequency);
+        result->ways[way].least[round] = mc_clock_ns(times->ticks[0], bench->frequency);
     }
 }
 
@@ -174,6 +174,7 @@ enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret
                 return status;
             ret_result->ways[way].nb_requests = 1;
             ret_result->ways[way].ns[round] = mc_clock_ns(ticks, bench->frequency);
+            ret_result->ways[way].least[round] = ret_result->ways[way].ns[round];
         }
     }
     ret_result->nb_rounds = bench->nb_rounds;

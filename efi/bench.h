@@ -59,8 +59,9 @@ struct mc_bench_result {
     size_t request; /* bytes */
     struct {
         const char *way;
-        uint64_t nb_requests;             /* of a turn; 0: it cannot read everything */
-        uint64_t ns[MC_BENCH_MAX_ROUNDS]; /* of the median turn, per round */
+        uint64_t nb_requests; /* of a turn; 0: it cannot read everything */
+        /* Per round: the median turn, and the fastest one, which no other work has disturbed. */
+        uint64_t ns[MC_BENCH_MAX_ROUNDS], least[MC_BENCH_MAX_ROUNDS];
     } ways[MC_BENCH_NB_WAYS];
     uint32_t nb_rounds;
 };

@@ -4,6 +4,7 @@
 # optimised for the long runs:
 #
 #   make crash    every crash point of every script     CRASH_ARGS='--all-qemu' ...
+#   make amend-cuts   the same while an image is resized, preallocated, emptied
 #   make model    10000 random operations per geometry  MODEL_ARGS='--seed 7' ...
 
 FAULT_HELPERS := crash_source crash_states geometry script judge
@@ -27,7 +28,9 @@ $(FAULT_TESTS:%=$(BUILD)/host/tests/fault/%): $(BUILD)/host/tests/fault/%: \
 
 crash: $(BUILD)/host/tests/fault/test_crash ## cut the power at every point of every script
 	$< --full $(CRASH_ARGS)
-.PHONY: crash
+amend-cuts: $(BUILD)/host/tests/fault/test_amend_cuts ## the same for resize, preallocate, empty
+	$< --full $(CRASH_ARGS)
+.PHONY: crash amend-cuts
 
 model: $(BUILD)/host/tests/fault/test_model ## 10000 random operations per geometry against an array
 	$< --full $(MODEL_ARGS)

@@ -30,6 +30,7 @@ struct amendment {
 #define NB_STEPS 6
 
 static uint64_t nb_wanted = 24; /* calls to fail, about, per geometry */
+static uint64_t nb_limits = 8;  /* limits of a file's size */
 static struct crash_bounds bounds = {.all_up_to = 5, .sample = 12, .tears = 1, .seed = 1};
 static bool full;
 
@@ -353,6 +354,57 @@ static bool run_failures(struct cuts *c)
     return true;
 }
 
+/* A file that cannot grow past a limit (W5): what finds no room changes nothing, and there is still
+ * a disk that can be read and flushed. */
+static bool run_limit(struct cuts *c, uint32_t file, uint64_t limit)
+{
+    struct bench *b = c->bench;
+    uint32_t i = 0;
+
+    bench_reset(b);
+    b->sources[file].limit = limit;
+    if (bench_open(b, true, NULL) != Q2_OK)
+        return wrong(c, "open", b->fault.status);
+    for (; i < c->nb_steps; i++) {
+        enum q2_status status = amend(b->disk, &c->steps[i]);
+
+        if (status == Q2_OK)
+            continue;
+        if (status != Q2_ERR_NO_SPACE)
+            return wrong(c, "not the right error for a full disk in step", i);
+        if (!judge_content(c, i, i + 1))
+            return false;
+        if (!bench_check(b))
+            return from_bench(c);
+        if (q2_disk_flush(b->disk) != Q2_OK)
+            return wrong(c, "no flush after a full disk in step", i);
+        break;
+    }
+    total_runs++;
+    bench_close(b);
+    return judge_files(c, i, i < c->nb_steps ? i + 1 : i, false);
+}
+
+static bool run_limits(struct cuts *c)
+{
+    for (uint32_t file = 0; file < c->subject->nb_files; file++) {
+        uint64_t first = c->subject->sizes[file], last, step;
+        bool called;
+
+        if (!run_failing(c, UINT64_MAX, &called))
+            return false;
+        last = c->bench->sources[file].source.size;
+        step = full ? 512 : ((last - first) / nb_limits / 512 + 1) * 512;
+        for (uint64_t limit = first; limit <= last; limit += step) {
+            if (run_limit(c, file, limit))
+                continue;
+            printf("# file %u limited to 0x%" PRIx64 "\n", file, limit);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool test_geometry(const struct geometry *geometry, const char *folder)
 {
     struct subject subject;
@@ -368,7 +420,7 @@ static bool test_geometry(const struct geometry *geometry, const char *folder)
     c->subject = &subject;
     plan(c);
     expect(c);
-    ok = run_recorded(c) && run_cuts(c) && run_failures(c);
+    ok = run_recorded(c) && run_cuts(c) && run_failures(c) && run_limits(c);
     if (!ok)
         printf("# %s: %s\n", geometry->name, c->why);
     (void)snprintf(name, sizeof(name), "test_amend_cuts_%s", geometry->name);

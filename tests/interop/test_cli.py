@@ -25,7 +25,7 @@ BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
 FOLDER = BUILD / f"tests/interop/cli-{os.getpid()}"
 VERBS = ("amend", "check", "commit", "compare", "convert", "create", "discard", "flush", "info",
-         "io", "map", "measure", "read", "rebase", "snapshot", "write", "zero")
+         "io", "map", "measure", "read", "rebase", "resize", "snapshot", "write", "zero")
 INCOMPATIBLE_OFFSET = 72
 DATA_FILE_BIT = 4
 
@@ -104,6 +104,8 @@ def test_help_of_each_verb_lists_its_flags():
         for flag in ("-h, --help", "-f, --format=FMT"):
             check(flag in text, f"{verb} --help does not list {flag}")
         check_equal(good(verb, "-h"), text, f"{verb} -h")
+        for line in text.splitlines()[3:]:
+            check(len(line) <= 80 and line == line.rstrip(), f"{verb} --help: {line!r}")
     check("--data-file=PATH" in good("convert", "--help"), "convert has --data-file")
 
 

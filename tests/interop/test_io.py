@@ -45,6 +45,8 @@ LOOK_ROWS = [
                   "alloc 1023k 1M", "length", "l"], "t.qcow2"),
     ("-f qcow2", ["map", "length"], "above.qcow2"),
     ("-f raw", ["length", "map"], "t.raw"),
+    ("-f qcow2", ["truncate 2M", "length", "t -m metadata 3M", "map", "truncate 1M", "length"],
+     "t.qcow2"),
     ("", ["open -o driver=qcow2 t.qcow2", "length", "close", "o -r t.qcow2", "w 0 1", "c", "close"],
      None),
     ("", ["open -odata-file.filename=d.data d.qcow2", "read -P 0x42 3k 70k"], None),
@@ -64,6 +66,7 @@ ERROR_ROWS = [
     ("-f raw", ["write -c 0 512"], "t.raw"),
     ("-f qcow2", ["write -c 1k 64k", "write -c 0 1k", "write -c 1 1", "write -c 0 1",
                   "write -c 1M 64k"], "t.qcow2"),
+    ("-f qcow2", ["truncate 1 2 3 4", "truncate x"], "t.qcow2"),
     ("", ["read 0 1", "open gone", "read 0 1"], None),
     ("", ["open t.qcow2", "open t.qcow2", "close", "length", "quit", "foo"], None),
     ("", ["open -odata-file.filename=inexistent d.qcow2", "read 0 1"], None),
@@ -156,7 +159,7 @@ def test_help():
     status, out, _ = run([str(METALCOW), "io"], "", ["help", "help read", "?  write"], None)
     check_equal(status, 0, "status")
     for name in ("alloc", "close", "discard", "flush", "help", "length", "map", "open", "quit",
-                 "read", "sleep", "write"):
+                 "read", "sleep", "truncate", "write"):
         check(re.search(rf"^{name} .*-- ", out, re.M), f"{name} is not listed")
     check("-P  compare what was read" in out and "-P  write this byte" in out, out)
 

@@ -66,6 +66,8 @@ def sound(name):
 
 def content(name, image_format="qcow2"):
     """The disk's bytes as qemu-img reads them."""
+    if image_format == "raw":
+        return (FOLDER / name).read_bytes()
     qemu("qemu-img", "convert", "-f", image_format, "-O", "raw", name, "content.raw")
     return (FOLDER / "content.raw").read_bytes()
 
@@ -158,13 +160,29 @@ def test_range_is_checked_before_anything_is_written():
     check((FOLDER / "range.qcow2").read_bytes() == before, "the image changed")
 
 
+def test_failed_flush_is_told():
+    make("flush.qcow2", "-o", "data_file=flush.data")
+    preload = {"LD_PRELOAD": str(BUILD / "san/tests/interop/fail_flush.so"),
+               "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    for victim in ("flush.data", "flush.qcow2"):
+        for arguments in (("write", "0", "flush.qcow2"), ("zero", "0", "64k", "flush.qcow2"),
+                          ("discard", "0", "64k", "flush.qcow2"), ("flush", "flush.qcow2")):
+            done = subprocess.run([str(METALCOW), *arguments], cwd=FOLDER, check=False, input=b"x",
+                                  capture_output=True, timeout=60,
+                                  env={**os.environ, **preload, "FAIL_FLUSH": victim})
+            check_equal(done.returncode, 1, f"{arguments} where {victim} cannot be flushed")
+            check(f"{victim}: a flush failed".encode() in done.stderr, done.stderr)
+    status, out, _ = run("qemu-img", "check", "-f", "qcow2", "flush.qcow2")
+    check(status in (0, 3), f"more than leaks: {out}")
+
+
 def test_refusals_name_the_file_and_the_reason():
     make("here.qcow2")
     (FOLDER / "folder").mkdir()
     refused(("write", "x", "here.qcow2"), "'x' is not a size")
     refused(("write", "0", "gone.qcow2"), "gone.qcow2: the file does not exist")
-    refused(("write", "0", "here.qcow2", "gone"), "gone: the file does not exist")
-    refused(("write", "0", "here.qcow2", "folder"), "folder: ")
+    refused(("write", "0", "here.qcow2", "gone"), "gone: No such file or directory")
+    refused(("write", "0", "here.qcow2", "folder"), "folder: Is a directory")
     refused(("zero", "0", "1", "--backing-file=x", "here.qcow2"), "here.qcow2",
             "'backing-file' can only be set for images with a backing file")
 
@@ -228,6 +246,34 @@ def test_create_raw():
         check_equal(sizes[0].st_size, sizes[1].st_size, f"size of {row}")
         if "preallocation" in row[1:2]:
             check_equal(sizes[0].st_blocks, sizes[1].st_blocks, f"blocks of {row}")
+
+
+def test_create_preallocates_as_qemu_img_does():
+    for mode in ("metadata", "falloc", "full"):
+        for number, more in enumerate(("", ",data_file=NAME.data", ",extended_l2=on",
+                                       ",data_file=NAME.data,data_file_raw=on", ",compat=0.10")):
+            theirs, ours = f"their-{mode}-{number}", f"our-{mode}-{number}"
+            row = ("-o", f"preallocation={mode}{more}", "5M")
+            want = create_row("qemu-img", "create", row, theirs)
+            got = create_row(METALCOW, "create", row, ours)
+            check_equal((got[0], got[1].replace(ours, theirs)), want, f"create {row}")
+            sound(ours)
+            maps = [json.loads(qemu("qemu-img", "map", "--output=json", "-f", "qcow2", name))
+                    for name in (ours, theirs)]
+            for run_of_map in (*maps[0], *maps[1]):
+                del run_of_map["zero"]  # what the file system knows of holes
+            check_equal(maps[0], maps[1], f"map after {row}")
+            for name in (ours, theirs):
+                check(content(name) == bytes(5 * MIB), f"content of {name}")
+            if "data_file" in more:
+                sizes = [(FOLDER / f"{name}.data").stat() for name in (ours, theirs)]
+                check_equal(sizes[0].st_size, sizes[1].st_size, f"data file of {row}")
+                check(sizes[0].st_blocks <= sizes[1].st_blocks, f"blocks of {row}")
+            elif mode != "metadata":
+                check((FOLDER / ours).stat().st_blocks * 512 >= 5 * MIB, f"blocks of {row}")
+    make("under.qcow2")
+    refused(("create", "-f", "qcow2", "-o", "preallocation=full", "-b", "under.qcow2", "-F",
+             "qcow2", "new.qcow2"), "only be used at the same time if extended_l2 is enabled")
 
 
 def test_create_of_data_file_below_a_folder():
@@ -317,6 +363,67 @@ def test_rebase_changes_the_backing_file():
         refused(("rebase", "-u", "-b", "", "re.qcow2"), "in use")
     check((FOLDER / "re.qcow2").read_bytes() == before, "a refused change")
     sound("re.qcow2")
+
+
+# --- resize --------------------------------------------------------------------------------------
+
+RESIZE_ROWS = [
+    ("", "1M", ("3M", "+64k", "--shrink 600k", "--shrink -512", "9M")),
+    ("cluster_size=512", "100k", ("+1M", "--shrink 10k", "5M")),
+    ("compat=0.10", "1M", ("2M", "--shrink 100k", "1M")),
+    ("extended_l2=on", "1M", ("--shrink 100k", "1M", "--preallocation=metadata 3M")),
+    ("data_file=NAME.data", "1M", ("2M", "--shrink 64k", "1M")),
+    ("data_file=NAME.data,data_file_raw=on", "1M", ("2M", "--shrink 64k", "1M")),
+    ("cluster_size=4k", "1M", ("--preallocation=falloc 2M", "--preallocation=full +1M")),
+    ("raw", "1M", ("2M", "--shrink 1000", "2000", "--preallocation=full 1M")),
+]
+
+
+def test_resize_does_what_qemu_img_does():
+    """But for one thing: after a shrink and a growth qemu-img shows what lay behind the end."""
+    for number, (options, size, steps) in enumerate(RESIZE_ROWS):
+        image_format = "raw" if options == "raw" else "qcow2"
+        names = [f"resize{number}-{who}" for who in ("theirs", "ours")]
+        for name in names:
+            words = ["-o", options.replace("NAME", name)] if options not in ("", "raw") else []
+            qemu("qemu-img", "create", "-q", "-f", image_format, *words, name, size)
+            qemu("qemu-io", "-f", image_format, "-c", f"write -P 3 0 {size}", name)
+        want_content = content(names[0], image_format)
+        for step in steps:
+            *flags, new_size = step.split()
+            want = run("qemu-img", "resize", "-f", image_format, *flags, names[0], new_size)
+            got = run(METALCOW, "resize", "-f", image_format, *flags, names[1], new_size)
+            check_equal(got, want, f"resize {options} {step}")
+            size = len(content(names[0], image_format))
+            want_content = want_content[:size].ljust(size, b"\0")
+            check(content(names[1], image_format) == want_content,
+                  f"content after {options} {step}")
+            if image_format == "qcow2":
+                sound(names[1])
+        for data in FOLDER.glob(f"{names[0]}.data"):
+            ours = FOLDER / f"{names[1]}.data"
+            check_equal(ours.stat().st_size, data.stat().st_size, f"data file of {options}")
+
+
+def test_resize_refuses():
+    make("size.qcow2")
+    before = (FOLDER / "size.qcow2").read_bytes()
+    for arguments, words in ((("size.qcow2", "-1k"), "Use the --shrink option"),
+                             (("size.qcow2", "512k"), "warning: Shrinking an image"),
+                             (("size.qcow2", "-2M"), "New image size must be positive"),
+                             (("size.qcow2", "0"), "New image size must be positive"),
+                             (("size.qcow2", "+8E"), "too large"),
+                             (("size.qcow2", "big"), "'big' is not a size"),
+                             (("size.qcow2", "1048577"), "must be a multiple of 512"),
+                             (("--preallocation=full", "--shrink", "size.qcow2", "1k"),
+                              "only be used for growing"),
+                             (("--preallocation=some", "size.qcow2", "1k"), "'some' is not"),
+                             (("size.qcow2",), "expects FILE [+|-]SIZE"),
+                             (("size.qcow2", "4E"), "L1")):
+        refused(("resize", *arguments), words)
+        check((FOLDER / "size.qcow2").read_bytes() == before, f"{arguments} changed the image")
+    with held_by_qemu("size.qcow2"):
+        refused(("resize", "size.qcow2", "2M"), "in use")
 
 
 # --- locks ---------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """One image written in turn by `metalcow io` and by qemu-io 7.2, at random.
 
-After each turn `qemu-img check` finds nothing and `qemu-img compare` finds the image equal to a raw
+Between turns one of them makes the disk larger, or qemu-img takes and deletes snapshots. After each
+turn `qemu-img check` finds nothing and `qemu-img compare` finds the image equal to a raw
 file that this program writes itself. At the end metalcow's own check and compare must agree.
 
     test_write_random.py [--seed N] [--turns N] [NAME ...]
@@ -41,28 +42,33 @@ class Row:
     backing: bool = False
     compress: bool = True   # our turns store compressed clusters too
     discard: bool = True
+    snapshots: bool = True
+    grows: bool = True
 
 
 ROWS = [
     Row("default"),
-    Row("cluster-512", "cluster_size=512,refcount_bits=1", 512, 90 * KIB + 512, compress=False),
+    Row("cluster-512", "cluster_size=512,refcount_bits=1", 512, 90 * KIB + 512, compress=False,
+        snapshots=False),
     Row("cluster-2m", "cluster_size=2M,refcount_bits=64", 2048 * KIB, 9000 * KIB),
     Row("cluster-4k-zstd", "cluster_size=4k,refcount_bits=8,compression_type=zstd", 4 * KIB,
         700 * KIB + 1536),
-    Row("version-2", "compat=0.10,cluster_size=8k", 8 * KIB, 800 * KIB),
+    # Snapshots have no size of their own there.
+    Row("version-2", "compat=0.10,cluster_size=8k", 8 * KIB, 800 * KIB, grows=False),
     # QEMU leaves a discarded cluster unallocated in version 2: what lies below would show.
     Row("version-2-backing", "compat=0.10,cluster_size=8k", 8 * KIB, 800 * KIB, backing=True,
-        discard=False),
+        discard=False, snapshots=False),
     Row("backing", "cluster_size=16k", 16 * KIB, backing=True),
     Row("extended", "extended_l2=on,cluster_size=16k", 16 * KIB),
     Row("extended-backing-zstd", "extended_l2=on,compression_type=zstd", backing=True),
     Row("lazy-refcounts", "lazy_refcounts=on,refcount_bits=32,cluster_size=4k", 4 * KIB),
-    Row("data-file", "data_file=NAME.data", compress=False),
+    Row("data-file", "data_file=NAME.data", compress=False, snapshots=False),
     Row("data-file-raw", "data_file=NAME.data,data_file_raw=on,cluster_size=4k", 4 * KIB,
-        compress=False),
+        compress=False, snapshots=False),
     Row("data-file-extended", "data_file=NAME.data,extended_l2=on,cluster_size=32k", 32 * KIB,
-        compress=False),
-    Row("raw", size=300 * KIB, image_format="raw", compress=False, discard=False),
+        compress=False, snapshots=False),
+    Row("raw", size=300 * KIB, image_format="raw", compress=False, discard=False,
+        snapshots=False),
 ]
 
 
@@ -79,10 +85,12 @@ class Turns:
 
     def __init__(self, row, seed):
         self.row = row
+        self.size = row.size
         self.chooser = random.Random(f"{seed} {row.name}")
         self.name = f"{row.name}.img"
         self.model = FOLDER / f"{row.name}.model"
         self.history = []
+        self.has_snapshot = False
         with open(self.model, "wb") as file:
             file.truncate(row.size)
 
@@ -108,14 +116,13 @@ class Turns:
         chooser, row = self.chooser, self.row
         length = chooser.choice([chooser.randint(1, 700), chooser.randint(1, row.cluster),
                                  chooser.randint(1, 3 * row.cluster)])
-        offset = chooser.randrange(row.size)
-        return offset, min(length, row.size - offset)
+        offset = chooser.randrange(self.size)
+        return offset, min(length, self.size - offset)
 
     def cluster_range(self, most):
-        row = self.row
-        offset = self.chooser.randrange((row.size + row.cluster - 1) // row.cluster) * row.cluster
-        length = row.cluster * self.chooser.randint(1, most)
-        return offset, min(length, row.size - offset)
+        cluster = self.row.cluster
+        offset = self.chooser.randrange((self.size + cluster - 1) // cluster) * cluster
+        return offset, min(cluster * self.chooser.randint(1, most), self.size - offset)
 
     def command(self, ours):
         """One command, carried out on the model."""
@@ -131,6 +138,26 @@ class Turns:
         self.fill(offset, length, byte)
         pattern = f" -P {byte}" if byte else ""
         return f"{kind} -q{pattern} {offset} {length}"
+
+    def grow(self):
+        program = self.chooser.choice([METALCOW, "qemu-img"])
+        self.size += 512 * self.chooser.randint(1, 500)
+        self.history.append(f"{program} resize {self.size}")
+        os.truncate(self.model, self.size)
+        run(program, "resize", "-q", "-f", self.row.image_format, self.name, self.size)
+
+    def snapshot(self):
+        """Take one, or delete the one that is there."""
+        flag = "-d" if self.has_snapshot else "-c"
+        self.has_snapshot = not self.has_snapshot
+        self.history.append(f"qemu-img snapshot {flag}")
+        run("qemu-img", "snapshot", flag, "kept", self.name)
+
+    def between(self):
+        if self.row.grows and self.chooser.random() < 0.4:
+            self.grow()
+        if self.row.snapshots and self.chooser.random() < 0.5:
+            self.snapshot()
 
     def turn(self, ours):
         program = [METALCOW, "io"] if ours else ["qemu-io", "-d", "unmap"]
@@ -150,7 +177,7 @@ class Turns:
         if self.row.image_format == "qcow2":
             run(METALCOW, "check", "-q", self.name)
         if "data_file_raw" in self.row.options:
-            run("cmp", "-n", self.row.size, f"{self.row.name}.data", self.model.name)
+            run("cmp", "-n", self.size, f"{self.row.name}.data", self.model.name)
 
 
 def run_row(row, seed, turns):
@@ -159,6 +186,7 @@ def run_row(row, seed, turns):
         work.create()
         for number in range(turns):
             work.turn(ours=number % 2 == 0)
+            work.between()
         work.finish()
     except Failure as failure:
         raise Failure("\n".join([str(failure), *work.history])) from failure

@@ -1,43 +1,53 @@
-"""Lines and branches of core/ that the host's tests reach; `make coverage` calls this.
+"""Lines and branches of core/ that the host's test programs reach; `make coverage` calls this.
 
-    coverage.py --build build --lines 100 --branches 95 --sources core/...
-        --programs build/cov/... --scripts tests/interop/...
+    coverage.py --build build --lines 100 --branches 95 --sources core/... --programs build/cov/...
 
-Runs the test programs of the cov variant and the scripts on its host command, then asks gcov about
-each source. Code in headers counts
-for every source that has it, once reached is reached. A line that no test can reach says so itself:
-`/* not covered: REASON */`; it is left out of the sums and counted apart.
+Runs the test programs of the cov variant, which alone have to reach everything, then asks gcov
+about each source. Code in headers counts for every source that has it, once reached is reached. A
+line that no test can reach, or that has a branch which none can take, says so itself:
+`/* not covered: REASON */`; it is left out of the sums and listed with its reason. The comment is
+stale where everything on its line was reached after all, or where there is no code.
 
-Prints a table, and fails when a program fails or a total is below its threshold. Not a suite: no
-test_ in the name, not executable.
+Prints a table, and fails when a program fails, a total is below its threshold, or a comment is
+stale. Not a suite: no test_ in the name, not executable.
 """
 
 import argparse
 import collections
+import concurrent.futures
 import json
-import os
 import pathlib
+import re
 import subprocess
 import sys
+import time
 
-NAMED = "not covered:"
+NAMED = re.compile(r"/\* not covered: (.+?) \*/")
+JOBS = 2
+SLOW = 10  # seconds; what takes longer is said
 
 
-def run_programs(commands, build):
+def run_programs(programs, build):
     """Run them all on fresh counters; return the names of those that fail."""
-    environment = dict(os.environ, METALCOW=str(build / "cov" / "metalcow"), BUILD=str(build),
-                       PYTHONDONTWRITEBYTECODE="1")
     for path in (build / "cov").rglob("*.gcda"):
         path.unlink()
-    failed = []
-    for command in commands:
-        result = subprocess.run(command, capture_output=True, text=True, check=False,
-                                errors="replace", env=environment)
-        if result.returncode != 0:
-            failed.append(command[-1])
-            lines = [line for line in result.stdout.splitlines() if line.startswith("not ok")]
-            print("\n".join([f"coverage: {command[-1]} fails", *lines[:10]]))
-    return failed
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        return [name for name in pool.map(run_program, programs) if name]
+
+
+def run_program(program):
+    """Run one; return its name if it fails."""
+    begin = time.monotonic()
+    result = subprocess.run([program], capture_output=True, text=True, check=False,
+                            errors="replace")
+    seconds = time.monotonic() - begin
+    if seconds > SLOW:
+        print(f"coverage: {program} took {seconds:.0f} s", flush=True)
+    if result.returncode == 0:
+        return ""
+    lines = [line for line in result.stdout.splitlines() if line.startswith("not ok")]
+    print("\n".join([f"coverage: {program} fails", *lines[:10]]), flush=True)
+    return program
 
 
 def gcov(source, build):
@@ -67,13 +77,18 @@ class File:
         self.branches[number] = [a + b for a, b in pairs]
 
     def leave_out(self, path):
-        """Drop the lines that say why nothing reaches them; return how many."""
-        named = {number for number, text in enumerate(path.read_text().splitlines(), 1)
-                 if NAMED in text}
-        for number in named:
-            self.lines.pop(number, None)
-            self.branches.pop(number, None)
-        return len(named)
+        """Drop the lines that say why nothing reaches them; return {line: reason} of those that
+        are right, and the stale ones."""
+        named, stale = {}, {}
+        for number, text in enumerate(path.read_text().splitlines(), 1):
+            match = NAMED.search(text)
+            if not match:
+                continue
+            count = self.lines.pop(number, None)
+            branches = self.branches.pop(number, [])
+            reached = count is None or (count > 0 and 0 not in branches)
+            (stale if reached else named)[number] = match[1]
+        return named, stale
 
     def counts(self):
         """(lines reached, lines, branches reached, branches)"""
@@ -124,16 +139,20 @@ def row(name, counts, missing=""):
 def report(files):
     """Print the table; return the totals."""
     total = [0, 0, 0, 0]
-    nb_named = 0
+    named, stale = [], []
     print(f"{'file':<26} {'lines':^19} {'branches':^19}  never run; ? branch never taken")
     for name, file in sorted(files.items()):
-        nb_named += file.leave_out(pathlib.Path(name))
+        found = file.leave_out(pathlib.Path(name))
+        for kind, entries in zip((named, stale), found):
+            kind += [f"{name}:{number}: {reason}" for number, reason in entries.items()]
         counts = file.counts()
         row(name, counts, file.missing())
         total = [a + b for a, b in zip(total, counts)]
     row("total", total)
-    print(f"{nb_named} lines say themselves why no test reaches them")
-    return total
+    print("\n".join([f"{len(named)} lines say why no test reaches them:", *named]))
+    if stale:
+        print("\n".join([f"coverage: {len(stale)} lines say so and are reached:", *stale]))
+    return total, stale
 
 
 def main():
@@ -143,12 +162,10 @@ def main():
     parser.add_argument("--branches", type=float, default=0)
     parser.add_argument("--sources", nargs="+", required=True)
     parser.add_argument("--programs", nargs="+", required=True)
-    parser.add_argument("--scripts", nargs="*", default=[])
     args = parser.parse_args()
-    commands = [[program] for program in args.programs]
-    commands += [["/usr/bin/python3", script] for script in args.scripts]
-    failed = run_programs(commands, args.build)
-    total = report(collect(args.sources, args.build))
+    failed = run_programs(args.programs, args.build)
+    total, stale = report(collect(args.sources, args.build))
+    failed += stale
     lines, branches = percent(*total[:2]), percent(*total[2:])
     if lines < args.lines or branches < args.branches:
         print(f"coverage: wanted {args.lines} % of lines and {args.branches} % of branches")

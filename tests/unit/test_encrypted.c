@@ -153,20 +153,39 @@ static void test_encrypted_read_file_ends_inside_the_sector(void)
     cleanup();
 }
 
+/* Three places are read: the rest of a sector, a whole one, the start of a third; the middle one
+ * continues the first, so a window is tried before. */
 static void test_encrypted_read_source_fails(void)
 {
     uint8_t bytes[1200];
 
     setup(&(struct image_spec){.size = MIB}, 1);
     T_CHECK_U64(q2_disk_read(f.disk, 0, bytes, 1), Q2_OK);
-    for (uint32_t call = 1; call <= 3; call++) {
+    for (uint32_t call = 1; call <= 2; call++) {
         fake_source_reset(&f.image);
         f.image.fail_call = call;
+        f.image.fail_on = true;
         T_CHECK_U64(q2_disk_read(f.disk, 100, bytes, 1200), Q2_ERR_IO);
     }
     fake_source_reset(&f.image);
-    f.image.fail_call = 4;
+    f.image.fail_call = 3;
     T_CHECK_U64(q2_disk_read(f.disk, 100, bytes, 1200), Q2_OK);
+    T_CHECK(memcmp(bytes, image.model.bytes + 100, sizeof(bytes)) == 0);
+    cleanup();
+}
+
+static void test_encrypted_read_small_requests_in_a_row_are_fetched_ahead(void)
+{
+    uint8_t bytes[4096];
+
+    setup(&(struct image_spec){.size = MIB}, 2);
+    T_CHECK_U64(q2_disk_read(f.disk, 0, bytes, 4096), Q2_OK);
+    fake_source_reset(&f.image);
+    for (uint64_t at = 4096; at < 64 * KIB; at += 4096) {
+        T_CHECK_U64(q2_disk_read(f.disk, at, bytes, 4096), Q2_OK);
+        T_CHECK(memcmp(bytes, image.model.bytes + at, 4096) == 0);
+    }
+    T_CHECK_U64(f.image.nb_reads, 1);
     cleanup();
 }
 
@@ -299,6 +318,7 @@ int main(void)
     T_RUN(test_encrypted_read_every_small_range);
     T_RUN(test_encrypted_read_file_ends_inside_the_sector);
     T_RUN(test_encrypted_read_source_fails);
+    T_RUN(test_encrypted_read_small_requests_in_a_row_are_fetched_ahead);
     T_RUN(test_encrypted_read_compressed_cluster_is_plain);
     memory = malloc(CAPACITY);
     data_memory = malloc(CAPACITY);

@@ -22,12 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools/bench")]
 import images  # noqa: E402
 import plot  # noqa: E402
-from tools.qemu.machine import BUSES, Drive, Machine  # noqa: E402
+from tools.qemu.machine import Drive, Machine  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
 BEGIN, END = "metalcow-bench-begin", "metalcow-bench-end"
 GIB, MIB = 1 << 30, 1 << 20
 MIN_ROUNDS = 5
+BUSES = ("virtio", "ahci", "nvme", "usb")
 SECONDS = 3600
 # Cases where a smaller image tells the same, since cost per byte does not depend on size.
 EIGHTH = 8
@@ -159,33 +160,35 @@ def measure(name, stick, bus, rounds, log):
     return {"case": name, "bus": bus, "load": [load, os.getloadavg()[0]], **report}
 
 
-def times(report, row, way):
-    """Nanoseconds of a request, by round."""
+def find(report, row, way):
+    """The result of a way, or None."""
     for result in report["results"]:
         if (result["row"], result["way"]) == (row, way):
-            return [ns / result["nb"] for ns in result["ns"]]
+            return result
     return None
 
 
 def ratio(report, row, way):
-    """Median over the rounds of a way's time over ours; "fill" is the fastest fill."""
-    ours = times(report, row, "ours")
-    if way == "fill":
-        ways = [times(report, row, fill) for fill in FILLS]
-        theirs = [min(values) for values in zip(*[way for way in ways if way])]
-    else:
-        theirs = times(report, row, way)
-    if not ours or not theirs:
+    """Median over the rounds of a way's time for a request over ours: of the fastest turns of each
+    round, or of the median ones if the way makes fewer requests than we, since its fastest would be
+    the luckiest. "fill" is the fastest fill."""
+    ours = find(report, row, "ours")
+    names = FILLS if way == "fill" else [way]
+    ways = [result for result in (find(report, row, name) for name in names) if result]
+    if not ours or not ways:
         return None
-    return statistics.median(b / a for a, b in zip(ours, theirs))
+    key = "least" if ways[0]["nb"] == ours["nb"] else "ns"
+    theirs = [min(values) for values in zip(*[[ns / result["nb"] for ns in result[key]]
+                                              for result in ways])]
+    return statistics.median(b * ours["nb"] / a for a, b in zip(ours[key], theirs))
 
 
 def rows_of(report):
-    """Every row with the median times of its ways."""
+    """Every row with the times of its ways: medians over the rounds of the fastest turns."""
     rows = {}
     for result in report["results"]:
         rows.setdefault(result["row"], {})[result["way"]] = statistics.median(
-            ns / result["nb"] for ns in result["ns"])
+            ns / result["nb"] for ns in result["least"])
     return rows
 
 
@@ -239,7 +242,7 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--size", type=size_of, default=2 * GIB)
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
-    parser.add_argument("--bus", action="append", choices=list(BUSES))
+    parser.add_argument("--bus", action="append", choices=BUSES)
     parser.add_argument("--keep", action="store_true", help="leave the sticks there")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
     args = parser.parse_args()

@@ -74,6 +74,10 @@ static const struct {
     {FLAG_DISCARD, "on", false},
     {FLAG_DISCARD, "ignore", true},
     {FLAG_DISCARD, "off", true},
+    {FLAG_PREALLOCATION, "off", PREALLOCATION_OFF},
+    {FLAG_PREALLOCATION, "metadata", PREALLOCATION_METADATA},
+    {FLAG_PREALLOCATION, "falloc", PREALLOCATION_FALLOC},
+    {FLAG_PREALLOCATION, "full", PREALLOCATION_FULL},
     {FLAG_NAMES, "below", Q2_NAMES_BELOW},
     {FLAG_NAMES, "none", Q2_NAMES_NONE},
     {FLAG_NAMES, "any", Q2_NAMES_ANY},
@@ -129,6 +133,11 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         if (!find_word(flag->kind, text, &word))
             return false;
         *(enum q2_image_format *)field = (enum q2_image_format)word;
+        return true;
+    case FLAG_PREALLOCATION:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum preallocation *)field = (enum preallocation)word;
         return true;
     case FLAG_NAMES:
         if (!find_word(flag->kind, text, &word))
@@ -220,7 +229,9 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
                                   struct arguments *ret_arguments)
 {
     struct arguments arguments = {.max_length = UINT64_MAX, .sparse_size = 4096};
-    enum parse_result result = parse_flags(verb, argc, argv, &arguments);
+    /* getopt() is not shown an operand that may look like a flag. */
+    int nb_hidden = verb->last_is_operand && argc > 2 ? 1 : 0;
+    enum parse_result result = parse_flags(verb, argc - nb_hidden, argv, &arguments);
     int nb_operands = argc - optind;
 
     if (result == PARSE_OK &&
@@ -262,24 +273,61 @@ bool arguments_format(const char *name, enum q2_image_format *ret_format)
     return true;
 }
 
+#define HELP_COLUMN 31u /* where texts begin */
+#define HELP_WIDTH  80u
+
+static void print_indent(void)
+{
+    printf("\n%*s", (int)HELP_COLUMN, "");
+}
+
+/* Print text from HELP_COLUMN on, broken at spaces. */
+static void print_wrapped(const char *text)
+{
+    size_t at = HELP_COLUMN;
+
+    while (*text != '\0') {
+        size_t n = strcspn(text, " ");
+
+        if (at > HELP_COLUMN && at + 1 + n > HELP_WIDTH) {
+            print_indent();
+            at = HELP_COLUMN;
+        } else if (at > HELP_COLUMN) {
+            putchar(' ');
+            at++;
+        }
+        printf("%.*s", (int)n, text);
+        at += n;
+        text += n + strspn(text + n, " ");
+    }
+    putchar('\n');
+}
+
+static void print_flag_help(const struct flag *flag)
+{
+    char left[64];
+    int length;
+
+    if (flag->letter && flag->name)
+        length = snprintf(left, sizeof(left), "  -%c, --%s", flag->letter, flag->name);
+    else if (flag->letter)
+        length = snprintf(left, sizeof(left), "  -%c", flag->letter);
+    else
+        length = snprintf(left, sizeof(left), "      --%s", flag->name);
+    if (flag->value)
+        length += snprintf(left + length, sizeof(left) - (size_t)length, "%s%s",
+                           flag->name ? "=" : " ", flag->value);
+    if ((unsigned)length < HELP_COLUMN)
+        printf("%-*s", (int)HELP_COLUMN, left);
+    else
+        printf("%s\n%*s", left, (int)HELP_COLUMN, "");
+    print_wrapped(flag->text);
+}
+
 void arguments_help(const struct verb *verb)
 {
     printf("usage: metalcow %s [options] %s\n\n%s\n\noptions:\n", verb->name, verb->operands,
            verb->summary);
-    for (size_t i = 0; i < verb->nb_flags; i++) {
-        const struct flag *flag = &verb->flags[i];
-        char left[64];
-        int length;
-
-        if (flag->letter && flag->name)
-            length = snprintf(left, sizeof(left), "-%c, --%s", flag->letter, flag->name);
-        else if (flag->letter)
-            length = snprintf(left, sizeof(left), "-%c", flag->letter);
-        else
-            length = snprintf(left, sizeof(left), "    --%s", flag->name);
-        if (flag->value)
-            (void)snprintf(left + length, sizeof(left) - (size_t)length, "%s%s",
-                           flag->name ? "=" : " ", flag->value);
-        printf("  %-28s %s\n", left, flag->text);
-    }
+    for (size_t i = 0; i < verb->nb_flags; i++)
+        print_flag_help(&verb->flags[i]);
 }

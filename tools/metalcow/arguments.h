@@ -11,6 +11,8 @@
 
 #include "q2_disk.h"
 
+#include "create_options.h"
+
 /* How one image is to be opened. */
 struct image_options {
     enum q2_image_format format; /* never probed */
@@ -75,7 +77,9 @@ struct arguments {
     const char *snapshot_create, *snapshot_apply, *snapshot_delete;
     const char *output_format;
     const char *size_text;
-    const char *backing_file, *backing_format;  /* for the header */
+    const char *backing_file, *backing_format; /* for the header */
+    bool shrink;                               /* of resize */
+    enum preallocation preallocation;
     bool read_only, image_opts, ignore_discard; /* of io */
     struct command_lines commands;
     bool unsafe; /* do not look at the backing file */
@@ -88,19 +92,20 @@ struct arguments {
 
 enum flag_kind {
     FLAG_HELP,
-    FLAG_IGNORED,    /* accepted because qemu-img has it; it changes nothing here */
-    FLAG_SET,        /* bool */
-    FLAG_TEXT,       /* const char * */
-    FLAG_SIZE,       /* uint64_t */
-    FLAG_FORMAT,     /* enum q2_image_format: qcow2, raw */
-    FLAG_RAW,        /* bool: the one value "raw" */
-    FLAG_OUTPUT,     /* bool json: human, json */
-    FLAG_MAP_OUTPUT, /* enum map_output: human, json, html, svg */
-    FLAG_OPTIONS,    /* struct option_texts: one more */
-    FLAG_COMMAND,    /* struct command_lines: one more */
-    FLAG_REPAIR,     /* enum repair_wish: leaks, all */
-    FLAG_DISCARD,    /* bool ignored: unmap, on, ignore, off */
-    FLAG_NAMES,      /* enum q2_name_policy: below, none, any */
+    FLAG_IGNORED,       /* accepted because qemu-img has it; it changes nothing here */
+    FLAG_SET,           /* bool */
+    FLAG_TEXT,          /* const char * */
+    FLAG_SIZE,          /* uint64_t */
+    FLAG_FORMAT,        /* enum q2_image_format: qcow2, raw */
+    FLAG_RAW,           /* bool: the one value "raw" */
+    FLAG_OUTPUT,        /* bool json: human, json */
+    FLAG_MAP_OUTPUT,    /* enum map_output: human, json, html, svg */
+    FLAG_OPTIONS,       /* struct option_texts: one more */
+    FLAG_COMMAND,       /* struct command_lines: one more */
+    FLAG_REPAIR,        /* enum repair_wish: leaks, all */
+    FLAG_DISCARD,       /* bool ignored: unmap, on, ignore, off */
+    FLAG_PREALLOCATION, /* enum preallocation: off, metadata, falloc, full */
+    FLAG_NAMES,         /* enum q2_name_policy: below, none, any */
 };
 
 struct flag {
@@ -180,8 +185,9 @@ struct verb {
     const struct flag *flags;
     size_t nb_flags;
     int nb_operands;
-    int nb_optional;  /* how many of them, the last ones, may be left away: NULL then */
-    int usage_status; /* exit status of a wrong command line */
+    int nb_optional;      /* how many of them, the last ones, may be left away: NULL then */
+    bool last_is_operand; /* whatever it begins with */
+    int usage_status;     /* exit status of a wrong command line */
     int (*run)(const struct arguments *arguments);
 };
 

@@ -35,7 +35,7 @@ struct io_command {
 extern const struct io_command io_open_command, io_close_command;
 extern const struct io_command io_read_command, io_write_command, io_discard_command;
 extern const struct io_command io_flush_command, io_length_command, io_map_command;
-extern const struct io_command io_alloc_command;
+extern const struct io_command io_alloc_command, io_truncate_command;
 
 /* Run one line of words; false if it fails (said). The line is cut up. */
 bool io_run(struct io *io, char *line);

@@ -15,9 +15,9 @@
 #endif
 
 static const struct verb *const verbs[] = {
-    &verb_amend,   &verb_check,  &verb_commit,   &verb_compare, &verb_convert, &verb_create,
-    &verb_discard, &verb_flush,  &verb_info,     &verb_io,      &verb_map,     &verb_measure,
-    &verb_read,    &verb_rebase, &verb_snapshot, &verb_write,   &verb_zero,
+    &verb_amend,   &verb_check,  &verb_commit, &verb_compare,  &verb_convert, &verb_create,
+    &verb_discard, &verb_flush,  &verb_info,   &verb_io,       &verb_map,     &verb_measure,
+    &verb_read,    &verb_rebase, &verb_resize, &verb_snapshot, &verb_write,   &verb_zero,
 };
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "output.h"
+#include "preallocation.h"
 
 /* One of the files. */
 struct new_file {
@@ -121,41 +122,6 @@ static bool set_size(struct new_file *file, uint64_t size)
     return true;
 }
 
-static bool write_zeros(struct q2_source *source)
-{
-    static const uint8_t zeros[1 << 16];
-    enum q2_status status = Q2_OK;
-
-    for (uint64_t at = 0; at < source->size && status == Q2_OK; at += sizeof(zeros)) {
-        uint64_t rest = source->size - at;
-        size_t n = rest < sizeof(zeros) ? (size_t)rest : sizeof(zeros);
-
-        status = source->ops->write_at(source, at, zeros, n);
-    }
-    return status == Q2_OK || fail(source->path, status, NULL);
-}
-
-/* Have the file system put blocks below all of a raw file. */
-static bool preallocate(struct new_file *file, enum preallocation preallocation)
-{
-    struct q2_source *source = &file->posix.source;
-    int error = 0;
-
-    switch (preallocation) {
-    case PREALLOCATION_FALLOC:
-        if (source->size > 0 && source->ops->grow)
-            error = posix_fallocate(file->posix.fd, 0, (off_t)source->size);
-        return error == 0 || fail(source->path, q2_status_from_errno(error), NULL);
-    case PREALLOCATION_FULL:
-        return write_zeros(source);
-    case PREALLOCATION_METADATA:
-        return fail(source->path, Q2_ERR_UNSUPPORTED, "a raw image has no metadata to preallocate");
-    case PREALLOCATION_OFF:
-    default:
-        return true;
-    }
-}
-
 static bool flush(struct new_file *file)
 {
     struct q2_source *source = &file->posix.source;
@@ -169,7 +135,17 @@ static bool flush(struct new_file *file)
 static bool make_raw(struct new_image *new, const char *path)
 {
     return open_file(new, &new->image, path) && set_size(&new->image, new->size) &&
-           preallocate(&new->image, new->options->preallocation) && flush(&new->image);
+           preallocate_raw(&new->image.posix, 0, new->options->preallocation);
+}
+
+/* A data file that is to be preallocated grows with that: what is known to be new needs no zeros.
+ * One that is raw is the disk from the start. */
+static uint64_t data_size(const struct new_image *new)
+{
+    bool grows =
+        new->options->preallocation != PREALLOCATION_OFF && !new->options->image.raw_external_data;
+
+    return grows && new->data.posix.source.ops->grow ? 0 : new->size;
 }
 
 static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
@@ -177,8 +153,11 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
     const char *data_file = new->options->image.data_file;
     struct q2_fault fault;
 
-    if (new->options->preallocation != PREALLOCATION_OFF)
-        return fail(path, Q2_ERR_UNSUPPORTED, "preallocation of qcow2 images is not supported");
+    if (new->options->preallocation != PREALLOCATION_OFF &&new->options->image.backing_file &&
+        !new->options->image.extended_l2)
+        return fail(path, Q2_ERR_UNSUPPORTED,
+                    "Backing file and preallocation can only be used at "
+                    "the same time if extended_l2 is enabled");
     if (!options_hold(new, path) || !open_file(new, &new->image, path))
         return false;
     if (data_file &&
@@ -186,7 +165,7 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
         return false;
     if (!set_size(&new->image, 0))
         return false;
-    if (data_file && (!set_size(&new->data, new->size) || !flush(&new->data)))
+    if (data_file && (!set_size(&new->data, data_size(new)) || !flush(&new->data)))
         return false;
     if (q2_create(new->workspace, &new->image.posix.source, &new->options->image, &fault) == Q2_OK)
         return true;
@@ -215,6 +194,21 @@ void make_image_undo(const char *path, const struct made_files *made)
         (void)unlink(made->data_path);
 }
 
+/* What was made, opened as it will be used. */
+static bool preallocate_made(const char *path, const struct create_options *options)
+{
+    const struct image_options how = {.names = Q2_NAMES_ANY, .writable = true};
+    struct image *image;
+    bool done;
+
+    if (options->preallocation == PREALLOCATION_OFF)
+        return true;
+    image = image_open(path, &how, false);
+    done = image && preallocate_qcow2(image, 0, q2_disk_size(image->disk), options->preallocation);
+    image_close(image);
+    return done;
+}
+
 bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
                 const struct image *in_use, struct made_files *ret_made)
 {
@@ -233,5 +227,9 @@ bool make_image(const char *path, enum q2_image_format format, const struct crea
     ret_made->data = close_file(&new.data, done);
     ret_made->image = close_file(&new.image, done);
     free(new.workspace);
+    if (done && format == Q2_FORMAT_QCOW2 && !preallocate_made(path, options)) {
+        make_image_undo(path, ret_made);
+        done = false;
+    }
     return done;
 }

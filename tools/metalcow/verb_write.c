@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "image.h"
@@ -23,16 +24,23 @@ struct input {
     FILE *file;
 };
 
+static bool fail(const char *path)
+{
+    const char *why = strerror(errno);
+
+    fputs("metalcow: ", stderr);
+    print_escaped(stderr, path);
+    fprintf(stderr, ": %s\n", why);
+    return false;
+}
+
 static bool open_input(const char *path, struct input *ret_input)
 {
     *ret_input = (struct input){.path = "standard input", .file = stdin};
     if (!path)
         return true;
     *ret_input = (struct input){.path = path, .file = fopen(path, "rb")};
-    if (ret_input->file)
-        return true;
-    print_status(path, q2_status_from_errno(errno));
-    return false;
+    return ret_input->file || fail(path);
 }
 
 /* Whether a regular file's rest fits; what comes through a pipe shows it later. */
@@ -59,11 +67,7 @@ static bool copy_in(const struct input *input, struct image *image, uint64_t off
         }
         offset += n;
     }
-    if (ferror(input->file)) {
-        print_status(input->path, q2_status_from_errno(errno));
-        return false;
-    }
-    return true;
+    return !ferror(input->file) || fail(input->path);
 }
 
 /* What was written before something failed is made durable too. */

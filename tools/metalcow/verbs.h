@@ -18,6 +18,7 @@ extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_read;
 extern const struct verb verb_rebase;
+extern const struct verb verb_resize;
 extern const struct verb verb_snapshot;
 extern const struct verb verb_write;
 extern const struct verb verb_zero;

@@ -51,6 +51,7 @@ SHELL_PROMPT = r"^(Shell|FS\d+:[^>\n]*)> $"
 BUSES = {
     "virtio": ["virtio-blk-pci,drive={id}"],
     "ahci": ["ide-hd,drive={id},bus=ide.{n}"],
+    "cdrom": ["ide-cd,drive={id},bus=ide.{n}"],
     "nvme": ["nvme,drive={id},serial=metalcow{n}"],
     "usb": ["qemu-xhci,id=xhci{n}", "usb-storage,drive={id},bus=xhci{n}.0,removable=on"],
 }
