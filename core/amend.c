@@ -92,27 +92,12 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)
 
 /* --- size ------------------------------------------------------------------------------------ */
 
-/* Fields of the header that lie in one sector, once all that they name is durable. */
-static enum q2_status write_fields(struct q2_disk *disk, uint64_t offset, const void *fields,
-                                   size_t length)
-{
-    struct q2_source *source = disk->layers[0].source;
-    enum q2_status status = q2_commit(disk); /* O5 */
-
-    if (status != Q2_OK)
-        return status;
-    status = q2_store_write(disk, source, offset, fields, length);
-    if (status == Q2_OK)
-        status = q2_store_flush(disk, source);
-    return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "the header cannot be written");
-}
-
 static enum q2_status write_size(struct q2_disk *disk, uint64_t size)
 {
     struct q2_image *top = &disk->layers[0];
     be64 field = q2_be64_make(size);
     enum q2_status status =
-        write_fields(disk, offsetof(struct q2_header_disk, size), &field, sizeof(field));
+        q2_header_set(disk, offsetof(struct q2_header_disk, size), &field, sizeof(field));
 
     if (status != Q2_OK)
         return status;
@@ -157,7 +142,7 @@ static enum q2_status switch_l1(struct q2_disk *disk, uint64_t offset, uint32_t 
     } fields = {q2_be32_make(nb_entries),
                 {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
     enum q2_status status =
-        write_fields(disk, offsetof(struct q2_header_disk, l1_size), &fields, sizeof(fields));
+        q2_header_set(disk, offsetof(struct q2_header_disk, l1_size), &fields, sizeof(fields));
 
     _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 36 to 47");
     if (status != Q2_OK)

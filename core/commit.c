@@ -155,20 +155,6 @@ enum q2_status q2_commit_names(struct q2_disk *disk)
     return clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL | Q2_AUTOCLEAR_BITMAPS);
 }
 
-enum q2_status q2_commit_header_fields(struct q2_disk *disk, uint64_t offset, const void *fields,
-                                       size_t length)
-{
-    struct q2_source *source = disk->layers[0].source;
-    enum q2_status status = q2_commit(disk); /* O2, O5, O6 */
-
-    if (status != Q2_OK)
-        return status;
-    status = q2_store_write(disk, source, offset, fields, length);
-    if (status != Q2_OK)
-        return q2_store_latch(disk, status, write_failed);
-    return q2_store_flush(disk, source);
-}
-
 void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     struct q2_writer *writer = &disk->writer;

@@ -49,14 +49,6 @@ enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb);
  * no guest byte changes. */
 enum q2_status q2_commit_names(struct q2_disk *disk);
 
-/* Commit, then write bytes of the header that lie in one sector, durably: what they name is
- * complete before.
- *
- * Q2_ERR_IO ...  the disk is read-only from now on (O10), and either the old or the new bytes hold
- */
-enum q2_status q2_commit_header_fields(struct q2_disk *disk, uint64_t offset, const void *fields,
-                                       size_t length);
-
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).
  * There is room for Q2_FREES_PER_STEP calls after q2_commit_if_crowded(). */
 void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length);

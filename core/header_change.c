@@ -1,15 +1,16 @@
-/* Changing names in the header of an image that lives.
+/* Changing the header of an image that lives.
  *
- * Beside the data path: amend.c -> here -> header_write.c, store.c. A device writes sectors of 512
- * bytes whole and in any order, so a change must become true by the write of one sector. What the
- * header in force does not read may be written beforehand; the first sector then switches to it.
- * Where old and new want the same sectors, the header takes a detour: a middle layout puts
- * everything behind the two, hidden until the first sector says so by an extension that spans what
- * lies between.
- * Invariant: between two flushes either sectors change that nobody reads, or one sector does.
+ * Beside the data path: amend.c, snapshot_write.c -> here -> header_write.c, store.c. A device
+ * writes sectors of 512 bytes whole and in any order, so a change must become true by the write of
+ * one sector. What the header in force does not read may be written beforehand; the first sector
+ * then switches to it. Where old and new want the same sectors, the header takes a detour: a middle
+ * layout puts everything behind the two, hidden until the first sector says so by an extension that
+ * spans what lies between. Invariant: between two flushes either sectors change that nobody reads,
+ * or one sector does.
  */
 #include "header_change.h"
 
+#include "commit.h"
 #include "fault.h"
 #include "format/extension.h"
 #include "format/header.h"
@@ -311,4 +312,18 @@ enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_nam
     if (status == Q2_OK)
         take_names(&c, &new);
     return status;
+}
+
+enum q2_status q2_header_set(struct q2_disk *disk, uint64_t offset, const void *fields,
+                             size_t length)
+{
+    struct q2_source *source = disk->layers[0].source;
+    enum q2_status status = q2_commit(disk); /* O2, O5, O6 */
+
+    if (status != Q2_OK)
+        return status;
+    status = q2_store_write(disk, source, offset, fields, length);
+    if (status != Q2_OK)
+        return q2_store_latch(disk, status, "the header cannot be written");
+    return q2_store_flush(disk, source);
 }

@@ -1,6 +1,6 @@
-/* Changing names in the header of an image that lives.
+/* Changing the header of an image that lives.
  *
- * Called by core/amend.c. (qcow2: "Header", "Header extensions")
+ * Called by core/amend.c and snapshot_write.c. (qcow2: "Header", "Header extensions")
  */
 #ifndef Q2_CORE_HEADER_CHANGE_H
 #define Q2_CORE_HEADER_CHANGE_H
@@ -20,5 +20,13 @@ struct q2_header_names {
  * Q2_ERR_IO ... the disk is latched
  */
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names);
+
+/* Change fields of the header that lie in one sector, durably, once all that waits is: what they
+ * name is complete and counted then. The decoded header is the caller's.
+ *
+ * Q2_ERR_IO ...  the disk is latched
+ */
+enum q2_status q2_header_set(struct q2_disk *disk, uint64_t offset, const void *fields,
+                             size_t length);
 
 #endif

@@ -12,6 +12,7 @@
 #include "disk.h"
 #include "fault.h"
 #include "format/header.h"
+#include "header_change.h"
 #include "memory.h"
 #include "range.h"
 #include "refcount.h"
@@ -117,8 +118,8 @@ static enum q2_status name_table(struct q2_disk *disk, const struct plan *p)
         be64 offset;
         be32 nb_clusters;
     } fields = {q2_be64_make(offset), q2_be32_make((uint32_t)p->nb_table)};
-    enum q2_status status = q2_commit_header_fields(
-        disk, offsetof(struct q2_header_disk, refcount_table_offset), &fields, 12);
+    enum q2_status status =
+        q2_header_set(disk, offsetof(struct q2_header_disk, refcount_table_offset), &fields, 12);
 
     if (status != Q2_OK)
         return status;

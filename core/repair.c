@@ -12,6 +12,7 @@
 #include "disk.h"
 #include "fault.h"
 #include "format/header.h"
+#include "header_change.h"
 #include "overlap.h"
 #include "range.h"
 #include "rebuild.h"
@@ -340,8 +341,8 @@ static enum q2_status mark_clean(struct q2_disk *disk)
 
     if (left == top->header.incompatible_features)
         return Q2_OK;
-    status = q2_commit_header_fields(disk, offsetof(struct q2_header_disk, incompatible_features),
-                                     &features, sizeof(features));
+    status = q2_header_set(disk, offsetof(struct q2_header_disk, incompatible_features), &features,
+                           sizeof(features));
     if (status == Q2_OK)
         top->header.incompatible_features = left;
     return status;

@@ -14,6 +14,7 @@
 #include "fault.h"
 #include "format/header.h"
 #include "format/snapshot_entry.h"
+#include "header_change.h"
 #include "memory.h"
 #include "range.h"
 #include "refcount.h"
@@ -231,8 +232,8 @@ static enum q2_status switch_table(struct work *w, uint64_t offset, uint32_t nb_
         be32 offset[2];
     } fields = {q2_be32_make(nb_snapshots),
                 {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
-    enum q2_status status = q2_commit_header_fields(
-        w->disk, offsetof(struct q2_header_disk, nb_snapshots), &fields, sizeof(fields));
+    enum q2_status status = q2_header_set(w->disk, offsetof(struct q2_header_disk, nb_snapshots),
+                                          &fields, sizeof(fields));
 
     _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 60 to 71");
     if (status != Q2_OK)
@@ -460,8 +461,8 @@ static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
         be64 l1_table_offset;
     } fields = {q2_be64_make(snapshot->virtual_size), q2_be32_make(top->header.crypt_method),
                 q2_be32_make(snapshot->l1_size), q2_be64_make(l1_offset)};
-    enum q2_status status = q2_commit_header_fields(w->disk, offsetof(struct q2_header_disk, size),
-                                                    &fields, sizeof(fields));
+    enum q2_status status =
+        q2_header_set(w->disk, offsetof(struct q2_header_disk, size), &fields, sizeof(fields));
 
     _Static_assert(sizeof(fields) == 24, "qcow2, Header, bytes 24 to 47");
     if (status != Q2_OK)

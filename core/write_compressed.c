@@ -26,9 +26,8 @@ struct place {
 static enum q2_status room_left(struct q2_disk *disk, uint64_t *ret_length)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint32_t bits = top->rules.cluster_bits, order = top->header.refcount_order;
-    uint64_t end = disk->writer.packed_end, most = UINT64_MAX >> (64 - (1u << order));
-    uint64_t refcount;
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t end = disk->writer.packed_end, refcount;
     enum q2_status status;
 
     *ret_length = 0;
@@ -37,7 +36,7 @@ static enum q2_status room_left(struct q2_disk *disk, uint64_t *ret_length)
     status = q2_refcount_get(&disk->slices, top, end >> bits, &refcount);
     if (status != Q2_OK)
         return q2_fail(&disk->fault, status, "a refcount cannot be read", top->source->path);
-    if (refcount < most)
+    if (refcount < q2_refcount_max(top))
         *ret_length = (1ull << bits) - (end & ((1ull << bits) - 1));
     return Q2_OK;
 }
