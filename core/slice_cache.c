@@ -28,7 +28,7 @@ static uint32_t way_find(const struct q2_slice_cache *cache, const struct q2_sou
     uint32_t way = 0;
 
     while (way < Q2_SLICE_WAYS &&
-           (cache->slices[way][set].index != index || cache->slices[way][set].source != source))
+           (cache->slices[set][way].index != index || cache->slices[set][way].source != source))
         way++;
     return way;
 }
@@ -46,9 +46,9 @@ static uint32_t way_to_replace(const struct q2_slice_cache *cache, uint32_t set)
     uint32_t oldest = Q2_SLICE_WAYS;
 
     for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
-        const struct q2_slice *slice = &cache->slices[way][set];
+        const struct q2_slice *slice = &cache->slices[set][way];
         if (!is_dirty(slice) &&
-            (oldest == Q2_SLICE_WAYS || slice->stamp < cache->slices[oldest][set].stamp))
+            (oldest == Q2_SLICE_WAYS || slice->stamp < cache->slices[set][oldest].stamp))
             oldest = way;
     }
     return oldest;
@@ -66,7 +66,7 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     enum q2_status status = Q2_OK;
 
     for (uint32_t i = 0; i < nb_slices; i++)
-        cache->slices[way][set + i] = (struct q2_slice){.source = NULL};
+        cache->slices[set + i][way] = (struct q2_slice){.source = NULL};
     if (held)
         memcpy(cache->bytes[way][set], held, (size_t)length);
     else
@@ -75,7 +75,7 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
         return status;
     for (uint32_t i = 0; i < nb_slices && (uint64_t)i * Q2_SLICE_SIZE < length; i++) {
         uint64_t rest = length - (uint64_t)i * Q2_SLICE_SIZE;
-        cache->slices[way][set + i] = (struct q2_slice){
+        cache->slices[set + i][way] = (struct q2_slice){
             .source = source,
             .index = index + i,
             .stamp = ++cache->clock,
@@ -94,7 +94,7 @@ static uint32_t run_length(const struct q2_slice_cache *cache, const struct q2_s
     uint32_t n = 1;
 
     while (index % Q2_SLICE_SETS + n < Q2_SLICE_SETS &&
-           !is_dirty(&cache->slices[way][index % Q2_SLICE_SETS + n]) &&
+           !is_dirty(&cache->slices[index % Q2_SLICE_SETS + n][way]) &&
            way_find(cache, source, index + n) == Q2_SLICE_WAYS)
         n++;
     return n;
@@ -154,13 +154,13 @@ enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *sour
         return Q2_ERR_TRUNCATED;
     if (way == Q2_SLICE_WAYS)
         status = miss(cache, source, index, &way);
-    else if (within >= cache->slices[way][set].length)
-        status = lengthen(source, &cache->slices[way][set], cache->bytes[way][set]);
+    else if (within >= cache->slices[set][way].length)
+        status = lengthen(source, &cache->slices[set][way], cache->bytes[way][set]);
     if (status != Q2_OK)
         return status;
-    cache->slices[way][set].stamp = ++cache->clock;
+    cache->slices[set][way].stamp = ++cache->clock;
     *ret_bytes = &cache->bytes[way][set][within];
-    *ret_length = cache->slices[way][set].length - within;
+    *ret_length = cache->slices[set][way].length - within;
     return Q2_OK;
 }
 
@@ -203,7 +203,7 @@ bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind)
 {
     for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
         for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
-            if (cache->slices[way][set].dirty[kind] != 0)
+            if (cache->slices[set][way].dirty[kind] != 0)
                 return true;
         }
     }
@@ -227,7 +227,7 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
     if (available < length)
         return Q2_ERR_TRUNCATED;
     way = way_find(cache, source, index);
-    slice = &cache->slices[way][set];
+    slice = &cache->slices[set][way];
     if (!is_dirty(slice))
         cache->nb_dirty[set]++;
     slice->dirty[kind] |= (uint8_t)(1u << (within / 512));
@@ -239,7 +239,7 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
 static enum q2_status write_slice(struct q2_slice_cache *cache, struct q2_source *source,
                                   uint32_t way, uint32_t set, enum q2_dirty kind)
 {
-    struct q2_slice *slice = &cache->slices[way][set];
+    struct q2_slice *slice = &cache->slices[set][way];
 
     for (uint32_t first = 0; first < Q2_SLICE_SIZE / 512;) {
         uint32_t last = first;
@@ -273,7 +273,7 @@ enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *so
     for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
         for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
             enum q2_status status = Q2_OK;
-            if (cache->slices[way][set].dirty[kind] != 0)
+            if (cache->slices[set][way].dirty[kind] != 0)
                 status = write_slice(cache, source, way, set, kind);
             if (status != Q2_OK)
                 return status;
@@ -310,7 +310,7 @@ void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source
 
     if (way == Q2_SLICE_WAYS)
         return;
-    slice = &cache->slices[way][set];
+    slice = &cache->slices[set][way];
     memset(&cache->bytes[way][set][slice->length], 0, Q2_SLICE_SIZE - slice->length);
     slice->length =
         (uint32_t)q2_min_u64(Q2_SLICE_SIZE, source->size - slice->index * Q2_SLICE_SIZE);

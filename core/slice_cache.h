@@ -37,7 +37,8 @@ struct q2_slice {
 
 struct q2_slice_cache {
     struct q2_windows *windows; /* looked into before a source is asked */
-    struct q2_slice slices[Q2_SLICE_WAYS][Q2_SLICE_SETS];
+    /* [set][way]: every look goes through the ways of one set. */
+    struct q2_slice slices[Q2_SLICE_SETS][Q2_SLICE_WAYS];
     uint64_t clock;
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
     uint64_t miss_index;

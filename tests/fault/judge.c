@@ -127,7 +127,7 @@ static void evict(struct crash_log *log)
 
     for (uint32_t way = 0; b->disk && way < Q2_SLICE_WAYS; way++) {
         for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
-            struct q2_slice *slice = &b->disk->slices.slices[way][set];
+            struct q2_slice *slice = &b->disk->slices.slices[set][way];
             if (!slice->dirty[Q2_DIRTY_REFCOUNT] && !slice->dirty[Q2_DIRTY_L2] &&
                 !slice->dirty[Q2_DIRTY_L1])
                 *slice = (struct q2_slice){.source = NULL};

@@ -155,6 +155,13 @@ def test_lines_of_standard_input():
     check_equal(run([str(METALCOW), "io"], "-f qcow2", [], "t.qcow2", lines), want, "a session")
 
 
+def test_a_long_line_is_one_line():
+    reset()
+    status, out, err = run([str(METALCOW), "io"], "-f qcow2", [], "t.qcow2",
+                           b"read" + b" " * 1019 + b"write 0 1\n")
+    check_equal((status, "wrote" in out, "failed" in out, err), (1, False, False, ""), out)
+
+
 def test_help():
     status, out, _ = run([str(METALCOW), "io"], "", ["help", "help read", "?  write"], None)
     check_equal(status, 0, "status")

@@ -356,7 +356,6 @@ def test_rebase_changes_the_backing_file():
     good("rebase", "-u", "-b", "", "re.qcow2")
     check(content("re.qcow2")[:1] == b"\0", "content above nothing")
     before = (FOLDER / "re.qcow2").read_bytes()
-    refused(("rebase", "-b", "one.qcow2", "-F", "qcow2", "re.qcow2"), "with -u")
     refused(("rebase", "-u", "-b", "one.qcow2", "re.qcow2"), "backing format must be specified")
     refused(("rebase", "-u", "-b", "one.qcow2", "-F", "vmdk", "re.qcow2"), "not supported")
     with held_by_qemu("re.qcow2"):

@@ -1,7 +1,6 @@
-/* metalcow amend, rebase: which files the header names. Neither opens any but the image. */
+/* metalcow amend: the data file that the header names. Opens no file but the image. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "create_options.h"
 #include "image.h"
@@ -16,26 +15,17 @@ static const struct flag amend_flags[] = {
     FLAG_ROW_QUIET,
 };
 
-static const struct flag rebase_flags[] = {
-    FLAGS_WRITING,
-    {'u', NULL, NULL, "only the name changes; needed: nothing is copied", FLAG_SET, FIELD(unsafe)},
-    {'b', NULL, "FILE", "the backing file, relative to the image's folder; empty for none",
-     FLAG_TEXT, FIELD(backing_file)},
-    {'F', NULL, "FMT", "format of the backing file: qcow2 or raw", FLAG_TEXT,
-     FIELD(backing_format)},
-    FLAG_ROW_QUIET,
-};
-
-static struct image *open_header(const struct arguments *arguments)
+static int set_data_file(const struct arguments *arguments, const char *name)
 {
     struct image_options how = arguments->image[0];
+    struct image *image;
+    enum q2_status status;
 
     how.writable = true;
-    return image_open(arguments->operands[0], &how, true);
-}
-
-static int finish(struct image *image, enum q2_status status)
-{
+    image = image_open(arguments->operands[0], &how, true);
+    if (!image)
+        return EXIT_ERROR;
+    status = q2_disk_set_data_file(image->disk, name);
     if (status != Q2_OK)
         image_print_fault(image);
     image_close(image);
@@ -61,7 +51,6 @@ static bool is_amendable(const struct create_options *options)
 static int run_amend(const struct arguments *arguments)
 {
     struct create_options options = {.preallocation = PREALLOCATION_OFF};
-    struct image *image;
 
     for (size_t i = 0; i < arguments->options.nb; i++) {
         if (!create_options_add(&options, arguments->image[0].format, arguments->options.texts[i]))
@@ -73,9 +62,7 @@ static int run_amend(const struct arguments *arguments)
         return say("amend changes data_file only");
     if (!options.given[CREATE_DATA_FILE])
         return say("Must specify options (-o)");
-    image = open_header(arguments);
-    return image ? finish(image, q2_disk_set_data_file(image->disk, options.image.data_file))
-                 : EXIT_ERROR;
+    return set_data_file(arguments, options.image.data_file);
 }
 
 const struct verb verb_amend = {
@@ -86,32 +73,4 @@ const struct verb verb_amend = {
     .nb_operands = 1,
     .usage_status = EXIT_ERROR,
     .run = run_amend,
-};
-
-static int run_rebase(const struct arguments *arguments)
-{
-    const char *file = arguments->backing_file ? arguments->backing_file : "";
-    const char *format = arguments->backing_format;
-    struct image *image;
-
-    if (!arguments->unsafe)
-        return say("rebase copies nothing; with -u it changes the name of the backing file");
-    if (format && strcmp(format, "qcow2") != 0 && strcmp(format, "raw") != 0)
-        return say("the backing format is not supported; qcow2 and raw are");
-    if (file[0] != '\0' && !format)
-        return say("backing format must be specified (-F)");
-    image = open_header(arguments);
-    return image ? finish(image,
-                          q2_disk_set_backing(image->disk, file, file[0] != '\0' ? format : NULL))
-                 : EXIT_ERROR;
-}
-
-const struct verb verb_rebase = {
-    .name = "rebase",
-    .operands = "FILE",
-    .summary = "change the backing file's name in the image (-u)",
-    VERB_FLAGS(rebase_flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run_rebase,
 };

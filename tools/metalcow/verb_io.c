@@ -52,17 +52,19 @@ static bool run_given(struct io *io, const struct command_lines *commands)
 
 static bool run_typed(struct io *io)
 {
-    char line[1024];
+    char *line = NULL;
+    size_t size = 0;
     bool good = true;
 
     while (!io->done) {
         fputs("metalcow> ", stdout);
         fflush(stdout);
-        if (!fgets(line, sizeof(line), stdin))
+        if (getline(&line, &size, stdin) < 0)
             break;
         line[strcspn(line, "\n")] = '\0';
         good = io_run(io, line) && good;
     }
+    free(line);
     return good;
 }
 
