@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""`metalcow snapshot` and `metalcow check -r` beside qemu-img 7.2: each accepts what the other wrote,
-says the same, and leaves the same content."""
+"""`metalcow snapshot` and `metalcow check -r` beside qemu-img 7.2: each accepts what the other
+wrote, says the same, and leaves the same content."""
 
 import json
 import pathlib
