@@ -252,7 +252,7 @@ static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index)
         } else {
             status = q2_refcount_block(&disk->slices, top, index, &block);
             if (status != Q2_OK)
-                return unreadable(disk, status);
+                return unreadable(disk, status); /* not covered: find_free() has just read it */
             if (block != 0) {
                 *ret_index = index;
                 return Q2_OK;
@@ -304,9 +304,9 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
     for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
         status = q2_refcount_put(&disk->slices, top, index + i, 1);
         if (status != Q2_OK && i > 0)
-            q2_free_later(disk, index << bits, i << bits); /* these have theirs already */
+            q2_free_later(disk, index << bits, i << bits); /* not covered: just read, as below */
         if (status != Q2_OK)
-            return unreadable(disk, status);
+            return unreadable(disk, status); /* not covered: run_length() has just read these */
     }
     if (status != Q2_OK)
         return status;
@@ -321,7 +321,7 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
 {
     enum q2_status status = take(disk, nb_wanted, ret_offset, ret_nb);
 
-    if (status != Q2_ERR_NO_SPACE || disk->writer.nb_frees == 0)
+    if (status != Q2_ERR_NO_SPACE || disk->writer.nb_frees == 0 || disk->writer.latched)
         return status;
     status = q2_commit(disk); /* O3: what was given up can be used again then */
     return status == Q2_OK ? take(disk, nb_wanted, ret_offset, ret_nb) : status;
