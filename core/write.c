@@ -560,11 +560,8 @@ bool q2_disk_is_writable(const struct q2_disk *disk)
 
 bool q2_disk_is_dirty(const struct q2_disk *disk)
 {
-    const struct q2_slice_cache *slices = &disk->slices;
-
     return q2_disk_is_writable(disk) &&
-           (disk->writer.nb_frees > 0 || q2_slice_is_dirty(slices, Q2_DIRTY_REFCOUNT) ||
-            q2_slice_is_dirty(slices, Q2_DIRTY_L2) || q2_slice_is_dirty(slices, Q2_DIRTY_L1));
+           (disk->writer.nb_frees > 0 || q2_slice_any_dirty(&disk->slices));
 }
 
 uint64_t q2_disk_room(const struct q2_disk *disk)

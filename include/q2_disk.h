@@ -253,7 +253,9 @@ struct q2_layer_info {
     uint64_t virtual_size;               /* of the opened state (active or snapshot), bytes */
     const char *backing_file;
     const char *backing_format;
-    const char *data_file; /* the name in the header, whatever was opened instead */
+    const char *data_file;      /* the name in the header, whatever was opened instead */
+    uint64_t encryption_offset; /* of the LUKS header, bytes into the image; 0: there is none.
+                                   (qcow2: "Full disk encryption header pointer") */
     bool is_snapshot;
 };
 

@@ -97,6 +97,9 @@ def test_options_are_those_of_the_image():
         check_equal({name: data[name] for name in fields}, fields, options)
     for options in ("refcount_bits=1", "extended_l2=on"):
         check_image(convert("out.qcow2", "-c", "-o", options))
+    for how in ("metadata", "falloc", "full"):
+        check_image(convert("out.qcow2", "-o", f"preallocation={how}"))
+        check_equal(allocated("out.qcow2")[0], (SIZE + 65535) // 65536, f"clusters, {how}")
 
 
 def allocated(name):
@@ -197,6 +200,8 @@ def test_wrong_command_lines_leave_no_file():
                            (("-O", "qcow2", "-o", "compat=0.10,refcount_bits=1"), "refcount"),
                            (("-O", "qcow2", "-o", "nonsense=1"), "nonsense"),
                            (("-O", "qcow2", "-o", "size=1M"), "size"),
+                           (("-O", "qcow2", "-c", "-o", "preallocation=full"), "preallocation"),
+                           (("-O", "raw", "-o", "preallocation=full"), "preallocated"),
                            (("-O", "qcow2", "-m", "17"), "between 1 and 16"),
                            (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
         status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")

@@ -7,6 +7,7 @@ Each image gets random data (fixed seeds) from qemu-io's file format layer, by `
 with the passphrase in a secret object; the reader is tests/interop/read_disk.c.
 """
 
+import json
 import os
 import pathlib
 import pty
@@ -103,6 +104,21 @@ def check_refused(path, key, status, text):
     cases.check_equal(got, b"", "bytes that came out")
 
 
+def info_of(program, path, *options):
+    done = subprocess.run([str(program), "info", *options, str(path)], capture_output=True,
+                          text=True, check=False)
+    cases.check_equal((done.returncode, done.stderr), (0, ""), f"{program} info")
+    return done.stdout
+
+
+def check_info(path):
+    """info says of the encryption what qemu-img says; neither needs the passphrase."""
+    cases.check_equal(info_of(TOOL, path), info_of("qemu-img", path), "info")
+    ours, theirs = (json.loads(info_of(program, path, "--output=json"))
+                    for program in (TOOL, "qemu-img"))
+    cases.check_equal(ours, theirs, "info as JSON")
+
+
 def round_trip(name, options, fmt="luks", passphrase=b"correct horse"):
     """Create, fill, read."""
     data = content(name)
@@ -110,6 +126,7 @@ def round_trip(name, options, fmt="luks", passphrase=b"correct horse"):
     fill(path, name, passphrase, data, fmt)
     cases.check(data[4096:4112] not in path.read_bytes(), f"{name} holds plaintext")
     check_reads(path, name, data)
+    check_info(path)
     return path
 
 
@@ -149,6 +166,7 @@ def test_luks_other_suites_are_refused_by_name():
     path = create("serpent", b"pw", suite("serpent-256", "xts", "plain64", "sha256"))
     check_refused(path, WORK / "serpent.key", "Q2_ERR_UNSUPPORTED",
                   "the LUKS cipher is not built in")
+    check_info(path)
 
 
 def test_luks_second_key_slot_opens_too():
@@ -175,6 +193,19 @@ def test_luks_wrong_or_no_passphrase_is_refused():
         key.write_bytes(passphrase)
         check_refused(path, key, "Q2_ERR_ENCRYPTED", "the passphrase fits no key slot")
     check_refused(path, None, "Q2_ERR_ENCRYPTED", "no passphrase was given")
+
+
+def test_luks_hostile_names_are_shown_escaped():
+    data = bytearray(shared().read_bytes())
+    start = data.index(b"LUKS\xba\xbe")
+    data[start + 8:start + 104] = b"\x1b[2J-<:" * 13 + b"\x1b[2J-"[:5]
+    data[start + 168:start + 208] = b"\x1b\xff\n\x07" * 10
+    path = WORK / "hostile.qcow2"
+    path.write_bytes(data)
+    shown = info_of(TOOL, path)
+    cases.check("uuid: \\x1b\\xff\\x0a\\x07" in shown, shown)
+    cases.check(all(c == "\n" or " " <= c <= "~" for c in shown), repr(shown))
+    json.loads(info_of(TOOL, path, "--output=json"))
 
 
 def test_luks_damaged_header_is_refused():

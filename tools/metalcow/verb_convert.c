@@ -186,8 +186,10 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
         return say("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
         return say("the output's size is the input's");
-    if (creation->preallocation != PREALLOCATION_OFF)
-        return say("convert does not preallocate");
+    if (creation->preallocation != PREALLOCATION_OFF && format == Q2_FORMAT_RAW)
+        return say("a raw output is not preallocated");
+    if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
+        return say("Compression and preallocation not supported at the same time");
     return true;
 }
 

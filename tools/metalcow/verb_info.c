@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "image.h"
+#include "info_luks.h"
 #include "json.h"
 #include "output.h"
 #include "snapshots.h"
@@ -127,6 +128,19 @@ static enum q2_status json_bitmaps(struct description *d)
     return Q2_OK;
 }
 
+static void json_encryption(struct description *d)
+{
+    struct info_luks luks;
+
+    if (!is_encrypted(d))
+        return;
+    json_object(&d->json, "encrypt");
+    json_text(&d->json, "format", encryption_name(d));
+    if (info_luks_read(&d->layer, &luks))
+        info_luks_json(&d->json, &luks);
+    json_end(&d->json);
+}
+
 static enum q2_status json_specific(struct description *d)
 {
     const struct q2_header *header = d->layer.header;
@@ -138,11 +152,7 @@ static enum q2_status json_specific(struct description *d)
     json_text(&d->json, "compat", header->version == 2 ? "0.10" : "1.1");
     json_text(&d->json, "compression-type", compression_name(d));
     json_number(&d->json, "refcount-bits", UINT64_C(1) << header->refcount_order);
-    if (is_encrypted(d)) {
-        json_object(&d->json, "encrypt");
-        json_text(&d->json, "format", encryption_name(d));
-        json_end(&d->json);
-    }
+    json_encryption(d);
     if (header->version >= 3) {
         json_bool(&d->json, "lazy-refcounts",
                   (header->compatible_features & Q2_COMPAT_LAZY_REFCOUNTS) != 0);
@@ -252,6 +262,19 @@ static enum q2_status human_bitmaps(struct description *d)
     return Q2_OK;
 }
 
+static void human_encryption(struct description *d)
+{
+    struct info_luks luks;
+
+    if (!is_encrypted(d))
+        return;
+    puts("    encrypt:");
+    if (info_luks_read(&d->layer, &luks))
+        info_luks_human(&luks);
+    else
+        printf("        format: %s\n", encryption_name(d));
+}
+
 static enum q2_status human_specific(struct description *d)
 {
     const struct q2_header *header = d->layer.header;
@@ -269,8 +292,7 @@ static enum q2_status human_specific(struct description *d)
     if (status != Q2_OK)
         return status;
     printf("    refcount bits: %u\n", 1u << header->refcount_order);
-    if (is_encrypted(d))
-        printf("    encrypt:\n        format: %s\n", encryption_name(d));
+    human_encryption(d);
     if (is_incompatible(d, Q2_INCOMPAT_DATA_FILE)) {
         if (d->layer.data_file[0] != '\0')
             human_text("    data file: ", d->layer.data_file);
