@@ -199,6 +199,15 @@ bool q2_slice_is_crowded(const struct q2_slice_cache *cache)
     return false;
 }
 
+bool q2_slice_any_dirty(const struct q2_slice_cache *cache)
+{
+    for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+        if (cache->nb_dirty[set] != 0)
+            return true;
+    }
+    return false;
+}
+
 bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind)
 {
     for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {

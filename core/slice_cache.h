@@ -83,6 +83,9 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
 /* Is it time to commit? True while a few more q2_slice_put() still have room. */
 bool q2_slice_is_crowded(const struct q2_slice_cache *cache);
 
+/* Does any slice wait to be written? */
+bool q2_slice_any_dirty(const struct q2_slice_cache *cache);
+
 /* Does any sector of a kind wait to be written? */
 bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind);
 

@@ -57,6 +57,7 @@ EFI_STATUS mc_command_map(struct mc_session *session)
     enum q2_status status = mc_image_arguments_get(session);
 
     session->image.options.may_ask = true;
+    session->image.options.mode = MC_MODE_READ_ONLY;
     if (status == Q2_OK)
         status = mc_image_open(session->image.image.volume, &session->image.options, false, fault,
                                &image);

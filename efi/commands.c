@@ -143,6 +143,18 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+/* What disks of mode rw hold back must be in their files before a command looks at these. */
+static void flush_disks(struct mc_session *session)
+{
+    if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
+        return;
+    for (UINTN i = 0; mc_session_get(session, i); i++) {
+        EFI_BLOCK_IO_PROTOCOL *disk = mc_protocol(session->record.handle, &mc_block_io_guid);
+        if (disk && session->record.mode == MC_MODE_READ_WRITE)
+            (void)disk->FlushBlocks(disk); /* a failure is in the record: it turned read-only */
+    }
+}
+
 static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *session)
 {
     const struct command *command;
@@ -161,6 +173,7 @@ static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *s
         (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "what? see 'metalcow help'", command->name);
         return mc_session_fail(session);
     }
+    flush_disks(session);
     return command->run(session);
 }
 

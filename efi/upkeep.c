@@ -11,19 +11,16 @@
 #include "firmware.h"
 #include "room.h"
 
-/* How long after the last write that left metadata behind: long against a write, so that many share
- * a flush; short against what a boot loader does before it ends boot services. Who writes without a
- * pause is flushed after so many delays. */
+/* How long a disk must be left alone before its metadata is flushed: long against a write, so that
+ * many share a flush; short against what a boot loader does before it ends boot services. Who
+ * writes without a pause is flushed after so many delays. */
 #define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
-#define MAX_DELAYS  256u
+#define MAX_DELAYS  20u
 
-/* Writes in place leave nothing: their bytes are with the device, as on any other disk. */
-static void flush_later(struct mc_upkeep *upkeep)
+static bool set_timer(struct mc_upkeep *upkeep)
 {
-    if (!q2_disk_is_dirty(upkeep->block_io->disk) || upkeep->nb_delays == MAX_DELAYS)
-        return;
-    if (!EFI_ERROR(mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY)))
-        upkeep->nb_delays++;
+    return !EFI_ERROR(
+        mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
 }
 
 /* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
@@ -50,15 +47,11 @@ static void forget_old_bytes(struct mc_file *const *files, size_t nb)
         files[0]->as.extents.stale = mc_fat_cache_evict(files, nb, slots);
 }
 
-/* The disk is acquired. */
-static void look_after_files(struct mc_upkeep *upkeep)
+/* The disk is acquired. Asking the file system costs as much as a small write: not for each. */
+static void check_files(struct mc_upkeep *upkeep, struct mc_file *const *files, size_t nb)
 {
-    struct mc_file *files[2];
-    size_t nb = mc_image_written_files(upkeep->image, files);
     struct q2_fault fault;
 
-    if (!upkeep->block_io->media.MediaPresent)
-        return;
     for (size_t i = 0; i < nb; i++) {
         if (is_same_file(files[i]))
             continue;
@@ -68,34 +61,67 @@ static void look_after_files(struct mc_upkeep *upkeep)
         mc_say_fault(&fault);
         return;
     }
-    forget_old_bytes(files, nb);
-    if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
-        mc_say_fault(&fault);
+}
+
+static void look_after_files(struct mc_upkeep *upkeep, bool check)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(upkeep->image, files);
+    struct q2_fault fault;
+    EFI_TPL tpl;
+
+    if (!q2_block_io_acquire(upkeep->block_io, &tpl))
+        return;
+    if (check && upkeep->block_io->media.MediaPresent)
+        check_files(upkeep, files, nb);
+    if (upkeep->block_io->media.MediaPresent) {
+        forget_old_bytes(files, nb);
+        if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
+            mc_say_fault(&fault);
+    }
+    q2_block_io_release(upkeep->block_io, tpl);
 }
 
 static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
 {
     struct mc_upkeep *upkeep = context;
-    EFI_TPL tpl;
 
     (void)event;
-    if (q2_block_io_acquire(upkeep->block_io, &tpl)) {
-        look_after_files(upkeep);
-        q2_block_io_release(upkeep->block_io, tpl);
+    look_after_files(upkeep, !upkeep->timer_is_set);
+    upkeep->was_used = true;
+    if (!upkeep->timer_is_set) {
+        upkeep->nb_delays = 0;
+        upkeep->timer_is_set = set_timer(upkeep);
     }
-    flush_later(upkeep);
 }
 
-/* A failure shows at the next request: the medium is read-only then. */
-static VOID EFIAPI flush_now(EFI_EVENT event, VOID *context)
+/* Writes in place leave nothing to flush: their bytes are with the device, as on any other disk. A
+ * failure shows at the next request: the medium is read-only then. */
+static void flush_metadata(struct mc_upkeep *upkeep)
 {
-    struct mc_upkeep *upkeep = context;
     EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
 
-    (void)event;
-    upkeep->nb_delays = 0;
     if (q2_disk_is_dirty(upkeep->block_io->disk))
         (void)protocol->FlushBlocks(protocol);
+}
+
+static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+
+    (void)event;
+    look_after_files(upkeep, true);
+    upkeep->timer_is_set =
+        upkeep->was_used && upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
+    upkeep->was_used = false;
+    if (!upkeep->timer_is_set)
+        flush_metadata(upkeep);
+}
+
+static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    flush_metadata(context);
 }
 
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
@@ -108,17 +134,17 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         return Q2_OK;
     if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
                                         &upkeep->written)) ||
-        EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now,
+        EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,
                                         upkeep, &upkeep->timer))) {
         mc_upkeep_stop(upkeep);
         return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
     }
     /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
      * when USB does not work any more. Without both the timer must do. */
-    if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, flush_now, upkeep,
+    if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_exit, upkeep,
                                           &mc_before_exit_guid, &upkeep->before_exit)))
         upkeep->before_exit = NULL;
-    if (EFI_ERROR(services->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK, flush_now,
+    if (EFI_ERROR(services->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK, on_exit,
                                         upkeep, &upkeep->exit)))
         upkeep->exit = NULL;
     return Q2_OK;

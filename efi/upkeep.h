@@ -18,7 +18,9 @@ struct mc_upkeep {
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
     EFI_EVENT before_exit, exit;
-    unsigned int nb_delays; /* writes since the last flush of ours that put the next one off */
+    bool timer_is_set;
+    bool was_used;          /* since the timer was set */
+    unsigned int nb_delays; /* how often the timer found that */
 };
 
 /* Create the events. Q2_ERR_LIMIT: the firmware has none left. */

@@ -98,8 +98,8 @@ def check_stick(path, folder, image="debian.qcow2", may_leak=False):
     fs.run("fsck.vfat", "-n", volume)
     fs.run("mcopy", "-n", "-o", "-i", volume, "::/img/*", folder)
     volume.unlink()
-    done = subprocess.run(["qemu-img", "check", folder / image], check=False, capture_output=True,
-                          text=True)
+    done = subprocess.run(["qemu-img", "check", image], cwd=folder, check=False,
+                          capture_output=True, text=True)
     cases.check(done.returncode == 0 or (may_leak and done.returncode == 3),
                 f"qemu-img check: {done.stdout}{done.stderr}")
 
@@ -151,6 +151,8 @@ def check_written(variant, room_pattern):
             shell.shell(f"cp fs0:\\text.txt {volume}:\\new.txt")
             shell.shell(f"cp fs0:\\large.bin {volume}:\\large.bin")
             check(shell.shell(f"comp fs0:\\large.bin {volume}:\\large.bin"), "(?i)no difference")
+            # A command that looks at the files sees what was written.
+            check(shell.shell(f"metalcow.efi check {IMAGE}"), "(?i)no errors were found")
             check(shell.shell(f"metalcow.efi attach {IMAGE}"), "attached for writing, so")
             check(shell.shell(f"metalcow.efi attach {IMAGE} --mode rw"), "attached already, so")
             shell.send_line("reset")
