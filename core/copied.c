@@ -110,7 +110,8 @@ static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_en
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, "a refcount cannot be read",
                           disk->layers[0].source->path, entry->named_at);
-    if (entry->is_set == (refcount == 1) || entry->is_set == (fixing->change == Q2_COPIED_SET))
+    if (entry->is_set == (refcount == 1) ||
+        (fixing->change != Q2_COPIED_CORRECT && entry->is_set == (fixing->change == Q2_COPIED_SET)))
         return Q2_OK;
     /* A table that lies on other metadata is not written to. */
     if (!entry->is_l1 && q2_overlaps_table(&disk->layers[0], entry->named_at, 8))
@@ -119,6 +120,8 @@ static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_en
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, "an L1 or L2 table cannot be changed",
                           disk->layers[0].source->path, entry->named_at);
+    if (walk->references->mended_flag)
+        walk->references->mended_flag(walk->references, entry->named_at, refcount);
     return Q2_OK;
 }
 

@@ -31,8 +31,9 @@ enum q2_status q2_copied_refcount(struct q2_disk *disk, const struct q2_copied_e
 
 enum q2_copied_change {
     Q2_COPIED_CLEAR,       /* every flag that is set */
-    Q2_COPIED_CLEAR_WRONG, /* those whose refcount is not 1 */
     Q2_COPIED_SET,         /* those that are clear although the refcount is 1 */
+    Q2_COPIED_CLEAR_WRONG, /* those that are set although the refcount is not 1 */
+    Q2_COPIED_CORRECT,     /* both of these */
 };
 
 /* Change flags. They wait as Q2_DIRTY_L1 and Q2_DIRTY_L2, and some are written on the way.

@@ -61,6 +61,9 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     memset(&disk->fault, 0, sizeof(disk->fault));
     memset(&disk->listing, 0, sizeof(disk->listing));
     disk->writer.writable = false;
+    disk->writer.repairable = false;
+    disk->writer.end = 0;
+    disk->writer.header_ready = false;
     disk->writer.latched = false;
     disk->writer.first_free = 0;
     disk->writer.packed_end = 0;
@@ -74,7 +77,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     }
     q2_disk_reset_decoded(disk);
     if (options->writable) {
-        status = q2_write_prepare(disk);
+        status = q2_write_prepare(disk, options);
         if (status != Q2_OK) {
             q2_chain_close(disk);
             *fault = disk->fault;

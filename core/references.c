@@ -12,13 +12,16 @@
 #include "memory.h"
 #include "range.h"
 
+const char q2_copied_on_compressed[] = "COPIED flag on a compressed cluster";
+const char q2_refcount_unreadable[] = "refcount cannot be read";
+
 static const struct q2_image *image_of(const struct q2_references *r)
 {
     return &r->disk->layers[0];
 }
 
-static void tell(struct q2_references *r, enum q2_check_kind kind, const char *what,
-                 uint64_t offset)
+void q2_references_tell(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                        uint64_t offset)
 {
     if (r->found)
         r->found(r, kind, what, offset);
@@ -66,7 +69,7 @@ static void count(struct q2_references *r, uint64_t offset, uint64_t length, uin
     if (length == 0)
         return;
     if (!q2_range_fits(offset, length, r->nb_clusters << bits)) {
-        tell(r, Q2_CHECK_ENTRY, "reference past the end of the file", named_at);
+        q2_references_tell(r, Q2_CHECK_ENTRY, "reference past the end of the file", named_at);
         return;
     }
     last = (offset + length - 1) >> bits;
@@ -89,7 +92,7 @@ bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret
 
     if (status != Q2_OK) {
         r->status = status;
-        tell(r, Q2_CHECK_UNREADABLE, "table entry cannot be read", offset);
+        q2_references_tell(r, Q2_CHECK_UNREADABLE, "table entry cannot be read", offset);
         return false;
     }
     *ret_entry = q2_be64_get(entry);
@@ -119,7 +122,7 @@ static void count_cluster(struct q2_references *r, const struct q2_cluster *clus
 
     if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
         if (cluster->copied)
-            tell(r, Q2_CHECK_ENTRY, "COPIED flag on a compressed cluster", named_at);
+            q2_references_tell(r, Q2_CHECK_ENTRY, q2_copied_on_compressed, named_at);
         count(r, sector_start, cluster->host_offset % 512 + cluster->stream_length, times,
               named_at);
     } else if (!image_of(r)->rules.external_data) {
@@ -142,7 +145,7 @@ static void count_l2(struct q2_references *r, uint64_t table, uint64_t guest_off
                                    &cluster))
             return;
         if (cluster.kind == Q2_CLUSTER_BAD) {
-            tell(r, Q2_CHECK_ENTRY, cluster.breach, named_at);
+            q2_references_tell(r, Q2_CHECK_ENTRY, cluster.breach, named_at);
             continue;
         }
         if (!cluster.has_host_offset)
@@ -188,7 +191,7 @@ static uint32_t l1_bound(struct q2_references *r, uint64_t l1_offset, uint32_t l
 {
     if (l1_size > r->nb_l1_left) {
         if (r->tables_first == 0)
-            tell(r, Q2_CHECK_ENTRY, "L1 tables overlap", l1_offset);
+            q2_references_tell(r, Q2_CHECK_ENTRY, "L1 tables overlap", l1_offset);
         l1_size = (uint32_t)r->nb_l1_left;
     }
     r->nb_l1_left -= l1_size;
@@ -212,7 +215,7 @@ void q2_references_l1(struct q2_references *r, uint64_t l1_offset, uint32_t l1_s
             return;
         breach = q2_l1_entry_decode(entry, image->rules.cluster_bits, &table);
         if (breach && r->tables_first == 0)
-            tell(r, Q2_CHECK_ENTRY, breach, named_at);
+            q2_references_tell(r, Q2_CHECK_ENTRY, breach, named_at);
         if (table == 0)
             continue;
         if (r->tables_first == 0)

@@ -37,6 +37,9 @@ struct q2_reference_counts {
 
 #define Q2_TABLE_ACTIVE 0x80000000u
 
+/* Findings that a repair knows how to mend: see also core/format/l2_entry.h. */
+extern const char q2_copied_on_compressed[], q2_refcount_unreadable[];
+
 /* A count at work. The user sets the callbacks, either may be NULL. */
 struct q2_references {
     struct q2_disk *disk;
@@ -51,10 +54,19 @@ struct q2_references {
     /* An entry of the active state has a place in the file. next_offset is 0 at the start of each
      * table, else what the last call left there. */
     void (*seen)(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset);
+    /* core/copied.c has changed the flag of the entry at named_at. */
+    void (*mended_flag)(struct q2_references *r, uint64_t named_at, uint64_t refcount);
+    /* core/rebuild.c gives a cluster its refcount; refcount: as stored before, 0 if unreadable. */
+    void (*counted)(struct q2_references *r, uint64_t index, uint64_t refcount,
+                    uint64_t nb_references);
 };
 
 /* Get ready to count the top image's clusters. */
 void q2_references_start(struct q2_references *r, struct q2_disk *disk);
+
+/* Tell found(), if there is one. */
+void q2_references_tell(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                        uint64_t offset);
 
 /* Begin a window: all counts are 0. */
 void q2_references_window(struct q2_references *r, uint64_t first);

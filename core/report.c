@@ -87,15 +87,19 @@ size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t 
                                char *buffer, size_t size)
 {
     struct q2_line line = {.buffer = buffer, .size = size};
+    const char *word = finding->kind == Q2_CHECK_LEAK ? "Leaked" : "ERROR";
 
+    if (finding->fixed)
+        word = "Repairing";
     if (finding->kind == Q2_CHECK_LEAK || finding->kind == Q2_CHECK_REFCOUNT) {
-        q2_line_put(&line, finding->kind == Q2_CHECK_LEAK ? "Leaked" : "ERROR");
+        q2_line_put(&line, word);
         put_named(&line, " cluster ", finding->offset >> cluster_bits);
         put_named(&line, " refcount=", finding->refcount);
         put_named(&line, " reference=", finding->references);
         return q2_line_end(&line);
     }
-    q2_line_put(&line, finding->kind == Q2_CHECK_COPIED ? "ERROR OFLAG_COPIED: " : "ERROR ");
+    q2_line_put(&line, word);
+    q2_line_put(&line, finding->kind == Q2_CHECK_COPIED ? " OFLAG_COPIED: " : " ");
     q2_line_put(&line, finding->what);
     q2_line_put(&line, " at offset 0x");
     q2_line_put_number(&line, finding->offset, 16);

@@ -586,16 +586,21 @@ static bool can_encrypt(const struct q2_image *top)
            (!top->rules.external_data || q2_is_aligned(top->data->size, 9));
 }
 
+static enum q2_status check_sources(struct q2_disk *disk)
+{
+    const struct q2_image *top = top_of(disk);
+
+    if (top->source->writable && top->data->writable)
+        return Q2_OK;
+    return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, NULL,
+                   top->source->writable ? top->data->path : top->source->path);
+}
+
 static enum q2_status check_features(struct q2_disk *disk)
 {
     const struct q2_image *top = top_of(disk);
     const char *path = top->source->path;
 
-    if (!top->source->writable || !top->data->writable)
-        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, NULL,
-                       top->source->writable ? top->data->path : path);
-    if (top->format == Q2_FORMAT_RAW)
-        return Q2_OK;
     if (top->header.incompatible_features & Q2_INCOMPAT_CORRUPT)
         return q2_fail(&disk->fault, Q2_ERR_CORRUPT, NULL, path);
     if (top->header.incompatible_features & Q2_INCOMPAT_DIRTY)
@@ -608,6 +613,21 @@ static enum q2_status check_features(struct q2_disk *disk)
         return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                        "an encrypted image of this kind can only be read", path);
     return Q2_OK;
+}
+
+/* What is left of a repair shows in the check that follows. */
+static enum q2_status repair_dirty(struct q2_disk *disk)
+{
+    const struct q2_image *top = top_of(disk);
+    struct q2_repair_result result;
+    enum q2_status status;
+
+    if (top->is_snapshot || !(top->header.incompatible_features & Q2_INCOMPAT_DIRTY))
+        return Q2_OK;
+    disk->writer.repairable = true;
+    status = q2_disk_repair(disk, Q2_REPAIR_ALL, NULL, &result);
+    disk->writer.repairable = false;
+    return status;
 }
 
 /* A file whose refcounts do not match its references must not be written. */
@@ -632,16 +652,24 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
     return Q2_OK;
 }
 
-enum q2_status q2_write_prepare(struct q2_disk *disk)
+enum q2_status q2_write_prepare(struct q2_disk *disk, const struct q2_disk_options *options)
 {
     struct q2_writer *writer = &disk->writer;
-    enum q2_status status = check_features(disk);
+    bool raw = top_of(disk)->format == Q2_FORMAT_RAW;
+    enum q2_status status = check_sources(disk);
 
-    if (status == Q2_OK && top_of(disk)->format == Q2_FORMAT_QCOW2)
+    writer->repairable = status == Q2_OK && options->repair;
+    if (status != Q2_OK || options->repair)
+        return status;
+    if (!raw && options->repair_if_dirty)
+        status = repair_dirty(disk);
+    if (status == Q2_OK && !raw)
+        status = check_features(disk);
+    if (status == Q2_OK && !raw)
         status = check_refcounts(disk);
     if (status != Q2_OK)
         return status;
     writer->writable = true;
-    writer->header_ready = top_of(disk)->format == Q2_FORMAT_RAW;
+    writer->header_ready = raw;
     return Q2_OK;
 }

@@ -18,7 +18,7 @@
  * Q2_ERR_IO           the check cannot read everything
  * or an error of the check
  */
-enum q2_status q2_write_prepare(struct q2_disk *disk);
+enum q2_status q2_write_prepare(struct q2_disk *disk, const struct q2_disk_options *options);
 
 /* May the image be written? Q2_ERR_READ_ONLY if not. */
 enum q2_status q2_write_possible(struct q2_disk *disk);

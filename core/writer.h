@@ -22,6 +22,7 @@ struct q2_free_range {
 
 struct q2_writer {
     bool writable;
+    bool repairable;     /* open for q2_disk_repair() alone */
     bool latched;        /* O10: metadata could not be written; read-only until reopened */
     bool header_ready;   /* O7 is done */
     uint64_t first_free; /* no host cluster with a lower index is free */

@@ -1,8 +1,8 @@
 /* The consistency check: references counted against refcounts.  (qcow2: "Refcount management")
  *
- * Called by tools/ and efi/; implemented by core/check.c. Reads only. Works in the disk's own
- * workspace: an image with more host clusters than fit is gone over in several passes, so the
- * memory does not grow with the image.
+ * Called by tools/ and efi/; implemented by core/check.c, which reads only, and core/repair.c,
+ * which mends what the check finds. Both work in the disk's own workspace: an image with more host
+ * clusters than fit is gone over in several passes, so the memory does not grow with the image.
  */
 #ifndef Q2_CHECK_H
 #define Q2_CHECK_H
@@ -14,6 +14,8 @@ enum q2_check_kind {
     Q2_CHECK_REFCOUNT,   /* refcount lower than the references: corruption */
     Q2_CHECK_COPIED,     /* COPIED flag does not say whether the refcount is 1: corruption */
     Q2_CHECK_ENTRY,      /* an entry breaks the specification or leaves the file: corruption */
+    Q2_CHECK_STRUCTURE,  /* refcount table or a block is unusable or lies on something else:
+                            corruption */
     Q2_CHECK_UNREADABLE, /* something could not be checked: check error */
 };
 
@@ -24,6 +26,7 @@ struct q2_check_finding {
     uint64_t offset;   /* LEAK, REFCOUNT: of the cluster; else of the entry; bytes into the image */
     uint64_t refcount; /* LEAK, REFCOUNT, COPIED: as stored */
     uint64_t references; /* LEAK, REFCOUNT: as counted */
+    bool fixed;          /* q2_disk_repair() has mended it */
 };
 
 struct q2_check_reporter {
@@ -58,5 +61,46 @@ struct q2_check_result {
  */
 enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *reporter,
                              struct q2_check_result *ret_result);
+
+/* What to mend. */
+enum q2_repair {
+    Q2_REPAIR_LEAKS, /* refcounts that are too high, and COPIED flags that could be set */
+    Q2_REPAIR_ALL,   /* refcounts that are too low, wrong COPIED flags, a broken refcount structure,
+                        entries that have a safe right form */
+};
+
+struct q2_repair_result {
+    uint64_t leaks_fixed;
+    uint64_t corruptions_fixed;
+    struct q2_check_result left; /* of a check after the repair */
+};
+
+/* Mend what the check finds.
+ *
+ * disk       opened with options.repair, or writable; nothing that was written waits
+ * reporter   gets each finding that is mended (fixed is set), then those that are left; may be NULL
+ *
+ * Refcounts that are too low rise first, durably; then those that are too high fall, then COPIED
+ * flags are corrected. A refcount structure that is unusable is built anew behind the end of the
+ * file, and named by the header when it is complete. So a power cut on the way leaves an image
+ * whose content is the same and that another repair mends. Memory does not grow with the image.
+ *
+ * Left alone is what cannot be mended safely: entries that break the specification (but an
+ * allocated zero cluster without a right place becomes a plain one, and a COPIED flag on a
+ * compressed cluster goes), references that a refcount is too narrow for. While entries are left
+ * that may refer to any cluster, or that cannot be read, no refcount falls: it might be theirs.
+ *
+ * When no corruption is left, the dirty bit and the corrupt bit are cleared.
+ *
+ * Q2_OK               the repair ran to its end; ret_result says what is left
+ * Q2_ERR_READ_ONLY    opened for neither, or latched after a failed write
+ * Q2_ERR_NO_SPACE     no room for a new refcount structure
+ * Q2_ERR_LIMIT        the file is too large for one
+ * Q2_ERR_IO ...       a source failed; after a failed write the disk is read-only
+ * or an error of q2_disk_check()
+ */
+enum q2_status q2_disk_repair(struct q2_disk *disk, enum q2_repair what,
+                              struct q2_check_reporter *reporter,
+                              struct q2_repair_result *ret_result);
 
 #endif

@@ -55,6 +55,9 @@ struct q2_disk_options {
     bool metadata_only;          /* open no other file: info, check; reads and writes of guest
                                     bytes give Q2_ERR_NOT_OPEN */
     bool writable;               /* with metadata_only: the image itself (include/q2_amend.h) */
+    bool repair; /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
+                    image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
+    bool repair_if_dirty; /* with writable: a dirty image is repaired first; else it is refused */
     /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
      * file; it stays the caller's. Everything else here is about `image`, which is then only read,
      * whatever it is: raw, a snapshot, encrypted, dirty, corrupt. NULL: none. */

@@ -7,6 +7,8 @@
 
 #include "../range.h"
 
+const char q2_l2_unaligned[] = "L2 entry's host offset does not start at a cluster";
+
 static void bad(struct q2_cluster *cluster, const char *breach)
 {
     cluster->kind = Q2_CLUSTER_BAD;
@@ -84,7 +86,7 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
     if (entry & Q2_L2_RESERVED)
         bad(&cluster, "L2 entry has a reserved bit set");
     else if (!q2_is_aligned(offset, rules->cluster_bits))
-        bad(&cluster, "L2 entry's host offset does not start at a cluster");
+        bad(&cluster, q2_l2_unaligned);
     else if (rules->external_data && cluster.has_host_offset && offset != guest_offset)
         bad(&cluster, "host offset in the external data file is not the guest offset");
     else

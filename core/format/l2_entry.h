@@ -54,6 +54,9 @@ struct q2_cluster {
 void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
                         const struct q2_l2_rules *rules, struct q2_cluster *ret_cluster);
 
+/* The breach of an entry whose host offset does not start at a cluster. */
+extern const char q2_l2_unaligned[];
+
 /* What subcluster index (0..31) of a decoded extended entry holds. Not for COMPRESSED or BAD. */
 enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32_t index);
 

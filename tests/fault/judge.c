@@ -90,7 +90,7 @@ void bench_free(struct bench *b)
 enum q2_status bench_open(struct bench *b, bool writable, const char *snapshot)
 {
     struct q2_disk_options options = {
-        .writable = writable, .snapshot = snapshot, .zlib = &b->zlib.codec};
+        .writable = writable, .repair = b->repair, .snapshot = snapshot, .zlib = &b->zlib.codec};
 
     bench_close(b);
     return q2_disk_open(b->workspace, &b->sources[0].source, &b->opener, &options, &b->fault,

@@ -22,6 +22,7 @@ struct bench {
     struct q2_fault fault;
     uint8_t *buffer, *content; /* model_size bytes each */
     uint64_t leaks;            /* that the last check found */
+    bool repair;               /* open for q2_disk_repair() */
     bool flags_may_lag;        /* COPIED flags may be clear although the refcount is 1 */
     char why[512];
 };

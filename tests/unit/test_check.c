@@ -312,17 +312,17 @@ static void test_check_bad_entries(void)
     start();
     entry = image_field(&image, "refcount_table_offset") + 16;
     image_put64(&image, entry, 1);
-    check_one(Q2_CHECK_ENTRY, "refcount table entry breaks the specification", entry);
+    check_one(Q2_CHECK_STRUCTURE, "refcount table entry breaks the specification", entry);
     t_row("refcount table entry, unaligned");
     start();
     entry = image_field(&image, "refcount_table_offset") + 16;
     image_put64(&image, entry, 512);
-    check_one(Q2_CHECK_ENTRY, "refcount table entry breaks the specification", entry);
+    check_one(Q2_CHECK_STRUCTURE, "refcount table entry breaks the specification", entry);
     t_row("refcount block past the file");
     start();
     entry = image_field(&image, "refcount_table_offset") + 16;
     image_put64(&image, entry, 64 * MIB);
-    check_one(Q2_CHECK_ENTRY, "reference past the end of the file", entry);
+    check_one(Q2_CHECK_STRUCTURE, "refcount block past the end of the file", entry);
 }
 
 /* The file ends inside an L2 table, between the halves of an extended entry. */

@@ -68,6 +68,8 @@ static const struct {
     {FLAG_MAP_OUTPUT, "json", MAP_JSON},
     {FLAG_MAP_OUTPUT, "html", MAP_HTML},
     {FLAG_MAP_OUTPUT, "svg", MAP_SVG},
+    {FLAG_REPAIR, "leaks", REPAIR_LEAKS},
+    {FLAG_REPAIR, "all", REPAIR_ALL},
     {FLAG_DISCARD, "unmap", false},
     {FLAG_DISCARD, "on", false},
     {FLAG_DISCARD, "ignore", true},
@@ -146,6 +148,11 @@ static bool store(const struct flag *flag, const char *text, struct arguments *a
         if (!find_word(flag->kind, text, &word))
             return false;
         *(enum map_output *)field = (enum map_output)word;
+        return true;
+    case FLAG_REPAIR:
+        if (!find_word(flag->kind, text, &word))
+            return false;
+        *(enum repair_wish *)field = (enum repair_wish)word;
         return true;
     case FLAG_RAW:
     case FLAG_OUTPUT:

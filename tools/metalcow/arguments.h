@@ -23,6 +23,7 @@ struct image_options {
     enum q2_name_policy names;
     bool backing_raw; /* a backing file without a format is raw */
     bool writable;    /* what was written is durable after image_flush() */
+    bool repair;      /* with writable: for q2_disk_repair() alone */
 };
 
 /* How map tells what it found. */
@@ -31,6 +32,13 @@ enum map_output {
     MAP_JSON,
     MAP_HTML,
     MAP_SVG
+};
+
+/* What check mends. */
+enum repair_wish {
+    REPAIR_NOTHING,
+    REPAIR_LEAKS,
+    REPAIR_ALL
 };
 
 #define MAX_OPERANDS 3
@@ -65,6 +73,8 @@ struct arguments {
     uint64_t nb_threads;
     enum map_output map_output;
     const char *snapshot_param;
+    enum repair_wish repair;
+    const char *snapshot_create, *snapshot_apply, *snapshot_delete;
     const char *output_format;
     const char *size_text;
     const char *backing_file, *backing_format; /* for the header */
@@ -92,6 +102,7 @@ enum flag_kind {
     FLAG_MAP_OUTPUT,    /* enum map_output: human, json, html, svg */
     FLAG_OPTIONS,       /* struct option_texts: one more */
     FLAG_COMMAND,       /* struct command_lines: one more */
+    FLAG_REPAIR,        /* enum repair_wish: leaks, all */
     FLAG_DISCARD,       /* bool ignored: unmap, on, ignore, off */
     FLAG_PREALLOCATION, /* enum preallocation: off, metadata, falloc, full */
     FLAG_NAMES,         /* enum q2_name_policy: below, none, any */

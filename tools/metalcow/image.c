@@ -20,6 +20,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .backing_raw_if_unnamed = options->backing_raw,
         .metadata_only = metadata_only,
         .writable = options->writable,
+        .repair = options->repair,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
         .unlocker = q2_unlocker_passphrase_init(&image->unlocker),
