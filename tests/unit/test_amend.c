@@ -59,6 +59,21 @@ static void test_set_backing_of_a_file_that_is_missing(void)
     cleanup();
 }
 
+/* The name stands right behind the header: no room for an extension, not even the last one. */
+static void test_set_backing_of_an_image_without_extensions(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    image_put(&image, 112, "old.img", 8);
+    image_field_set(&image, "backing_file_offset", 112);
+    image_field_set(&image, "backing_file_size", 7);
+    setup(true);
+    check_names("old.img", "", "");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "new.img", "raw"), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("new.img", "raw", "");
+    cleanup();
+}
+
 static void test_set_backing_keeps_what_waits_and_the_open_chain(void)
 {
     uint8_t bytes[3000], read[3000];
@@ -345,6 +360,20 @@ static void test_resize_with_a_raw_data_file(void)
     cleanup();
 }
 
+/* Behind the end of a short data file there is nothing to overwrite. */
+static void test_discard_behind_a_raw_data_file(void)
+{
+    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    memset(data_bytes, 'x', 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_discard(f.disk, 128 * KIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(f.data.nb_writes, 0);
+    T_CHECK_U64(data_bytes[64 * KIB - 1], 'x');
+    cleanup();
+}
+
 /* Clusters that were used before do not bring their old bytes back. */
 static void test_preallocate_changes_no_byte(void)
 {
@@ -447,6 +476,7 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_set_backing_of_a_file_that_is_missing);
+    T_RUN(test_set_backing_of_an_image_without_extensions);
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
     T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
     T_RUN(test_set_data_file);
@@ -458,6 +488,7 @@ int main(void)
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
     T_RUN(test_resize_with_a_raw_data_file);
+    T_RUN(test_discard_behind_a_raw_data_file);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
     T_RUN(test_preallocate_and_empty_refuse_raw_images);
