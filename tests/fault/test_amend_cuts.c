@@ -246,7 +246,7 @@ static bool qemu_tells_size(struct cuts *c)
 {
     const struct subject *s = c->subject;
 
-    return subject_try("cd '%s' && qemu-img info -f qcow2 --output=json %s | "
+    return subject_try("cd '%s' && qemu-img info -f qcow2 --output=json %s 2>/dev/null | "
                        "grep -q '\"virtual-size\": %" PRIu64 ",'",
                        s->folder, s->image_name, c->sizes[c->nb_steps]) == 0 ||
            wrong(c, "qemu-img tells another size than", c->sizes[c->nb_steps]);

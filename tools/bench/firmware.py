@@ -108,6 +108,12 @@ def zeros(folder):
     folder.write("image.qcow2", folder.size, 16, images.holes)
 
 
+def scratch(folder):
+    """Nothing yet: what is written allocates it."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "image.qcow2",
+                    str(folder.size // 2)], check=True, cwd=folder.path)
+
+
 # name: (images, piece of the file on the stick or 0, [(row, way, least of way's time over ours)])
 SEQUENTIAL = [("sequential-1M", "bare", 0.98), ("sequential-1M", "file", 2.0)]
 CASES = {
@@ -125,12 +131,22 @@ CASES = {
     "zeros": (zeros, 0, [("sequential-1M", "fill", 0.9)]),
     "zlib": (compressed("zlib"), 0, [("sequential-1M", "bare", 0.95)]),
     "zstd": (compressed("zstd"), 0, [("sequential-1M", "bare", 0.95)]),
+    "write": (scratch, 0, [("write-1M", "disk-io", 0.95), ("write-1M-new", "disk-io", 0.8),
+                           ("write-4K-random", "disk-io", 1 / 1.1)]),
 }
 BESIDE = ("512", "chain-3", "chain-3-mixed")
 FILLS = ("bare", "fill-firmware", "fill-stosq")
+# New clusters of a round take this many bytes of the stick; the warm-up is a round too.
+NEW_PER_ROUND = 32 * MIB
+WRITE_ROOM = 2 * NEW_PER_ROUND
 
 
-def make_case(name, program, out, size):
+def room(name, rounds):
+    """Bytes that a case makes its image longer by."""
+    return (rounds + 1) * NEW_PER_ROUND + WRITE_ROOM if name == "write" else 0
+
+
+def make_case(name, program, out, size, rounds):
     """The stick of a case; its images are deleted again."""
     make, piece, _ = CASES[name]
     folder = Folder(out / "images", size)
@@ -140,7 +156,9 @@ def make_case(name, program, out, size):
         files = {f"/img/{path.name}": path for path in sorted(folder.path.iterdir())}
         pieces = {path: piece for path in files} if piece else {}
         files["/metalcow.efi"] = program
-        return make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces)
+        grows = room(name, rounds)
+        return make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces,
+                                     size=grows + 2 * WRITE_ROOM if grows else None)
     finally:
         for path in folder.path.iterdir():
             path.unlink()
@@ -150,12 +168,16 @@ def measure(name, stick, bus, rounds, log):
     """One boot: the report of `metalcow bench`."""
     load = os.getloadavg()[0]
     drive = Drive(stick, bus=bus, snapshot=False)
+    # The host's own fsync() is not what is measured.
+    drive.cache = "unsafe" if name == "write" else ""
     with Machine([drive], log=log, timeout=SECONDS) as machine:
         machine.enter_shell()
         machine.shell("fs0:")
         command = rf"metalcow.efi bench img\image.qcow2 --rounds {rounds}"
         if name in BESIDE:
             command += r" --beside img\flat.qcow2"
+        if name == "write":
+            command += f" --write scratch --room {room(name, rounds) // MIB}M"
         report = parse(machine.shell(command, timeout=SECONDS))
     return {"case": name, "bus": bus, "load": [load, os.getloadavg()[0]], **report}
 
@@ -253,7 +275,7 @@ def main():
     print("our time for a request, and how many times as long the other ways take")
     boots = []
     for name in args.cases or CASES:
-        stick = make_case(name, args.program, args.out, args.size)
+        stick = make_case(name, args.program, args.out, args.size, args.rounds)
         try:
             for bus in args.bus or BUSES:
                 log = args.out / f"firmware-{name}-{bus}.log"

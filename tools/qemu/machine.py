@@ -66,12 +66,15 @@ class Drive:
     format: str = "raw"
     snapshot: bool = True
     boot_index: int | None = None
+    cache: str = ""  # as QEMU names it; "": QEMU's own choice
 
     def arguments(self, number):
         name = f"drive{number}"
         path = str(self.path).replace(",", ",,")
         words = ["-drive", f"if=none,id={name},file={path},format={self.format},"
                            f"snapshot={'on' if self.snapshot else 'off'}"]
+        if self.cache:
+            words[-1] += f",cache={self.cache}"
         devices = [text.format(id=name, n=number) for text in BUSES[self.bus]]
         if self.boot_index is not None:
             devices[-1] += f",bootindex={self.boot_index}"
