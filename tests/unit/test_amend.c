@@ -2,6 +2,7 @@
  * and failing files: tests/fault/. */
 #include <stdlib.h>
 
+#include "../../core/disk.h"
 #include "fixture.h"
 #include "q2_amend.h"
 #include "q2_check.h"
@@ -439,6 +440,32 @@ static void test_preallocate_is_refused_where_a_backing_file_shows(void)
     }
 }
 
+/* The backing file cannot be read: whether it shows is not known. */
+static void test_preallocate_over_an_unreadable_backing_file(void)
+{
+    struct fake_source source;
+    struct image base;
+
+    image_start(&base, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_start(&image, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_backing(&image, "base.img", "qcow2");
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_source_init(&source, "img/base.img", base.bytes, base.size);
+    fake_opener_add(&f.opener, "img/base.img", &source);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    source.bad_end = UINT64_MAX;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_ERR_IO);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    source.bad_end = 0;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_OK);
+    cleanup();
+    image_free(&base);
+}
+
 static void test_preallocate_and_empty_refuse_raw_images(void)
 {
     image_start(&image, &(struct image_spec){.size = 64 * KIB});
@@ -491,6 +518,7 @@ int main(void)
     T_RUN(test_discard_behind_a_raw_data_file);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
+    T_RUN(test_preallocate_over_an_unreadable_backing_file);
     T_RUN(test_preallocate_and_empty_refuse_raw_images);
     T_RUN(test_make_empty_gives_everything_back);
     free(memory);
