@@ -381,7 +381,7 @@ static enum q2_status cover_row(struct q2_disk *disk, uint64_t index, uint64_t n
             return grow_table(disk);
         status = q2_refcount_block(&disk->slices, top, i << block_bits, &block);
         if (status != Q2_OK)
-            return unreadable(disk, status);
+            return unreadable(disk, status); /* not covered: find_row() has just read it */
         if (block == 0)
             return add_block(disk, i);
     }

@@ -105,7 +105,7 @@ static enum q2_status drop_place(struct repair *p, uint64_t at, bool *ret_done)
     enum q2_status status = q2_slice_read(slices, top->source, at, words, length);
 
     if (status != Q2_OK)
-        return status;
+        return status; /* not covered: whoever met the entry has just read it */
     entry = q2_be64_get(words[0]);
     bitmap = q2_be64_get(words[1]);
     *ret_done = top->rules.extended ? (uint32_t)bitmap == 0

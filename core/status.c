@@ -53,7 +53,7 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_LIMIT, "over a limit", ""),
     ROW(Q2_ERR_ENCRYPTED, "the image is encrypted and no key fits", ""),
     ROW(Q2_ERR_CORRUPT, "the image is marked corrupt and can only be read",
-        "repair it with 'qemu-img check -r all'"),
+        "repair it with 'metalcow check -r all'"),
     ROW(Q2_ERR_DENIED, "the file must not be opened", "name the file yourself or allow more names"),
     ROW(Q2_ERR_DATA_FILE_REQUIRED, "'data-file' is required for this image",
         "name the external data file"),

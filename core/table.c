@@ -206,16 +206,15 @@ enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index)
     uint64_t guest_offset = l1_index << q2_header_l1_reach_bits(&top->header);
     uint64_t at = l1_entry_offset(top, guest_offset), entry, table = 0;
     be64 zero = q2_be64_make(0);
-    enum q2_status status = l1_entry_read(disk, guest_offset, &entry, &table);
+    enum q2_status status = q2_commit_if_crowded(disk);
 
+    if (status == Q2_OK)
+        status = l1_entry_read(disk, guest_offset, &entry, &table);
     if (status != Q2_OK || entry == 0)
-        return status;
-    status = q2_commit_if_crowded(disk);
-    if (status != Q2_OK)
         return status;
     status = q2_slice_put(&disk->slices, top->source, at, &zero, sizeof(zero), Q2_DIRTY_L1);
     if (status != Q2_OK)
-        return table_failed(disk, status, at);
+        return table_failed(disk, status, at); /* not covered: l1_entry_read() has just read it */
     /* O3: a commit on the way writes the L1 entry before any of these. */
     if (table != 0)
         status = release_entries(disk, table, guest_offset);

@@ -74,8 +74,8 @@ static enum q2_status take_place(struct q2_disk *disk, struct place *place)
     if (status != Q2_OK)
         return status;
     status = share(disk, place->offset);
-    if (status != Q2_OK && place->made != 0)
-        q2_free_later(disk, place->made, cluster_size); /* named by nobody */
+    if (status != Q2_OK && place->made != 0)            /* not covered: room_left() has read it */
+        q2_free_later(disk, place->made, cluster_size); /* not covered: the same */
     return status;
 }
 

@@ -742,6 +742,12 @@ static void arrange_write_encrypted(struct bad *bad)
     bad->f.options.unlocker = &unlocker;
 }
 
+static void arrange_write_encrypted_external(struct bad *bad)
+{
+    arrange_write_encrypted(bad);
+    bad->f.data.source.writable = true;
+}
+
 /* Two guest clusters on one host cluster (hazard F12). */
 static void build_shared_cluster(struct bad *bad)
 {

@@ -54,10 +54,9 @@ analyze: $(HOST_SRCS:%.c=$(BUILD)/analyze/%.txt) ## static analysis by clang and
 	    --suppress=arrayIndexThenCheck -Iinclude $(CORE_SRCS) $(EFI_HOST_SRCS)
 	@/usr/bin/python3 tests/lint/analyze.py $^
 
-# Thresholds in percent; 0 only reports. What is missing is listed: the last lines of the newest
-# write paths (the aim is 100 % of lines).
-COVERAGE_LINES    ?= 99
-COVERAGE_BRANCHES ?= 94.5
+# Thresholds in percent; 0 only reports. A line that no test can reach says so itself.
+COVERAGE_LINES    ?= 100
+COVERAGE_BRANCHES ?= 95
 # Cutting the power reaches nothing that the model and the failing calls do not, and takes minutes.
 COVERAGE_SRCS      = $(filter-out tests/fault/test_crash.c,\
                        $(filter tests/unit/% tests/bad/% tests/fault/%,$(ALL_TEST_SRCS)))

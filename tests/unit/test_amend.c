@@ -2,6 +2,7 @@
  * and failing files: tests/fault/. */
 #include <stdlib.h>
 
+#include "../../core/disk.h"
 #include "fixture.h"
 #include "q2_amend.h"
 #include "q2_check.h"
@@ -56,6 +57,21 @@ static void test_set_backing_of_a_file_that_is_missing(void)
     check_names("", "", "");
     f.options.metadata_only = false;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
+    cleanup();
+}
+
+/* The name stands right behind the header: no room for an extension, not even the last one. */
+static void test_set_backing_of_an_image_without_extensions(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    image_put(&image, 112, "old.img", 8);
+    image_field_set(&image, "backing_file_offset", 112);
+    image_field_set(&image, "backing_file_size", 7);
+    setup(true);
+    check_names("old.img", "", "");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "new.img", "raw"), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("new.img", "raw", "");
     cleanup();
 }
 
@@ -345,6 +361,20 @@ static void test_resize_with_a_raw_data_file(void)
     cleanup();
 }
 
+/* Behind the end of a short data file there is nothing to overwrite. */
+static void test_discard_behind_a_raw_data_file(void)
+{
+    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    memset(data_bytes, 'x', 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_discard(f.disk, 128 * KIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(f.data.nb_writes, 0);
+    T_CHECK_U64(data_bytes[64 * KIB - 1], 'x');
+    cleanup();
+}
+
 /* Clusters that were used before do not bring their old bytes back. */
 static void test_preallocate_changes_no_byte(void)
 {
@@ -410,6 +440,32 @@ static void test_preallocate_is_refused_where_a_backing_file_shows(void)
     }
 }
 
+/* The backing file cannot be read: whether it shows is not known. */
+static void test_preallocate_over_an_unreadable_backing_file(void)
+{
+    struct fake_source source;
+    struct image base;
+
+    image_start(&base, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_start(&image, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_backing(&image, "base.img", "qcow2");
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_source_init(&source, "img/base.img", base.bytes, base.size);
+    fake_opener_add(&f.opener, "img/base.img", &source);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    source.bad_end = UINT64_MAX;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_ERR_IO);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    source.bad_end = 0;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_OK);
+    cleanup();
+    image_free(&base);
+}
+
 static void test_preallocate_and_empty_refuse_raw_images(void)
 {
     image_start(&image, &(struct image_spec){.size = 64 * KIB});
@@ -447,6 +503,7 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_set_backing_of_a_file_that_is_missing);
+    T_RUN(test_set_backing_of_an_image_without_extensions);
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
     T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
     T_RUN(test_set_data_file);
@@ -458,8 +515,10 @@ int main(void)
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
     T_RUN(test_resize_with_a_raw_data_file);
+    T_RUN(test_discard_behind_a_raw_data_file);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
+    T_RUN(test_preallocate_over_an_unreadable_backing_file);
     T_RUN(test_preallocate_and_empty_refuse_raw_images);
     T_RUN(test_make_empty_gives_everything_back);
     free(memory);

@@ -113,6 +113,7 @@ static const struct op {
     {"make empty", op_empty, false, false},
     {"preallocate", op_preallocate, false, false},
     {"preallocate without zeros", op_preallocate_only, false, false},
+    {"preallocate, shared", op_preallocate_only, true, false},
     {"discard", op_discard, false, false},
     {"discard, shared", op_discard, true, false},
     {"write zeroes", op_zeroes, false, false},

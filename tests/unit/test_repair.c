@@ -185,6 +185,12 @@ static void leak_and_entry(void)
     unaligned_data();
 }
 
+static void too_low_and_entry(void)
+{
+    image_refcount_set(&image, data_cluster(0), 0);
+    unaligned_data();
+}
+
 static void nothing(void)
 {
 }
@@ -213,6 +219,7 @@ static const struct {
     {"zeros at a wrong place", unaligned_zero, {LEFT, LEFT}, {0, 0}},
     {"data at a wrong place", unaligned_data, {LEFT, LEFT}, {LEFT, LEFT}},
     {"a leak, and data at a wrong place", leak_and_entry, {LEFT, LEFT}, {LEFT, LEFT}},
+    {"refcount too low, and data at a wrong place", too_low_and_entry, {LEFT, LEFT}, {LEFT, LEFT}},
     {"reserved bit in the refcount table", table_reserved, {LEFT, LEFT}, {0, 0}},
     {"unaligned refcount block", table_unaligned, {LEFT, LEFT}, {0, 0}},
     {"refcount block outside", block_outside, {0, LEFT}, {0, 0}},
@@ -460,6 +467,22 @@ static void test_repair_leaves_what_a_refcount_cannot_hold(void)
     cleanup();
 }
 
+/* The L1 table as an L2 table of its own: flags are mended where they are the L1 table's. */
+static void test_repair_of_an_l1_table_that_names_itself(void)
+{
+    uint64_t l1;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_data(&image, 32 * KIB, 1);
+    l1 = image_field(&image, "l1_table_offset");
+    image_put64(&image, l1, l1 | COPIED);
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
+    T_CHECK(memory[l1] == 0 && memory[l1 + 8] == 0);
+    cleanup();
+}
+
 /* A raw image, a snapshot, a full disk. */
 static void test_repair_is_refused(void)
 {
@@ -504,6 +527,7 @@ int main(void)
     T_RUN(test_repair_refuses_to_rebuild_over_broken_entries);
     T_RUN(test_repair_of_an_unreadable_image_changes_nothing);
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
+    T_RUN(test_repair_of_an_l1_table_that_names_itself);
     T_RUN(test_repair_is_refused);
     free(memory);
     return t_done();

@@ -125,10 +125,14 @@ static void test_map_entry_get_each_kind(void)
     image_free(&image);
 }
 
-static void check_finding(enum q2_check_kind kind, const char *want)
+static void check_finding(enum q2_check_kind kind, bool fixed, const char *want)
 {
-    const struct q2_check_finding finding = {
-        .kind = kind, .what = "an entry", .offset = 0x30000, .refcount = 2, .references = 1};
+    const struct q2_check_finding finding = {.kind = kind,
+                                             .what = "an entry",
+                                             .offset = 0x30000,
+                                             .refcount = 2,
+                                             .references = 1,
+                                             .fixed = fixed};
     char text[256];
 
     T_CHECK_U64(q2_check_finding_format(&finding, 16, text, sizeof(text)), strlen(want));
@@ -137,11 +141,14 @@ static void check_finding(enum q2_check_kind kind, const char *want)
 
 static void test_check_finding_format_each_kind(void)
 {
-    check_finding(Q2_CHECK_LEAK, "Leaked cluster 3 refcount=2 reference=1");
-    check_finding(Q2_CHECK_REFCOUNT, "ERROR cluster 3 refcount=2 reference=1");
-    check_finding(Q2_CHECK_COPIED, "ERROR OFLAG_COPIED: an entry at offset 0x30000 refcount=2");
-    check_finding(Q2_CHECK_ENTRY, "ERROR an entry at offset 0x30000");
-    check_finding(Q2_CHECK_UNREADABLE, "ERROR an entry at offset 0x30000");
+    check_finding(Q2_CHECK_LEAK, true, "Repairing cluster 3 refcount=2 reference=1");
+    check_finding(Q2_CHECK_ENTRY, true, "Repairing an entry at offset 0x30000");
+    check_finding(Q2_CHECK_LEAK, false, "Leaked cluster 3 refcount=2 reference=1");
+    check_finding(Q2_CHECK_REFCOUNT, false, "ERROR cluster 3 refcount=2 reference=1");
+    check_finding(Q2_CHECK_COPIED, false,
+                  "ERROR OFLAG_COPIED: an entry at offset 0x30000 refcount=2");
+    check_finding(Q2_CHECK_ENTRY, false, "ERROR an entry at offset 0x30000");
+    check_finding(Q2_CHECK_UNREADABLE, false, "ERROR an entry at offset 0x30000");
 }
 
 static void check_result(const struct q2_check_result *result, const char *want)

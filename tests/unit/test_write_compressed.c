@@ -166,6 +166,26 @@ static void test_write_compressed_replaces_and_is_replaced(void)
     cleanup();
 }
 
+/* Two streams that fill a cluster to its last byte: the next one has nothing to go on behind. */
+static void test_write_compressed_fills_a_cluster(void)
+{
+    static const uint8_t stream[2048] = {1}; /* of no codec: nobody reads it */
+    struct q2_check_result result;
+    uint64_t first;
+
+    setup(&(struct image_spec){.size = 64 * 4096, .cluster_bits = 12});
+    for (uint64_t i = 0; i < 3; i++)
+        T_CHECK_U64(q2_disk_write_compressed(f.disk, i * 4096, stream, sizeof(stream)), Q2_OK);
+    first = host_offset(0);
+    T_CHECK_U64(first % 4096, 0);
+    T_CHECK_U64(host_offset(1), first + 2048);
+    T_CHECK_U64(host_offset(2), first + 4096);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+    cleanup();
+}
+
 static void test_write_compressed_refuses(void)
 {
     static const struct {
@@ -245,6 +265,7 @@ int main(void)
     T_RUN(test_write_compressed_crosses_into_a_free_neighbour_only);
     T_RUN(test_write_compressed_leaves_a_freed_cluster_alone);
     T_RUN(test_write_compressed_replaces_and_is_replaced);
+    T_RUN(test_write_compressed_fills_a_cluster);
     T_RUN(test_write_compressed_refuses);
     T_RUN(test_write_compressed_refuses_an_external_data_file);
     free(memory);
