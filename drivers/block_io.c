@@ -75,6 +75,11 @@ void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
     block_io->services->RestoreTPL(tpl);
 }
 
+bool q2_block_io_is_busy(const struct q2_block_io *block_io)
+{
+    return block_io->busy;
+}
+
 void q2_block_io_lose_medium(struct q2_block_io *block_io)
 {
     block_io->media.MediaPresent = FALSE;

@@ -58,6 +58,9 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl);
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl);
 
+/* Is a request inside the disk, or has somebody acquired it? */
+bool q2_block_io_is_busy(const struct q2_block_io *block_io);
+
 /* The medium is gone for good: no request reaches the disk any more. */
 void q2_block_io_lose_medium(struct q2_block_io *block_io);
 

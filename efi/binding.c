@@ -86,7 +86,7 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
         return EFI_SUCCESS;
     volume = mc_alloc(sizeof(*volume));
     if (!volume) {
-        mc_registry_release(Controller);
+        (void)mc_registry_release(Controller);
         return EFI_OUT_OF_RESOURCES;
     }
     if (mc_volume_open(Controller, &fault, volume) == Q2_OK)
@@ -109,12 +109,7 @@ static EFI_STATUS EFIAPI stop(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Cont
         if (disk && EFI_ERROR(mc_registry_detach(disk)))
             status = EFI_DEVICE_ERROR;
     }
-    if (NumberOfChildren > 0)
-        return status;
-    if (mc_registry_find_volume(Controller))
-        return EFI_DEVICE_ERROR;
-    mc_registry_release(Controller);
-    return EFI_SUCCESS;
+    return NumberOfChildren > 0 ? status : mc_registry_release(Controller);
 }
 
 static EFI_DRIVER_BINDING_PROTOCOL driver_binding = {

@@ -16,8 +16,8 @@
 struct host {
     struct host *next;
     EFI_HANDLE volume;
-    unsigned int nb_disks;
-    bool keep; /* between Start and Stop */
+    unsigned int nb_disks; /* with one that is on its way in or out: it needs the volume too */
+    bool keep;             /* between Start and Stop */
 };
 
 static struct {
@@ -107,14 +107,17 @@ EFI_STATUS mc_registry_keep(EFI_HANDLE volume)
     return status;
 }
 
-void mc_registry_release(EFI_HANDLE volume)
+EFI_STATUS mc_registry_release(EFI_HANDLE volume)
 {
     struct host *host = find_host(volume);
 
     if (!host)
-        return;
+        return EFI_SUCCESS;
+    if (host->nb_disks > 0)
+        return EFI_DEVICE_ERROR;
     host->keep = false;
-    remove_host_if_unused(host);
+    remove_host(host);
+    return EFI_SUCCESS;
 }
 
 struct mc_disk *mc_registry_first(void)
@@ -136,15 +139,6 @@ struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle)
     struct mc_disk *disk = registry.disks;
 
     while (disk && disk->published.handle != handle)
-        disk = disk->next;
-    return disk;
-}
-
-struct mc_disk *mc_registry_find_volume(EFI_HANDLE volume)
-{
-    struct mc_disk *disk = registry.disks;
-
-    while (disk && disk->published.volume != volume)
         disk = disk->next;
     return disk;
 }
@@ -286,14 +280,13 @@ static void free_disk(struct mc_disk *disk)
     mc_free(disk);
 }
 
-static void append_disk(struct mc_disk *disk, struct host *host)
+static void append_disk(struct mc_disk *disk)
 {
     struct mc_disk **link = &registry.disks;
 
     while (*link)
         link = &(*link)->next;
     *link = disk;
-    host->nb_disks++;
 }
 
 /* Open and publish on a volume that is held. */
@@ -318,7 +311,7 @@ static enum q2_status attach_on(struct host *host, const struct mc_attach_option
         return status;
     }
     registry.next_number++;
-    append_disk(disk, host);
+    append_disk(disk);
     *ret_disk = disk;
     return Q2_OK;
 }
@@ -334,7 +327,10 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_opti
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume",
                        options->image);
+    host->nb_disks++;
     status = attach_on(host, options, fault, ret_disk);
+    if (status != Q2_OK)
+        host->nb_disks--;
     remove_host_if_unused(host);
     return status;
 }
@@ -343,8 +339,13 @@ EFI_STATUS mc_registry_detach(struct mc_disk *disk)
 {
     struct mc_disk **link = &registry.disks;
     struct host *host = find_host(disk->published.volume);
-    EFI_STATUS status = mc_unpublish(&disk->published);
+    EFI_STATUS status;
 
+    /* A driver below may find its medium gone while it serves us, and take everything above it away
+     * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
+    if (q2_block_io_is_busy(&disk->published.block_io))
+        return EFI_DEVICE_ERROR;
+    status = mc_unpublish(&disk->published);
     if (EFI_ERROR(status))
         return status;
     while (*link != disk)

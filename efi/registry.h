@@ -37,7 +37,9 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_opti
                                   struct q2_fault *fault, struct mc_disk **ret_disk);
 
 /* Detach a disk; its volume is given back with the last one, unless it is kept. On an error the
- * disk is as it was. */
+ * disk is as it was.
+ *
+ * EFI_DEVICE_ERROR  a request is inside the disk; or the firmware does not let go of it */
 EFI_STATUS mc_registry_detach(struct mc_disk *disk);
 
 /* The disks, in the order they were attached; NULL: none. */
@@ -45,9 +47,6 @@ struct mc_disk *mc_registry_first(void);
 
 struct mc_disk *mc_registry_find_number(uint32_t number);
 struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle);
-
-/* Any disk on a volume; NULL: none. */
-struct mc_disk *mc_registry_find_volume(EFI_HANDLE volume);
 
 /* Is a volume one that the driver holds? */
 bool mc_registry_holds(EFI_HANDLE volume);
@@ -61,7 +60,9 @@ bool mc_registry_last_volume(EFI_HANDLE *ret_volume);
  * EFI_ALREADY_STARTED  it is held already; EFI_ACCESS_DENIED: another driver has it */
 EFI_STATUS mc_registry_keep(EFI_HANDLE volume);
 
-/* Give a volume back that carries no disk any more. */
-void mc_registry_release(EFI_HANDLE volume);
+/* Give a volume back; one that is not held is none of ours.
+ *
+ * EFI_DEVICE_ERROR  it carries disks, or one is on its way in or out */
+EFI_STATUS mc_registry_release(EFI_HANDLE volume);
 
 #endif

@@ -407,21 +407,34 @@ static EFI_STATUS probe_touch(const char *operand)
     return say("touch", "ok", 0);
 }
 
+/* The disk may vanish whenever the TPL is low (a stick is pulled): a round is one piece. */
+static EFI_STATUS storm_round(uint64_t lba)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_TPL tpl = services->RaiseTPL(TPL_CALLBACK);
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    EFI_STATUS status = EFI_NOT_FOUND;
+
+    if (find_disk(&block_io)) {
+        status = write_pattern(block_io, lba, 64);
+        if (!EFI_ERROR(status))
+            status = block_io->FlushBlocks(block_io);
+    }
+    services->RestoreTPL(tpl);
+    return status;
+}
+
 static EFI_STATUS probe_storm(const char *operand)
 {
-    EFI_BLOCK_IO_PROTOCOL *block_io;
-    uint64_t lba = number(1), round = 0;
+    uint64_t first = number(1);
 
     (void)operand;
-    if (!find_disk(&block_io))
-        return say("storm", "failed: no disk", 0);
-    for (; lba + 64 <= block_io->Media->LastBlock; lba += 64, round++) {
-        if (EFI_ERROR(write_pattern(block_io, lba, 64)) ||
-            EFI_ERROR(block_io->FlushBlocks(block_io)))
+    for (uint64_t round = 0; round < 1000; round++) {
+        if (EFI_ERROR(storm_round(first + round * 64)))
             return say("storm", "failed: write or flush of round", round);
         (void)say("storm", "round", round);
     }
-    return say("storm", "failed: too slow a cut", round);
+    return say("storm", "failed: too slow a cut", 0);
 }
 
 static EFI_STATUS probe_exit(const char *operand)
