@@ -117,6 +117,8 @@ enum q2_status q2_compressed_read(struct q2_decoded_cache *cache, const struct q
 void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *source,
                        uint64_t offset, uint64_t length)
 {
+    if (cache->clock == 0)
+        return; /* nothing was ever kept */
     for (uint32_t i = 0; i < cache->nb_slots; i++) {
         struct q2_decoded *slot = &cache->slots[i];
         if (slot->source == source &&

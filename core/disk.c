@@ -58,6 +58,8 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->zstd = options->zstd;
     disk->metadata_only = options->metadata_only;
     disk->nb_layers = 0;
+    disk->recent.length = 0;
+    disk->next_offset = 0;
     memset(&disk->fault, 0, sizeof(disk->fault));
     memset(&disk->listing, 0, sizeof(disk->listing));
     disk->writer.writable = false;
@@ -103,48 +105,53 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
     return &disk->fault;
 }
 
+/* How far ahead of a read that goes on where the last one ended the map is looked at. */
+#define LOOK_AHEAD (1024u * 1024)
+
 static void walk_start(struct q2_disk *disk)
 {
     for (uint32_t i = 0; i < disk->nb_layers; i++)
         disk->until[i] = 0;
 }
 
-/* Find the extent at offset, at most end - offset bytes, in the first layer that has it. Layers
- * that the request already knows to have nothing here are passed by, so that a long hole in an
- * overlay is not looked up again for every piece of its base. */
-static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end,
+/* Find the extent at offset, in the first layer that has it: what is asked for ends at end, what
+ * may be looked at on the way at horizon. Layers that the request already knows to have nothing
+ * here are passed by, so that a long hole in an overlay is not looked up again for every piece of
+ * its base. On an error ret_extent holds nothing of use. */
+static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, uint64_t horizon,
                            struct q2_extent *ret_extent)
 {
-    struct q2_extent extent = {.kind = Q2_EXTENT_UNALLOCATED};
-    uint32_t last = 0; /* the lowest layer that was asked */
+    uint32_t last = Q2_MAX_LAYERS; /* the lowest layer that was asked */
 
     for (uint32_t i = 0; i < disk->nb_layers; i++) {
         const struct q2_image *layer = &disk->layers[i];
         enum q2_status status;
 
         if (offset < disk->until[i]) {
-            end = q2_min_u64(end, disk->until[i]);
+            horizon = q2_min_u64(horizon, disk->until[i]);
             continue;
         }
         if (offset >= layer->virtual_size)
             break; /* the overlay is larger than its base: zeros from here on */
-        status = q2_map(&disk->slices, layer, offset, q2_min_u64(end, layer->virtual_size) - offset,
-                        &disk->fault, &extent);
+        horizon = q2_min_u64(horizon, layer->virtual_size);
+        end = q2_min_u64(end, horizon);
+        status = q2_map_ahead(&disk->slices, layer, offset, end - offset, horizon - offset,
+                              &disk->fault, ret_extent);
         if (status != Q2_OK)
             return status;
-        if (extent.kind != Q2_EXTENT_UNALLOCATED) {
-            extent.layer = i;
-            *ret_extent = extent;
+        if (ret_extent->kind != Q2_EXTENT_UNALLOCATED) {
+            ret_extent->layer = i;
             return Q2_OK;
         }
-        disk->until[i] = offset + extent.length;
-        end = disk->until[i];
+        horizon = disk->until[i] = offset + ret_extent->length;
         last = i;
     }
-    extent.layer = last;
-    extent.guest_offset = offset;
-    extent.length = end - offset;
-    *ret_extent = extent;
+    /* Else the last layer said so, and maybe where its cluster lies all the same. */
+    if (last == Q2_MAX_LAYERS)
+        *ret_extent = (struct q2_extent){.kind = Q2_EXTENT_UNALLOCATED};
+    ret_extent->layer = last == Q2_MAX_LAYERS ? 0 : last;
+    ret_extent->guest_offset = offset;
+    ret_extent->length = horizon - offset;
     return Q2_OK;
 }
 
@@ -152,64 +159,118 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
                            struct q2_extent *ret_extent)
 {
     uint64_t size = q2_disk_size(disk);
+    struct q2_extent extent;
+    enum q2_status status;
 
     if (offset >= size || max_length == 0)
         return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset, size);
     walk_start(disk);
-    return walk(disk, offset, offset + q2_min_u64(max_length, size - offset), ret_extent);
+    max_length = q2_min_u64(max_length, size - offset);
+    status = walk(disk, offset, offset + max_length, offset + max_length, &extent);
+    if (status == Q2_OK)
+        *ret_extent = extent;
+    return status;
 }
 
-static enum q2_status read_data(struct q2_disk *disk, const struct q2_extent *extent, void *buffer)
+/* What one read takes out of an extent: bytes from `skip` on. */
+struct piece {
+    const struct q2_extent *extent;
+    uint64_t skip;
+    size_t length;
+};
+
+/* The same as an extent of its own. */
+static struct q2_extent piece_extent(const struct piece *piece)
 {
-    const struct q2_image *image = &disk->layers[extent->layer];
+    struct q2_extent extent = *piece->extent;
+
+    extent.guest_offset += piece->skip;
+    extent.length = piece->length;
+    if (extent.kind == Q2_EXTENT_DATA)
+        extent.host_offset += piece->skip;
+    return extent;
+}
+
+static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    const struct q2_extent extent = piece_extent(piece);
+
+    return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
+}
+
+static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    const struct q2_image *image = &disk->layers[piece->extent->layer];
     struct q2_source *source = image->data;
+    uint64_t host_offset = piece->extent->host_offset + piece->skip;
     enum q2_status status;
 
     /* A file that lost its end must not read as zeros (hazard F3). */
-    if (!q2_range_fits(extent->host_offset, extent->length, source->size))
+    if (!q2_range_fits(host_offset, piece->length, source->size))
         return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
-                             extent->host_offset, source->size);
+                             host_offset, source->size);
     if (image->cipher)
-        status = q2_encrypted_read(image, &disk->windows, extent, buffer);
+        status = read_encrypted(disk, piece, buffer);
     else
-        status = q2_windows_read(&disk->windows, source, extent->host_offset, buffer,
-                                 (size_t)extent->length);
+        status = q2_windows_read(&disk->windows, source, host_offset, buffer, piece->length);
     if (status != Q2_OK)
-        return q2_fail_at(&disk->fault, status, NULL, source->path, extent->host_offset);
+        return q2_fail_at(&disk->fault, status, NULL, source->path, host_offset);
     return Q2_OK;
 }
 
-static enum q2_status read_compressed(struct q2_disk *disk, const struct q2_extent *extent,
-                                      void *buffer)
+static enum q2_status read_compressed(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
-    const struct q2_image *image = &disk->layers[extent->layer];
+    const struct q2_extent extent = piece_extent(piece);
+    const struct q2_image *image = &disk->layers[extent.layer];
     struct q2_codec *codec =
         image->header.compression_type == Q2_COMPRESSION_ZSTD ? disk->zstd : disk->zlib;
 
-    return q2_compressed_read(&disk->decoded, image, codec, extent, &disk->fault, buffer,
-                              (size_t)extent->length);
+    return q2_compressed_read(&disk->decoded, image, codec, &extent, &disk->fault, buffer,
+                              piece->length);
 }
 
-static enum q2_status read_extent(struct q2_disk *disk, const struct q2_extent *extent,
-                                  void *buffer)
+static enum q2_status read_piece(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
-    switch (extent->kind) {
+    switch (piece->extent->kind) {
     case Q2_EXTENT_DATA:
-        return read_data(disk, extent, buffer);
+        return read_data(disk, piece, buffer);
     case Q2_EXTENT_COMPRESSED:
-        return read_compressed(disk, extent, buffer);
+        return read_compressed(disk, piece, buffer);
     case Q2_EXTENT_ZERO:
     case Q2_EXTENT_UNALLOCATED:
     default:
-        memset(buffer, 0, (size_t)extent->length);
+        memset(buffer, 0, piece->length);
         return Q2_OK;
     }
+}
+
+/* The piece at offset, at most to end: of the extent that was looked up last while it reaches here
+ * and no metadata has changed, so that small requests in a row cost one look at the tables. */
+static enum q2_status piece_at(struct q2_disk *disk, uint64_t offset, uint64_t end,
+                               uint64_t horizon, struct piece *ret_piece)
+{
+    struct q2_extent *recent = &disk->recent;
+    uint64_t skip = offset - recent->guest_offset;
+
+    if (skip >= recent->length || disk->recent_state != disk->slices.nb_changes) {
+        enum q2_status status = walk(disk, offset, end, horizon, recent);
+        if (status != Q2_OK) {
+            recent->length = 0;
+            return status;
+        }
+        disk->recent_state = disk->slices.nb_changes;
+        skip = 0;
+    }
+    ret_piece->extent = recent;
+    ret_piece->skip = skip;
+    ret_piece->length = (size_t)q2_min_u64(recent->length - skip, end - offset);
+    return Q2_OK;
 }
 
 enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer, size_t length)
 {
     uint8_t *to = buffer;
-    uint64_t end;
+    uint64_t end, horizon;
 
     if (!q2_range_fits(offset, length, q2_disk_size(disk)))
         return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset,
@@ -217,17 +278,20 @@ enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer,
     if (disk->metadata_only)
         return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, NULL);
     walk_start(disk);
-    end = offset + length;
+    end = horizon = offset + length;
+    if (offset == disk->next_offset)
+        horizon += q2_min_u64(LOOK_AHEAD, q2_disk_size(disk) - end);
+    disk->next_offset = end;
     while (offset < end) {
-        struct q2_extent extent;
-        enum q2_status status = walk(disk, offset, end, &extent);
+        struct piece piece;
+        enum q2_status status = piece_at(disk, offset, end, horizon, &piece);
 
         if (status == Q2_OK)
-            status = read_extent(disk, &extent, to);
+            status = read_piece(disk, &piece, to);
         if (status != Q2_OK)
             return status;
-        to += extent.length;
-        offset += extent.length;
+        to += piece.length;
+        offset += piece.length;
     }
     return Q2_OK;
 }

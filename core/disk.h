@@ -24,6 +24,11 @@ struct q2_disk {
     /* While a request walks down: layer i is known to have nothing before guest offset until[i].
      * Good for one request only. */
     uint64_t until[Q2_MAX_LAYERS];
+    /* The last extent that was looked up, good while slices.nb_changes is recent_state; and where
+     * the last read ended. */
+    struct q2_extent recent;
+    uint64_t recent_state;
+    uint64_t next_offset;
     /* Too large for the stack: the file to open next, the snapshot or bitmap at hand. */
     char path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_snapshot snapshot;

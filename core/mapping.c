@@ -17,7 +17,8 @@ struct mapping {
     struct q2_slice_cache *cache;
     const struct q2_image *image;
     struct q2_fault *fault;
-    uint64_t max_length;
+    uint64_t max_length; /* what must be looked up */
+    uint64_t horizon;    /* >= max_length: and what may be, as far as it costs no further slice */
     uint64_t nb_entries; /* looked at so far */
     struct q2_extent run;
     bool complete; /* what comes next does not continue the run */
@@ -60,39 +61,84 @@ static void append(struct mapping *m, const struct q2_extent *piece)
     } else {
         m->complete = true;
     }
-    if (m->run.length >= m->max_length || m->run.kind == Q2_EXTENT_COMPRESSED)
+    if (m->run.length >= m->horizon || m->run.kind == Q2_EXTENT_COMPRESSED)
         m->complete = true;
 }
 
-/* Where the L2 table lies that maps guest offset at; 0 if there is none.
+/* Decode and judge an L1 entry. NULL: right, else the rule that it breaks.
  * A table on other metadata of the image would let guest data pose as entries (hazard F2). */
-static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t *ret_table)
+static const char *l1_breach(const struct q2_image *image, uint64_t entry, uint64_t *ret_table)
+{
+    uint64_t cluster_size = 1ull << image->rules.cluster_bits;
+    const char *breach = q2_l1_entry_decode(entry, image->rules.cluster_bits, ret_table);
+
+    if (breach || *ret_table == 0)
+        return breach;
+    if (q2_ranges_overlap(*ret_table, cluster_size, image->l1_table_offset,
+                          (uint64_t)image->l1_size * 8) ||
+        q2_ranges_overlap(*ret_table, cluster_size, image->header.refcount_table_offset,
+                          (uint64_t)image->header.refcount_table_clusters
+                              << image->rules.cluster_bits))
+        return "L2 table lies on the L1 or refcount table";
+    return NULL;
+}
+
+/* Read the L1 entry at entry_offset: where its L2 table lies, 0 if there is none. */
+static enum q2_status table_read(const struct mapping *m, uint64_t entry_offset,
+                                 uint64_t *ret_table)
 {
     const struct q2_image *image = m->image;
-    uint64_t index = at >> q2_header_l1_reach_bits(&image->header);
-    uint64_t entry_offset = image->l1_table_offset + index * 8;
-    uint64_t cluster_size = 1ull << image->rules.cluster_bits;
     const char *breach;
-    uint64_t table = 0;
     const uint8_t *bytes;
+    uint64_t table = 0;
     size_t length;
     enum q2_status status = q2_slice_get(m->cache, image->source, entry_offset, &bytes, &length);
 
     if (status != Q2_OK)
         return refuse(m, status, "the L1 table cannot be read", entry_offset);
-    breach = q2_l1_entry_decode(entry_get(bytes), image->rules.cluster_bits, &table);
-    if (!breach && table != 0 &&
-        (q2_ranges_overlap(table, cluster_size, image->l1_table_offset,
-                           (uint64_t)image->l1_size * 8) ||
-         q2_ranges_overlap(table, cluster_size, image->header.refcount_table_offset,
-                           (uint64_t)image->header.refcount_table_clusters
-                               << image->rules.cluster_bits)))
-        breach = "L2 table lies on the L1 or refcount table";
+    breach = l1_breach(image, entry_get(bytes), &table);
     if (breach)
         return refuse(m, Q2_ERR_BAD_L1, breach, entry_offset);
     if (table != 0 && table >= image->source->size)
         return refuse(m, Q2_ERR_TRUNCATED, "L1 entry points past the end of the file",
                       entry_offset);
+    *ret_table = table;
+    return Q2_OK;
+}
+
+/* What was found right stays right until metadata changes. NULL: nothing is known of the L1 entry
+ * for guest offset at. */
+static const struct q2_table_hint *hint_of(const struct mapping *m, uint64_t at)
+{
+    const struct q2_image *image = m->image;
+    uint64_t index = at >> (image->rules.cluster_bits + image->l2_bits);
+    const struct q2_table_hint *hint = &m->cache->tables[index % Q2_TABLE_HINTS];
+
+    if (hint->entry_offset != image->l1_table_offset + index * 8 || hint->source != image->source ||
+        hint->state != m->cache->nb_changes)
+        return NULL;
+    return hint;
+}
+
+/* Where the L2 table lies that maps guest offset at; 0 if there is none. */
+static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t *ret_table)
+{
+    const struct q2_image *image = m->image;
+    uint64_t index = at >> (image->rules.cluster_bits + image->l2_bits);
+    uint64_t entry_offset = image->l1_table_offset + index * 8;
+    const struct q2_table_hint *hint = hint_of(m, at);
+    uint64_t table = 0;
+    enum q2_status status;
+
+    if (hint) {
+        *ret_table = hint->table;
+        return Q2_OK;
+    }
+    status = table_read(m, entry_offset, &table);
+    if (status != Q2_OK)
+        return status;
+    m->cache->tables[index % Q2_TABLE_HINTS] =
+        (struct q2_table_hint){image->source, entry_offset, table, m->cache->nb_changes};
     *ret_table = table;
     return Q2_OK;
 }
@@ -196,11 +242,11 @@ static uint64_t extend(struct mapping *m, const uint8_t *bytes, uint64_t nb_left
 
     if (m->complete || rules->extended)
         return 0;
-    nb_max = q2_min_u64(nb_max, q2_shift_up(m->max_length - m->run.length, rules->cluster_bits));
+    nb_max = q2_min_u64(nb_max, q2_shift_up(m->horizon - m->run.length, rules->cluster_bits));
     n = nb_alike(bytes + sizeof(be64), nb_max, entry_get(bytes), step);
     m->run.length += n << rules->cluster_bits;
     m->nb_entries += n;
-    m->complete = m->run.length >= m->max_length;
+    m->complete = m->run.length >= m->horizon;
     return n;
 }
 
@@ -239,6 +285,52 @@ static enum q2_status map_slice(struct mapping *m, uint64_t table, uint64_t at)
     return Q2_OK;
 }
 
+/* Nearly every entry is a standard descriptor with an aligned offset and nothing else but COPIED;
+ * those are seen at a glance, without a decoder's many questions. */
+static bool is_plain(const struct q2_l2_rules *rules, uint64_t entry, uint64_t cluster_offset)
+{
+    uint64_t offset = entry & ~Q2_ENTRY_COPIED;
+
+    if (offset == 0 || offset > Q2_ENTRY_OFFSET || !q2_is_aligned(offset, rules->cluster_bits))
+        return false;
+    return !rules->external_data || offset == cluster_offset;
+}
+
+/* The short way: the L1 entry was seen before, the L2 slice is at hand, the entry is a plain one.
+ * False: nothing is said. */
+static bool map_at_hand(struct mapping *m, uint64_t at)
+{
+    const struct q2_image *image = m->image;
+    const struct q2_l2_rules *rules = &image->rules;
+    uint64_t cluster = at >> rules->cluster_bits;
+    uint64_t index = cluster & ((1ull << image->l2_bits) - 1);
+    const struct q2_table_hint *hint = hint_of(m, at);
+    const uint8_t *bytes;
+    uint64_t entry;
+    size_t length;
+
+    if (rules->extended || !hint || hint->table == 0)
+        return false;
+    bytes = q2_slice_at_hand(m->cache, image->source, hint->table + index * sizeof(be64), &length);
+    if (!bytes || length < sizeof(be64))
+        return false;
+    entry = entry_get(bytes);
+    if (!is_plain(rules, entry, cluster << rules->cluster_bits))
+        return false;
+    m->run = (struct q2_extent){
+        .kind = Q2_EXTENT_DATA,
+        .guest_offset = at,
+        .length = ((cluster + 1) << rules->cluster_bits) - at,
+        .host_offset = (entry & Q2_ENTRY_OFFSET) + (at - (cluster << rules->cluster_bits)),
+        .has_host_offset = true,
+        .copied = (entry & Q2_ENTRY_COPIED) != 0,
+    };
+    if (m->run.length < m->horizon)
+        (void)extend(m, bytes,
+                     q2_min_u64(length / sizeof(be64), (1ull << image->l2_bits) - index) - 1);
+    return true;
+}
+
 /* No L2 table: everything that it would map is unallocated. */
 static void map_hole(struct mapping *m, uint64_t at)
 {
@@ -254,31 +346,42 @@ static void map_hole(struct mapping *m, uint64_t at)
 }
 
 /* A raw file: data to its end. */
-static void map_raw(const struct q2_image *image, uint64_t guest_offset, uint64_t max_length,
+static void map_raw(const struct q2_image *image, uint64_t guest_offset, uint64_t length,
                     struct q2_extent *ret_extent)
 {
     *ret_extent = (struct q2_extent){
         .kind = Q2_EXTENT_DATA,
         .guest_offset = guest_offset,
-        .length = q2_min_u64(max_length, image->virtual_size - guest_offset),
+        .length = q2_min_u64(length, image->virtual_size - guest_offset),
         .host_offset = guest_offset,
         .has_host_offset = true,
         .copied = true,
     };
 }
 
-enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image,
-                      uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
-                      struct q2_extent *ret_extent)
+enum q2_status q2_map_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
+                            uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
+                            struct q2_fault *fault, struct q2_extent *ret_extent)
 {
-    struct mapping m = {.cache = cache, .image = image, .fault = fault, .max_length = max_length};
+    struct mapping m;
     enum q2_status status = Q2_OK;
 
     if (image->format == Q2_FORMAT_RAW) {
-        map_raw(image, guest_offset, max_length, ret_extent);
+        map_raw(image, guest_offset, horizon, ret_extent);
         return Q2_OK;
     }
-    while (!m.complete && m.nb_entries < Q2_MAP_MAX_ENTRIES) {
+    /* Field by field: every small request comes by here, and the run needs no more to be empty. */
+    m.cache = cache;
+    m.image = image;
+    m.fault = fault;
+    m.max_length = max_length;
+    m.horizon = horizon;
+    m.nb_entries = 0;
+    m.complete = false;
+    m.run.length = 0;
+    if (map_at_hand(&m, guest_offset) && m.run.length >= max_length)
+        m.complete = true;
+    while (!m.complete && m.run.length < max_length && m.nb_entries < Q2_MAP_MAX_ENTRIES) {
         uint64_t at = guest_offset + m.run.length;
         uint64_t table;
 
@@ -294,7 +397,14 @@ enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image
     }
     if (m.run.length == 0)
         return status;
-    m.run.length = q2_min_u64(m.run.length, max_length);
+    m.run.length = q2_min_u64(m.run.length, horizon);
     *ret_extent = m.run;
     return Q2_OK;
+}
+
+enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image,
+                      uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
+                      struct q2_extent *ret_extent)
+{
+    return q2_map_ahead(cache, image, guest_offset, max_length, max_length, fault, ret_extent);
 }

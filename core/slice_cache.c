@@ -17,18 +17,27 @@ void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *window
     memset(cache->slices, 0, sizeof(cache->slices));
     memset(cache->nb_dirty, 0, sizeof(cache->nb_dirty));
     cache->clock = 0;
+    cache->nb_changes = 0;
+    memset(cache->tables, 0, sizeof(cache->tables));
+    memset(cache->recent, 0, sizeof(cache->recent));
     cache->miss_source = NULL;
     cache->miss_index = 0;
+}
+
+static bool holds(const struct q2_slice *slice, const struct q2_source *source, uint64_t index)
+{
+    return slice->index == index && slice->source == source;
 }
 
 static uint32_t way_find(const struct q2_slice_cache *cache, const struct q2_source *source,
                          uint64_t index)
 {
-    uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
-    uint32_t way = 0;
+    const struct q2_slice *ways = cache->slices[index % Q2_SLICE_SETS];
+    uint32_t way = cache->recent[index % Q2_SLICE_HINTS];
 
-    while (way < Q2_SLICE_WAYS &&
-           (cache->slices[set][way].index != index || cache->slices[set][way].source != source))
+    if (holds(&ways[way], source, index))
+        return way;
+    for (way = 0; way < Q2_SLICE_WAYS && !holds(&ways[way], source, index);)
         way++;
     return way;
 }
@@ -62,11 +71,12 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
     uint64_t offset = index * Q2_SLICE_SIZE;
     uint64_t length = q2_min_u64((uint64_t)nb_slices * Q2_SLICE_SIZE, source->size - offset);
-    const uint8_t *held = q2_windows_peek(cache->windows, source, offset, (size_t)length);
+    const uint8_t *held;
     enum q2_status status = Q2_OK;
 
     for (uint32_t i = 0; i < nb_slices; i++)
         cache->slices[set + i][way] = (struct q2_slice){.source = NULL};
+    q2_windows_join(cache->windows, source, offset, (size_t)length, &held);
     if (held)
         memcpy(cache->bytes[way][set], held, (size_t)length);
     else
@@ -158,10 +168,27 @@ enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *sour
         status = lengthen(source, &cache->slices[set][way], cache->bytes[way][set]);
     if (status != Q2_OK)
         return status;
+    cache->recent[index % Q2_SLICE_HINTS] = (uint8_t)way;
     cache->slices[set][way].stamp = ++cache->clock;
     *ret_bytes = &cache->bytes[way][set][within];
     *ret_length = cache->slices[set][way].length - within;
     return Q2_OK;
+}
+
+const uint8_t *q2_slice_at_hand(struct q2_slice_cache *cache, const struct q2_source *source,
+                                uint64_t offset, size_t *ret_length)
+{
+    uint64_t index = offset >> Q2_SLICE_BITS;
+    uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
+    uint32_t within = (uint32_t)(offset % Q2_SLICE_SIZE);
+    uint32_t way = cache->recent[index % Q2_SLICE_HINTS];
+    struct q2_slice *slice = &cache->slices[set][way];
+
+    if (!holds(slice, source, index) || within >= slice->length || offset >= source->size)
+        return NULL;
+    slice->stamp = ++cache->clock;
+    *ret_length = slice->length - within;
+    return &cache->bytes[way][set][within];
 }
 
 enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,
@@ -240,6 +267,7 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
     if (!is_dirty(slice))
         cache->nb_dirty[set]++;
     slice->dirty[kind] |= (uint8_t)(1u << (within / 512));
+    cache->nb_changes++;
     memcpy(&cache->bytes[way][set][within], bytes, length);
     return Q2_OK;
 }
@@ -291,22 +319,40 @@ enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *so
     return Q2_OK;
 }
 
+void q2_slice_changed(struct q2_slice_cache *cache)
+{
+    cache->nb_changes++;
+}
+
+/* The part of file bytes [offset, offset + length) that lies in slice index goes into its way. */
+static void overwrite(struct q2_slice_cache *cache, uint32_t set, uint32_t way, uint64_t offset,
+                      const uint8_t *bytes, size_t length)
+{
+    uint64_t start = cache->slices[set][way].index * Q2_SLICE_SIZE;
+    uint64_t from = offset > start ? offset : start;
+    uint64_t end = q2_min_u64(offset + length, start + Q2_SLICE_SIZE);
+
+    memcpy(&cache->bytes[way][set][from - start], bytes + (from - offset), (size_t)(end - from));
+    cache->nb_changes++;
+}
+
+/* Guest data is mostly where no slice is, and a request may be large: the few slices are asked
+ * whether they lie in the range, not the range's many pieces whether they are slices. */
 void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
                           uint64_t offset, const void *bytes, size_t length)
 {
-    const uint8_t *from = bytes;
+    uint64_t first = offset >> Q2_SLICE_BITS;
+    uint64_t nb = ((offset + length - 1) >> Q2_SLICE_BITS) - first + 1;
 
-    while (length > 0) {
-        uint64_t index = offset >> Q2_SLICE_BITS;
-        uint32_t within = (uint32_t)(offset % Q2_SLICE_SIZE);
-        size_t n = (size_t)q2_min_u64(length, Q2_SLICE_SIZE - within);
-        uint32_t way = way_find(cache, source, index);
-
-        if (way < Q2_SLICE_WAYS)
-            memcpy(&cache->bytes[way][index % Q2_SLICE_SETS][within], from, n);
-        offset += n;
-        from += n;
-        length -= n;
+    if (length == 0)
+        return;
+    for (uint64_t i = 0; i < nb && i < Q2_SLICE_SETS; i++) {
+        uint32_t set = (uint32_t)((first + i) % Q2_SLICE_SETS);
+        for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
+            const struct q2_slice *slice = &cache->slices[set][way];
+            if (slice->index - first < nb && slice->source == source)
+                overwrite(cache, set, way, offset, bytes, length);
+        }
     }
 }
 

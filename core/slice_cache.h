@@ -26,6 +26,9 @@ enum q2_dirty {
     Q2_NB_DIRTY
 };
 
+/* So many slices are found at the first look. A power of two, as many as there are slices. */
+#define Q2_SLICE_HINTS (Q2_SLICE_SETS * Q2_SLICE_WAYS)
+
 /* One way of one set. source NULL: empty. */
 struct q2_slice {
     const struct q2_source *source;
@@ -35,11 +38,25 @@ struct q2_slice {
     uint8_t dirty[Q2_NB_DIRTY]; /* by kind: bit n is sector n of 512 bytes */
 };
 
+/* An L1 entry that was looked up and found right, and the state of the metadata it was found in: a
+ * look at a table that hundreds of requests share would cost each of them as much as its own. */
+struct q2_table_hint {
+    const struct q2_source *source; /* NULL: unused */
+    uint64_t entry_offset;          /* host bytes */
+    uint64_t table;                 /* 0: there is none */
+    uint64_t state;                 /* nb_changes */
+};
+#define Q2_TABLE_HINTS 16u /* of 512 MiB each in clusters of 64 KiB */
+
 struct q2_slice_cache {
     struct q2_windows *windows; /* looked into before a source is asked */
     /* [set][way]: every look goes through the ways of one set. */
     struct q2_slice slices[Q2_SLICE_SETS][Q2_SLICE_WAYS];
     uint64_t clock;
+    /* Grows whenever cached metadata changes: what was looked up before may be wrong. */
+    uint64_t nb_changes;
+    struct q2_table_hint tables[Q2_TABLE_HINTS]; /* [L1 index % Q2_TABLE_HINTS] */
+    uint8_t recent[Q2_SLICE_HINTS];      /* [index % Q2_SLICE_HINTS]: the way to look at first */
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
     uint64_t miss_index;
     uint32_t nb_dirty[Q2_SLICE_SETS]; /* slices of each set that wait to be written */
@@ -61,6 +78,11 @@ void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *window
  */
 enum q2_status q2_slice_get(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
                             const uint8_t **ret_bytes, size_t *ret_length);
+
+/* The same for a slice that is cached and found at the first look; NULL: it is not, and nothing was
+ * read. */
+const uint8_t *q2_slice_at_hand(struct q2_slice_cache *cache, const struct q2_source *source,
+                                uint64_t offset, size_t *ret_length);
 
 /* Copy metadata bytes out, across slices.
  *
@@ -97,6 +119,9 @@ bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind);
  */
 enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *source,
                               enum q2_dirty kind);
+
+/* What maps the disk has changed beside the cache: another L1 table, another size. */
+void q2_slice_changed(struct q2_slice_cache *cache);
 
 /* Take over bytes that were written to a file beside the cache, so that a slice that shares their
  * place does not bring the old ones back. */

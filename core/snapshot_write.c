@@ -470,6 +470,7 @@ static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
     top->header.size = top->virtual_size = snapshot->virtual_size;
     top->header.l1_size = top->l1_size = snapshot->l1_size;
     top->header.l1_table_offset = top->l1_table_offset = l1_offset;
+    q2_slice_changed(&w->disk->slices);
     return Q2_OK;
 }
 

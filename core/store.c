@@ -9,8 +9,8 @@
 #include "memory.h"
 #include "range.h"
 
-enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
-                              const void *bytes, size_t length)
+enum q2_status q2_store_data(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
+                             const void *bytes, size_t length)
 {
     enum q2_status status;
 
@@ -24,6 +24,13 @@ enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, ui
         return q2_fail_at(&disk->fault, status, NULL, source->path, offset);
     q2_slice_overwritten(&disk->slices, source, offset, bytes, length);
     return Q2_OK;
+}
+
+enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
+                              const void *bytes, size_t length)
+{
+    q2_slice_changed(&disk->slices);
+    return q2_store_data(disk, source, offset, bytes, length);
 }
 
 enum q2_status q2_store_zero(struct q2_disk *disk, struct q2_source *source, uint64_t offset,

@@ -8,14 +8,18 @@
 
 #include "disk.h"
 
-/* Write bytes inside a source.
+/* Write guest data inside a source: what maps the disk stays as it is.
  *
  * Q2_ERR_IO, Q2_ERR_NO_SPACE ...  the range holds any mix of old and new sectors; fault is filled
  */
+enum q2_status q2_store_data(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
+                             const void *bytes, size_t length);
+
+/* Write anything else. Errors as q2_store_data(). */
 enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
                               const void *bytes, size_t length);
 
-/* Write zeros, through the bounce buffer. Errors as q2_store_write(). */
+/* Write zeros, through the bounce buffer. Errors as q2_store_data(). */
 enum q2_status q2_store_zero(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
                              uint64_t length);
 

@@ -19,6 +19,7 @@ struct q2_window {
     uint64_t start;                 /* host offset of the first byte held */
     uint64_t length;                /* bytes held; 0 while only a stream is followed */
     uint64_t next;                  /* where the next request of the stream is expected */
+    uint64_t first, reach;          /* offsets outside first + 0..reach are none of its business */
     uint64_t stamp;                 /* of the last use */
     uint32_t size;                  /* bytes to fetch next time: grows while the stream goes on */
 };
@@ -52,9 +53,10 @@ void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint6
 enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *source,
                                uint64_t offset, void *buffer, size_t length);
 
-/* q2_windows_view() without following a stream: only what is held already. */
-const uint8_t *q2_windows_peek(const struct q2_windows *windows, const struct q2_source *source,
-                               uint64_t offset, size_t length);
+/* q2_windows_view() for metadata: a stream of data goes on over the tables between its clusters,
+ * but tables alone begin none. */
+void q2_windows_join(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
+                     size_t length, const uint8_t **ret_bytes);
 
 /* Drop every window that overlaps a range that was, or may have been, written. */
 void q2_windows_forget(struct q2_windows *windows, const struct q2_source *source, uint64_t offset,

@@ -61,7 +61,7 @@ static enum q2_status store_step(struct q2_disk *disk, struct q2_source *source,
 {
     if (!step->bytes)
         return q2_store_zero(disk, source, host_offset, step->length);
-    return q2_store_write(disk, source, host_offset, step->bytes, (size_t)step->length);
+    return q2_store_data(disk, source, host_offset, step->bytes, (size_t)step->length);
 }
 
 /* Put guest bytes [from, from + n) together in the bounce buffer: the step's where it has them, old
@@ -101,7 +101,7 @@ static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, 
         if (status == Q2_OK && top->cipher)
             q2_encrypt(top, from, host_offset, disk->writer.bounce, n);
         if (status == Q2_OK)
-            status = q2_store_write(disk, top->data, host_offset, disk->writer.bounce, n);
+            status = q2_store_data(disk, top->data, host_offset, disk->writer.bounce, n);
         if (status != Q2_OK)
             return status;
         host_offset += n;
@@ -306,6 +306,24 @@ static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
     return write_new(disk, table, step);
 }
 
+/* Where a step begins, as the top layer maps it. A run whose first cluster is ours alone, but not
+ * all of it, looks like a shared one: that cluster is looked at by itself. */
+static enum q2_status map_step(struct q2_disk *disk, const struct step *step,
+                               struct q2_extent *ret_extent)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t left_in_cluster = (1ull << top->rules.cluster_bits) -
+                               (step->offset & ((1ull << top->rules.cluster_bits) - 1));
+    enum q2_status status =
+        q2_map(&disk->slices, top, step->offset, step->length, &disk->fault, ret_extent);
+
+    if (status == Q2_OK && ret_extent->kind == Q2_EXTENT_DATA && !ret_extent->copied &&
+        ret_extent->length > left_in_cluster)
+        status =
+            q2_map(&disk->slices, top, step->offset, left_in_cluster, &disk->fault, ret_extent);
+    return status;
+}
+
 /* One step: the longest run at its start that can be written one way. */
 static enum q2_status write_step(struct q2_disk *disk, struct step *step)
 {
@@ -313,8 +331,7 @@ static enum q2_status write_step(struct q2_disk *disk, struct step *step)
     uint64_t cluster_size = 1ull << top->rules.cluster_bits;
     uint64_t reach = ((step->offset >> top->rules.cluster_bits) + 1) << top->rules.cluster_bits;
     struct q2_extent extent;
-    enum q2_status status =
-        q2_map(&disk->slices, top, step->offset, step->length, &disk->fault, &extent);
+    enum q2_status status = map_step(disk, step, &extent);
 
     if (status != Q2_OK)
         return status;
@@ -331,31 +348,13 @@ static enum q2_status write_step(struct q2_disk *disk, struct step *step)
     return status == Q2_OK ? write_mapped(disk, step) : status;
 }
 
-/* A cluster of a run whose first one is ours alone, but not all: look at it alone. */
-static enum q2_status write_first_alone(struct q2_disk *disk, struct step *step)
-{
-    const struct q2_image *top = top_of(disk);
-    uint64_t reach = ((step->offset >> top->rules.cluster_bits) + 1) << top->rules.cluster_bits;
-
-    step->length = q2_min_u64(step->length, reach - step->offset);
-    return write_step(disk, step);
-}
-
 static enum q2_status write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
                                 uint64_t length)
 {
     while (length > 0) {
         struct step step = {.offset = offset, .length = length, .bytes = bytes};
-        struct q2_extent extent;
-        enum q2_status status =
-            q2_map(&disk->slices, top_of(disk), offset, length, &disk->fault, &extent);
+        enum q2_status status = write_step(disk, &step);
 
-        if (status != Q2_OK)
-            return status;
-        if (extent.kind == Q2_EXTENT_DATA && !extent.copied)
-            status = write_first_alone(disk, &step);
-        else
-            status = write_step(disk, &step);
         if (status != Q2_OK)
             return status;
         offset += step.length;

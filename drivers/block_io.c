@@ -14,6 +14,12 @@ static struct q2_block_io *block_io_of(EFI_BLOCK_IO_PROTOCOL *This)
     return (struct q2_block_io *)This;
 }
 
+/* Block sizes of ours are powers of two, and every request comes by here: no division. */
+static unsigned int block_bits(const EFI_BLOCK_IO_MEDIA *media)
+{
+    return (unsigned int)__builtin_ctz(media->BlockSize);
+}
+
 EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
                                   const struct q2_block_request *request)
 {
@@ -29,11 +35,11 @@ EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
         return EFI_INVALID_PARAMETER;
     if (request->BufferSize == 0)
         return EFI_SUCCESS;
-    if (request->BufferSize % media->BlockSize != 0)
+    if ((request->BufferSize & (media->BlockSize - 1)) != 0)
         return EFI_BAD_BUFFER_SIZE;
     if (request->LBA > media->LastBlock)
         return EFI_INVALID_PARAMETER;
-    nb_blocks = request->BufferSize / media->BlockSize;
+    nb_blocks = request->BufferSize >> block_bits(media);
     left = media->LastBlock - request->LBA; /* behind the first block: LastBlock + 1 might wrap */
     if (nb_blocks - 1 > left)
         return EFI_INVALID_PARAMETER;
@@ -42,31 +48,19 @@ EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
     return EFI_SUCCESS;
 }
 
-/* What is the TPL now? There is no other way to ask; TPL_HIGH_LEVEL may be asked for at any TPL,
- * while raising to a lower TPL than the present one ends the machine. */
-static EFI_TPL current_tpl(EFI_BOOT_SERVICES *services)
-{
-    EFI_TPL tpl = services->RaiseTPL(TPL_HIGH_LEVEL);
-
-    services->RestoreTPL(tpl);
-    return tpl;
-}
-
-/* Above TPL_CALLBACK nothing below us may be called. */
+/* Above TPL_CALLBACK nothing below us may be called. There is no way to ask for the TPL but to
+ * raise it, and raising it to a lower one than the present ends the machine; TPL_HIGH_LEVEL may be
+ * asked for at any TPL, and from there it goes down to where the request runs. */
 bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
 {
-    EFI_TPL tpl;
+    EFI_TPL tpl = block_io->services->RaiseTPL(TPL_HIGH_LEVEL);
+    bool acquired = tpl <= TPL_CALLBACK && !block_io->busy;
 
-    if (current_tpl(block_io->services) > TPL_CALLBACK)
-        return false;
-    tpl = block_io->services->RaiseTPL(TPL_CALLBACK);
-    if (block_io->busy) {
-        block_io->services->RestoreTPL(tpl);
-        return false;
-    }
-    block_io->busy = true;
+    if (acquired)
+        block_io->busy = true;
+    block_io->services->RestoreTPL(acquired ? TPL_CALLBACK : tpl);
     *ret_tpl = tpl;
-    return true;
+    return acquired;
 }
 
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
@@ -105,15 +99,16 @@ static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId
     const struct q2_block_request request = {
         .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer};
     EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    enum q2_status result;
     EFI_TPL tpl;
 
     if (status != EFI_SUCCESS || BufferSize == 0)
         return status;
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
-    /* The check keeps the product below the disk's size. */
-    status = end_status(block_io, q2_disk_read(block_io->disk, LBA * block_io->media.BlockSize,
-                                               Buffer, BufferSize));
+    /* The check keeps the offset below the disk's size. */
+    result = q2_disk_read(block_io->disk, LBA << block_bits(&block_io->media), Buffer, BufferSize);
+    status = result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
     q2_block_io_release(block_io, tpl);
     return status;
 }
@@ -121,8 +116,11 @@ static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
 static void tell_owner(struct q2_block_io *block_io)
 {
-    if (block_io->written)
-        (void)block_io->services->SignalEvent(block_io->written);
+    block_io->nb_writes++;
+    if (!block_io->written || !block_io->attention)
+        return;
+    block_io->attention = false;
+    (void)block_io->services->SignalEvent(block_io->written);
 }
 
 static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
@@ -138,7 +136,7 @@ static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaI
         return status;
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
-    status = end_status(block_io, q2_disk_write(block_io->disk, LBA * block_io->media.BlockSize,
+    status = end_status(block_io, q2_disk_write(block_io->disk, LBA << block_bits(&block_io->media),
                                                 Buffer, BufferSize));
     tell_owner(block_io);
     q2_block_io_release(block_io, tpl);
@@ -179,8 +177,8 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 
     if (nb_blocks == 0)
         return Q2_ERR_LIMIT;
-    *block_io =
-        (struct q2_block_io){.disk = disk, .services = services, .written = options->written};
+    *block_io = (struct q2_block_io){
+        .disk = disk, .services = services, .written = options->written, .attention = true};
     block_io->media = (EFI_BLOCK_IO_MEDIA){
         .MediaId = options->media_id,
         .MediaPresent = TRUE,

@@ -7,9 +7,10 @@
  * The firmware may call from a timer while a request is under way, so a request runs at
  * TPL_CALLBACK and a second one on the same disk is refused. No call allocates or frees.
  *
- * What a write or a flush leaves to be done is the owner's business: an event is signalled after
- * each one, and its notification comes when the TPL has fallen below TPL_CALLBACK, so outside of
- * every request and of whatever file system the request came from.
+ * What a write or a flush leaves to be done is the owner's business: where the owner or a file
+ * asked for attention, an event is signalled after it, and its notification comes when the TPL has
+ * fallen below TPL_CALLBACK, so outside of every request and of whatever file system the request
+ * came from. Not after each one: an event costs as much as a small write.
  */
 #ifndef Q2_DRIVERS_BLOCK_IO_H
 #define Q2_DRIVERS_BLOCK_IO_H
@@ -28,6 +29,8 @@ struct q2_block_io {
     struct q2_disk *disk;
     EFI_BOOT_SERVICES *services; /* RaiseTPL, RestoreTPL and SignalEvent are used */
     EFI_EVENT written;           /* of the options */
+    bool attention;              /* signal it after the next write; the owner's and files' to set */
+    uint64_t nb_writes;          /* writes and flushes that reached the disk */
     bool busy;                   /* a request is in the disk */
 };
 
@@ -35,7 +38,7 @@ struct q2_block_io_options {
     uint32_t block_size; /* bytes, a power of two, >= 512 */
     uint32_t io_align;   /* what the host volume wants of a buffer: 0, or a power of two */
     uint32_t media_id;
-    EFI_EVENT written; /* signalled after each write or flush that reached the disk; NULL: none */
+    EFI_EVENT written; /* signalled after a write or flush when attention is set; NULL: none */
 };
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */

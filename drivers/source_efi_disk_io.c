@@ -38,17 +38,18 @@ static enum q2_status check_medium(struct q2_source_efi_disk_io *disk_io)
 static bool is_direct(const struct q2_source_efi_disk_io *disk_io, uint64_t offset,
                       const void *buffer, size_t length)
 {
-    return offset % disk_io->BlockSize == 0 && length % disk_io->BlockSize == 0 &&
-           (uintptr_t)buffer % disk_io->source.io_align == 0;
+    return disk_io->block_bits != 0 && ((offset | length) & (disk_io->BlockSize - 1)) == 0 &&
+           ((uintptr_t)buffer & (disk_io->source.io_align - 1)) == 0;
 }
 
 /* A failure may well be the medium's last word: look again, so that the answer is the right one. */
 static enum q2_status finish(struct q2_source_efi_disk_io *disk_io, EFI_STATUS Status)
 {
-    enum q2_status status = latch(disk_io, q2_status_from_efi(Status));
+    enum q2_status status;
 
-    if (status == Q2_OK)
+    if (Status == EFI_SUCCESS)
         return Q2_OK;
+    status = latch(disk_io, q2_status_from_efi(Status));
     if (disk_io->gone == Q2_OK)
         (void)check_medium(disk_io);
     if (disk_io->gone != Q2_OK)
@@ -67,8 +68,8 @@ static enum q2_status disk_io_read(struct q2_source *source, uint64_t offset, vo
     if (status != Q2_OK)
         return status;
     if (is_direct(disk_io, offset, buffer, length))
-        Status = BlockIo->ReadBlocks(BlockIo, disk_io->MediaId, offset / disk_io->BlockSize, length,
-                                     buffer);
+        Status = BlockIo->ReadBlocks(BlockIo, disk_io->MediaId, offset >> disk_io->block_bits,
+                                     length, buffer);
     else
         Status =
             disk_io->DiskIo->ReadDisk(disk_io->DiskIo, disk_io->MediaId, offset, length, buffer);
@@ -94,7 +95,7 @@ static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, c
     if (!source->writable)
         return Q2_ERR_READ_ONLY;
     if (is_direct(disk_io, offset, buffer, length))
-        Status = BlockIo->WriteBlocks(BlockIo, disk_io->MediaId, offset / disk_io->BlockSize,
+        Status = BlockIo->WriteBlocks(BlockIo, disk_io->MediaId, offset >> disk_io->block_bits,
                                       length, without_const(buffer));
     else
         Status = disk_io->DiskIo->WriteDisk(disk_io->DiskIo, disk_io->MediaId, offset, length,
@@ -117,6 +118,12 @@ static const struct q2_source_ops disk_io_ops = {
     .write_at = disk_io_write,
     .flush = disk_io_flush,
 };
+
+/* log2 of a block size; 0: it is no power of two, and every request goes through Disk I/O. */
+static uint32_t block_bits(UINT32 BlockSize)
+{
+    return (BlockSize & (BlockSize - 1)) == 0 ? (uint32_t)__builtin_ctz(BlockSize) : 0;
+}
 
 /* IoAlign 0 and 1 both mean any; firmware that gives no power of two gets the next one. */
 static uint32_t io_align(UINT32 IoAlign)
@@ -152,6 +159,7 @@ enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
         .BlockIo = BlockIo,
         .MediaId = Media->MediaId,
         .BlockSize = Media->BlockSize,
+        .block_bits = block_bits(Media->BlockSize),
     };
     return Q2_OK;
 }

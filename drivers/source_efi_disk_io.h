@@ -20,6 +20,7 @@ struct q2_source_efi_disk_io {
     EFI_BLOCK_IO_PROTOCOL *BlockIo;
     UINT32 MediaId;
     UINT32 BlockSize;
+    uint32_t block_bits; /* log2 of BlockSize; 0: it has none */
     enum q2_status gone; /* Q2_OK, Q2_ERR_NO_MEDIA or Q2_ERR_MEDIA_CHANGED for good */
 };
 

@@ -88,10 +88,10 @@ static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
 
     (void)event;
     look_after_files(upkeep, !upkeep->timer_is_set);
-    upkeep->was_used = true;
     if (!upkeep->timer_is_set) {
         upkeep->nb_delays = 0;
         upkeep->timer_is_set = set_timer(upkeep);
+        upkeep->block_io->attention = !upkeep->timer_is_set;
     }
 }
 
@@ -111,11 +111,13 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
 
     (void)event;
     look_after_files(upkeep, true);
-    upkeep->timer_is_set =
-        upkeep->was_used && upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
-    upkeep->was_used = false;
-    if (!upkeep->timer_is_set)
-        flush_metadata(upkeep);
+    upkeep->timer_is_set = upkeep->nb_writes != upkeep->block_io->nb_writes &&
+                           upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
+    upkeep->nb_writes = upkeep->block_io->nb_writes;
+    if (upkeep->timer_is_set)
+        return;
+    upkeep->block_io->attention = true;
+    flush_metadata(upkeep);
 }
 
 static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
@@ -129,9 +131,16 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
 
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(image, files);
+
     *upkeep = (struct mc_upkeep){.image = image, .block_io = block_io};
     if (image->mode != MC_MODE_READ_WRITE)
         return Q2_OK;
+    for (size_t i = 0; i < nb; i++) {
+        files[i]->as.extents.low_room = image->room / 2 + image->room % 2;
+        files[i]->as.extents.attention = &block_io->attention;
+    }
     if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
                                         &upkeep->written)) ||
         EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,

@@ -269,8 +269,8 @@ def test_write_stick_pulled_out_and_power_cut():
                 shell.expect("probe: storm failed: write or flush of round")
                 pulled_rounds = last_round(shell)
                 shell.expect(r"^FS\d:.*> $")
-                # The firmware takes the disk away when it polls its ports, unless a reset of the port
-                # by its mass storage driver came first: then it never notices, and a person does.
+                # The firmware takes the disk away when it polls its ports, unless a reset of the
+                # port by its mass storage driver came first: then a person has to.
                 if "empty.qcow2" in shell.shell("metalcow.efi list"):
                     shell.shell("metalcow.efi detach 0")
                 check(shell.shell("metalcow.efi list"), "no disk is attached")
