@@ -16,7 +16,8 @@
  * of the largest common cluster lies between. */
 #define GAP (64u * 1024)
 
-/* Compressed streams are asked for to the end of a sector, in which the next one begins. */
+/* What devices read. Compressed streams are asked for to the end of one, in which the next begins.
+ */
 #define SECTOR 512u
 
 /* The first window of a stream; two small reads in a row may be an accident. */
@@ -44,8 +45,8 @@ static bool holds(const struct q2_window *window, const struct q2_source *source
 static bool continues(const struct q2_window *window, const struct q2_source *source,
                       uint64_t offset)
 {
-    return window->source == source && offset + SECTOR > window->next &&
-           offset <= window->next + GAP;
+    return window->source == source && window->next != UINT64_MAX &&
+           offset + SECTOR > window->next && offset <= window->next + GAP;
 }
 
 /* One comparison tells most requests that they have nothing to do with a window. `next` will lie
@@ -56,19 +57,21 @@ static void set_reach(struct q2_window *window, uint64_t first, uint64_t last)
     window->reach = last + GAP - window->first;
 }
 
-/* Fetch a window from offset on; on failure it holds nothing. */
+/* Fetch a window from the sector of offset on; on failure it holds nothing. Whole sectors go to the
+ * device as they are, others by way of a copy. */
 static bool fetch(struct q2_windows *windows, uint32_t number, struct q2_source *source,
                   uint64_t offset)
 {
     struct q2_window *window = &windows->windows[number];
-    uint64_t length = q2_min_u64(window->size, source->size - offset);
+    uint64_t start = offset & ~(uint64_t)(SECTOR - 1);
+    uint64_t length = q2_min_u64(window->size, source->size - start);
 
     window->length = 0;
-    if (source->ops->read_at(source, offset, windows->bytes[number], (size_t)length) != Q2_OK)
+    if (source->ops->read_at(source, start, windows->bytes[number], (size_t)length) != Q2_OK)
         return false;
-    window->start = offset;
+    window->start = start;
     window->length = length;
-    set_reach(window, offset, offset + length);
+    set_reach(window, start, start + length);
     window->size = (uint32_t)q2_min_u64(2ull * window->size, Q2_WINDOW_SIZE);
     return true;
 }
@@ -101,7 +104,8 @@ static const uint8_t *use(struct q2_windows *windows, uint32_t number, uint64_t 
 
 /* What one look at all windows finds. */
 struct look {
-    const uint8_t *bytes; /* NULL: no window holds them */
+    const uint8_t *bytes; /* NULL: no window holds the first of them */
+    size_t nb_held;       /* how many it holds; the last window's end may lie inside a request */
     uint32_t follower;    /* the first window whose stream goes on here; Q2_NB_WINDOWS: none */
     uint32_t oldest;      /* the window that was used longest ago */
 };
@@ -120,10 +124,13 @@ static struct look look(struct q2_windows *windows, const struct q2_source *sour
         }
         if (offset - window->first > window->reach || window->source != source)
             continue;
-        if (holds(window, source, offset, length)) {
-            found.bytes = use(windows, i, offset, length);
-            return found;
+        if (holds(window, source, offset, 1)) {
+            uint64_t left = window->start + window->length - offset;
+            found.nb_held = (size_t)q2_min_u64(left, length);
+            found.bytes = use(windows, i, offset, found.nb_held);
         }
+        if (found.nb_held == length)
+            break;
         if (found.follower == Q2_NB_WINDOWS && continues(window, source, offset))
             found.follower = i;
     }
@@ -139,6 +146,23 @@ static const uint8_t *look_at_recent(struct q2_windows *windows, const struct q2
     return use(windows, windows->recent, offset, length);
 }
 
+/* No window holds all of a range: fetch one if a stream goes on here, else begin to follow one.
+ * NULL: there is nothing that the caller could not read itself. */
+static const uint8_t *go_on(struct q2_windows *windows, const struct look *found,
+                            struct q2_source *source, uint64_t offset, size_t length)
+{
+    if (length > LARGE)
+        return NULL;
+    if (found->follower == Q2_NB_WINDOWS) {
+        follow(windows, found->oldest, source, offset + length);
+        return NULL;
+    }
+    if (!fetch(windows, found->follower, source, offset) ||
+        !holds(&windows->windows[found->follower], source, offset, length))
+        return NULL;
+    return use(windows, found->follower, offset, length);
+}
+
 void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
                      size_t length, const uint8_t **ret_bytes)
 {
@@ -148,25 +172,53 @@ void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint6
     if (*ret_bytes)
         return;
     found = look(windows, source, offset, length);
-    *ret_bytes = found.bytes;
-    if (found.bytes || length > LARGE)
-        return;
-    if (found.follower == Q2_NB_WINDOWS)
-        follow(windows, found.oldest, source, offset + length);
-    else if (fetch(windows, found.follower, source, offset))
-        *ret_bytes = use(windows, found.follower, offset, length);
+    *ret_bytes =
+        found.nb_held == length ? found.bytes : go_on(windows, &found, source, offset, length);
 }
 
 enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *source,
                                uint64_t offset, void *buffer, size_t length)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = look_at_recent(windows, source, offset, length);
+    uint8_t *to = buffer;
+    struct look found;
 
-    q2_windows_view(windows, source, offset, length, &bytes);
+    if (!bytes) {
+        found = look(windows, source, offset, length);
+        if (found.nb_held > 0 && length <= LARGE) {
+            memcpy(to, found.bytes, found.nb_held);
+            to += found.nb_held;
+            offset += found.nb_held;
+            length -= found.nb_held;
+            if (length == 0)
+                return Q2_OK;
+            found = look(windows, source, offset, length);
+        }
+        bytes =
+            found.nb_held == length ? found.bytes : go_on(windows, &found, source, offset, length);
+    }
     if (!bytes)
-        return source->ops->read_at(source, offset, buffer, length);
-    memcpy(buffer, bytes, length);
+        return source->ops->read_at(source, offset, to, length);
+    memcpy(to, bytes, length);
     return Q2_OK;
+}
+
+/* Go on with a stream in another window, from the end of the one that ends here: data before the
+ * table is read after the table was looked up. */
+static bool move_on(struct q2_windows *windows, const struct look *found, struct q2_source *source,
+                    uint64_t offset)
+{
+    struct q2_window *ended = &windows->windows[found->follower];
+    uint64_t start = ended->length > 0 ? ended->start + ended->length : ended->next;
+    uint32_t number =
+        found->oldest != found->follower ? found->oldest : (found->follower + 1) % Q2_NB_WINDOWS;
+
+    start = start <= offset && offset - start <= GAP ? start : offset;
+    follow(windows, number, source, start);
+    windows->windows[number].size = ended->size;
+    ended->next = UINT64_MAX; /* nothing continues there any more */
+    windows->recent = number;
+    return fetch(windows, number, source, start);
 }
 
 void q2_windows_join(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
@@ -174,10 +226,9 @@ void q2_windows_join(struct q2_windows *windows, struct q2_source *source, uint6
 {
     struct look found = look(windows, source, offset, length);
 
-    *ret_bytes = found.bytes;
-    if (!found.bytes && found.follower < Q2_NB_WINDOWS &&
-        fetch(windows, found.follower, source, offset))
-        *ret_bytes = use(windows, found.follower, offset, length);
+    *ret_bytes = found.nb_held == length ? found.bytes : NULL;
+    if (!*ret_bytes && found.follower < Q2_NB_WINDOWS && move_on(windows, &found, source, offset))
+        *ret_bytes = look_at_recent(windows, source, offset, length);
 }
 
 void q2_windows_forget(struct q2_windows *windows, const struct q2_source *source, uint64_t offset,

@@ -18,6 +18,7 @@ static struct q2_image layer;
 static struct q2_fault fault;
 static struct image image;
 static struct q2_extent e;
+static uint64_t nb_first_reads; /* of map(), before it looks again */
 
 static void reopen(void)
 {
@@ -29,12 +30,29 @@ static void reopen(void)
     fake_source_reset(&fake);
 }
 
+static bool same(const struct q2_extent *a, const struct q2_extent *b)
+{
+    return a->kind == b->kind && a->layer == b->layer && a->guest_offset == b->guest_offset &&
+           a->length == b->length && a->host_offset == b->host_offset &&
+           a->stream_length == b->stream_length && a->has_host_offset == b->has_host_offset &&
+           a->copied == b->copied;
+}
+
+/* What is at hand the second time must say the same as what was looked up the first time. */
 static enum q2_status map(uint64_t offset, uint64_t max_length)
 {
-    uint64_t left = layer.virtual_size - offset;
+    uint64_t left = layer.virtual_size - offset, length = max_length < left ? max_length : left;
+    struct q2_extent again;
+    enum q2_status status;
 
     memset(&e, 0xa7, sizeof(e));
-    return q2_map(&cache, &layer, offset, max_length < left ? max_length : left, &fault, &e);
+    status = q2_map(&cache, &layer, offset, length, &fault, &e);
+    nb_first_reads = fake.nb_reads;
+    if (status == Q2_OK) {
+        T_CHECK_U64(q2_map(&cache, &layer, offset, length, &fault, &again), Q2_OK);
+        T_CHECK(same(&e, &again));
+    }
+    return status;
 }
 
 static bool is(enum q2_extent_kind kind, uint64_t guest, uint64_t length)
@@ -63,6 +81,69 @@ static void test_map_run_of_contiguous_clusters(void)
     T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 6 * 512, 512));
     T_CHECK_U64(fake.nb_reads, 0); /* all in the slice that the header lies in */
+    image_free(&image);
+}
+
+/* What costs nothing more may be said beyond the request: to the end of the slice, no further. */
+static void test_map_ahead_ends_with_the_slice(void)
+{
+    image_start(&image, &(struct image_spec){.size = 2 * MIB, .cluster_bits = 12});
+    for (uint64_t at = 0; at < 2 * MIB; at += 4096)
+        (void)image_l2_entry(&image, at);
+    for (uint64_t at = 0; at < 2 * MIB; at += 4096)
+        (void)image_data(&image, at, 1);
+    reopen();
+    for (uint32_t i = 0; i < 2; i++) {
+        t_row(i == 0 ? "looked up" : "at hand");
+        T_CHECK_U64(q2_map_ahead(&cache, &layer, 512, 4096, MIB, &fault, &e), Q2_OK);
+        T_CHECK(is(Q2_EXTENT_DATA, 512, MIB));
+        T_CHECK_U64(q2_map_ahead(&cache, &layer, MIB + 512, 512, MIB - 512, &fault, &e), Q2_OK);
+        T_CHECK(is(Q2_EXTENT_DATA, MIB + 512, MIB - 512));
+    }
+    image_free(&image);
+    image_start(&image, &(struct image_spec){.size = 128 * KIB, .cluster_bits = 9});
+    (void)image_l2_entry(&image, 0);
+    (void)image_l2_entry(&image, 32 * KIB);
+    for (uint64_t at = 0; at < 64 * KIB; at += 512)
+        (void)image_data(&image, at, 1);
+    reopen();
+    t_row("the next table");
+    T_CHECK_U64(q2_map_ahead(&cache, &layer, 512, 4096, 64 * KIB, &fault, &e), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 512, 32 * KIB - 512));
+    T_CHECK_U64(q2_map_ahead(&cache, &layer, 31 * KIB, 2 * KIB, 32 * KIB, &fault, &e), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_DATA, 31 * KIB, 32 * KIB));
+    image_free(&image);
+}
+
+/* What was found once is found anew after any change. */
+static void test_map_sees_changed_entries(void)
+{
+    uint64_t first, second, l1, l2;
+    uint8_t entry[8];
+
+    image_start(&image, &(struct image_spec){.size = 128 * KIB, .cluster_bits = 12});
+    first = image_data(&image, 0, 1);
+    second = image_data(&image, 4096, 1);
+    l1 = image_l1_entry(&image, 0);
+    l2 = image_l2_entry(&image, 0);
+    reopen();
+    fake.source.writable = true;
+    T_CHECK_U64(map(0, 4096), Q2_OK);
+    T_CHECK_U64(e.host_offset, first);
+    memcpy(entry, image.bytes + l2 + 8, 8);
+    T_CHECK_U64(q2_slice_put(&cache, &fake.source, l2, entry, 8, Q2_DIRTY_L2), Q2_OK);
+    T_CHECK_U64(map(0, 4096), Q2_OK);
+    T_CHECK_U64(e.host_offset, second);
+    t_row("no table any more");
+    memset(entry, 0, 8);
+    T_CHECK_U64(q2_slice_put(&cache, &fake.source, l1, entry, 8, Q2_DIRTY_L1), Q2_OK);
+    T_CHECK_U64(map(0, 4096), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, 4096));
+    t_row("beside the cache");
+    memcpy(entry, image.bytes + l1, 8);
+    q2_slice_overwritten(&cache, &fake.source, l1, entry, 8);
+    T_CHECK_U64(map(0, 4096), Q2_OK);
+    T_CHECK_U64(e.host_offset, second);
     image_free(&image);
 }
 
@@ -412,7 +493,7 @@ static void test_map_work_is_bounded_by_empty_l2_tables(void)
     reopen();
     T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, Q2_MAP_MAX_ENTRIES * 512));
-    T_CHECK(fake.nb_reads < 200);
+    T_CHECK(nb_first_reads < 200);
     image_free(&image);
 }
 
@@ -434,7 +515,7 @@ static void test_map_work_is_bounded_by_scattered_l2_tables(void)
     reopen();
     T_CHECK_U64(map(0, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, nb * 32 * KIB));
-    T_CHECK(fake.nb_reads <= nb + 16);
+    T_CHECK(nb_first_reads <= nb + 16);
     image_free(&image);
 }
 
@@ -465,6 +546,8 @@ static void test_map_work_ends_with_the_request(void)
 int main(void)
 {
     T_RUN(test_map_run_of_contiguous_clusters);
+    T_RUN(test_map_ahead_ends_with_the_slice);
+    T_RUN(test_map_sees_changed_entries);
     T_RUN(test_map_copied_is_of_the_whole_run);
     T_RUN(test_map_zero_runs_plain_and_allocated);
     T_RUN(test_map_compressed_clusters_stay_single);

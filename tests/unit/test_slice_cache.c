@@ -310,6 +310,41 @@ static void test_slice_overwritten_is_seen_in_what_is_cached(void)
     T_CHECK(good(&fake, SLICE));
 }
 
+/* More than a round of slices, of which some are cached; each gets its part. */
+static void test_slice_overwritten_by_a_large_range(void)
+{
+    static uint8_t text[40 * SLICE];
+
+    memset(text, 't', sizeof(text));
+    setup_writable(NB_BYTES);
+    T_CHECK(good(&fake, 3 * SLICE) && good(&fake, 20 * SLICE) && good(&fake, 43 * SLICE));
+    T_CHECK(good(&fake, 60 * SLICE));
+    q2_slice_overwritten(&cache, &fake.source, 4 * SLICE - 2, text, sizeof(text));
+    T_CHECK(holds(4 * SLICE - 2, "tt") && holds(20 * SLICE, "t") && holds(43 * SLICE + 9, "t"));
+    T_CHECK(good(&fake, 4 * SLICE - 3) && good(&fake, 44 * SLICE - 2) && good(&fake, 60 * SLICE));
+    T_CHECK_U64(fake.nb_reads, 4);
+    q2_slice_overwritten(&cache, &fake.source, 3 * SLICE, text, 0);
+    T_CHECK(good(&fake, 3 * SLICE));
+}
+
+static void test_slice_at_hand_reads_nothing(void)
+{
+    const uint8_t *at;
+    size_t length;
+
+    setup_writable(SLICE + 10);
+    T_CHECK(!q2_slice_at_hand(&cache, &fake.source, 5, &length));
+    T_CHECK_U64(fake.nb_reads, 0);
+    T_CHECK(good(&fake, 5) && good(&fake, SLICE + 5));
+    at = q2_slice_at_hand(&cache, &fake.source, 7, &length);
+    T_CHECK(at && *at == byte_of(7) && length == SLICE - 7);
+    at = q2_slice_at_hand(&cache, &fake.source, SLICE + 9, &length);
+    T_CHECK(at && length == 1);
+    T_CHECK(!q2_slice_at_hand(&cache, &fake.source, SLICE + 10, &length));
+    t_row("not the one that was there last");
+    T_CHECK(!q2_slice_at_hand(&cache, &fake.source, (uint64_t)Q2_SLICE_HINTS * SLICE, &length));
+}
+
 static void test_slice_grown_slice_has_zeros(void)
 {
     setup_writable(SLICE + 10);
@@ -399,6 +434,8 @@ int main(void)
     T_RUN(test_slice_put_full_set_is_crowded_and_then_refuses);
     T_RUN(test_slice_get_sequence_spares_what_waits);
     T_RUN(test_slice_overwritten_is_seen_in_what_is_cached);
+    T_RUN(test_slice_overwritten_by_a_large_range);
+    T_RUN(test_slice_at_hand_reads_nothing);
     T_RUN(test_slice_grown_slice_has_zeros);
     T_RUN(test_slice_get_grown_file_keeps_what_waits);
     T_RUN(test_slice_read_across_slices);

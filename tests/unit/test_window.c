@@ -139,10 +139,63 @@ static void test_windows_join_begins_no_stream(void)
     T_CHECK(!seen(512, 512));
     t_row("but goes on with one");
     T_CHECK(joined(&fake.source, 4096, 4096));
-    T_CHECK(fake.nb_reads == 1 && fake.log[0].offset == 4096);
+    T_CHECK(fake.nb_reads == 1 && fake.log[0].offset == 1024);
     t_row("and the data behind");
     T_CHECK(seen(8192, 512));
     T_CHECK_U64(fake.nb_reads, 1);
+}
+
+/* Where a table is the first thing behind a window, that window stays: the data before the table is
+ * read after it was looked up. */
+static void test_windows_join_keeps_the_window_before(void)
+{
+    setup(SIZE);
+    T_CHECK(!seen(0, 512) && seen(512, 512) && seen(FIRST - 4096, 4096));
+    T_CHECK(joined(&fake.source, 512 + FIRST, 512));
+    T_CHECK_U64(fake.nb_reads, 2);
+    T_CHECK(fake.log[1].length == 2 * FIRST);
+    T_CHECK(seen(512 + FIRST - 4096, 4096) && seen(1024 + FIRST, 4096));
+    T_CHECK_U64(fake.nb_reads, 2);
+    t_row("one stream, not two");
+    T_CHECK(seen(512 + 3 * FIRST - 4096, 4096) && seen(512 + 3 * FIRST, 4096));
+    T_CHECK_U64(fake.nb_reads, 3);
+    t_row("a fetch that fails");
+    setup(SIZE);
+    fake.fail_call = 2;
+    T_CHECK(!seen(0, 512) && seen(512, 512) && seen(FIRST - 4096, 4096));
+    T_CHECK(!joined(&fake.source, 512 + FIRST, 512));
+    T_CHECK(seen(1024, 512));
+}
+
+static bool reads(uint64_t offset, size_t length)
+{
+    static uint8_t buffer[256 * KIB];
+
+    return q2_windows_read(&windows, &fake.source, offset, buffer, length) == Q2_OK &&
+           memcmp(buffer, bytes + offset, length) == 0;
+}
+
+/* A request over the end of a window takes its beginning from there. */
+static void test_windows_read_over_the_end_of_a_window(void)
+{
+    setup(SIZE);
+    T_CHECK(reads(0, 512) && reads(512, 512) && reads(FIRST - 8192, 4096));
+    T_CHECK_U64(fake.nb_reads, 2);
+    T_CHECK(reads(FIRST - 2048, 4096));
+    T_CHECK_U64(fake.nb_reads, 3);
+    T_CHECK_U64(fake.log[2].offset, 512 + FIRST);
+    T_CHECK(reads(FIRST + 2048, 4096));
+    T_CHECK_U64(fake.nb_reads, 3);
+    t_row("a large one stands alone");
+    T_CHECK(reads(512 + 3 * FIRST - 4096, 200 * KIB));
+    T_CHECK(fake.nb_reads == 4 && fake.log[3].length == 200 * KIB);
+    t_row("its rest in the next window");
+    setup(SIZE);
+    T_CHECK(reads(0, 512) && reads(512, 512) && reads(FIRST - 4096, 4096));
+    T_CHECK(joined(&fake.source, 512 + FIRST, 512));
+    T_CHECK_U64(fake.nb_reads, 3);
+    T_CHECK(reads(512 + FIRST - 1024, 4096));
+    T_CHECK_U64(fake.nb_reads, 3);
 }
 
 /* A compressed stream is asked for to the end of the sector in which the next one begins. */
@@ -150,7 +203,7 @@ static void test_windows_view_streams_share_a_sector(void)
 {
     setup(SIZE);
     T_CHECK(!seen(0, 4096) && seen(4096 - 511, 4096));
-    T_CHECK(fake.nb_reads == 1 && fake.log[0].offset == 4096 - 511);
+    T_CHECK(fake.nb_reads == 1 && fake.log[0].offset == 4096 - 512);
     setup(SIZE);
     t_row("a whole sector back");
     T_CHECK(!seen(0, 4096) && !seen(4096 - 512, 4096));
@@ -206,6 +259,8 @@ int main(void)
     T_RUN(test_windows_view_streams_are_followed_apart);
     T_RUN(test_windows_view_other_source_sees_nothing);
     T_RUN(test_windows_join_begins_no_stream);
+    T_RUN(test_windows_join_keeps_the_window_before);
+    T_RUN(test_windows_read_over_the_end_of_a_window);
     T_RUN(test_windows_view_streams_share_a_sector);
     T_RUN(test_windows_forget_table);
     T_RUN(test_windows_forget_other_source_keeps_ours);
