@@ -1,6 +1,7 @@
 /* info: what an image is, in the words of qemu-img.
  *
- * Below commands.c; opens the image's metadata with an engine of its own, and no other file.
+ * Below commands.c; opens the image's metadata with an engine of its own, and no other file unless
+ * --backing-chain asks for all of them.
  */
 #include "attach.h"
 #include "commands.h"
@@ -81,12 +82,11 @@ static void put_qcow2(struct report *report, const struct q2_layer_info *info)
              (header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0);
 }
 
-/* How the firmware reads the file, and why. */
+/* How the firmware reads a file, and why. */
 static void put_way(struct report *report, const struct mc_file *file)
 {
     char why[400];
 
-    put(report, "read through: ");
     if (file->way == MC_FILE_BY_EXTENTS) {
         put(report, "extent map (");
         mc_text_put_number(&report->text, file->nb_extents);
@@ -101,6 +101,28 @@ static void put_way(struct report *report, const struct mc_file *file)
     }
 }
 
+/* The opener's sources are the first of a file. */
+static void put_file(struct report *report, const struct q2_source *source)
+{
+    put(report, "    ");
+    mc_text_put_escaped(&report->text, source->path);
+    put(report, ": ");
+    put_way(report, (const struct mc_file *)(const void *)source);
+}
+
+static void put_chain(struct report *report, const struct mc_image *image)
+{
+    struct q2_layer_info info;
+
+    put(report, "files, and what they are read through:\n");
+    for (uint32_t i = 0; i < q2_disk_nb_layers(image->disk); i++) {
+        q2_disk_layer_info(image->disk, i, &info);
+        put_file(report, info.source);
+        if (info.data_source != info.source)
+            put_file(report, info.data_source);
+    }
+}
+
 static void put_image(struct report *report, const struct mc_image *image)
 {
     struct q2_layer_info info;
@@ -112,10 +134,11 @@ static void put_image(struct report *report, const struct mc_image *image)
     put_size_line(report, "file length", image->file->as.source.size);
     if (info.header)
         put_qcow2(report, &info);
+    put(report, "read through: ");
     put_way(report, image->file);
 }
 
-static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *options,
+static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *options, bool chain,
                            struct q2_fault *fault)
 {
     struct report *report = mc_alloc(sizeof(*report));
@@ -125,9 +148,11 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
     if (!report)
         return mc_fail_memory(fault);
     mc_text_init(&report->text, report->buffer, sizeof(report->buffer));
-    status = mc_image_open(volume, options, true, fault, &image);
+    status = mc_image_open(volume, options, !chain, fault, &image);
     if (status == Q2_OK) {
         put_image(report, image);
+        if (chain)
+            put_chain(report, image);
         mc_print(report->buffer);
         mc_image_close(image);
     }
@@ -140,7 +165,8 @@ EFI_STATUS mc_command_info(struct mc_session *session)
     enum q2_status status = mc_session_image(session);
 
     if (status == Q2_OK)
-        status = show(session->image.image.volume, &session->image.options, &session->fault);
+        status = show(session->image.image.volume, &session->image.options,
+                      session->line.backing_chain != NULL, &session->fault);
     mc_image_arguments_free(session);
     return status == Q2_OK ? EFI_SUCCESS : mc_session_fail(session);
 }

@@ -28,7 +28,9 @@ static const struct command commands[] = {
      "publish an image as a disk", true, mc_command_attach},
     {"list", "", "show the attached disks", false, mc_command_list},
     {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
-    {"info", "IMAGE|NUMBER", "show what an image is", true, mc_command_info},
+    {"info", "IMAGE|NUMBER [--backing-chain]",
+     "show what an image is, and with all its files what they are read through", true,
+     mc_command_info},
     {"map", "IMAGE [options of attach]", "show which file has which part of the disk", true,
      mc_command_map},
     {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
@@ -43,27 +45,29 @@ static const struct command commands[] = {
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* Options: each takes the next word. */
+/* Options: each takes the next word, or none. */
 static const struct option {
     const char *name;
     size_t offset; /* of its member in struct mc_command_line */
+    bool is_flag;  /* it takes none: its member gets the option's own name */
 } options[] = {
-    {"--data-file", offsetof(struct mc_command_line, data_file)},
-    {"--backing-file", offsetof(struct mc_command_line, backing_file)},
-    {"--backing-format", offsetof(struct mc_command_line, backing_format)},
-    {"--passphrase-file", offsetof(struct mc_command_line, passphrase_file)},
-    {"--key-file", offsetof(struct mc_command_line, key_file)},
-    {"--snapshot", offsetof(struct mc_command_line, snapshot)},
-    {"--disk", offsetof(struct mc_command_line, disk)},
-    {"--names", offsetof(struct mc_command_line, names)},
-    {"--format", offsetof(struct mc_command_line, format)},
-    {"--mode", offsetof(struct mc_command_line, mode)},
-    {"--overlay-size", offsetof(struct mc_command_line, overlay_size)},
-    {"--room", offsetof(struct mc_command_line, room)},
-    {"--rounds", offsetof(struct mc_command_line, rounds)},
-    {"--row", offsetof(struct mc_command_line, row)},
-    {"--beside", offsetof(struct mc_command_line, beside)},
-    {"--write", offsetof(struct mc_command_line, write)},
+    {"--data-file", offsetof(struct mc_command_line, data_file), false},
+    {"--backing-file", offsetof(struct mc_command_line, backing_file), false},
+    {"--backing-format", offsetof(struct mc_command_line, backing_format), false},
+    {"--passphrase-file", offsetof(struct mc_command_line, passphrase_file), false},
+    {"--key-file", offsetof(struct mc_command_line, key_file), false},
+    {"--snapshot", offsetof(struct mc_command_line, snapshot), false},
+    {"--disk", offsetof(struct mc_command_line, disk), false},
+    {"--names", offsetof(struct mc_command_line, names), false},
+    {"--format", offsetof(struct mc_command_line, format), false},
+    {"--mode", offsetof(struct mc_command_line, mode), false},
+    {"--overlay-size", offsetof(struct mc_command_line, overlay_size), false},
+    {"--room", offsetof(struct mc_command_line, room), false},
+    {"--rounds", offsetof(struct mc_command_line, rounds), false},
+    {"--row", offsetof(struct mc_command_line, row), false},
+    {"--beside", offsetof(struct mc_command_line, beside), false},
+    {"--write", offsetof(struct mc_command_line, write), false},
+    {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
 };
 
 static EFI_STATUS help(struct mc_session *session)
@@ -105,12 +109,11 @@ bool mc_session_find(struct mc_session *session, uint32_t number)
     return false;
 }
 
-/* Where an option's value belongs; NULL: no such option. */
-static const char **member_of(struct mc_command_line *line, const char *word)
+static const struct option *find_option(const char *word)
 {
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
         if (mc_text_equal(options[i].name, word))
-            return (const char **)(void *)((char *)line + options[i].offset);
+            return &options[i];
     }
     return NULL;
 }
@@ -121,10 +124,12 @@ static enum q2_status parse(const struct mc_arguments *arguments, struct mc_sess
         const char *word = arguments->words[i];
         const char **value = &session->line.operand;
         if (word[0] == '-') {
-            value = member_of(&session->line, word);
-            if (!value)
+            const struct option *option = find_option(word);
+            if (!option)
                 return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such option", word);
-            if (++i == arguments->nb)
+            value = (const char **)(void *)((char *)&session->line + option->offset);
+            i += option->is_flag ? 0 : 1;
+            if (i == arguments->nb)
                 return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "this option needs a value", word);
         }
         if (*value)

@@ -17,6 +17,7 @@ struct mc_command_line {
     const char *passphrase_file, *key_file;
     const char *mode, *overlay_size, *room;
     const char *rounds, *beside, *row, *write;
+    const char *backing_chain; /* a flag */
 };
 
 /* What a command line says of an image, with paths resolved. */

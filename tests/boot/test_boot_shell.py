@@ -43,6 +43,10 @@ def test_shell_info_shows_format_and_size():
             for text in (r"file format: qcow2", r"virtual size: .*92274688 bytes",
                          r"data file: debian\.raw"):
                 cases.check(re.search(text, output), f"no '{text}' in:\n{output}")
+            output = shell.shell("metalcow.efi info fs0:\\img\\debian.qcow2 --backing-chain")
+            for name in ("qcow2", "raw"):
+                text = rf"/img/debian.{name}: extent map \(\d+ extents?\)"
+                cases.check(re.search(text, output), f"no '{text}' in:\n{output}")
 
 
 # --- map and check: the host command's words ------------------------------------------------------

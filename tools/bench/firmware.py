@@ -72,14 +72,18 @@ def plain(bits, factor=1.0, beside=False):
     return make
 
 
-def data_file(raw):
-    """A case: an external data file, every cluster at its place."""
+def data_file(raw, cluster_size=1 << 16):
+    """A case: an external data file, every cluster at its place; beside it the flat image if the
+    clusters are of another size."""
     def make(folder):
-        options = f"data_file=image.raw,data_file_raw={'on' if raw else 'off'}"
+        options = (f"data_file=image.raw,data_file_raw={'on' if raw else 'off'},"
+                   f"cluster_size={cluster_size}")
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o",
                         options + ",preallocation=metadata", "image.qcow2", str(folder.size)],
                        check=True, cwd=folder.path)
         images.write_raw(folder.path / "image.raw", folder.pool, folder.size)
+        if cluster_size != 1 << 16:
+            folder.flat()
     return make
 
 
@@ -129,6 +133,7 @@ CASES = {
     "data-file-raw": (data_file(True), 0, SEQUENTIAL),
     "4K": (plain(12), 0, [("random-4K-miss", "bare", 1 / 2.05)]),
     "512": (plain(9, beside=True), 0, [("sequential-1M", "beside", 0.95)]),
+    "512-data-file": (data_file(False, 512), 0, [("sequential-1M", "beside", 0.95)]),
     "chain-3": (chain(256), 0, [("sequential-1M", "beside", 0.97)]),
     "chain-3-mixed": (chain(0), 0, []),
     "zeros": (zeros, 0, [("sequential-1M", "fill", 0.9)]),
@@ -137,7 +142,7 @@ CASES = {
     "write": (scratch, 0, [("write-1M", "disk-io", 0.95), ("write-1M-new", "disk-io", 0.8),
                            ("write-4K-random", "disk-io", 1 / 1.1)]),
 }
-BESIDE = ("512", "chain-3", "chain-3-mixed")
+BESIDE = ("512", "512-data-file", "chain-3", "chain-3-mixed")
 FILLS = ("bare", "fill-firmware", "fill-stosq")
 # New clusters of a round take this many bytes of the stick; the warm-up is a round too.
 NEW_PER_ROUND = 32 * MIB
