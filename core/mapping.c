@@ -106,16 +106,21 @@ static enum q2_status table_read(const struct mapping *m, uint64_t entry_offset,
     return Q2_OK;
 }
 
+static uint64_t l1_index(const struct q2_image *image, uint64_t at)
+{
+    return at >> (image->rules.cluster_bits + image->l2_bits);
+}
+
 /* What was found right stays right until metadata changes. NULL: nothing is known of the L1 entry
  * for guest offset at. */
-static const struct q2_table_hint *hint_of(const struct mapping *m, uint64_t at)
+static inline const struct q2_table_hint *hint_of(const struct q2_slice_cache *cache,
+                                                  const struct q2_image *image, uint64_t at)
 {
-    const struct q2_image *image = m->image;
-    uint64_t index = at >> (image->rules.cluster_bits + image->l2_bits);
-    const struct q2_table_hint *hint = &m->cache->tables[index % Q2_TABLE_HINTS];
+    uint64_t index = l1_index(image, at);
+    const struct q2_table_hint *hint = &cache->tables[index % Q2_TABLE_HINTS];
 
     if (hint->entry_offset != image->l1_table_offset + index * 8 || hint->source != image->source ||
-        hint->state != m->cache->nb_changes)
+        hint->state != cache->nb_changes)
         return NULL;
     return hint;
 }
@@ -124,9 +129,9 @@ static const struct q2_table_hint *hint_of(const struct mapping *m, uint64_t at)
 static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t *ret_table)
 {
     const struct q2_image *image = m->image;
-    uint64_t index = at >> (image->rules.cluster_bits + image->l2_bits);
+    uint64_t index = l1_index(image, at);
     uint64_t entry_offset = image->l1_table_offset + index * 8;
-    const struct q2_table_hint *hint = hint_of(m, at);
+    const struct q2_table_hint *hint = hint_of(m->cache, image, at);
     uint64_t table = 0;
     enum q2_status status;
 
@@ -296,38 +301,43 @@ static bool is_plain(const struct q2_l2_rules *rules, uint64_t entry, uint64_t c
     return !rules->external_data || offset == cluster_offset;
 }
 
-/* The short way: the L1 entry was seen before, the L2 slice is at hand, the entry is a plain one.
- * False: nothing is said. */
-static bool map_at_hand(struct mapping *m, uint64_t at)
+/* The short way: the L1 entry was seen before, the L2 slice is at hand, the entry is a plain one,
+ * and the run is long enough. False: nothing is said. */
+static bool map_at_hand(struct q2_slice_cache *cache, const struct q2_image *image, uint64_t at,
+                        uint64_t max_length, uint64_t horizon, struct q2_extent *ret_extent)
 {
-    const struct q2_image *image = m->image;
     const struct q2_l2_rules *rules = &image->rules;
-    uint64_t cluster = at >> rules->cluster_bits;
+    const struct q2_table_hint *hint = hint_of(cache, image, at);
+    uint64_t cluster = at >> rules->cluster_bits, within = at - (cluster << rules->cluster_bits);
     uint64_t index = cluster & ((1ull << image->l2_bits) - 1);
-    const struct q2_table_hint *hint = hint_of(m, at);
+    uint64_t run = (1ull << rules->cluster_bits) - within, entry, nb_max;
     const uint8_t *bytes;
-    uint64_t entry;
     size_t length;
 
     if (rules->extended || !hint || hint->table == 0)
         return false;
-    bytes = q2_slice_at_hand(m->cache, image->source, hint->table + index * sizeof(be64), &length);
+    bytes = q2_slice_at_hand(cache, image->source, hint->table + index * sizeof(be64), &length);
     if (!bytes || length < sizeof(be64))
         return false;
     entry = entry_get(bytes);
-    if (!is_plain(rules, entry, cluster << rules->cluster_bits))
+    if (!is_plain(rules, entry, at - within))
         return false;
-    m->run = (struct q2_extent){
+    if (run < horizon) {
+        nb_max = q2_min_u64(length / sizeof(be64), (1ull << image->l2_bits) - index) - 1;
+        nb_max = q2_min_u64(nb_max, q2_shift_up(horizon - run, rules->cluster_bits));
+        run += nb_alike(bytes + sizeof(be64), nb_max, entry, 1ull << rules->cluster_bits)
+               << rules->cluster_bits;
+    }
+    if (run < max_length)
+        return false;
+    *ret_extent = (struct q2_extent){
         .kind = Q2_EXTENT_DATA,
         .guest_offset = at,
-        .length = ((cluster + 1) << rules->cluster_bits) - at,
-        .host_offset = (entry & Q2_ENTRY_OFFSET) + (at - (cluster << rules->cluster_bits)),
+        .length = q2_min_u64(run, horizon),
+        .host_offset = (entry & Q2_ENTRY_OFFSET) + within,
         .has_host_offset = true,
         .copied = (entry & Q2_ENTRY_COPIED) != 0,
     };
-    if (m->run.length < m->horizon)
-        (void)extend(m, bytes,
-                     q2_min_u64(length / sizeof(be64), (1ull << image->l2_bits) - index) - 1);
     return true;
 }
 
@@ -359,46 +369,48 @@ static void map_raw(const struct q2_image *image, uint64_t guest_offset, uint64_
     };
 }
 
+/* The long way: entry by entry, over as many tables as it takes. */
+static enum q2_status map_run(struct mapping *m, uint64_t guest_offset)
+{
+    enum q2_status status = Q2_OK;
+
+    while (!m->complete && m->run.length < m->max_length && m->nb_entries < Q2_MAP_MAX_ENTRIES &&
+           status == Q2_OK) {
+        uint64_t at = guest_offset + m->run.length;
+        uint64_t table;
+
+        status = table_find(m, at, &table);
+        if (status == Q2_OK && table == 0)
+            map_hole(m, at);
+        else if (status == Q2_OK)
+            status = map_slice(m, table, at);
+    }
+    return m->run.length > 0 ? Q2_OK : status;
+}
+
 enum q2_status q2_map_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
                             uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
                             struct q2_fault *fault, struct q2_extent *ret_extent)
 {
     struct mapping m;
-    enum q2_status status = Q2_OK;
+    enum q2_status status;
 
     if (image->format == Q2_FORMAT_RAW) {
         map_raw(image, guest_offset, horizon, ret_extent);
         return Q2_OK;
     }
-    /* Field by field: every small request comes by here, and the run needs no more to be empty. */
-    m.cache = cache;
-    m.image = image;
-    m.fault = fault;
-    m.max_length = max_length;
-    m.horizon = horizon;
-    m.nb_entries = 0;
-    m.complete = false;
-    m.run.length = 0;
-    if (map_at_hand(&m, guest_offset) && m.run.length >= max_length)
-        m.complete = true;
-    while (!m.complete && m.run.length < max_length && m.nb_entries < Q2_MAP_MAX_ENTRIES) {
-        uint64_t at = guest_offset + m.run.length;
-        uint64_t table;
-
-        status = table_find(&m, at, &table);
-        if (status != Q2_OK)
-            break;
-        if (table == 0)
-            map_hole(&m, at);
-        else
-            status = map_slice(&m, table, at);
-        if (status != Q2_OK)
-            break;
-    }
-    if (m.run.length == 0)
+    if (map_at_hand(cache, image, guest_offset, max_length, horizon, ret_extent))
+        return Q2_OK;
+    m = (struct mapping){.cache = cache,
+                         .image = image,
+                         .fault = fault,
+                         .max_length = max_length,
+                         .horizon = horizon};
+    status = map_run(&m, guest_offset);
+    if (status != Q2_OK)
         return status;
-    m.run.length = q2_min_u64(m.run.length, horizon);
     *ret_extent = m.run;
+    ret_extent->length = q2_min_u64(m.run.length, horizon);
     return Q2_OK;
 }
 

@@ -557,6 +557,11 @@ bool q2_disk_is_writable(const struct q2_disk *disk)
     return disk->writer.writable && !disk->writer.latched;
 }
 
+uint64_t q2_disk_nb_changes(const struct q2_disk *disk)
+{
+    return disk->slices.nb_changes;
+}
+
 bool q2_disk_is_dirty(const struct q2_disk *disk)
 {
     return q2_disk_is_writable(disk) &&

@@ -116,10 +116,13 @@ static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
 static void tell_owner(struct q2_block_io *block_io)
 {
+    uint64_t nb_changes = q2_disk_nb_changes(block_io->disk);
+
     block_io->nb_writes++;
-    if (!block_io->written || !block_io->attention)
+    if (!block_io->written || (!block_io->attention && block_io->nb_changes == nb_changes))
         return;
     block_io->attention = false;
+    block_io->nb_changes = nb_changes;
     (void)block_io->services->SignalEvent(block_io->written);
 }
 

@@ -7,10 +7,10 @@
  * The firmware may call from a timer while a request is under way, so a request runs at
  * TPL_CALLBACK and a second one on the same disk is refused. No call allocates or frees.
  *
- * What a write or a flush leaves to be done is the owner's business: where the owner or a file
- * asked for attention, an event is signalled after it, and its notification comes when the TPL has
- * fallen below TPL_CALLBACK, so outside of every request and of whatever file system the request
- * came from. Not after each one: an event costs as much as a small write.
+ * What a write or a flush leaves to be done is the owner's business: an event is signalled after it
+ * if metadata has changed, or if the owner or a file asked for attention; its notification comes
+ * when the TPL has fallen below TPL_CALLBACK, so outside of every request and of whatever file
+ * system the request came from. Not after each write: an event costs as much as a small one.
  */
 #ifndef Q2_DRIVERS_BLOCK_IO_H
 #define Q2_DRIVERS_BLOCK_IO_H
@@ -31,6 +31,7 @@ struct q2_block_io {
     EFI_EVENT written;           /* of the options */
     bool attention;              /* signal it after the next write; the owner's and files' to set */
     uint64_t nb_writes;          /* writes and flushes that reached the disk */
+    uint64_t nb_changes;         /* of metadata, when the event was signalled last */
     bool busy;                   /* a request is in the disk */
 };
 
@@ -38,7 +39,7 @@ struct q2_block_io_options {
     uint32_t block_size; /* bytes, a power of two, >= 512 */
     uint32_t io_align;   /* what the host volume wants of a buffer: 0, or a power of two */
     uint32_t media_id;
-    EFI_EVENT written; /* signalled after a write or flush when attention is set; NULL: none */
+    EFI_EVENT written; /* signalled after writes and flushes, see above; NULL: none */
 };
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */

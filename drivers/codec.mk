@@ -43,8 +43,9 @@ ZSTD_OPTIONS := -DZSTD_DISABLE_ASM=1 -DDYNAMIC_BMI2=0 -DZSTD_NO_INTRINSICS -DZST
 THIRD_PARTY_SHIMS := $(sort $(wildcard drivers/freestanding/*.h))
 
 # The variant's flags without our warnings and language level, on the shims instead of libc.
+NOT_FOR_OTHERS := -std=c11 -Iinclude --coverage -fvisibility=hidden
 # $(call third_party_flags,compiler,variant's flags)
-third_party_flags = $(filter-out $(WARN) -std=c11 -Iinclude --coverage,$(2)) -w -std=gnu11 \
+third_party_flags = $(filter-out $(WARN) $(NOT_FOR_OTHERS),$(2)) -w -std=gnu11 \
                     -ffreestanding -nostdinc -isystem drivers/freestanding \
                     -isystem $(shell $(1) -print-file-name=include) \
                     -ffunction-sections -fdata-sections -fstack-usage

@@ -93,12 +93,6 @@ void q2_source_extents_own_pages(const struct q2_source_extents *extents,
     *ret_end = (start + extent->length) >> extents->page_bits;
 }
 
-static void call_attention(struct q2_source_extents *file)
-{
-    if (file->attention)
-        *file->attention = true;
-}
-
 /* Only the first and the last page of an extent can be shared, so of a piece too. */
 static void note_shared(struct q2_source_extents *file, const struct piece *piece)
 {
@@ -114,8 +108,8 @@ static void note_shared(struct q2_source_extents *file, const struct piece *piec
         file->stale |= 1ull << (first & 63);
     if (last < own || last >= own_end)
         file->stale |= 1ull << (last & 63);
-    if (file->stale != 0)
-        call_attention(file);
+    if (file->stale != 0 && file->attention)
+        *file->attention = true;
 }
 
 static enum q2_status extents_write(struct q2_source *source, uint64_t offset, const void *buffer,
@@ -152,17 +146,13 @@ static enum q2_status extents_flush(struct q2_source *source)
 /* Room is there already: the file system made it, zeroed and durable. */
 static enum q2_status extents_grow(struct q2_source *source, uint64_t new_size)
 {
-    struct q2_source_extents *file = extents_of(source);
-
     if (!source->writable)
         return Q2_ERR_READ_ONLY;
-    if (new_size > file->mapped_size)
+    if (new_size > extents_of(source)->mapped_size)
         return Q2_ERR_NO_SPACE;
     if (new_size <= source->size)
         return Q2_ERR_ARGUMENT;
     source->size = new_size;
-    if (file->mapped_size - new_size < file->low_room)
-        call_attention(file);
     return Q2_OK;
 }
 

@@ -28,9 +28,8 @@ struct q2_source_extents {
     uint64_t mapped_size; /* bytes that the map has, >= source.size */
     uint64_t page_start;  /* where page 0 of the volume begins */
     uint32_t page_bits;   /* 0: nobody caches */
-    uint64_t stale; /* bit n: a shared page p with p % 64 == n was written; the owner's to clear */
-    uint64_t low_room; /* bytes of the map behind source.size; fewer are the owner's business */
-    bool *attention;   /* set when stale is not 0, or room got low; NULL: nobody looks */
+    uint64_t stale;  /* bit n: a shared page p with p % 64 == n was written; the owner's to clear */
+    bool *attention; /* set when stale is not 0; NULL: nobody looks */
 };
 
 /* What a source is made of. Everything pointed to stays the caller's and must outlive it. */

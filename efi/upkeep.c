@@ -137,10 +137,8 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
     *upkeep = (struct mc_upkeep){.image = image, .block_io = block_io};
     if (image->mode != MC_MODE_READ_WRITE)
         return Q2_OK;
-    for (size_t i = 0; i < nb; i++) {
-        files[i]->as.extents.low_room = image->room / 2 + image->room % 2;
+    for (size_t i = 0; i < nb; i++)
         files[i]->as.extents.attention = &block_io->attention;
-    }
     if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
                                         &upkeep->written)) ||
         EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,

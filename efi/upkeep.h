@@ -1,11 +1,11 @@
 /* What a disk that is written needs between requests.  (design, section 4; hazards U9, U13, U15)
  *
  * Made by registry.c for a disk of mode rw, before it is published. Block I/O signals an event
- * after the first write, and after those by which a file asks for attention; its notification comes
- * at TPL_CALLBACK as soon as the TPL has fallen below, so outside of every request and of every
- * file system's lock. Then the FAT driver's cache forgets what we wrote over, room is topped up,
- * and a file that somebody changed underneath is noticed. A moment later the disk is flushed, and
- * once more before boot services end.
+ * after the first write, after those that change metadata, and where a file asks for attention; its
+ * notification comes at TPL_CALLBACK as soon as the TPL has fallen below, so outside of every
+ * request and of every file system's lock. Then the FAT driver's cache forgets what we wrote over,
+ * room is topped up, and a file that somebody changed underneath is noticed. A moment later the
+ * disk is flushed, and once more before boot services end.
  */
 #ifndef METALCOW_EFI_UPKEEP_H
 #define METALCOW_EFI_UPKEEP_H

@@ -202,6 +202,10 @@ bool q2_disk_is_writable(const struct q2_disk *disk);
  * clusters waits for q2_disk_flush(), or until the caches are crowded. */
 bool q2_disk_is_dirty(const struct q2_disk *disk);
 
+/* A number that grows whenever metadata changes: clusters are allocated, freed, mapped elsewhere.
+ * Writes in place leave it alone. */
+uint64_t q2_disk_nb_changes(const struct q2_disk *disk);
+
 /* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least
  * before the file must grow. Not said of a disk that is not writable, or raw: 0. */
 uint64_t q2_disk_room(const struct q2_disk *disk);
