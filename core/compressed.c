@@ -23,15 +23,17 @@ void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *wi
 }
 
 /* Get the stream's bytes: from a window if neighbours' streams were fetched with it, else into the
- * cache's input. */
+ * cache's input, from the start of its first sector: whole sectors are one request to a device. */
 static enum q2_status stream_get(struct q2_decoded_cache *cache, struct q2_source *source,
                                  uint64_t offset, size_t length, const uint8_t **ret_bytes)
 {
+    size_t skip = (size_t)(offset % 512);
+
     q2_windows_view(cache->windows, source, offset, length, ret_bytes);
     if (*ret_bytes)
         return Q2_OK;
-    *ret_bytes = cache->input;
-    return source->ops->read_at(source, offset, cache->input, length);
+    *ret_bytes = cache->input + skip;
+    return source->ops->read_at(source, offset - skip, cache->input, skip + length);
 }
 
 static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_image *image,
@@ -52,9 +54,9 @@ static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_ima
                           offset);
     /* The descriptor counts sectors; the last stream of a file may end before its last sector. */
     length = q2_min_u64(length, source->size - offset);
-    if (length > sizeof(cache->input))
+    if (length > Q2_COMPRESSED_BUFFER_SIZE)
         return q2_fail_limit(fault, Q2_ERR_LIMIT, "a compressed cluster is too long", source->path,
-                             "compressed length", length, sizeof(cache->input));
+                             "compressed length", length, Q2_COMPRESSED_BUFFER_SIZE);
     status = stream_get(cache, source, offset, (size_t)length, &stream);
     if (status == Q2_OK)
         status = codec->ops->decode(codec, stream, (size_t)length, output,

@@ -124,6 +124,8 @@ static struct look look(struct q2_windows *windows, const struct q2_source *sour
         }
         if (offset - window->first > window->reach || window->source != source)
             continue;
+        if (found.follower == Q2_NB_WINDOWS && continues(window, source, offset))
+            found.follower = i;
         if (holds(window, source, offset, 1)) {
             uint64_t left = window->start + window->length - offset;
             found.nb_held = (size_t)q2_min_u64(left, length);
@@ -131,8 +133,6 @@ static struct look look(struct q2_windows *windows, const struct q2_source *sour
         }
         if (found.nb_held == length)
             break;
-        if (found.follower == Q2_NB_WINDOWS && continues(window, source, offset))
-            found.follower = i;
     }
     return found;
 }

@@ -48,7 +48,7 @@ NOT_FOR_OTHERS := -std=c11 -Iinclude --coverage -fvisibility=hidden
 third_party_flags = $(filter-out $(WARN) $(NOT_FOR_OTHERS),$(2)) -w -std=gnu11 \
                     -ffreestanding -nostdinc -isystem drivers/freestanding \
                     -isystem $(shell $(1) -print-file-name=include) \
-                    -ffunction-sections -fdata-sections -fstack-usage
+                    -fdata-sections -fstack-usage
 
 # $(call third_party_variant,variant,prefix of its flags,compiler)
 define third_party_variant

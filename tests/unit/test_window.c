@@ -167,6 +167,15 @@ static void test_windows_join_keeps_the_window_before(void)
     T_CHECK(seen(1024, 512));
 }
 
+/* What begins in one window and ends behind it is wanted in one piece: from a new one. */
+static void test_windows_view_over_the_end_of_a_window(void)
+{
+    setup(SIZE);
+    T_CHECK(!seen(0, 512) && seen(512, 512) && seen(FIRST - 8192, 8192));
+    T_CHECK(seen(FIRST - 100, 4096));
+    T_CHECK(fake.nb_reads == 2 && fake.log[1].offset == FIRST - 512);
+}
+
 static bool reads(uint64_t offset, size_t length)
 {
     static uint8_t buffer[256 * KIB];
@@ -260,6 +269,7 @@ int main(void)
     T_RUN(test_windows_view_other_source_sees_nothing);
     T_RUN(test_windows_join_begins_no_stream);
     T_RUN(test_windows_join_keeps_the_window_before);
+    T_RUN(test_windows_view_over_the_end_of_a_window);
     T_RUN(test_windows_read_over_the_end_of_a_window);
     T_RUN(test_windows_view_streams_share_a_sector);
     T_RUN(test_windows_forget_table);
