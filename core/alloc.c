@@ -237,7 +237,7 @@ static enum q2_status grow_table(struct q2_disk *disk)
 
 /* Find a free cluster that a refcount block covers, making block and table where they are missing.
  */
-static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index)
+static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index, uint64_t *ret_block)
 {
     const struct q2_image *top = &disk->layers[0];
 
@@ -254,6 +254,7 @@ static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index)
             if (status != Q2_OK)
                 return unreadable(disk, status); /* not covered: find_free() has just read it */
             if (block != 0) {
+                *ret_block = block;
                 *ret_index = index;
                 return Q2_OK;
             }
@@ -265,19 +266,23 @@ static enum q2_status find_covered(struct q2_disk *disk, uint64_t *ret_index)
 }
 
 /* How many clusters from index on are free, in a row, under the same refcount block. */
-static enum q2_status run_length(struct q2_disk *disk, uint64_t index, uint64_t nb_wanted,
-                                 uint64_t *ret_nb)
+static enum q2_status run_length(struct q2_disk *disk, uint64_t block, uint64_t index,
+                                 uint64_t nb_wanted, uint64_t *ret_nb)
 {
-    uint64_t per_block = 1ull << q2_refcount_block_bits(&disk->layers[0]);
-    uint64_t most = q2_min_u64(nb_wanted, per_block - (index & (per_block - 1)));
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t per_block = 1ull << q2_refcount_block_bits(top);
+    uint64_t in_block = index & (per_block - 1);
+    uint64_t most = q2_min_u64(nb_wanted, per_block - in_block);
     uint64_t nb = 1;
 
     for (; nb < most; nb++) {
-        bool free = false;
-        enum q2_status status = is_free(disk, index + nb, &free);
+        uint64_t refcount = 0;
+        enum q2_status status =
+            q2_refcount_get_in(&disk->slices, top, block, in_block + nb, &refcount);
         if (status != Q2_OK)
-            return status;
-        if (!free)
+            return unreadable(disk, status);
+        if (refcount != 0 || q2_overlaps_table(top, (index + nb) << bits, 1ull << bits))
             break;
     }
     *ret_nb = nb;
@@ -289,11 +294,12 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
 {
     const struct q2_image *top = &disk->layers[0];
     uint32_t bits = top->rules.cluster_bits;
-    uint64_t index = 0, nb = 0;
-    enum q2_status status = find_covered(disk, &index);
+    uint64_t mask = (1ull << q2_refcount_block_bits(top)) - 1;
+    uint64_t index = 0, block = 0, nb = 0;
+    enum q2_status status = find_covered(disk, &index, &block);
 
     if (status == Q2_OK)
-        status = run_length(disk, index, nb_wanted, &nb);
+        status = run_length(disk, block, index, nb_wanted, &nb);
     if (status != Q2_OK)
         return status;
     status = reach(disk, index + nb);
@@ -302,7 +308,7 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
         status = reach(disk, index + nb);
     }
     for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
-        status = q2_refcount_put(&disk->slices, top, index + i, 1);
+        status = q2_refcount_put_in(&disk->slices, top, block, (index & mask) + i, 1);
         if (status != Q2_OK && i > 0)
             q2_free_later(disk, index << bits, i << bits); /* not covered: just read, as below */
         if (status != Q2_OK)

@@ -58,24 +58,31 @@ static size_t bytes_length(uint32_t order)
     return order < 3 ? 1 : (size_t)1 << (order - 3);
 }
 
+enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_image *image,
+                                  uint64_t block, uint64_t index, uint64_t *ret_refcount)
+{
+    uint32_t order = image->header.refcount_order;
+    uint8_t bytes[8];
+    enum q2_status status = q2_slice_read(cache, image->source, block + bytes_offset(index, order),
+                                          bytes, bytes_length(order));
+
+    if (status != Q2_OK)
+        return status;
+    *ret_refcount = q2_refcount_decode(bytes, order < 3 ? index % (8u >> order) : 0, order);
+    return Q2_OK;
+}
+
 enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_image *image,
                                uint64_t cluster_index, uint64_t *ret_refcount)
 {
-    uint32_t order = image->header.refcount_order;
     uint64_t index = cluster_index & ((1ull << q2_refcount_block_bits(image)) - 1);
     uint64_t block;
-    uint8_t bytes[8];
     enum q2_status status = q2_refcount_block(cache, image, cluster_index, &block);
 
     *ret_refcount = 0;
     if (status != Q2_OK || block == 0)
         return status;
-    status = q2_slice_read(cache, image->source, block + bytes_offset(index, order), bytes,
-                           bytes_length(order));
-    if (status != Q2_OK)
-        return status;
-    *ret_refcount = q2_refcount_decode(bytes, order < 3 ? index % (8u >> order) : 0, order);
-    return Q2_OK;
+    return q2_refcount_get_in(cache, image, block, index, ret_refcount);
 }
 
 enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_image *image,

@@ -32,6 +32,10 @@ enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_ima
 enum q2_status q2_refcount_block(struct q2_slice_cache *cache, const struct q2_image *image,
                                  uint64_t cluster_index, uint64_t *ret_block);
 
+/* Read a refcount of a block, as q2_refcount_put_in() sets it. Errors: the source's. */
+enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_image *image,
+                                  uint64_t block, uint64_t index, uint64_t *ret_refcount);
+
 /* Set a refcount in a block, in memory: it waits as Q2_DIRTY_REFCOUNT.
  *
  * block  offset of the block, which need not be in the table yet

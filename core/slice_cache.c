@@ -195,7 +195,13 @@ enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *sou
                              uint64_t offset, void *buffer, size_t length)
 {
     uint8_t *to = buffer;
+    size_t nb_held;
+    const uint8_t *held = q2_slice_at_hand(cache, source, offset, &nb_held);
 
+    if (held && nb_held >= length) { /* an entry of a table: most come by here */
+        memcpy(buffer, held, length);
+        return Q2_OK;
+    }
     if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_TRUNCATED;
     while (length > 0) {

@@ -150,6 +150,14 @@ NEW_PER_ROUND = 32 * MIB
 WRITE_ROOM = 2 * NEW_PER_ROUND
 
 
+def without_holes(path):
+    """A file of the host without holes: a device does not care what it held before, but a hole
+    costs the host an allocation when it is first written."""
+    copy = path.with_name(path.name + ".copy")
+    subprocess.run(["cp", "--sparse=never", path, copy], check=True)
+    return copy.rename(path)
+
+
 def room(name, rounds):
     """Bytes that a case makes its image longer by."""
     return (rounds + 1) * NEW_PER_ROUND + WRITE_ROOM if name == "write" else 0
@@ -166,8 +174,9 @@ def make_case(name, program, out, size, rounds):
         pieces = {path: piece for path in files} if piece else {}
         files["/metalcow.efi"] = program
         grows = room(name, rounds)
-        return make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces,
-                                     size=grows + 2 * WRITE_ROOM if grows else None)
+        stick = make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces,
+                                      size=grows + 2 * WRITE_ROOM if grows else None)
+        return without_holes(stick) if name == "write" else stick
     finally:
         for path in folder.path.iterdir():
             path.unlink()
