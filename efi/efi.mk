@@ -38,7 +38,8 @@ EFI_LDFLAGS  := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-un
 # and the bench compares like with like. A loop over the border of a page is slow under emulation.
 define EFI_LINK
 $(LD) $(EFI_LDFLAGS) -o $@ $(GNU_EFI_CRT0) \
-    --whole-archive $(filter %/decoders.a,$^) --no-whole-archive $(filter %.o,$^) --start-group $(filter %.a,$^) --end-group -L$(GNU_EFI) -lgnuefi
+    --whole-archive $(filter %/decoders.a,$^) --no-whole-archive $(filter %.o,$^) \
+    --start-group $(filter %.a,$^) --end-group -L$(GNU_EFI) -lgnuefi
 endef
 
 # The engine and the adapters come out of an archive: a program holds what it calls.
