@@ -203,7 +203,7 @@ bool q2_disk_is_writable(const struct q2_disk *disk);
 bool q2_disk_is_dirty(const struct q2_disk *disk);
 
 /* A number that grows whenever metadata changes: clusters are allocated, freed, mapped elsewhere.
- * Writes in place leave it alone. */
+ * Writes in place leave it alone, but where a cached piece of metadata has bytes of theirs. */
 uint64_t q2_disk_nb_changes(const struct q2_disk *disk);
 
 /* Bytes at the end of the top image's file that no cluster uses: what can be allocated at least

@@ -62,6 +62,29 @@ static void check_all(void)
     T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
 }
 
+/* Reads in a row keep their extent, until clusters are allocated between them. */
+static void test_write_is_seen_by_reads_that_go_on(void)
+{
+    uint8_t bytes[512];
+    uint64_t nb_changes;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    for (uint64_t at = 0; at < 64 * KIB; at += 512) {
+        T_CHECK_U64(q2_disk_read(f.disk, at, bytes, 512), Q2_OK);
+        T_CHECK(memcmp(bytes, model + at, 512) == 0);
+        nb_changes = q2_disk_nb_changes(f.disk);
+        T_CHECK_U64(write_at(at, 512, (uint8_t)(at / 512 + 1)), Q2_OK);
+        if (at >= 4096 && at % 4096 == 0)
+            T_CHECK(q2_disk_nb_changes(f.disk) > nb_changes);
+        if (at + 512 < 64 * KIB && at % 1024 == 0)
+            T_CHECK_U64(write_at(at + 512, 512, 0xee), Q2_OK);
+    }
+    check_all();
+    cleanup();
+}
+
 /* Pieces of clusters of 1 and 2 MiB, which no bounce buffer holds, new ones and old ones. */
 static void test_write_clusters_larger_than_the_bounce_buffer(void)
 {
@@ -350,6 +373,7 @@ static void test_write_meets_unreadable_tables(void)
 int main(void)
 {
     memory = malloc(CAPACITY);
+    T_RUN(test_write_is_seen_by_reads_that_go_on);
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
     T_RUN(test_write_over_what_a_snapshot_shares);
