@@ -60,4 +60,11 @@ $(BUILD)/x64/%.efi: $(BUILD)/x64/%.so
 	objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
 	    --target efi-app-x86_64 --subsystem $(EFI_SUBSYSTEM) $< $@
 
+# Whoever builds before anything was installed is told what to do.
+efi-headers:
+	@test -e /usr/include/efi/efi.h || \
+	    { echo "gnu-efi's headers are missing: 'make setup' installs what is needed" >&2; exit 1; }
+.PHONY: efi-headers
+$(call objects,x64,$(EFI_DRIVER_SRCS) $(EFI_APP_SRCS) $(DRIVERS_EFI_SRCS)): | efi-headers
+
 all: $(EFI_X64_APP) $(EFI_X64_DRIVER)

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""What boot loaders write to a disk of mode rw: GRUB's environment block, written in place below its
-own file system code, and systemd-boot's count of tries, a file renamed through the firmware's FAT
-driver. Nobody flushes; the guest starts right behind, and the power goes then."""
+"""What boot loaders write to a disk of mode rw.
+
+GRUB's environment block is written in place, below GRUB's own file system code; systemd-boot's count
+of tries is a file renamed through the firmware's FAT driver. Nobody flushes; the guest starts right
+behind, and the power goes then.
+"""
 
 import contextlib
 import pathlib
