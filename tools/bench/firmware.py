@@ -151,10 +151,12 @@ WRITE_ROOM = 2 * NEW_PER_ROUND
 
 
 def without_holes(path):
-    """A file of the host without holes: a device does not care what it held before, but a hole
-    costs the host an allocation when it is first written."""
+    """A file of the host without holes, and with nothing waiting to be written back: a device does
+    not care what it held before, but a hole costs the host an allocation when it is first
+    written, and write-back comes in between."""
     copy = path.with_name(path.name + ".copy")
     subprocess.run(["cp", "--sparse=never", path, copy], check=True)
+    subprocess.run(["sync", copy], check=True)
     return copy.rename(path)
 
 
