@@ -25,8 +25,9 @@ struct q2_decoded_cache {
     uint32_t nb_slots;
     uint32_t slot_size;
     uint64_t clock;
-    uint8_t clusters[Q2_DECODED_CACHE_SIZE];
-    uint8_t input[512 + Q2_COMPRESSED_BUFFER_SIZE]; /* and what is before it in its sector */
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t clusters[Q2_DECODED_CACHE_SIZE];
+    /* A stream, and what is before it in its sector. */
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t input[512 + Q2_COMPRESSED_BUFFER_SIZE];
 };
 
 /* Empty the cache and divide it for clusters of up to cluster_size bytes; windows is the disk's. */

@@ -61,7 +61,7 @@ struct q2_slice_cache {
     uint64_t miss_index;
     uint32_t nb_dirty[Q2_SLICE_SETS]; /* slices of each set that wait to be written */
     /* [way][set]: 16 neighbouring slices in one way lie in a row and can be read in one request. */
-    uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
 };
 
 /* Forget everything; windows is the disk's and stays. */

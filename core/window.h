@@ -29,7 +29,7 @@ struct q2_windows {
     struct q2_window windows[Q2_NB_WINDOWS];
     uint64_t clock;
     uint32_t recent; /* the window that was used last */
-    uint8_t bytes[Q2_NB_WINDOWS][Q2_WINDOW_SIZE];
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t bytes[Q2_NB_WINDOWS][Q2_WINDOW_SIZE];
 };
 
 /* Forget everything. */

@@ -30,7 +30,7 @@ struct q2_writer {
     uint64_t packed_end; /* where the last compressed stream ends in its host cluster; 0: none */
     uint32_t nb_frees;
     struct q2_free_range frees[Q2_MAX_FREES];
-    uint8_t bounce[Q2_BOUNCE_SIZE];
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t bounce[Q2_BOUNCE_SIZE];
 };
 
 #endif
