@@ -29,11 +29,11 @@ SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
                -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 COV_CFLAGS  := $(COMMON_CFLAGS) -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 --coverage
 
-# Firmware objects: no red zone (interrupts run on our stack), no SysV library, UTF-16 wchar_t.
 # Copies and fills of known size as moves, others by call: `rep` is slow under emulation.
 X64_STRINGS := unrolled_loop:128:noalign,libcall:-1:noalign
 
-# Nobody outside may replace a function of ours, so the compiler may look into all of them.
+# Firmware objects: no red zone (interrupts run on our stack), no SysV library, UTF-16 wchar_t; and
+# nobody outside may replace a function of ours, so the compiler may look into all of them.
 X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar \
               -fno-stack-protector -fno-strict-aliasing -fpic -fvisibility=hidden \
               -mmemcpy-strategy=$(X64_STRINGS) -mmemset-strategy=$(X64_STRINGS) \

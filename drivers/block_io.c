@@ -56,10 +56,11 @@ bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
     EFI_TPL tpl = block_io->services->RaiseTPL(TPL_HIGH_LEVEL);
     bool acquired = tpl <= TPL_CALLBACK && !block_io->busy;
 
-    if (acquired)
+    if (acquired) {
         block_io->busy = true;
+        *ret_tpl = tpl;
+    }
     block_io->services->RestoreTPL(acquired ? TPL_CALLBACK : tpl);
-    *ret_tpl = tpl;
     return acquired;
 }
 

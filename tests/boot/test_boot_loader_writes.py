@@ -6,18 +6,16 @@ of tries is a file renamed through the firmware's FAT driver. Nobody flushes; th
 behind, and the power goes then.
 """
 
-import contextlib
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
 from tests.boot import harness  # noqa: E402
-from tests.boot.test_boot_write import check_stick  # noqa: E402
+from tests.boot.test_boot_write import check_stick, scratch  # noqa: E402
 from tools import fs  # noqa: E402
 from tools.guest import make_guest  # noqa: E402
 
@@ -26,12 +24,6 @@ GRUBENV = b"# GRUB Environment Block\n"
 COUNTING_STUB = ("load_env -f ($root)/EFI/debian/grubenv\n"
                  "set tries=2\n"
                  "save_env -f ($root)/EFI/debian/grubenv tries\n" + make_guest.GRUB_STUB)
-
-
-@contextlib.contextmanager
-def scratch():
-    with tempfile.TemporaryDirectory(prefix="metalcow-loader-") as folder:
-        yield pathlib.Path(folder)
 
 
 def boot_writing(loader, raw, folder):
