@@ -25,6 +25,11 @@ static inline uint64_t q2_min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static inline uint64_t q2_max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* value / 2^bits, rounded up; right for every value. bits < 64. */
 static inline uint64_t q2_shift_up(uint64_t value, uint32_t bits)
 {

@@ -1,9 +1,10 @@
 /* Writing guest data.
  *
- * Write path: q2_disk_write() -> here -> table.c, alloc.c, store.c, commit.c. A request is cut into
- * steps; each writes one run of clusters: in place where they are ours alone, else into new
- * clusters whose old content around the caller's bytes is copied, and only then named by L2 entries
- * in memory. Invariant: an L2 entry is set only after the data below it was accepted by its file.
+ * Write path: q2_disk_write() -> here -> table.c, alloc.c, store.c, commit.c; zeros and discard are
+ * write_zeroes.c's, what may be written at all is write_open.c's. A request is cut into steps; each
+ * writes one run of clusters: in place where they are ours alone, else into new clusters whose old
+ * content around the caller's bytes is copied, and only then named by L2 entries in memory.
+ * Invariant: an L2 entry is set only after the data below it was accepted by its file.
  */
 #include "write.h"
 
@@ -14,7 +15,6 @@
 #include "mapping.h"
 #include "memory.h"
 #include "overlap.h"
-#include "q2_check.h"
 #include "range.h"
 #include "store.h"
 #include "table.h"
@@ -46,8 +46,6 @@ enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t 
                              q2_disk_size(disk));
     return Q2_OK;
 }
-
-/* --- one run of clusters ------------------------------------------------------------------- */
 
 /* What one step writes. bytes NULL: zeros. */
 struct step {
@@ -177,30 +175,50 @@ static uint32_t subcluster_mask(const struct q2_image *top, uint64_t start, uint
     return (uint32_t)(((1ull << last) - 1) & ~((1ull << first) - 1));
 }
 
+/* New host clusters for guest clusters in a row, and what of them is filled. */
+struct fresh {
+    uint64_t table;       /* the L2 table that will name them */
+    uint64_t cluster, nb; /* guest offset of the first; how many */
+    uint64_t host_offset; /* of the first */
+    uint64_t start, end;  /* guest bytes that get content: whole clusters, or whole subclusters */
+};
+
+/* The L2 bitmap of a new cluster at a guest offset: what is filled is allocated, the rest is what
+ * it was. */
+static uint64_t fresh_bitmap(const struct q2_image *top, const struct fresh *fresh, uint64_t guest,
+                             const struct q2_cluster *old)
+{
+    uint64_t behind = guest + (1ull << top->rules.cluster_bits);
+    uint32_t written;
+
+    if (!top->rules.extended)
+        return 0;
+    written = subcluster_mask(top, q2_max_u64(fresh->start, guest), q2_min_u64(fresh->end, behind));
+    return (uint64_t)(old->zero & ~written) << 32 | written;
+}
+
 /* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go.
  * ret_nb_linked is set in any case: on error the clusters behind are still named by nobody. */
-static enum q2_status link_clusters(struct q2_disk *disk, uint64_t table, uint64_t start,
-                                    uint64_t nb_clusters, uint64_t host_offset,
+static enum q2_status link_clusters(struct q2_disk *disk, const struct fresh *fresh,
                                     uint64_t *ret_nb_linked)
 {
     const struct q2_image *top = top_of(disk);
-    uint64_t cluster_size = 1ull << top->rules.cluster_bits;
-    uint64_t bitmap = top->rules.extended ? UINT32_MAX : 0;
 
-    for (uint64_t i = 0; i < nb_clusters; i++) {
-        uint64_t guest = start + i * cluster_size;
+    for (uint64_t i = 0; i < fresh->nb; i++) {
+        uint64_t within = i << top->rules.cluster_bits, guest = fresh->cluster + within;
         struct q2_cluster old;
-        enum q2_status status = q2_table_cluster(disk, table, guest, &old);
+        enum q2_status status = q2_table_cluster(disk, fresh->table, guest, &old);
 
         *ret_nb_linked = i;
         if (status == Q2_OK)
-            status = q2_table_set(disk, table, guest,
-                                  (host_offset + i * cluster_size) | Q2_ENTRY_COPIED, bitmap);
+            status = q2_table_set(disk, fresh->table, guest,
+                                  (fresh->host_offset + within) | Q2_ENTRY_COPIED,
+                                  fresh_bitmap(top, fresh, guest, &old));
         if (status != Q2_OK)
             return status;
         q2_table_release(disk, &old);
     }
-    *ret_nb_linked = nb_clusters;
+    *ret_nb_linked = fresh->nb;
     return Q2_OK;
 }
 
@@ -236,27 +254,40 @@ uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end)
     return q2_min_u64(end, top->data->size);
 }
 
-/* Write a step into new clusters; its length is cut to what was done. */
-static enum q2_status write_new(struct q2_disk *disk, uint64_t table, struct step *step)
+/* What is written as a whole when a cluster is new or ours alone: a subcluster where there are any,
+ * else the cluster. */
+static uint32_t unit_bits(const struct q2_image *top)
+{
+    return top->rules.extended ? top->rules.cluster_bits - 5 : top->rules.cluster_bits;
+}
+
+/* Write a step into new clusters; its length is cut to what was done. Clusters that held nothing so
+ * far get the subclusters that the step touches; others are copied whole. */
+static enum q2_status write_new(struct q2_disk *disk, uint64_t table, const struct q2_cluster *old,
+                                struct step *step)
 {
     const struct q2_image *top = top_of(disk);
     uint32_t bits = top->rules.cluster_bits;
-    uint64_t start = step->offset >> bits << bits, end;
-    uint64_t nb = q2_shift_up(step->offset + step->length - start, bits), host_offset;
-    uint64_t nb_linked = 0;
-    enum q2_status status =
-        q2_write_room(disk, start, q2_min_u64(nb, Q2_ALLOC_MAX), &host_offset, &nb);
+    bool held = old->has_host_offset || old->kind == Q2_CLUSTER_COMPRESSED;
+    uint32_t whole = held ? bits : unit_bits(top);
+    struct fresh fresh = {.table = table, .cluster = step->offset >> bits << bits};
+    uint64_t nb = q2_shift_up(step->offset + step->length - fresh.cluster, bits), nb_linked = 0;
+    enum q2_status status = q2_write_room(disk, fresh.cluster, q2_min_u64(nb, Q2_ALLOC_MAX),
+                                          &fresh.host_offset, &fresh.nb);
 
     if (status != Q2_OK)
         return status;
-    end = start + (nb << bits);
-    step->length = q2_min_u64(step->length, end - step->offset);
-    end = q2_write_data_end(disk, end);
-    status = fill(disk, host_offset, start, end, step);
+    fresh.end = fresh.cluster + (fresh.nb << bits);
+    step->length = q2_min_u64(step->length, fresh.end - step->offset);
+    fresh.start = step->offset >> whole << whole;
+    fresh.end = q2_shift_up(step->offset + step->length, whole) << whole;
+    status = fill(disk, fresh.host_offset + (fresh.start - fresh.cluster), fresh.start,
+                  q2_write_data_end(disk, fresh.end), step);
     if (status == Q2_OK)
-        status = link_clusters(disk, table, start, nb, host_offset, &nb_linked);
+        status = link_clusters(disk, &fresh, &nb_linked);
     if (status != Q2_OK && !top->rules.external_data) /* the rest is named by nobody */
-        q2_free_later(disk, host_offset + (nb_linked << bits), (nb - nb_linked) << bits);
+        q2_free_later(disk, fresh.host_offset + (nb_linked << bits),
+                      (fresh.nb - nb_linked) << bits);
     return status;
 }
 
@@ -266,11 +297,10 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
                                   const struct q2_cluster *old, struct step *step)
 {
     const struct q2_image *top = top_of(disk);
-    uint32_t bits = top->rules.cluster_bits;
-    uint32_t unit_bits = top->rules.extended ? bits - 5 : bits;
+    uint32_t bits = top->rules.cluster_bits, whole = unit_bits(top);
     uint64_t cluster = step->offset >> bits << bits;
-    uint64_t start = step->offset >> unit_bits << unit_bits;
-    uint64_t end = q2_shift_up(step->offset + step->length, unit_bits) << unit_bits;
+    uint64_t start = step->offset >> whole << whole;
+    uint64_t end = q2_shift_up(step->offset + step->length, whole) << whole;
     uint64_t bitmap = 0;
     enum q2_status status;
 
@@ -303,7 +333,7 @@ static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
         step->length = q2_min_u64(step->length, cluster_end - step->offset);
         return write_reuse(disk, table, &old, step);
     }
-    return write_new(disk, table, step);
+    return write_new(disk, table, &old, step);
 }
 
 /* Where a step begins, as the top layer maps it. A run whose first cluster is ours alone, but not
@@ -348,8 +378,8 @@ static enum q2_status write_step(struct q2_disk *disk, struct step *step)
     return status == Q2_OK ? write_mapped(disk, step) : status;
 }
 
-static enum q2_status write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
-                                uint64_t length)
+enum q2_status q2_write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
+                            uint64_t length)
 {
     while (length > 0) {
         struct step step = {.offset = offset, .length = length, .bytes = bytes};
@@ -372,174 +402,8 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
     if (status == Q2_OK && length > 0)
         status = q2_commit_header(disk);
     if (status == Q2_OK)
-        status = write_all(disk, offset, buffer, length);
+        status = q2_write_all(disk, offset, buffer, length);
     return status;
-}
-
-/* --- zeros and discard ---------------------------------------------------------------------- */
-
-/* Zeros for whole clusters of one L2 table: the entry keeps its host cluster, if that is ours. */
-static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
-{
-    const struct q2_image *top = top_of(disk);
-    struct q2_cluster old;
-    bool keep;
-    uint64_t entry;
-    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
-
-    if (status != Q2_OK)
-        return status;
-    keep = old.has_host_offset && old.kind != Q2_CLUSTER_COMPRESSED &&
-           (old.copied || top->rules.external_data);
-    entry = keep ? old.host_offset | Q2_ENTRY_COPIED : 0;
-    if (!top->rules.extended)
-        entry |= Q2_ENTRY_ZERO;
-    status = q2_table_set(disk, table, guest, entry,
-                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
-    if (status == Q2_OK && !keep)
-        q2_table_release(disk, &old);
-    return status;
-}
-
-/* (qcow2: a discarded cluster reads as zeros in version 3; in version 2 it can only be unallocated,
- * which reads as zeros if nothing lies below) */
-static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
-{
-    const struct q2_image *top = top_of(disk);
-    struct q2_cluster old;
-    uint64_t entry = top->rules.version_3 && !top->rules.extended ? Q2_ENTRY_ZERO : 0;
-    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
-
-    if (status != Q2_OK)
-        return status;
-    if (!old.has_host_offset && (!top->has_backing || old.kind == Q2_CLUSTER_ZERO))
-        return Q2_OK; /* nothing to give back */
-    status = q2_table_set(disk, table, guest, entry,
-                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
-    if (status == Q2_OK)
-        q2_table_release(disk, &old);
-    return status;
-}
-
-typedef enum q2_status cluster_change(struct q2_disk *disk, uint64_t table, uint64_t guest);
-
-/* Change the entry of one whole cluster. */
-static enum q2_status change_one(struct q2_disk *disk, uint64_t guest, cluster_change *change)
-{
-    uint64_t table;
-    enum q2_status status = q2_table_for_write(disk, guest, &table);
-
-    return status == Q2_OK ? change(disk, table, guest) : status;
-}
-
-/* Change the entries of whole clusters [start, end), table by table. Where there is no L2 table,
- * `skip_holes` leaves it so. */
-static enum q2_status change_clusters(struct q2_disk *disk, uint64_t start, uint64_t end,
-                                      cluster_change *change, bool skip_holes)
-{
-    const struct q2_image *top = top_of(disk);
-    uint64_t cluster_size = 1ull << top->rules.cluster_bits, reach = cluster_size << top->l2_bits;
-    uint64_t guest = start, done = 0;
-
-    while (guest < end) {
-        uint64_t table = 1;
-        enum q2_status status = Q2_OK;
-
-        if (done++ % 64 == 0) /* the caches have room for so many between two looks */
-            status = q2_commit_if_crowded(disk);
-        if (status == Q2_OK && skip_holes)
-            status = q2_table_find(disk, guest, &table);
-        if (status == Q2_OK && table != 0)
-            status = change_one(disk, guest, change);
-        if (status != Q2_OK)
-            return status;
-        guest = table != 0 ? guest + cluster_size : (guest | (reach - 1)) + 1;
-    }
-    return Q2_OK;
-}
-
-static enum q2_status unlink_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
-{
-    struct q2_cluster old;
-    enum q2_status status = q2_table_cluster(disk, table, guest, &old);
-
-    if (status == Q2_OK)
-        status = q2_table_set(disk, table, guest, 0, 0);
-    if (status == Q2_OK)
-        q2_table_release(disk, &old);
-    return status;
-}
-
-enum q2_status q2_write_unlink(struct q2_disk *disk, uint64_t start, uint64_t end)
-{
-    return change_clusters(disk, start, end, unlink_cluster, true);
-}
-
-enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_t length)
-{
-    struct q2_image *top = top_of(disk);
-    uint64_t size;
-
-    if (!(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
-        return Q2_OK;
-    size = q2_min_u64(top->data->size, q2_disk_size(disk));
-    if (offset >= size)
-        return Q2_OK;
-    return q2_store_zero(disk, top->data, offset, q2_min_u64(length, size - offset));
-}
-
-/* Whole clusters inside a range; the disk's last one counts as whole at the disk's end. */
-static void whole_clusters(struct q2_disk *disk, uint64_t offset, uint64_t length,
-                           uint64_t *ret_start, uint64_t *ret_end)
-{
-    uint32_t bits = top_of(disk)->rules.cluster_bits;
-    uint64_t end = offset + length;
-
-    *ret_start = q2_shift_up(offset, bits) << bits;
-    *ret_end = end == q2_disk_size(disk) ? q2_shift_up(end, bits) << bits : end >> bits << bits;
-}
-
-enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length)
-{
-    const struct q2_image *top = top_of(disk);
-    uint64_t start, end;
-    enum q2_status status = q2_write_allowed(disk, offset, length);
-
-    if (status != Q2_OK || length == 0)
-        return status;
-    status = q2_commit_header(disk);
-    whole_clusters(disk, offset, length, &start, &end);
-    if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
-        return write_all(disk, offset, NULL, length);
-    if (status == Q2_OK)
-        status = q2_write_raw_zeros(disk, start, end - start);
-    if (status == Q2_OK)
-        status = write_all(disk, offset, NULL, start - offset);
-    if (status == Q2_OK)
-        status = change_clusters(disk, start, end, zero_cluster, false);
-    if (status == Q2_OK && end < offset + length)
-        status = write_all(disk, end, NULL, offset + length - end);
-    return status;
-}
-
-enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length)
-{
-    const struct q2_image *top = top_of(disk);
-    uint64_t start, end;
-    enum q2_status status = q2_write_allowed(disk, offset, length);
-
-    if (status != Q2_OK || length == 0)
-        return status;
-    whole_clusters(disk, offset, length, &start, &end);
-    if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
-        return Q2_OK;
-    status = q2_commit_header(disk);
-    if (status == Q2_OK)
-        status = q2_write_raw_zeros(disk, start, end - start);
-    if (status != Q2_OK)
-        return status;
-    /* With nothing below, a hole reads as zeros and has nothing to give back. */
-    return change_clusters(disk, start, end, discard_cluster, !top->has_backing);
 }
 
 enum q2_status q2_disk_flush(struct q2_disk *disk)
@@ -577,103 +441,4 @@ uint64_t q2_disk_room(const struct q2_disk *disk)
         return 0;
     end = disk->writer.end << top->rules.cluster_bits;
     return end < top->source->size ? top->source->size - end : 0;
-}
-
-/* --- opening -------------------------------------------------------------------------------- */
-
-/* Encryption knows whole sectors, and a raw data file is plain. */
-static bool can_encrypt(const struct q2_image *top)
-{
-    if (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL)
-        return false;
-    return q2_is_aligned(top->virtual_size, 9) &&
-           (!top->rules.external_data || q2_is_aligned(top->data->size, 9));
-}
-
-static enum q2_status check_sources(struct q2_disk *disk)
-{
-    const struct q2_image *top = top_of(disk);
-
-    if (top->source->writable && top->data->writable)
-        return Q2_OK;
-    return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, NULL,
-                   top->source->writable ? top->data->path : top->source->path);
-}
-
-static enum q2_status check_features(struct q2_disk *disk)
-{
-    const struct q2_image *top = top_of(disk);
-    const char *path = top->source->path;
-
-    if (top->header.incompatible_features & Q2_INCOMPAT_CORRUPT)
-        return q2_fail(&disk->fault, Q2_ERR_CORRUPT, NULL, path);
-    if (top->header.incompatible_features & Q2_INCOMPAT_DIRTY)
-        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
-                       "the image was not closed cleanly and must be repaired before writing",
-                       path);
-    if (top->is_snapshot)
-        return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "a snapshot can only be read", path);
-    if (top->cipher && !can_encrypt(top))
-        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
-                       "an encrypted image of this kind can only be read", path);
-    return Q2_OK;
-}
-
-/* What is left of a repair shows in the check that follows. */
-static enum q2_status repair_dirty(struct q2_disk *disk)
-{
-    const struct q2_image *top = top_of(disk);
-    struct q2_repair_result result;
-    enum q2_status status;
-
-    if (top->is_snapshot || !(top->header.incompatible_features & Q2_INCOMPAT_DIRTY))
-        return Q2_OK;
-    disk->writer.repairable = true;
-    status = q2_disk_repair(disk, Q2_REPAIR_ALL, NULL, &result);
-    disk->writer.repairable = false;
-    return status;
-}
-
-/* A file whose refcounts do not match its references must not be written. */
-static enum q2_status check_refcounts(struct q2_disk *disk)
-{
-    const struct q2_image *top = top_of(disk);
-    const char *path = top->source->path;
-    struct q2_check_result result;
-    enum q2_status status = q2_disk_check(disk, NULL, &result);
-
-    if (status != Q2_OK)
-        return status;
-    /* Flags that are clear although they could be set cost a copy and endanger nothing. */
-    if (result.corruptions > result.copied_missing)
-        return q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
-                             "the check finds corruption, so the image can only be read", path,
-                             "corruptions", result.corruptions);
-    if (result.check_errors > 0)
-        return q2_fail(&disk->fault, Q2_ERR_IO,
-                       "the check cannot read all of the image, so it can only be read", path);
-    disk->writer.end = q2_shift_up(result.image_end_offset, top->rules.cluster_bits);
-    return Q2_OK;
-}
-
-enum q2_status q2_write_prepare(struct q2_disk *disk, const struct q2_disk_options *options)
-{
-    struct q2_writer *writer = &disk->writer;
-    bool raw = top_of(disk)->format == Q2_FORMAT_RAW;
-    enum q2_status status = check_sources(disk);
-
-    writer->repairable = status == Q2_OK && options->repair;
-    if (status != Q2_OK || options->repair)
-        return status;
-    if (!raw && options->repair_if_dirty)
-        status = repair_dirty(disk);
-    if (status == Q2_OK && !raw)
-        status = check_features(disk);
-    if (status == Q2_OK && !raw)
-        status = check_refcounts(disk);
-    if (status != Q2_OK)
-        return status;
-    writer->writable = true;
-    writer->header_ready = raw;
-    return Q2_OK;
 }

@@ -27,6 +27,15 @@ enum q2_status q2_write_possible(struct q2_disk *disk);
  * Q2_ERR_RANGE as q2_disk_write(). */
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
+/* Write guest bytes, which q2_write_allowed() has judged; the header is ready for it (O7).
+ *
+ * bytes  NULL: zeros
+ *
+ * Errors as q2_disk_write()
+ */
+enum q2_status q2_write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
+                            uint64_t length);
+
 /* Get room for guest clusters [start, start + nb_wanted clusters): in the image (q2_alloc()), or at
  * the same offset of an external data file, which grows.
  *

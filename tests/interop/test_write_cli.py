@@ -126,6 +126,27 @@ def test_write_of_nothing_changes_nothing():
     check((FOLDER / "nothing.qcow2").read_bytes() == before, "the image changed")
 
 
+def extents(name):
+    """What each layer answers for, as qemu-img sees it; not where it lies."""
+    keys = ("start", "length", "depth", "zero", "data")
+    return [[extent[key] for key in keys]
+            for extent in json.loads(qemu("qemu-img", "map", "--output=json", name))]
+
+
+def test_write_takes_the_subclusters_that_qemu_takes():
+    (FOLDER / "base.raw").write_bytes(bytes(range(1, 256)) * (MIB // 255 + 1))
+    for name in ("ours.qcow2", "theirs.qcow2"):
+        make(name, "-o", "extended_l2=on", "-b", "base.raw", "-F", "raw")
+    writes = [(2 * KIB + 100, 600), (70 * KIB, 200 * KIB + 1), (5 * KIB, 10), (3 * KIB, 3 * KIB),
+              (400 * KIB, 64 * KIB), (640 * KIB - 1, 2), (MIB - 512, 512)]
+    for offset, length in writes:
+        good("io", "-c", f"write -q -P 0x5a {offset} {length}", "ours.qcow2")
+        qemu("qemu-io", "-c", f"write -q -P 0x5a {offset} {length}", "theirs.qcow2")
+        check_equal(extents("ours.qcow2"), extents("theirs.qcow2"), f"after {offset} {length}")
+    sound("ours.qcow2")
+    check(content("ours.qcow2") == content("theirs.qcow2"), "the content differs")
+
+
 def test_zero_and_discard():
     make("zero.qcow2")
     want = bytearray(b"\x42" * MIB)

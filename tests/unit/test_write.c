@@ -219,6 +219,50 @@ static void test_write_over_what_a_snapshot_shares(void)
     }
 }
 
+/* The extents of the top image from offset on are these, in a row. */
+static void check_extents(uint64_t offset, const enum q2_extent_kind *kinds,
+                          const uint64_t *lengths, size_t nb)
+{
+    for (size_t i = 0; i < nb; i++) {
+        struct q2_extent extent;
+
+        T_CHECK_U64(q2_disk_map(f.disk, offset, image.spec.size, &extent), Q2_OK);
+        T_CHECK_U64(extent.kind, kinds[i]);
+        T_CHECK_U64(extent.length, lengths[i]);
+        offset += extent.length;
+    }
+}
+
+/* A new cluster gets the subclusters that are written, not all of them: the others stay what they
+ * were, and what lies below is not copied up. */
+static void test_write_allocates_subclusters_only(void)
+{
+    const enum q2_extent_kind one[] = {Q2_EXTENT_UNALLOCATED, Q2_EXTENT_DATA,
+                                       Q2_EXTENT_UNALLOCATED};
+    const uint64_t one_lengths[] = {1024, 1024, 14 * KIB};
+    const enum q2_extent_kind three[] = {Q2_EXTENT_DATA, Q2_EXTENT_UNALLOCATED};
+    const uint64_t three_lengths[] = {33 * KIB, 11 * KIB};
+    const enum q2_extent_kind zeros[] = {Q2_EXTENT_ZERO, Q2_EXTENT_DATA, Q2_EXTENT_ZERO,
+                                         Q2_EXTENT_UNALLOCATED};
+    const uint64_t zero_lengths[] = {512, 512, 3 * KIB, 12 * KIB};
+
+    image_start(&image,
+                &(struct image_spec){.size = 96 * KIB, .cluster_bits = 14, .extended = true});
+    image_subclusters(&image, 80 * KIB, 0, 0xff, 0);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(write_at(1024 + 100, 600, 1), Q2_OK);
+    check_extents(0, one, one_lengths, 3);
+    T_CHECK_U64(write_at(20 * KIB + 1, 33 * KIB - 2, 2), Q2_OK); /* ends of three clusters */
+    check_extents(20 * KIB, three, three_lengths, 2);
+    T_CHECK_U64(write_at(80 * KIB + 700, 9, 3), Q2_OK);
+    check_extents(80 * KIB, zeros, zero_lengths, 4);
+    check_all();
+    T_CHECK_U64(write_at(5 * KIB, 10, 4), Q2_OK); /* a subcluster more */
+    T_CHECK_U64(write_at(81 * KIB, 2 * KIB, 5), Q2_OK);
+    check_all();
+    cleanup();
+}
+
 static void test_write_is_refused_where_it_must_be(void)
 {
     uint8_t byte = 0;
@@ -377,6 +421,7 @@ int main(void)
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
     T_RUN(test_write_over_what_a_snapshot_shares);
+    T_RUN(test_write_allocates_subclusters_only);
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
