@@ -1,13 +1,22 @@
 /* Text under construction.
  *
- * Bottom of status.c and report.c. Invariant: nothing is written behind the buffer's size.
+ * Bottom of status.c, report.c and the firmware programs. Invariant: nothing is written behind the
+ * buffer's size, and there is a NUL behind what was.
  */
-#include "line.h"
+#include "q2_line.h"
+
+struct q2_line q2_line_start(char *buffer, size_t size)
+{
+    buffer[0] = '\0';
+    return (struct q2_line){.buffer = buffer, .size = size};
+}
 
 void q2_line_put_char(struct q2_line *line, char c)
 {
-    if (line->length + 1 < line->size)
+    if (line->length + 1 < line->size) {
         line->buffer[line->length] = c;
+        line->buffer[line->length + 1] = '\0';
+    }
     line->length++;
 }
 
@@ -44,10 +53,4 @@ void q2_line_put_number(struct q2_line *line, uint64_t value, uint32_t base)
     } while (value > 0);
     while (n > 0)
         q2_line_put_char(line, digits[--n]);
-}
-
-size_t q2_line_end(struct q2_line *line)
-{
-    line->buffer[line->length < line->size ? line->length : line->size - 1] = '\0';
-    return line->length;
 }

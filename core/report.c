@@ -5,7 +5,7 @@
  */
 #include "q2_report.h"
 
-#include "line.h"
+#include "q2_line.h"
 #include "text.h"
 
 void q2_map_entry_get(const struct q2_disk *disk, const struct q2_extent *extent,
@@ -66,7 +66,7 @@ static void put_column(struct q2_line *line, uint64_t value)
 
 size_t q2_map_entry_format(const struct q2_map_entry *entry, char *buffer, size_t size)
 {
-    struct q2_line line = {.buffer = buffer, .size = size};
+    struct q2_line line = q2_line_start(buffer, size);
 
     if (entry->data && !entry->zero) {
         put_column(&line, entry->start);
@@ -74,7 +74,7 @@ size_t q2_map_entry_format(const struct q2_map_entry *entry, char *buffer, size_
         put_column(&line, entry->offset);
         q2_line_put_escaped(&line, entry->file);
     }
-    return q2_line_end(&line);
+    return line.length;
 }
 
 static void put_named(struct q2_line *line, const char *name, uint64_t value)
@@ -86,7 +86,7 @@ static void put_named(struct q2_line *line, const char *name, uint64_t value)
 size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t cluster_bits,
                                char *buffer, size_t size)
 {
-    struct q2_line line = {.buffer = buffer, .size = size};
+    struct q2_line line = q2_line_start(buffer, size);
     const char *word = finding->kind == Q2_CHECK_LEAK ? "Leaked" : "ERROR";
 
     if (finding->fixed)
@@ -96,7 +96,7 @@ size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t 
         put_named(&line, " cluster ", finding->offset >> cluster_bits);
         put_named(&line, " refcount=", finding->refcount);
         put_named(&line, " reference=", finding->references);
-        return q2_line_end(&line);
+        return line.length;
     }
     q2_line_put(&line, word);
     q2_line_put(&line, finding->kind == Q2_CHECK_COPIED ? " OFLAG_COPIED: " : " ");
@@ -105,7 +105,7 @@ size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t 
     q2_line_put_number(&line, finding->offset, 16);
     if (finding->kind == Q2_CHECK_COPIED)
         put_named(&line, " refcount=", finding->refcount);
-    return q2_line_end(&line);
+    return line.length;
 }
 
 /* Is the double that is nearest to n / 200, n odd, larger than that?  Then printf() rounds the
@@ -179,7 +179,7 @@ static void put_allocation(struct q2_line *line, const struct q2_check_result *r
 
 size_t q2_check_result_format(const struct q2_check_result *result, char *buffer, size_t size)
 {
-    struct q2_line line = {.buffer = buffer, .size = size};
+    struct q2_line line = q2_line_start(buffer, size);
 
     if (result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0)
         q2_line_put(&line, "No errors were found on the image.\n");
@@ -195,5 +195,5 @@ size_t q2_check_result_format(const struct q2_check_result *result, char *buffer
         put_named(&line, "Image end offset: ", result->image_end_offset);
         q2_line_put_char(&line, '\n');
     }
-    return q2_line_end(&line);
+    return line.length;
 }

@@ -4,7 +4,7 @@
  * Pure functions on memory. Invariant: output is printable ASCII whatever the image held.
  */
 #include "fault.h"
-#include "line.h"
+#include "q2_line.h"
 #include "q2_status.h"
 
 struct status_row {
@@ -122,7 +122,7 @@ static void put_field(struct q2_line *line, const struct q2_fault *fault)
 
 size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
 {
-    struct q2_line line = {.buffer = buffer, .size = size};
+    struct q2_line line = q2_line_start(buffer, size);
     const struct status_row *row = row_of(fault->status);
 
     if (fault->file[0] != '\0') {
@@ -144,7 +144,7 @@ size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
         q2_line_put(&line, "; ");
         q2_line_put(&line, row->advice);
     }
-    return q2_line_end(&line);
+    return line.length;
 }
 
 enum q2_status q2_fail(struct q2_fault *fault, enum q2_status status, const char *what,

@@ -11,13 +11,13 @@
 #define MAX_COLUMNS 76u
 
 struct line {
-    struct mc_text text;
+    struct q2_line text;
     char buffer[200];
 };
 
 static void line_start(struct line *line)
 {
-    mc_text_init(&line->text, line->buffer, sizeof(line->buffer));
+    line->text = q2_line_start(line->buffer, sizeof(line->buffer));
 }
 
 static void line_end(struct line *line)
@@ -27,20 +27,20 @@ static void line_end(struct line *line)
     line_start(line);
 }
 
-static void pad_to(struct mc_text *text, size_t column)
+static void pad_to(struct q2_line *text, size_t column)
 {
     while (text->length < column)
-        mc_text_put(text, " ");
+        q2_line_put(text, " ");
 }
 
 /* Thousandths, printed as a number with three places. */
-static void put_thousandths(struct mc_text *text, uint64_t value)
+static void put_thousandths(struct q2_line *text, uint64_t value)
 {
     uint64_t rest = value % 1000;
 
-    mc_text_put_number(text, value / 1000);
-    mc_text_put(text, rest < 10 ? ".00" : rest < 100 ? ".0" : ".");
-    mc_text_put_number(text, rest);
+    q2_line_put_number(text, value / 1000, 10);
+    q2_line_put(text, rest < 10 ? ".00" : rest < 100 ? ".0" : ".");
+    q2_line_put_number(text, rest, 10);
 }
 
 /* What counts of a way beside ours: the fastest turns, unless it makes fewer requests than we,
@@ -80,17 +80,17 @@ void mc_bench_print_head(const struct mc_bench *bench)
     struct line line;
 
     line_start(&line);
-    mc_text_put(&line.text, "median of ");
-    mc_text_put_number(&line.text, bench->nb_rounds);
-    mc_text_put(&line.text, " rounds (of the fastest turns); the last: times as long as ours");
+    q2_line_put(&line.text, "median of ");
+    q2_line_put_number(&line.text, bench->nb_rounds, 10);
+    q2_line_put(&line.text, " rounds (of the fastest turns); the last: times as long as ours");
     line_end(&line);
-    mc_text_put(&line.text, "what");
+    q2_line_put(&line.text, "what");
     pad_to(&line.text, 18);
-    mc_text_put(&line.text, "way");
+    q2_line_put(&line.text, "way");
     pad_to(&line.text, 34);
-    mc_text_put(&line.text, "us/request");
+    q2_line_put(&line.text, "us/request");
     pad_to(&line.text, 48);
-    mc_text_put(&line.text, "MiB/s");
+    q2_line_put(&line.text, "MiB/s");
     line_end(&line);
 }
 
@@ -98,18 +98,18 @@ static void print_way(const struct mc_bench_result *result, size_t way, struct l
 {
     uint64_t ns = ns_of(result, way) + 1;
 
-    mc_text_put(&line->text, result->row);
+    q2_line_put(&line->text, result->row);
     pad_to(&line->text, 18);
-    mc_text_put(&line->text, result->ways[way].way);
+    q2_line_put(&line->text, result->ways[way].way);
     pad_to(&line->text, 34);
     put_thousandths(&line->text, ns);
     pad_to(&line->text, 48);
     if (result->request > 0)
-        mc_text_put_number(&line->text, result->request * 1000000000ull / ns >> 20);
+        q2_line_put_number(&line->text, result->request * 1000000000ull / ns >> 20, 10);
     pad_to(&line->text, 58);
     if (way > 0) {
         put_thousandths(&line->text, ratio(result, way));
-        mc_text_put(&line->text, "x");
+        q2_line_put(&line->text, "x");
     }
     line_end(line);
 }
@@ -130,17 +130,16 @@ static void token(struct line *line, const char *text)
 {
     if (line->text.length + mc_text_length(text) > MAX_COLUMNS)
         line_end(line);
-    mc_text_put(&line->text, text);
+    q2_line_put(&line->text, text);
 }
 
 static void token_number(struct line *line, uint64_t number, const char *behind)
 {
     char buffer[40];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(buffer, sizeof(buffer));
 
-    mc_text_init(&text, buffer, sizeof(buffer));
-    mc_text_put_number(&text, number);
-    mc_text_put(&text, behind);
+    q2_line_put_number(&text, number, 10);
+    q2_line_put(&text, behind);
     token(line, buffer);
 }
 

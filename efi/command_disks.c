@@ -10,13 +10,12 @@
 static void say_attached(uint32_t number, const char *image)
 {
     char line[400];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put(&text, "disk ");
-    mc_text_put_number(&text, number);
-    mc_text_put(&text, ": ");
-    mc_text_put_escaped(&text, image);
+    q2_line_put(&text, "disk ");
+    q2_line_put_number(&text, number, 10);
+    q2_line_put(&text, ": ");
+    q2_line_put_escaped(&text, image);
     mc_say(line);
 }
 
@@ -57,40 +56,39 @@ EFI_STATUS mc_command_attach(struct mc_session *session)
 static const char *const mode_words[] = {"  ro  ", "  rw  ", "  overlay  "};
 
 /* What is to be said of a disk that can be written. */
-static void put_room(struct mc_text *text, const struct mc_disk_record *record)
+static void put_room(struct q2_line *text, const struct mc_disk_record *record)
 {
     if (record->mode == MC_MODE_READ_ONLY)
         return;
     if (record->is_read_only) {
-        mc_text_put(text, "  (read-only after a write that failed)");
+        q2_line_put(text, "  (read-only after a write that failed)");
         return;
     }
     if (record->room == MC_ROOM_FOR_ALL)
         return;
-    mc_text_put(text, "  (room for ");
-    mc_text_put_size(text, record->room);
-    mc_text_put(text, ")");
+    q2_line_put(text, "  (room for ");
+    mc_put_size(text, record->room);
+    q2_line_put(text, ")");
 }
 
 static void print_record(const struct mc_disk_record *record)
 {
     char line[700];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put_number(&text, record->number);
-    mc_text_put(&text, "  ");
-    mc_text_put_size(&text, record->size);
-    mc_text_put(&text, mode_words[record->mode]);
-    mc_text_put_escaped(&text, (const char *)record->image);
+    q2_line_put_number(&text, record->number, 10);
+    q2_line_put(&text, "  ");
+    mc_put_size(&text, record->size);
+    q2_line_put(&text, mode_words[record->mode]);
+    q2_line_put_escaped(&text, (const char *)record->image);
     if (!mc_text_equal((const char *)record->title, (const char *)record->image)) {
-        mc_text_put(&text, "  ");
-        mc_text_put_escaped(&text, (const char *)record->title);
+        q2_line_put(&text, "  ");
+        q2_line_put_escaped(&text, (const char *)record->title);
     }
     put_room(&text, record);
     if (record->is_gone)
-        mc_text_put(&text, "  (the medium is gone)");
-    mc_text_put(&text, "\n");
+        q2_line_put(&text, "  (the medium is gone)");
+    q2_line_put(&text, "\n");
     mc_print(line);
 }
 

@@ -11,20 +11,20 @@
 
 /* Text for the console: strings out of an image are escaped. */
 struct report {
-    struct mc_text text;
+    struct q2_line text;
     char buffer[8192];
 };
 
 static void put(struct report *report, const char *text)
 {
-    mc_text_put(&report->text, text);
+    q2_line_put(&report->text, text);
 }
 
 static void put_line(struct report *report, const char *name, const char *value)
 {
     put(report, name);
     put(report, ": ");
-    mc_text_put_escaped(&report->text, value);
+    q2_line_put_escaped(&report->text, value);
     put(report, "\n");
 }
 
@@ -32,7 +32,7 @@ static void put_number_line(struct report *report, const char *name, uint64_t va
 {
     put(report, name);
     put(report, ": ");
-    mc_text_put_number(&report->text, value);
+    q2_line_put_number(&report->text, value, 10);
     put(report, "\n");
 }
 
@@ -45,9 +45,9 @@ static void put_size_line(struct report *report, const char *name, uint64_t size
 {
     put(report, name);
     put(report, ": ");
-    mc_text_put_size(&report->text, size);
+    mc_put_size(&report->text, size);
     put(report, " (");
-    mc_text_put_number(&report->text, size);
+    q2_line_put_number(&report->text, size, 10);
     put(report, " bytes)\n");
 }
 
@@ -89,7 +89,7 @@ static void put_way(struct report *report, const struct mc_file *file)
 
     if (file->way == MC_FILE_BY_EXTENTS) {
         put(report, "extent map (");
-        mc_text_put_number(&report->text, file->nb_extents);
+        q2_line_put_number(&report->text, file->nb_extents, 10);
         put(report, file->nb_extents == 1 ? " extent)\n" : " extents)\n");
     } else if (file->way == MC_FILE_IN_MEMORY) {
         (void)q2_fault_format(&file->doubt, why, sizeof(why));
@@ -105,7 +105,7 @@ static void put_way(struct report *report, const struct mc_file *file)
 static void put_file(struct report *report, const struct q2_source *source)
 {
     put(report, "    ");
-    mc_text_put_escaped(&report->text, source->path);
+    q2_line_put_escaped(&report->text, source->path);
     put(report, ": ");
     put_way(report, (const struct mc_file *)(const void *)source);
 }
@@ -147,7 +147,7 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
 
     if (!report)
         return mc_fail_memory(fault);
-    mc_text_init(&report->text, report->buffer, sizeof(report->buffer));
+    report->text = q2_line_start(report->buffer, sizeof(report->buffer));
     status = mc_image_open(volume, options, !chain, fault, &image);
     if (status == Q2_OK) {
         put_image(report, image);

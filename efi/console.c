@@ -1,7 +1,7 @@
 /* Text on the console.
  *
  * Calls ConOut and ConIn. Invariant: bytes of any kind make printable output; whoever prints text
- * out of an image escapes it first (q2_fault_format(), mc_text_put_escaped()).
+ * out of an image escapes it first (q2_fault_format(), q2_line_put_escaped()).
  */
 #include "console.h"
 

@@ -64,17 +64,17 @@ static void say_error(const struct mc_config_error *error, const char *path)
 static void say_unknown(const struct mc_unknown_keys *unknown, const char *path)
 {
     char line[512];
-    struct mc_text text;
+    struct q2_line text;
 
     if (unknown->nb == 0)
         return;
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put(&text, path);
-    mc_text_put(&text, ", line ");
-    mc_text_put_number(&text, unknown->line);
-    mc_text_put(&text, ": unknown key '");
-    mc_text_put(&text, unknown->key);
-    mc_text_put(&text, "' is ignored");
+    text = q2_line_start(line, sizeof(line));
+    q2_line_put(&text, path);
+    q2_line_put(&text, ", line ");
+    q2_line_put_number(&text, unknown->line, 10);
+    q2_line_put(&text, ": unknown key '");
+    q2_line_put(&text, unknown->key);
+    q2_line_put(&text, "' is ignored");
     mc_say(line);
 }
 
@@ -104,16 +104,16 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
     struct mc_entries *entries = reading->entries;
     struct mc_entry *entry = &entries->entries[entries->nb];
     struct mc_config_error error;
-    struct mc_text path;
+    struct q2_line path;
     size_t length;
     enum q2_status status;
 
     entry->id[0] = '\0';
     if (!mc_entry_set_id(entry, name))
         return Q2_OK;
-    mc_text_init(&path, reading->path, sizeof(reading->path));
-    mc_text_put(&path, MC_ENTRIES_FOLDER "/");
-    mc_text_put(&path, name);
+    path = q2_line_start(reading->path, sizeof(reading->path));
+    q2_line_put(&path, MC_ENTRIES_FOLDER "/");
+    q2_line_put(&path, name);
     if (path.length >= path.size)
         return mc_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, reading->path);
     status = read_text(reading, reading->path, &length);

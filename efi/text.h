@@ -1,4 +1,4 @@
-/* Text under construction, and the two encodings that the firmware programs deal in.
+/* Words, and the two encodings that the firmware programs deal in.
  *
  * Used everywhere in efi/. Inside, text is UTF-8; UEFI's is UCS-2. Pure functions on memory, no
  * allocation, so they are tested on the host.
@@ -10,23 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Counts what would be written, keeps what fits; buffer is always NUL-terminated. */
-struct mc_text {
-    char *buffer;
-    size_t size;   /* of buffer, >= 1 */
-    size_t length; /* of the whole text, without the NUL, as if the buffer were large enough */
-};
-
-void mc_text_init(struct mc_text *text, char *buffer, size_t size);
-void mc_text_put(struct mc_text *text, const char *string);
-void mc_text_put_number(struct mc_text *text, uint64_t value);
-void mc_text_put_hex(struct mc_text *text, uint64_t value);
-
-/* Untrusted bytes: whatever is not printable ASCII, and the backslash, comes as \xNN. */
-void mc_text_put_escaped(struct mc_text *text, const char *string);
+#include "q2_line.h"
 
 /* A size as people read it: "88 MiB", "1.5 GiB", "512 B". */
-void mc_text_put_size(struct mc_text *text, uint64_t bytes);
+void mc_put_size(struct q2_line *text, uint64_t bytes);
 
 bool mc_text_equal(const char *a, const char *b);
 size_t mc_text_length(const char *string);

@@ -53,18 +53,17 @@ _Static_assert(Q2_MAX_PASSPHRASE_LENGTH == 4096, "text above");
 static void print_prompt(const char *path, uint32_t nb_failed)
 {
     char line[400];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put(&text, nb_failed > 0 ? "It does not fit. Passphrase of " : "Passphrase of ");
-    mc_text_put_escaped(&text, path);
+    q2_line_put(&text, nb_failed > 0 ? "It does not fit. Passphrase of " : "Passphrase of ");
+    q2_line_put_escaped(&text, path);
     if (nb_failed > 0) {
-        mc_text_put(&text, ", try ");
-        mc_text_put_number(&text, nb_failed + 1);
-        mc_text_put(&text, " of ");
-        mc_text_put_number(&text, Q2_MAX_PASSPHRASES_ASKED);
+        q2_line_put(&text, ", try ");
+        q2_line_put_number(&text, nb_failed + 1, 10);
+        q2_line_put(&text, " of ");
+        q2_line_put_number(&text, Q2_MAX_PASSPHRASES_ASKED, 10);
     }
-    mc_text_put(&text, " (Esc gives up): ");
+    q2_line_put(&text, " (Esc gives up): ");
     mc_print(line);
 }
 
@@ -113,12 +112,11 @@ static void begin_work(struct mc_unlock *unlock, const char *path)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     char line[400];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put(&text, "metalcow: unlocking ");
-    mc_text_put_escaped(&text, path);
-    mc_text_put(&text, " ");
+    q2_line_put(&text, "metalcow: unlocking ");
+    q2_line_put_escaped(&text, path);
+    q2_line_put(&text, " ");
     mc_print(line);
     if (EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, tick, NULL,
                                         &unlock->ticking)))

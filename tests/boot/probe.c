@@ -22,16 +22,15 @@ EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 static EFI_STATUS say(const char *name, const char *what, uint64_t number)
 {
     char line[200];
-    struct mc_text text;
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    mc_text_init(&text, line, sizeof(line));
-    mc_text_put(&text, "probe: ");
-    mc_text_put(&text, name);
-    mc_text_put(&text, " ");
-    mc_text_put(&text, what);
-    mc_text_put(&text, " ");
-    mc_text_put_number(&text, number);
-    mc_text_put(&text, "\n");
+    q2_line_put(&text, "probe: ");
+    q2_line_put(&text, name);
+    q2_line_put(&text, " ");
+    q2_line_put(&text, what);
+    q2_line_put(&text, " ");
+    q2_line_put_number(&text, number, 10);
+    q2_line_put(&text, "\n");
     mc_print(line);
     return EFI_SUCCESS;
 }

@@ -1,47 +1,7 @@
-/* Text of the firmware programs: building it, UTF-8 and UCS-2, paths, numbers. */
+/* Text of the firmware programs: sizes, UTF-8 and UCS-2, paths, numbers. */
 #include "../../efi/text.h"
 
 #include "t.h"
-
-static void test_text_put_cut_counts_the_whole(void)
-{
-    char buffer[5];
-    struct mc_text text;
-
-    mc_text_init(&text, buffer, sizeof(buffer));
-    mc_text_put(&text, "abc");
-    T_CHECK_STR(buffer, "abc");
-    mc_text_put_number(&text, 1234);
-    T_CHECK_STR(buffer, "abc1");
-    T_CHECK_U64(text.length, 7);
-    mc_text_init(&text, buffer, 1);
-    mc_text_put(&text, "x");
-    T_CHECK_STR(buffer, "");
-}
-
-static void test_text_put_numbers(void)
-{
-    char buffer[80];
-    struct mc_text text;
-
-    mc_text_init(&text, buffer, sizeof(buffer));
-    mc_text_put_number(&text, 0);
-    mc_text_put(&text, " ");
-    mc_text_put_number(&text, UINT64_MAX);
-    mc_text_put(&text, " ");
-    mc_text_put_hex(&text, 0x50018);
-    T_CHECK_STR(buffer, "0 18446744073709551615 0x50018");
-}
-
-static void test_text_put_escaped_nothing_unprintable_comes_out(void)
-{
-    char buffer[40];
-    struct mc_text text;
-
-    mc_text_init(&text, buffer, sizeof(buffer));
-    mc_text_put_escaped(&text, "a\x1b[2J\\\n\xc3\xa4~");
-    T_CHECK_STR(buffer, "a\\x1b[2J\\x5c\\x0a\\xc3\\xa4~");
-}
 
 static void test_text_put_size_rounds_down_to_a_tenth(void)
 {
@@ -61,9 +21,9 @@ static void test_text_put_size_rounds_down_to_a_tenth(void)
     char buffer[40];
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct mc_text text;
-        mc_text_init(&text, buffer, sizeof(buffer));
-        mc_text_put_size(&text, rows[i].bytes);
+        struct q2_line text = q2_line_start(buffer, sizeof(buffer));
+
+        mc_put_size(&text, rows[i].bytes);
         T_CHECK_STR(buffer, rows[i].text);
     }
 }
@@ -182,9 +142,6 @@ static void test_number_parse_table(void)
 
 int main(void)
 {
-    T_RUN(test_text_put_cut_counts_the_whole);
-    T_RUN(test_text_put_numbers);
-    T_RUN(test_text_put_escaped_nothing_unprintable_comes_out);
     T_RUN(test_text_put_size_rounds_down_to_a_tenth);
     T_RUN(test_utf8_to_ucs2_and_back);
     T_RUN(test_utf8_to_ucs2_capacity_at_its_border);

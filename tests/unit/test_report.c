@@ -1,7 +1,6 @@
-/* core/report.c, core/line.c: lines about maps and checks; numbers as printf() has them. */
+/* core/report.c: lines about maps and checks; numbers as printf() has them. */
 #include <inttypes.h>
 
-#include "../../core/line.h"
 #include "fixture.h"
 #include "q2_report.h"
 #include "t.h"

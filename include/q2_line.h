@@ -1,9 +1,10 @@
 /* Text under construction, for people: counts what would be written, keeps what fits.
  *
- * Beside the data path; status.c and report.c call it, it calls nothing.
+ * Beside the data path: reports of the engine and everything that the firmware programs say. Calls
+ * nothing. The buffer always ends with a NUL.
  */
-#ifndef Q2_CORE_LINE_H
-#define Q2_CORE_LINE_H
+#ifndef Q2_LINE_H
+#define Q2_LINE_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,9 @@ struct q2_line {
     size_t length; /* of the whole text, without the NUL, as if the buffer were large enough */
 };
 
+/* An empty text in a buffer of size bytes, >= 1. */
+struct q2_line q2_line_start(char *buffer, size_t size);
+
 void q2_line_put_char(struct q2_line *line, char c);
 void q2_line_put(struct q2_line *line, const char *string);
 
@@ -23,8 +27,5 @@ void q2_line_put_escaped(struct q2_line *line, const char *string);
 
 /* base  10 or 16; no prefix */
 void q2_line_put_number(struct q2_line *line, uint64_t value, uint32_t base);
-
-/* Put the NUL where the text ends, or where the buffer does; returns the length. */
-size_t q2_line_end(struct q2_line *line);
 
 #endif
