@@ -105,8 +105,16 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
     return &disk->fault;
 }
 
-/* How far ahead of a read that goes on where the last one ended the map is looked at. */
-#define LOOK_AHEAD (1024u * 1024)
+/* How far ahead of a read that goes on where the last one ended the map is looked at: a slice's
+ * entries lie beside each other, and the next requests then need no look of their own. */
+#define LOOK_AHEAD          (1024u * 1024)
+#define LOOK_AHEAD_CLUSTERS 128u
+
+static uint64_t look_ahead(const struct q2_disk *disk)
+{
+    return q2_max_u64(LOOK_AHEAD,
+                      (uint64_t)LOOK_AHEAD_CLUSTERS << disk->layers[0].rules.cluster_bits);
+}
 
 static void walk_start(struct q2_disk *disk)
 {
@@ -280,7 +288,7 @@ enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer,
     walk_start(disk);
     end = horizon = offset + length;
     if (offset == disk->next_offset)
-        horizon += q2_min_u64(LOOK_AHEAD, q2_disk_size(disk) - end);
+        horizon += q2_min_u64(look_ahead(disk), q2_disk_size(disk) - end);
     disk->next_offset = end;
     while (offset < end) {
         struct piece piece;

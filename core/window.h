@@ -19,16 +19,19 @@ struct q2_window {
     uint64_t start;                 /* host offset of the first byte held */
     uint64_t length;                /* bytes held; 0 while only a stream is followed */
     uint64_t next;                  /* where the next request of the stream is expected */
-    uint64_t first, reach;          /* offsets outside first + 0..reach are none of its business */
-    uint64_t stamp;                 /* of the last use */
     uint32_t size;                  /* bytes to fetch next time: grows while the stream goes on */
 };
 
-/* What is known of all windows lies together: every small request looks at it. */
 struct q2_windows {
-    struct q2_window windows[Q2_NB_WINDOWS];
+    /* What every small request looks at lies together. */
+    struct {
+        uint64_t first,
+            reach; /* offsets outside first + 0..reach are none of a window's business */
+    } near[Q2_NB_WINDOWS];
+    uint64_t stamps[Q2_NB_WINDOWS]; /* of the last use */
     uint64_t clock;
     uint32_t recent; /* the window that was used last */
+    struct q2_window windows[Q2_NB_WINDOWS];
     _Alignas(Q2_BUFFER_ALIGN) uint8_t bytes[Q2_NB_WINDOWS][Q2_WINDOW_SIZE];
 };
 
