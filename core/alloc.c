@@ -273,19 +273,16 @@ static enum q2_status run_length(struct q2_disk *disk, uint64_t block, uint64_t 
     uint32_t bits = top->rules.cluster_bits;
     uint64_t per_block = 1ull << q2_refcount_block_bits(top);
     uint64_t in_block = index & (per_block - 1);
-    uint64_t most = q2_min_u64(nb_wanted, per_block - in_block);
-    uint64_t nb = 1;
+    uint64_t most = q2_min_u64(nb_wanted, per_block - in_block), nb = 0;
+    enum q2_status status =
+        q2_refcount_nb_free(&disk->slices, top, block, in_block + 1, most - 1, &nb);
 
-    for (; nb < most; nb++) {
-        uint64_t refcount = 0;
-        enum q2_status status =
-            q2_refcount_get_in(&disk->slices, top, block, in_block + nb, &refcount);
-        if (status != Q2_OK)
-            return unreadable(disk, status);
-        if (refcount != 0 || q2_overlaps_table(top, (index + nb) << bits, 1ull << bits))
-            break;
-    }
-    *ret_nb = nb;
+    if (status != Q2_OK)
+        return unreadable(disk, status);
+    /* Never handed out, whatever the refcounts say. */
+    while (nb > 0 && q2_overlaps_table(top, (index + 1) << bits, nb << bits))
+        nb /= 2;
+    *ret_nb = nb + 1;
     return Q2_OK;
 }
 
@@ -295,7 +292,7 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
     const struct q2_image *top = &disk->layers[0];
     uint32_t bits = top->rules.cluster_bits;
     uint64_t mask = (1ull << q2_refcount_block_bits(top)) - 1;
-    uint64_t index = 0, block = 0, nb = 0;
+    uint64_t index = 0, block = 0, nb = 0, nb_taken;
     enum q2_status status = find_covered(disk, &index, &block);
 
     if (status == Q2_OK)
@@ -307,15 +304,13 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
         nb /= 2; /* what the file has room for */
         status = reach(disk, index + nb);
     }
-    for (uint64_t i = 0; i < nb && status == Q2_OK; i++) {
-        status = q2_refcount_put_in(&disk->slices, top, block, (index & mask) + i, 1);
-        if (status != Q2_OK && i > 0)
-            q2_free_later(disk, index << bits, i << bits); /* not covered: just read, as below */
-        if (status != Q2_OK)
-            return unreadable(disk, status); /* not covered: run_length() has just read these */
-    }
     if (status != Q2_OK)
         return status;
+    status = q2_refcount_take(&disk->slices, top, block, index & mask, nb, &nb_taken);
+    if (status != Q2_OK && nb_taken > 0)
+        q2_free_later(disk, index << bits, nb_taken << bits); /* not covered: just read, as below */
+    if (status != Q2_OK)
+        return unreadable(disk, status); /* not covered: run_length() has just read these */
     disk->writer.first_free = index + nb;
     *ret_offset = index << bits;
     *ret_nb = nb;

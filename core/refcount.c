@@ -110,6 +110,82 @@ enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_
     return q2_slice_put(cache, image->source, offset, bytes, length, Q2_DIRTY_REFCOUNT);
 }
 
+/* How many of the refcounts phase..phase + nb_max - 1 in these bytes are 0, in a row. */
+static uint64_t nb_zero(const uint8_t *bytes, uint64_t phase, uint64_t nb_max, uint32_t order)
+{
+    uint64_t nb = 0;
+
+    while (nb < nb_max && q2_refcount_decode(bytes, phase + nb, order) == 0)
+        nb++;
+    return nb;
+}
+
+enum q2_status q2_refcount_nb_free(struct q2_slice_cache *cache, const struct q2_image *image,
+                                   uint64_t block, uint64_t index, uint64_t nb_max,
+                                   uint64_t *ret_nb)
+{
+    uint32_t order = image->header.refcount_order;
+    uint64_t nb = 0, nb_here = 0, nb_free = 0;
+
+    while (nb < nb_max && nb_free == nb_here) {
+        uint64_t phase = order < 3 ? (index + nb) % (8u >> order) : 0;
+        const uint8_t *bytes;
+        size_t length;
+        enum q2_status status = q2_slice_get(
+            cache, image->source, block + bytes_offset(index + nb, order), &bytes, &length);
+
+        if (status != Q2_OK)
+            return status;
+        if (length < bytes_length(order))
+            return Q2_ERR_TRUNCATED;
+        nb_here = order < 3 ? ((uint64_t)length << (3 - order)) - phase : length >> (order - 3);
+        nb_here = q2_min_u64(nb_here, nb_max - nb);
+        nb_free = nb_zero(bytes, phase, nb_here, order);
+        nb += nb_free;
+    }
+    *ret_nb = nb;
+    return Q2_OK;
+}
+
+/* As many refcounts from index on as lie whole in bytes of one sector: become 1. */
+static enum q2_status take_in_sector(struct q2_slice_cache *cache, const struct q2_image *image,
+                                     uint64_t block, uint64_t index, uint64_t nb_max,
+                                     uint64_t *ret_nb)
+{
+    uint32_t order = image->header.refcount_order;
+    uint64_t offset = block + bytes_offset(index, order);
+    size_t length = bytes_length(order);
+    uint64_t nb = q2_min_u64(nb_max, (512 - offset % 512) / length);
+    uint8_t *bytes;
+    enum q2_status status = q2_slice_change(cache, image->source, offset, (size_t)nb * length,
+                                            Q2_DIRTY_REFCOUNT, &bytes);
+
+    *ret_nb = nb;
+    if (status != Q2_OK)
+        return status;
+    memset(bytes, 0, (size_t)nb * length);
+    for (uint64_t i = 1; i <= nb; i++)
+        bytes[i * length - 1] = 1; /* big-endian */
+    return Q2_OK;
+}
+
+enum q2_status q2_refcount_take(struct q2_slice_cache *cache, const struct q2_image *image,
+                                uint64_t block, uint64_t index, uint64_t nb, uint64_t *ret_nb_taken)
+{
+    enum q2_status status = Q2_OK;
+
+    for (*ret_nb_taken = 0; *ret_nb_taken < nb && status == Q2_OK;) {
+        uint64_t at = index + *ret_nb_taken, n = 1;
+        if (image->header.refcount_order < 3)
+            status = q2_refcount_put_in(cache, image, block, at, 1);
+        else
+            status = take_in_sector(cache, image, block, at, nb - *ret_nb_taken, &n);
+        if (status == Q2_OK)
+            *ret_nb_taken += n;
+    }
+    return status;
+}
+
 enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
                                uint64_t cluster_index, uint64_t value)
 {

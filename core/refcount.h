@@ -48,6 +48,26 @@ enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_
 enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_image *image,
                                   uint64_t block, uint64_t index, uint64_t value);
 
+/* Count the refcounts that are 0 from one of a block on, in a row.
+ *
+ * nb_max  how many are asked about; they lie in the block
+ *
+ * Q2_ERR_TRUNCATED  the block lies past the end of the file
+ * Q2_ERR_IO ...
+ */
+enum q2_status q2_refcount_nb_free(struct q2_slice_cache *cache, const struct q2_image *image,
+                                   uint64_t block, uint64_t index, uint64_t nb_max,
+                                   uint64_t *ret_nb);
+
+/* Set nb refcounts of a block, from index on, to 1; as q2_refcount_put_in() each, but a sector at a
+ * time.
+ *
+ * ret_nb_taken  set in any case: how many were
+ */
+enum q2_status q2_refcount_take(struct q2_slice_cache *cache, const struct q2_image *image,
+                                uint64_t block, uint64_t index, uint64_t nb,
+                                uint64_t *ret_nb_taken);
+
 /* Set the refcount of a host cluster that a block covers; Q2_ERR_BAD_REFCOUNT if none does. */
 enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
                                uint64_t cluster_index, uint64_t value);

@@ -16,6 +16,7 @@ void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *window
     cache->windows = windows;
     memset(cache->slices, 0, sizeof(cache->slices));
     memset(cache->nb_dirty, 0, sizeof(cache->nb_dirty));
+    memset(cache->nb_in_region, 0, sizeof(cache->nb_in_region));
     cache->clock = 0;
     cache->nb_changes = 0;
     memset(cache->tables, 0, sizeof(cache->tables));
@@ -27,6 +28,18 @@ void q2_slice_cache_init(struct q2_slice_cache *cache, struct q2_windows *window
 static bool holds(const struct q2_slice *slice, const struct q2_source *source, uint64_t index)
 {
     return slice->index == index && slice->source == source;
+}
+
+static uint16_t *region_of(struct q2_slice_cache *cache, uint64_t index)
+{
+    return &cache->nb_in_region[(index >> Q2_SLICE_REGION_BITS) % Q2_SLICE_REGIONS];
+}
+
+static void empty(struct q2_slice_cache *cache, struct q2_slice *slice)
+{
+    if (slice->source)
+        --*region_of(cache, slice->index);
+    *slice = (struct q2_slice){.source = NULL};
 }
 
 static uint32_t way_find(const struct q2_slice_cache *cache, const struct q2_source *source,
@@ -75,7 +88,7 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
     enum q2_status status = Q2_OK;
 
     for (uint32_t i = 0; i < nb_slices; i++)
-        cache->slices[set + i][way] = (struct q2_slice){.source = NULL};
+        empty(cache, &cache->slices[set + i][way]);
     q2_windows_join(cache->windows, source, offset, (size_t)length, &held);
     if (held)
         memcpy(cache->bytes[way][set], held, (size_t)length);
@@ -91,6 +104,7 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
             .stamp = ++cache->clock,
             .length = (uint32_t)q2_min_u64(rest, Q2_SLICE_SIZE),
         };
+        ++*region_of(cache, index + i);
     }
     return Q2_OK;
 }
@@ -252,8 +266,9 @@ bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind)
     return false;
 }
 
-enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
-                            const void *bytes, size_t length, enum q2_dirty kind)
+enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
+                               uint64_t offset, size_t length, enum q2_dirty kind,
+                               uint8_t **ret_bytes)
 {
     uint64_t index = offset >> Q2_SLICE_BITS;
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);
@@ -268,14 +283,25 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
         return status;
     if (available < length)
         return Q2_ERR_TRUNCATED;
-    way = way_find(cache, source, index);
+    way = cache->recent[index % Q2_SLICE_HINTS];
     slice = &cache->slices[set][way];
     if (!is_dirty(slice))
         cache->nb_dirty[set]++;
     slice->dirty[kind] |= (uint8_t)(1u << (within / 512));
     cache->nb_changes++;
-    memcpy(&cache->bytes[way][set][within], bytes, length);
+    *ret_bytes = &cache->bytes[way][set][within];
     return Q2_OK;
+}
+
+enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
+                            const void *bytes, size_t length, enum q2_dirty kind)
+{
+    uint8_t *held;
+    enum q2_status status = q2_slice_change(cache, source, offset, length, kind, &held);
+
+    if (status == Q2_OK)
+        memcpy(held, bytes, length);
+    return status;
 }
 
 /* Write the waiting sectors of one slice, neighbours in one request. */
@@ -342,6 +368,21 @@ static void overwrite(struct q2_slice_cache *cache, uint32_t set, uint32_t way, 
     cache->nb_changes++;
 }
 
+/* May slices first..first + nb - 1 of any file be cached? False: none is. */
+static bool may_hold(const struct q2_slice_cache *cache, uint64_t first, uint64_t nb)
+{
+    uint64_t region = first >> Q2_SLICE_REGION_BITS;
+    uint64_t last = (first + nb - 1) >> Q2_SLICE_REGION_BITS;
+
+    if (last - region >= Q2_SLICE_REGIONS)
+        return true;
+    for (; region <= last; region++) {
+        if (cache->nb_in_region[region % Q2_SLICE_REGIONS] != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Guest data is mostly where no slice is, and a request may be large: the few slices are asked
  * whether they lie in the range, not the range's many pieces whether they are slices. */
 void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
@@ -350,7 +391,7 @@ void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *
     uint64_t first = offset >> Q2_SLICE_BITS;
     uint64_t nb = ((offset + length - 1) >> Q2_SLICE_BITS) - first + 1;
 
-    if (length == 0)
+    if (length == 0 || !may_hold(cache, first, nb))
         return;
     for (uint64_t i = 0; i < nb && i < Q2_SLICE_SETS; i++) {
         uint32_t set = (uint32_t)((first + i) % Q2_SLICE_SETS);

@@ -48,6 +48,10 @@ struct q2_table_hint {
 };
 #define Q2_TABLE_HINTS 16u /* of 512 MiB each in clusters of 64 KiB */
 
+/* So many regions of 1 MiB of a file are told apart by where slices lie. A power of two. */
+#define Q2_SLICE_REGIONS     512u
+#define Q2_SLICE_REGION_BITS (20u - Q2_SLICE_BITS)
+
 struct q2_slice_cache {
     struct q2_windows *windows; /* looked into before a source is asked */
     /* [set][way]: every look goes through the ways of one set. */
@@ -60,6 +64,9 @@ struct q2_slice_cache {
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
     uint64_t miss_index;
     uint32_t nb_dirty[Q2_SLICE_SETS]; /* slices of each set that wait to be written */
+    /* [index >> Q2_SLICE_REGION_BITS, modulo]: slices that lie there. Most writes of data learn
+     * here that they overwrite none. */
+    uint16_t nb_in_region[Q2_SLICE_REGIONS];
     /* [way][set]: 16 neighbouring slices in one way lie in a row and can be read in one request. */
     _Alignas(Q2_BUFFER_ALIGN) uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
 };
@@ -92,13 +99,19 @@ const uint8_t *q2_slice_at_hand(struct q2_slice_cache *cache, const struct q2_so
 enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,
                              uint64_t offset, void *buffer, size_t length);
 
-/* Change metadata bytes in memory; they wait for q2_slice_write().
+/* Get metadata bytes to change in memory; they wait for q2_slice_write().
  *
  * offset, length  inside one sector of 512 bytes, inside the file
+ * ret_bytes       the length bytes, as they are; good until the next call into the cache
  *
  * Q2_ERR_LIMIT      every slice that could be replaced waits to be written: commit first
- * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing changed
+ * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing waits
  */
+enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
+                               uint64_t offset, size_t length, enum q2_dirty kind,
+                               uint8_t **ret_bytes);
+
+/* The same, with what they shall be. */
 enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
                             const void *bytes, size_t length, enum q2_dirty kind);
 

@@ -150,6 +150,51 @@ enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest
     return status == Q2_OK ? Q2_OK : table_failed(disk, status, offset);
 }
 
+/* How many of nb_max entries are 0, in a row. */
+static uint64_t nb_empty(const uint8_t *bytes, uint64_t nb_max)
+{
+    uint64_t n = 0, entry;
+
+    for (; n < nb_max; n++) {
+        memcpy(&entry, bytes + n * sizeof(be64), sizeof(entry));
+        if (entry != 0)
+            break;
+    }
+    return n;
+}
+
+enum q2_status q2_table_fill(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                             uint64_t entry, uint64_t nb_max, uint64_t *ret_nb_set)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t offset = l2_entry_offset(top, table, guest_offset);
+    const uint8_t *held;
+    uint8_t *bytes;
+    size_t length;
+    enum q2_status status;
+
+    *ret_nb_set = 0;
+    if (top->rules.extended)
+        return Q2_OK;
+    status = q2_slice_get(&disk->slices, top->source, offset, &held, &length);
+    if (status != Q2_OK)
+        return table_failed(disk, status, offset);
+    nb_max = q2_min_u64(nb_max, q2_min_u64(length, 512 - offset % 512) / sizeof(be64));
+    nb_max = nb_empty(held, nb_max);
+    if (nb_max == 0)
+        return Q2_OK;
+    status = q2_slice_change(&disk->slices, top->source, offset, (size_t)nb_max * sizeof(be64),
+                             Q2_DIRTY_L2, &bytes);
+    if (status != Q2_OK) /* not covered: the slice was just read */
+        return table_failed(disk, status, offset);
+    for (uint64_t i = 0; i < nb_max; i++) {
+        be64 word = q2_be64_make(entry + (i << top->rules.cluster_bits));
+        memcpy(bytes + i * sizeof(word), &word, sizeof(word));
+    }
+    *ret_nb_set = nb_max;
+    return Q2_OK;
+}
+
 enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest_cluster,
                                 struct q2_cluster *ret_cluster)
 {

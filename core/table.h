@@ -31,6 +31,16 @@ enum q2_status q2_table_get(struct q2_disk *disk, uint64_t table, uint64_t guest
 enum q2_status q2_table_set(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
                             uint64_t entry, uint64_t bitmap);
 
+/* Set entries that are 0 so far, those of guest clusters in a row in clusters in a row: a sector of
+ * the table at a time.
+ *
+ * entry       of the first cluster; the others' offsets follow it
+ * nb_max      clusters, all mapped by the table
+ * ret_nb_set  how many were set, in any case; 0 also if the first is not 0 or entries are extended
+ */
+enum q2_status q2_table_fill(struct q2_disk *disk, uint64_t table, uint64_t guest_offset,
+                             uint64_t entry, uint64_t nb_max, uint64_t *ret_nb_set);
+
 /* Read and decode the L2 entry of a guest cluster.
  *
  * guest_cluster  bytes, aligned to a cluster

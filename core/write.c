@@ -197,29 +197,43 @@ static uint64_t fresh_bitmap(const struct q2_image *top, const struct fresh *fre
     return (uint64_t)(old->zero & ~written) << 32 | written;
 }
 
-/* Name new clusters by their L2 entries, cluster by cluster, and let the old ones go.
+/* Name one new cluster by its L2 entry, and let the old one go. */
+static enum q2_status link_cluster(struct q2_disk *disk, const struct fresh *fresh, uint64_t guest,
+                                   uint64_t entry)
+{
+    struct q2_cluster old;
+    enum q2_status status = q2_table_cluster(disk, fresh->table, guest, &old);
+
+    if (status == Q2_OK)
+        status = q2_table_set(disk, fresh->table, guest, entry,
+                              fresh_bitmap(top_of(disk), fresh, guest, &old));
+    if (status == Q2_OK)
+        q2_table_release(disk, &old);
+    return status;
+}
+
+/* Name new clusters by their L2 entries.
  * ret_nb_linked is set in any case: on error the clusters behind are still named by nobody. */
 static enum q2_status link_clusters(struct q2_disk *disk, const struct fresh *fresh,
                                     uint64_t *ret_nb_linked)
 {
-    const struct q2_image *top = top_of(disk);
+    uint32_t bits = top_of(disk)->rules.cluster_bits;
+    uint64_t i = 0;
+    enum q2_status status = Q2_OK;
 
-    for (uint64_t i = 0; i < fresh->nb; i++) {
-        uint64_t within = i << top->rules.cluster_bits, guest = fresh->cluster + within;
-        struct q2_cluster old;
-        enum q2_status status = q2_table_cluster(disk, fresh->table, guest, &old);
+    while (i < fresh->nb && status == Q2_OK) {
+        uint64_t guest = fresh->cluster + (i << bits), nb;
+        uint64_t entry = (fresh->host_offset + (i << bits)) | Q2_ENTRY_COPIED;
 
-        *ret_nb_linked = i;
-        if (status == Q2_OK)
-            status = q2_table_set(disk, fresh->table, guest,
-                                  (fresh->host_offset + within) | Q2_ENTRY_COPIED,
-                                  fresh_bitmap(top, fresh, guest, &old));
-        if (status != Q2_OK)
-            return status;
-        q2_table_release(disk, &old);
+        status = q2_table_fill(disk, fresh->table, guest, entry, fresh->nb - i, &nb);
+        if (status == Q2_OK && nb == 0) { /* nothing is there only in the common case */
+            status = link_cluster(disk, fresh, guest, entry);
+            nb = status == Q2_OK ? 1 : 0;
+        }
+        i += nb;
     }
-    *ret_nb_linked = fresh->nb;
-    return Q2_OK;
+    *ret_nb_linked = i;
+    return status;
 }
 
 enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_wanted,

@@ -163,6 +163,65 @@ static void test_refcount_put_where_it_cannot(void)
     image_free(&image);
 }
 
+/* Refcounts in a row, over sectors and slices, as one by one. */
+static void test_refcount_take_every_width(void)
+{
+    for (uint32_t bits = 1; bits <= 64; bits *= 2) {
+        uint64_t per_block = 8 * 16384 / bits, first = 77, nb = per_block - 200, taken, free, count;
+        struct image image;
+        uint64_t block;
+
+        image_start(&image,
+                    &(struct image_spec){.size = MIB, .cluster_bits = 14, .refcount_bits = bits});
+        image_refcount_set(&image, first + nb + 3, 1);
+        open_image(&image);
+        T_CHECK_U64(q2_refcount_block(&cache, &layer, 0, &block), Q2_OK);
+        T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, first, per_block - first, &free),
+                    Q2_OK);
+        T_CHECK_U64(free, nb + 3);
+        T_CHECK_U64(q2_refcount_take(&cache, &layer, block, first, nb, &taken), Q2_OK);
+        T_CHECK_U64(taken, nb);
+        for (uint64_t i = first - 1; i < per_block; i++) {
+            T_CHECK_U64(q2_refcount_get_in(&cache, &layer, block, i, &count), Q2_OK);
+            if (count != ((i >= first && i < first + nb) || i == first + nb + 3))
+                T_CHECK_U64(i, 0);
+        }
+        T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, first, 9, &free), Q2_OK);
+        T_CHECK_U64(free, 0);
+        image_free(&image);
+    }
+}
+
+static void test_refcount_take_where_it_cannot(void)
+{
+    struct image image;
+    uint64_t block, nb;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 14});
+    open_image(&image);
+    T_CHECK_U64(q2_refcount_block(&cache, &layer, 0, &block), Q2_OK);
+    t_row("the block is the file's end");
+    fake.source.size = block + 16384;
+    T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, 8191, 1, &nb), Q2_OK);
+    T_CHECK_U64(nb, 1);
+    T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, 8192, 0, &nb), Q2_OK);
+    T_CHECK_U64(nb, 0);
+    t_row("the file ends in the block");
+    open_image(&image);
+    fake.source.size = block + 8193;
+    T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, 4000, 200, &nb), Q2_ERR_TRUNCATED);
+    T_CHECK_U64(q2_refcount_take(&cache, &layer, block, 4000, 200, &nb), Q2_ERR_TRUNCATED);
+    T_CHECK_U64(nb, 96); /* to the sector that is not whole */
+    t_row("the second slice is unreadable");
+    open_image(&image);
+    fake.bad_start = block + 4096;
+    fake.bad_end = block + 4097;
+    T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, 2000, 100, &nb), Q2_ERR_IO);
+    T_CHECK_U64(q2_refcount_take(&cache, &layer, block, 2000, 100, &nb), Q2_ERR_IO);
+    T_CHECK_U64(nb, 48);
+    image_free(&image);
+}
+
 int main(void)
 {
     T_RUN(test_refcount_decode_every_order);
@@ -170,5 +229,7 @@ int main(void)
     T_RUN(test_refcount_get_where_there_is_none);
     T_RUN(test_refcount_put_every_width);
     T_RUN(test_refcount_put_where_it_cannot);
+    T_RUN(test_refcount_take_every_width);
+    T_RUN(test_refcount_take_where_it_cannot);
     return t_done();
 }

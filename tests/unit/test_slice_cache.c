@@ -327,6 +327,31 @@ static void test_slice_overwritten_by_a_large_range(void)
     T_CHECK(good(&fake, 3 * SLICE));
 }
 
+/* Writes of data look at regions first: every slice is counted in the one where it lies, also when
+ * slices go and when they could not be read. */
+static void test_slice_regions_count_what_is_cached(void)
+{
+    uint64_t random = 1;
+
+    setup(NB_BYTES);
+    fake.source.size = 3000ull << 20; /* what is behind the bytes fails to be read */
+    for (uint32_t i = 0; i < 4000; i++) {
+        uint16_t counted[Q2_SLICE_REGIONS] = {0};
+        const uint8_t *held;
+        size_t length;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        (void)q2_slice_get(&cache, &fake.source, (random >> 33) % (3 * NB_BYTES), &held, &length);
+        for (uint32_t n = 0; n < Q2_SLICE_SETS * Q2_SLICE_WAYS; n++) {
+            const struct q2_slice *slice = &cache.slices[n / Q2_SLICE_WAYS][n % Q2_SLICE_WAYS];
+            if (slice->source)
+                counted[(slice->index >> Q2_SLICE_REGION_BITS) % Q2_SLICE_REGIONS]++;
+        }
+        if (memcmp(counted, cache.nb_in_region, sizeof(counted)) != 0)
+            T_CHECK_U64(i, UINT32_MAX);
+    }
+}
+
 static void test_slice_at_hand_reads_nothing(void)
 {
     const uint8_t *at;
@@ -435,6 +460,7 @@ int main(void)
     T_RUN(test_slice_get_sequence_spares_what_waits);
     T_RUN(test_slice_overwritten_is_seen_in_what_is_cached);
     T_RUN(test_slice_overwritten_by_a_large_range);
+    T_RUN(test_slice_regions_count_what_is_cached);
     T_RUN(test_slice_at_hand_reads_nothing);
     T_RUN(test_slice_grown_slice_has_zeros);
     T_RUN(test_slice_get_grown_file_keeps_what_waits);
