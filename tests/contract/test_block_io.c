@@ -375,29 +375,32 @@ static void test_read_blocks_refused_request_reaches_no_source(void)
     rig_close(&rig);
 }
 
+/* U4: what a request at each TPL is told. */
+static const struct {
+    const char *name;
+    EFI_TPL tpl;
+    EFI_STATUS status;
+} tpl_rows[] = {{"application", TPL_APPLICATION, EFI_SUCCESS},
+                {"callback", TPL_CALLBACK, EFI_SUCCESS},
+                {"notify", TPL_NOTIFY, EFI_DEVICE_ERROR},
+                {"high level", TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
+#define NB_TPL_ROWS (sizeof(tpl_rows) / sizeof(tpl_rows[0]))
+
 /* U4: allowed up to TPL_CALLBACK; the source is always called there. Offset 0 is read each time
  * with a fresh disk, so that no cache hides the call. */
 static void test_read_blocks_at_each_tpl(void)
 {
-    static const struct {
-        const char *name;
-        EFI_TPL tpl;
-        EFI_STATUS status;
-    } rows[] = {{"application", TPL_APPLICATION, EFI_SUCCESS},
-                {"callback", TPL_CALLBACK, EFI_SUCCESS},
-                {"notify", TPL_NOTIFY, EFI_DEVICE_ERROR},
-                {"high level", TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
     static alignas(16) uint8_t buffer[512];
 
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < NB_TPL_ROWS; i++) {
         struct rig rig;
-        t_row(rows[i].name);
+        t_row(tpl_rows[i].name);
         rig_open(&rig, DISK_SIZE, 512, 1);
         rig.pattern.nb_calls = 0;
-        tpl = rows[i].tpl;
-        T_CHECK_U64(rig_read(&rig, 0, 512, buffer), rows[i].status);
-        T_CHECK_U64(tpl, rows[i].tpl);
-        T_CHECK((rig.pattern.nb_calls > 0) == (rows[i].status == EFI_SUCCESS));
+        tpl = tpl_rows[i].tpl;
+        T_CHECK_U64(rig_read(&rig, 0, 512, buffer), tpl_rows[i].status);
+        T_CHECK_U64(tpl, tpl_rows[i].tpl);
+        T_CHECK((rig.pattern.nb_calls > 0) == (tpl_rows[i].status == EFI_SUCCESS));
         if (rig.pattern.nb_calls > 0)
             T_CHECK_U64(rig.pattern.tpl, TPL_CALLBACK);
         tpl = TPL_APPLICATION;
@@ -545,27 +548,19 @@ static void test_write_blocks_refused_request_reaches_no_source(void)
 /* U4 for writes and flushes. */
 static void test_write_and_flush_blocks_at_each_tpl(void)
 {
-    static const struct {
-        const char *name;
-        EFI_TPL tpl;
-        EFI_STATUS status;
-    } rows[] = {{"application", TPL_APPLICATION, EFI_SUCCESS},
-                {"callback", TPL_CALLBACK, EFI_SUCCESS},
-                {"notify", TPL_NOTIFY, EFI_DEVICE_ERROR},
-                {"high level", TPL_HIGH_LEVEL, EFI_DEVICE_ERROR}};
     static alignas(16) uint8_t buffer[512];
 
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < NB_TPL_ROWS; i++) {
         struct rig rig;
-        t_row(rows[i].name);
+        t_row(tpl_rows[i].name);
         rig_open_as(&rig, DISK_SIZE, 512, 1, true);
         rig.pattern.nb_calls = 0;
-        tpl = rows[i].tpl;
-        T_CHECK_U64(rig_write(&rig, 0, 512, buffer), rows[i].status);
-        T_CHECK_U64(rig_flush(&rig), rows[i].status);
-        T_CHECK_U64(tpl, rows[i].tpl);
-        T_CHECK((rig.pattern.nb_calls > 0) == (rows[i].status == EFI_SUCCESS));
-        T_CHECK((rig.pattern.nb_flushes > 0) == (rows[i].status == EFI_SUCCESS));
+        tpl = tpl_rows[i].tpl;
+        T_CHECK_U64(rig_write(&rig, 0, 512, buffer), tpl_rows[i].status);
+        T_CHECK_U64(rig_flush(&rig), tpl_rows[i].status);
+        T_CHECK_U64(tpl, tpl_rows[i].tpl);
+        T_CHECK((rig.pattern.nb_calls > 0) == (tpl_rows[i].status == EFI_SUCCESS));
+        T_CHECK((rig.pattern.nb_flushes > 0) == (tpl_rows[i].status == EFI_SUCCESS));
         tpl = TPL_APPLICATION;
         rig_close(&rig);
     }

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "judge.h"
+#include "choice.h"
 #include "q2_amend.h"
 #include "tests/unit/t.h"
 
@@ -436,22 +436,15 @@ static bool test_geometry(const struct geometry *geometry, const char *folder)
 
 int main(int argc, char **argv)
 {
-    const char *folder = subject_folder(argv[0]);
-    bool stop = false, ok = true;
-    int first = 1;
+    const struct choice choice = choice_read(argc, argv);
+    bool ok = true;
 
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        full = full || strcmp(argv[first], "--full") == 0;
-        stop = stop || strcmp(argv[first], "--stop") == 0;
-    }
+    full = choice.full;
     if (full)
         bounds = (struct crash_bounds){.all_up_to = 10, .sample = 1024, .tears = 64, .seed = 1};
-    for (uint32_t i = 0; i < nb_geometries && (ok || !stop); i++) {
-        bool chosen = first == argc;
-        for (int n = first; n < argc; n++)
-            chosen = chosen || strstr(geometries[i].name, argv[n]);
-        if (chosen)
-            ok = test_geometry(&geometries[i], folder) && ok;
+    for (uint32_t i = 0; i < nb_geometries && (ok || !choice.stop); i++) {
+        if (choice_has(&choice, geometries[i].name))
+            ok = test_geometry(&geometries[i], choice.folder) && ok;
     }
     printf("# total: %" PRIu64 " crash points, %" PRIu64 " runs with a failing call\n",
            total_states, total_runs);

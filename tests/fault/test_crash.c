@@ -11,14 +11,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "judge.h"
+#include "choice.h"
 #include "tests/unit/t.h"
 
 struct plan {
     struct crash_bounds bounds;
     uint32_t nb_random, nb_seeds; /* operations of a random script, and how many scripts */
     uint32_t qemu_every, go_on_every;
-    bool stop;
     uint64_t seed;
 };
 
@@ -26,14 +25,12 @@ static const struct plan short_plan = {.bounds = {.all_up_to = 5, .sample = 8, .
                                        .nb_random = 12,
                                        .nb_seeds = 1,
                                        .qemu_every = 30,
-                                       .go_on_every = 16,
-                                       .seed = 1};
+                                       .go_on_every = 16};
 static const struct plan full_plan = {.bounds = {.all_up_to = 12, .sample = 4096, .tears = 512},
                                       .nb_random = 24,
                                       .nb_seeds = 6,
                                       .qemu_every = 16,
-                                      .go_on_every = 8,
-                                      .seed = 1};
+                                      .go_on_every = 8};
 
 /* Figures. */
 struct figures {
@@ -248,10 +245,11 @@ static bool run_case(struct crash_case *c, const struct script *script, uint64_t
     return c->ok;
 }
 
-static bool test_case(const struct plan *plan, struct bench *bench, const struct script *script,
+static bool test_case(void *context, struct bench *bench, const struct script *script,
                       const char *name)
 {
     struct crash_case *c = crash_memory(NULL, sizeof(*c));
+    const struct plan *plan = context;
     bool ok = true;
 
     memset(c, 0, sizeof(*c));
@@ -280,57 +278,17 @@ static bool test_case(const struct plan *plan, struct bench *bench, const struct
     return ok;
 }
 
-/* All scripts of one geometry that a part of the command line selects. */
-static bool test_geometry(const struct plan *plan, const struct geometry *geometry,
-                          const char *folder, char **parts)
-{
-    struct subject subject;
-    struct bench bench;
-    bool loaded = false, ok = true;
-
-    for (uint32_t i = 0; i < nb_scripts && (ok || !plan->stop); i++) {
-        char name[128];
-        bool chosen = *parts == NULL;
-
-        (void)snprintf(name, sizeof(name), "test_crash_%s_%s", geometry->name, scripts[i].name);
-        for (char **part = parts; *part; part++)
-            chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen || !script_fits(&scripts[i], geometry))
-            continue;
-        if (!loaded) {
-            subject_load(&subject, geometry, folder);
-            bench_start(&bench, &subject);
-            loaded = true;
-        }
-        ok = test_case(plan, &bench, &scripts[i], name) && ok;
-    }
-    if (loaded) {
-        bench_free(&bench);
-        subject_free(&subject);
-    }
-    return ok;
-}
-
 int main(int argc, char **argv)
 {
-    struct plan plan = short_plan;
-    const char *folder = subject_folder(argv[0]);
-    int first = 1;
+    const struct choice choice = choice_read(argc, argv);
+    struct plan plan = choice.full ? full_plan : short_plan;
     bool ok = true;
 
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        if (strcmp(argv[first], "--full") == 0)
-            plan = full_plan;
-        else if (strcmp(argv[first], "--all-qemu") == 0)
-            plan.qemu_every = 1;
-        else if (strcmp(argv[first], "--stop") == 0)
-            plan.stop = true;
-        else if (strcmp(argv[first], "--seed") == 0 && first + 1 < argc)
-            plan.seed = strtoull(argv[++first], NULL, 0);
-    }
-    printf("# seed %" PRIu64 "\n", plan.seed);
-    for (uint32_t i = 0; i < nb_geometries && (ok || !plan.stop); i++)
-        ok = test_geometry(&plan, &geometries[i], folder, argv + first) && ok;
+    plan.seed = choice.seed;
+    if (choice.all_qemu)
+        plan.qemu_every = 1;
+    for (uint32_t i = 0; i < nb_geometries && (ok || !choice.stop); i++)
+        ok = choice_run_scripts(&choice, &geometries[i], "test_crash", test_case, &plan) && ok;
     printf("# total: %" PRIu64 " crash points tried, %" PRIu64 " distinct, %" PRIu64
            " judged by qemu-img, %" PRIu64 " written on\n",
            total.tried, total.distinct, total.qemu, total.went_on);

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "judge.h"
+#include "choice.h"
 #include "tests/unit/t.h"
 
 /* How calls fail. */
@@ -431,7 +431,8 @@ static bool run_limits(struct run *r, bool full)
 
 /* --- cases ------------------------------------------------------------------------------------ */
 
-static bool test_case(struct bench *bench, const struct script *script, const char *name, bool full)
+static bool test_case(void *context, struct bench *bench, const struct script *script,
+                      const char *name)
 {
     struct guest_op ops[MAX_OPS];
     struct run *r = crash_memory(NULL, sizeof(*r));
@@ -448,7 +449,7 @@ static bool test_case(struct bench *bench, const struct script *script, const ch
         r->mode = &modes[i];
         ok = run_mode(r);
     }
-    ok = ok && run_limits(r, full);
+    ok = ok && run_limits(r, *(const bool *)context);
     (void)t_check(ok, __FILE__, __LINE__, name);
     t_case_end(name);
     model_free(&r->model);
@@ -456,52 +457,17 @@ static bool test_case(struct bench *bench, const struct script *script, const ch
     return ok;
 }
 
-static bool test_geometry(const struct geometry *geometry, const char *folder, char **parts,
-                          bool full, bool stop)
-{
-    struct subject subject;
-    struct bench bench;
-    bool loaded = false, ok = true;
-
-    for (uint32_t i = 0; i < nb_scripts && (ok || !stop); i++) {
-        char name[128];
-        bool chosen = *parts == NULL;
-
-        (void)snprintf(name, sizeof(name), "test_fail_%s_%s", geometry->name, scripts[i].name);
-        for (char **part = parts; *part; part++)
-            chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen || !script_fits(&scripts[i], geometry))
-            continue;
-        if (!loaded) {
-            subject_load(&subject, geometry, folder);
-            bench_start(&bench, &subject);
-            loaded = true;
-        }
-        ok = test_case(&bench, &scripts[i], name, full) && ok;
-    }
-    if (loaded) {
-        bench_free(&bench);
-        subject_free(&subject);
-    }
-    return ok;
-}
-
 int main(int argc, char **argv)
 {
-    const char *folder = subject_folder(argv[0]);
-    bool full = false, stop = false, ok = true;
-    int first = 1;
+    const struct choice choice = choice_read(argc, argv);
+    bool full = choice.full, ok = true;
 
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        full = full || strcmp(argv[first], "--full") == 0;
-        stop = stop || strcmp(argv[first], "--stop") == 0;
-    }
     if (full) {
         nb_wanted = UINT64_MAX;
         cuts_every = 4;
     }
-    for (uint32_t i = 0; i < nb_geometries && (ok || !stop); i++)
-        ok = test_geometry(&geometries[i], folder, argv + first, full, stop) && ok;
+    for (uint32_t i = 0; i < nb_geometries && (ok || !choice.stop); i++)
+        ok = choice_run_scripts(&choice, &geometries[i], "test_fail", test_case, &full) && ok;
     printf("# total: %" PRIu64 " runs with failures, %" PRIu64 " crash points in them\n",
            total_runs, total_points);
     return t_done();

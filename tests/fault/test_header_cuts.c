@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "choice.h"
 #include "core/disk.h"
 #include "core/format/extension.h"
 #include "crash_states.h"
@@ -403,12 +404,11 @@ static void test_row(const struct row *row)
 
 int main(int argc, char **argv)
 {
-    folder = subject_folder(argv[0]);
+    const struct choice choice = choice_read(argc, argv);
+
+    folder = choice.folder;
     for (size_t i = 0; i < NB_ROWS; i++) {
-        bool chosen = argc == 1;
-        for (int n = 1; n < argc; n++)
-            chosen = chosen || argv[n][0] == '-' || strstr(rows[i].name, argv[n]);
-        if (chosen)
+        if (choice_has(&choice, rows[i].name))
             test_row(&rows[i]);
     }
     printf("# total: %" PRIu64 " crash points, %" PRIu64 " runs with a failing call\n",

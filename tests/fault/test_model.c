@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "judge.h"
+#include "choice.h"
 #include "tests/unit/t.h"
 
 struct model_case {
@@ -159,39 +159,26 @@ static bool test_case(const struct subject *subject, struct bench *bench, const 
 
 int main(int argc, char **argv)
 {
-    const char *folder = subject_folder(argv[0]);
-    uint64_t seed = 1;
-    uint32_t nb_ops = 150;
-    bool stop = false, ok = true;
-    int first = 1;
+    const struct choice choice = choice_read(argc, argv);
+    uint32_t nb_ops = choice.nb_ops > 0 ? choice.nb_ops : choice.full ? 10000 : 150;
+    bool ok = true;
 
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        stop = stop || strcmp(argv[first], "--stop") == 0;
-        if (strcmp(argv[first], "--full") == 0)
-            nb_ops = 10000;
-        else if (strcmp(argv[first], "--ops") == 0 && first + 1 < argc)
-            nb_ops = (uint32_t)strtoul(argv[++first], NULL, 0);
-        else if (strcmp(argv[first], "--seed") == 0 && first + 1 < argc)
-            seed = strtoull(argv[++first], NULL, 0);
-    }
-    printf("# seed %" PRIu64 "\n", seed);
-    for (uint32_t i = 0; i < nb_geometries && (ok || !stop); i++) {
+    for (uint32_t i = 0; i < nb_geometries && (ok || !choice.stop); i++) {
         struct subject subject;
         struct bench bench;
         char name[128];
-        bool chosen = argv[first] == NULL;
 
         (void)snprintf(name, sizeof(name), "test_model_%s_", geometries[i].name);
-        for (char **part = argv + first; *part; part++)
-            chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen)
+        if (!choice_has(&choice, name))
             continue;
-        subject_load(&subject, &geometries[i], folder);
+        subject_load(&subject, &geometries[i], choice.folder);
         bench_start(&bench, &subject);
         for (uint32_t small = 0; small < 2; small++) {
             (void)snprintf(name, sizeof(name), "test_model_%s_%s", geometries[i].name,
                            small ? "small_cache" : "random");
-            ok = test_case(&subject, &bench, name, seed + 2 * i + small, small != 0, nb_ops) && ok;
+            ok = test_case(&subject, &bench, name, choice.seed + 2 * i + small, small != 0,
+                           nb_ops) &&
+                 ok;
         }
         bench_free(&bench);
         subject_free(&subject);

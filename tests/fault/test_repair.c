@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "judge.h"
+#include "choice.h"
 #include "q2_check.h"
 #include "tests/unit/t.h"
 
@@ -19,20 +19,17 @@ struct plan {
     uint32_t nb_seeds;
     uint64_t nb_fails; /* calls that fail, about, per case */
     uint32_t qemu_every;
-    bool stop;
     uint64_t seed;
 };
 
 static const struct plan short_plan = {.bounds = {.all_up_to = 4, .sample = 6, .tears = 1},
                                        .nb_seeds = 2,
                                        .nb_fails = 6,
-                                       .qemu_every = 40,
-                                       .seed = 1};
+                                       .qemu_every = 40};
 static const struct plan full_plan = {.bounds = {.all_up_to = 10, .sample = 1024, .tears = 64},
                                       .nb_seeds = 30,
                                       .nb_fails = UINT64_MAX,
-                                      .qemu_every = 20,
-                                      .seed = 1};
+                                      .qemu_every = 20};
 
 static uint64_t total_points, total_fails, total_qemu;
 
@@ -330,34 +327,22 @@ static bool test_case(const struct plan *plan, struct bench *bench, const char *
 
 int main(int argc, char **argv)
 {
-    struct plan plan = short_plan;
-    const char *folder = subject_folder(argv[0]);
-    int first = 1;
+    const struct choice choice = choice_read(argc, argv);
+    struct plan plan = choice.full ? full_plan : short_plan;
     bool ok = true;
 
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        if (strcmp(argv[first], "--full") == 0)
-            plan = full_plan;
-        else if (strcmp(argv[first], "--all-qemu") == 0)
-            plan.qemu_every = 1;
-        else if (strcmp(argv[first], "--stop") == 0)
-            plan.stop = true;
-        else if (strcmp(argv[first], "--seed") == 0 && first + 1 < argc)
-            plan.seed = strtoull(argv[++first], NULL, 0);
-    }
-    printf("# seed %" PRIu64 "\n", plan.seed);
-    for (uint32_t i = 0; i < nb_geometries && (ok || !plan.stop); i++) {
+    plan.seed = choice.seed;
+    if (choice.all_qemu)
+        plan.qemu_every = 1;
+    for (uint32_t i = 0; i < nb_geometries && (ok || !choice.stop); i++) {
         struct subject subject;
         struct bench bench;
         char name[128];
-        bool chosen = argv[first] == NULL;
 
         (void)snprintf(name, sizeof(name), "test_repair_%s_", geometries[i].name);
-        for (char **part = argv + first; *part; part++)
-            chosen = chosen || strstr(name, *part) != NULL;
-        if (!chosen)
+        if (!choice_has(&choice, name))
             continue;
-        subject_load(&subject, &geometries[i], folder);
+        subject_load(&subject, &geometries[i], choice.folder);
         bench_start(&bench, &subject);
         ok = test_case(&plan, &bench, name) && ok;
         bench_free(&bench);

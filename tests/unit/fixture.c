@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "q2_check.h"
+#include "t.h"
+
 #define GARBAGE 0xa7
 
 void fixture_start_bytes(struct fixture *f, const uint8_t *bytes, uint64_t size)
@@ -109,4 +112,30 @@ enum q2_status fixture_status(const struct fixture *f)
 const char *fixture_field(const struct fixture *f)
 {
     return last_fault(f)->field ? last_fault(f)->field : "";
+}
+
+enum q2_status fixture_fill(struct fixture *f, uint8_t *model, uint64_t offset, size_t length,
+                            uint8_t value)
+{
+    uint8_t *bytes = malloc(length + 1);
+    enum q2_status status;
+
+    memset(bytes, value, length);
+    status = q2_disk_write(f->disk, offset, bytes, length);
+    if (status == Q2_OK)
+        memset(model + offset, value, length);
+    free(bytes);
+    return status;
+}
+
+void fixture_check_flushed(struct fixture *f, const uint8_t *model, uint64_t size)
+{
+    struct q2_check_result result;
+
+    T_CHECK_U64(fixture_first_difference(f, model, size), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_flush(f->disk), Q2_OK);
+    T_CHECK_U64(fixture_open(f), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(f, model, size), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_check(f->disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
 }

@@ -45,6 +45,14 @@ void fixture_close(struct fixture *f);
  * bytes. Returns the guest offset of the first difference, FIXTURE_SAME, or FIXTURE_ERROR. */
 uint64_t fixture_first_difference(struct fixture *f, const uint8_t *want, uint64_t size);
 
+/* Write one value over a range of the disk, and over the model if the disk took it. */
+enum q2_status fixture_fill(struct fixture *f, uint8_t *model, uint64_t offset, size_t length,
+                            uint8_t value);
+
+/* The disk's content is the model's, also when it was flushed and opened again, and the check finds
+ * nothing. */
+void fixture_check_flushed(struct fixture *f, const uint8_t *model, uint64_t size);
+
 /* The last fault as a person reads it: of the disk, or of the open that failed. */
 const char *fixture_text(struct fixture *f);
 /* Its status and field ("" if none). */

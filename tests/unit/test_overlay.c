@@ -40,15 +40,7 @@ static void cleanup(void)
 
 static enum q2_status write_at(uint64_t offset, size_t length, uint8_t value)
 {
-    uint8_t *bytes = malloc(length + 1);
-    enum q2_status status;
-
-    memset(bytes, value, length);
-    status = q2_disk_write(f.disk, offset, bytes, length);
-    if (status == Q2_OK)
-        memset(model + offset, value, length);
-    free(bytes);
-    return status;
+    return fixture_fill(&f, model, offset, length, value);
 }
 
 /* Writes of many shapes read back; the image's file was only read; the overlay is sound. */

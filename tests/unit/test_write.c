@@ -4,7 +4,6 @@
 
 #include "../../core/table.h"
 #include "fixture.h"
-#include "q2_check.h"
 #include "t.h"
 
 #define KIB      1024ull
@@ -38,28 +37,13 @@ static void cleanup(void)
 
 static enum q2_status write_at(uint64_t offset, size_t length, uint8_t value)
 {
-    uint8_t *bytes = malloc(length + 1);
-    enum q2_status status;
-
-    memset(bytes, value, length);
-    status = q2_disk_write(f.disk, offset, bytes, length);
-    if (status == Q2_OK)
-        memset(model + offset, value, length);
-    free(bytes);
-    return status;
+    return fixture_fill(&f, model, offset, length, value);
 }
 
 /* Flushed and opened again: content as the model, and nothing that the check finds. */
 static void check_all(void)
 {
-    struct q2_check_result result;
-
-    T_CHECK_U64(fixture_first_difference(&f, model, image.spec.size), FIXTURE_SAME);
-    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
-    T_CHECK_U64(fixture_open(&f), Q2_OK);
-    T_CHECK_U64(fixture_first_difference(&f, model, image.spec.size), FIXTURE_SAME);
-    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
-    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+    fixture_check_flushed(&f, model, image.spec.size);
 }
 
 /* Reads in a row keep their extent, until clusters are allocated between them. */

@@ -54,14 +54,7 @@ static enum q2_status store(uint64_t index, size_t nb_runs)
 /* Content as the model, before and after a flush and a new open; the check finds nothing. */
 static void check_all(void)
 {
-    struct q2_check_result result;
-
-    T_CHECK_U64(fixture_first_difference(&f, model, image.spec.size), FIXTURE_SAME);
-    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
-    T_CHECK_U64(fixture_open(&f), Q2_OK);
-    T_CHECK_U64(fixture_first_difference(&f, model, image.spec.size), FIXTURE_SAME);
-    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
-    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+    fixture_check_flushed(&f, model, image.spec.size);
 }
 
 static uint64_t host_offset(uint64_t index)
