@@ -164,17 +164,6 @@ static enum q2_status fill(struct q2_disk *disk, uint64_t host_offset, uint64_t 
     return status;
 }
 
-/* The bits of the subclusters that guest bytes [start, end) of one cluster cover. */
-static uint32_t subcluster_mask(const struct q2_image *top, uint64_t start, uint64_t end)
-{
-    uint32_t sub_bits = top->rules.cluster_bits - 5;
-    uint64_t cluster = start >> top->rules.cluster_bits << top->rules.cluster_bits;
-    uint32_t first = (uint32_t)((start - cluster) >> sub_bits);
-    uint32_t last = (uint32_t)q2_shift_up(end - cluster, sub_bits);
-
-    return (uint32_t)(((1ull << last) - 1) & ~((1ull << first) - 1));
-}
-
 /* New host clusters for guest clusters in a row, and what of them is filled. */
 struct fresh {
     uint64_t table;       /* the L2 table that will name them */
@@ -193,7 +182,8 @@ static uint64_t fresh_bitmap(const struct q2_image *top, const struct fresh *fre
 
     if (!top->rules.extended)
         return 0;
-    written = subcluster_mask(top, q2_max_u64(fresh->start, guest), q2_min_u64(fresh->end, behind));
+    written = q2_subcluster_mask(top->rules.cluster_bits, q2_max_u64(fresh->start, guest),
+                                 q2_min_u64(fresh->end, behind));
     return (uint64_t)(old->zero & ~written) << 32 | written;
 }
 
@@ -323,7 +313,7 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
     if (status != Q2_OK)
         return status;
     if (top->rules.extended) {
-        uint32_t written = subcluster_mask(top, start, end);
+        uint32_t written = q2_subcluster_mask(bits, start, end);
         bitmap = (uint64_t)(old->zero & ~written) << 32 | old->alloc | written;
     }
     return q2_table_set(disk, table, cluster, old->host_offset | Q2_ENTRY_COPIED, bitmap);

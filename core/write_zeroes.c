@@ -1,4 +1,4 @@
-/* Zeros and discard: whole clusters change their entries, the rest is written.
+/* Zeros and discard: whole clusters and subclusters change their entries, the rest is written.
  *
  * Write path: q2_disk_write_zeroes(), q2_disk_discard() -> here -> table.c, store.c, and write.c
  * for what is not a whole cluster. Invariant: as in write.c.
@@ -125,15 +125,71 @@ enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_
     return q2_store_zero(disk, top->data, offset, q2_min_u64(length, size - offset));
 }
 
-/* Whole clusters inside a range; the disk's last one counts as whole at the disk's end. */
-static void whole_clusters(struct q2_disk *disk, uint64_t offset, uint64_t length,
-                           uint64_t *ret_start, uint64_t *ret_end)
+/* Whole units of 1 << bits bytes inside a range; the disk's last one counts as whole at the disk's
+ * end. */
+static void whole_units(struct q2_disk *disk, uint64_t offset, uint64_t length, uint32_t bits,
+                        uint64_t *ret_start, uint64_t *ret_end)
 {
-    uint32_t bits = top_of(disk)->rules.cluster_bits;
     uint64_t end = offset + length;
 
     *ret_start = q2_shift_up(offset, bits) << bits;
     *ret_end = end == q2_disk_size(disk) ? q2_shift_up(end, bits) << bits : end >> bits << bits;
+}
+
+/* Zeros for whole subclusters [start, end) of one cluster: its entry keeps what it has of the host.
+ * (qcow2: "Extended L2 Entries") */
+static enum q2_status zero_subclusters(struct q2_disk *disk, uint64_t start, uint64_t end)
+{
+    uint32_t bits = top_of(disk)->rules.cluster_bits;
+    uint32_t mask = q2_subcluster_mask(bits, start, end);
+    uint64_t cluster = start >> bits << bits, table, entry, bitmap;
+    struct q2_cluster old;
+    enum q2_status status = q2_commit_if_crowded(disk);
+
+    if (status == Q2_OK)
+        status = q2_table_for_write(disk, start, &table);
+    if (status == Q2_OK)
+        status = q2_table_cluster(disk, table, cluster, &old);
+    if (status == Q2_OK && old.kind == Q2_CLUSTER_COMPRESSED)
+        return q2_write_all(disk, start, NULL, q2_min_u64(end, q2_disk_size(disk)) - start);
+    if (status == Q2_OK)
+        status = q2_table_get(disk, table, cluster, &entry, &bitmap);
+    if (status != Q2_OK)
+        return status;
+    bitmap = (uint64_t)(old.zero | mask) << 32 | (old.alloc & ~mask);
+    return q2_table_set(disk, table, cluster, entry, bitmap);
+}
+
+/* Zeros for a part of one cluster: whole subclusters by its entry, the rest is written. */
+static enum q2_status zero_part(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    const struct q2_image *top = top_of(disk);
+    uint64_t start, end;
+    enum q2_status status;
+
+    if (!top->rules.extended || length == 0)
+        return q2_write_all(disk, offset, NULL, length);
+    whole_units(disk, offset, length, top->rules.cluster_bits - 5, &start, &end);
+    if (start >= end)
+        return q2_write_all(disk, offset, NULL, length);
+    status = q2_write_raw_zeros(disk, start, end - start);
+    if (status == Q2_OK)
+        status = q2_write_all(disk, offset, NULL, start - offset);
+    if (status == Q2_OK)
+        status = zero_subclusters(disk, start, end);
+    if (status == Q2_OK && end < offset + length)
+        status = q2_write_all(disk, end, NULL, offset + length - end);
+    return status;
+}
+
+/* Zeros for a range that covers no cluster whole: at most two clusters have a part of it. */
+static enum q2_status zero_parts(struct q2_disk *disk, uint64_t offset, uint64_t length)
+{
+    uint64_t cluster_size = 1ull << top_of(disk)->rules.cluster_bits;
+    uint64_t first = q2_min_u64(length, cluster_size - (offset & (cluster_size - 1)));
+    enum q2_status status = zero_part(disk, offset, first);
+
+    return status == Q2_OK ? zero_part(disk, offset + first, length - first) : status;
 }
 
 enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length)
@@ -145,17 +201,19 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     if (status != Q2_OK || length == 0)
         return status;
     status = q2_commit_header(disk);
-    whole_clusters(disk, offset, length, &start, &end);
-    if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3 || start >= end))
+    if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3))
         return q2_write_all(disk, offset, NULL, length);
+    whole_units(disk, offset, length, top->rules.cluster_bits, &start, &end);
+    if (status == Q2_OK && start >= end)
+        return zero_parts(disk, offset, length);
     if (status == Q2_OK)
         status = q2_write_raw_zeros(disk, start, end - start);
     if (status == Q2_OK)
-        status = q2_write_all(disk, offset, NULL, start - offset);
+        status = zero_part(disk, offset, start - offset);
     if (status == Q2_OK)
         status = change_clusters(disk, start, end, zero_cluster, false);
     if (status == Q2_OK && end < offset + length)
-        status = q2_write_all(disk, end, NULL, offset + length - end);
+        status = zero_part(disk, end, offset + length - end);
     return status;
 }
 
@@ -167,7 +225,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
 
     if (status != Q2_OK || length == 0)
         return status;
-    whole_clusters(disk, offset, length, &start, &end);
+    whole_units(disk, offset, length, top->rules.cluster_bits, &start, &end);
     if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
         return Q2_OK;
     status = q2_commit_header(disk);

@@ -103,6 +103,16 @@ enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32
     return cluster->alloc >> index & 1 ? Q2_CLUSTER_DATA : Q2_CLUSTER_UNALLOCATED;
 }
 
+uint32_t q2_subcluster_mask(uint32_t cluster_bits, uint64_t start, uint64_t end)
+{
+    uint32_t sub_bits = cluster_bits - 5;
+    uint64_t cluster = start >> cluster_bits << cluster_bits;
+    uint32_t first = (uint32_t)((start - cluster) >> sub_bits);
+    uint32_t last = (uint32_t)q2_shift_up(end - cluster, sub_bits);
+
+    return (uint32_t)(((1ull << last) - 1) & ~((1ull << first) - 1));
+}
+
 const char *q2_l1_entry_decode(uint64_t entry, uint32_t cluster_bits, uint64_t *ret_offset)
 {
     uint64_t offset = entry & Q2_ENTRY_OFFSET;

@@ -60,6 +60,11 @@ extern const char q2_l2_unaligned[];
 /* What subcluster index (0..31) of a decoded extended entry holds. Not for COMPRESSED or BAD. */
 enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32_t index);
 
+/* The bits of the subclusters that guest bytes [start, end) touch; both in one cluster, start <
+ * end.
+ */
+uint32_t q2_subcluster_mask(uint32_t cluster_bits, uint64_t start, uint64_t end);
+
 /* Check an L1 entry's form. NULL: right, *ret_offset is the L2 table's offset, 0 if there is none;
  * else the rule that it breaks. */
 const char *q2_l1_entry_decode(uint64_t entry, uint32_t cluster_bits, uint64_t *ret_offset);

@@ -100,11 +100,8 @@ void subject_run(const char *format, ...)
 const char *subject_folder(const char *program)
 {
     static char folder[512];
-    const char *name = strrchr(program, '/');
-    const char *build = getenv("BUILD");
 
-    (void)snprintf(folder, sizeof(folder), "%s/tests/fault/%s", build ? build : "build",
-                   name ? name + 1 : program);
+    (void)snprintf(folder, sizeof(folder), "%s.files", program);
     subject_run("rm -rf '%s' && mkdir -p '%s'", folder, folder);
     return folder;
 }

@@ -73,7 +73,7 @@ struct subject {
 void subject_load(struct subject *subject, const struct geometry *geometry, const char *folder);
 void subject_free(struct subject *subject);
 
-/* The folder for a test program's files, made empty: build/tests/fault/PROGRAM. */
+/* The folder for a test program's files, made empty: PROGRAM.files beside it. */
 const char *subject_folder(const char *program);
 
 /* Run a shell command; abort the test program if it fails. */

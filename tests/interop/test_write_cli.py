@@ -143,6 +143,12 @@ def test_write_takes_the_subclusters_that_qemu_takes():
         good("io", "-c", f"write -q -P 0x5a {offset} {length}", "ours.qcow2")
         qemu("qemu-io", "-c", f"write -q -P 0x5a {offset} {length}", "theirs.qcow2")
         check_equal(extents("ours.qcow2"), extents("theirs.qcow2"), f"after {offset} {length}")
+    zeros = [(2 * KIB, 2 * KIB), (80 * KIB, 6 * KIB), (5 * KIB, 2 * KIB), (500 * KIB, 4 * KIB),
+             (126 * KIB, 4 * KIB)]
+    for offset, length in zeros:
+        good("io", "-c", f"write -q -z {offset} {length}", "ours.qcow2")
+        qemu("qemu-io", "-c", f"write -q -z {offset} {length}", "theirs.qcow2")
+        check_equal(extents("ours.qcow2"), extents("theirs.qcow2"), f"zeros {offset} {length}")
     sound("ours.qcow2")
     check(content("ours.qcow2") == content("theirs.qcow2"), "the content differs")
 

@@ -235,8 +235,28 @@ static void test_l1_entry_decode_table(void)
     }
 }
 
+static void test_subcluster_mask_table(void)
+{
+    static const struct {
+        uint64_t start, end;
+        uint32_t mask;
+    } rows[] = {
+        {0, 1, 1},
+        {0, 16384, UINT32_MAX},
+        {511, 513, 3},
+        {512, 1024, 2},
+        {16383, 16384, 1u << 31},
+        {5 * 16384 + 1024, 5 * 16384 + 1025, 4},
+        {5 * 16384, 6 * 16384, UINT32_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        T_CHECK_U64(q2_subcluster_mask(14, rows[i].start, rows[i].end), rows[i].mask);
+}
+
 int main(void)
 {
+    T_RUN(test_subcluster_mask_table);
     T_RUN(test_l2_entry_decode_standard);
     T_RUN(test_l2_entry_decode_external_data_file);
     T_RUN(test_l2_entry_decode_extended);

@@ -247,6 +247,41 @@ static void test_write_allocates_subclusters_only(void)
     cleanup();
 }
 
+/* Zeros cost no bytes where they cover subclusters: the entry says so, and keeps its cluster. */
+static void test_write_zeroes_of_subclusters(void)
+{
+    const enum q2_extent_kind kinds[] = {Q2_EXTENT_DATA, Q2_EXTENT_ZERO, Q2_EXTENT_DATA,
+                                         Q2_EXTENT_ZERO, Q2_EXTENT_UNALLOCATED};
+    const uint64_t lengths[] = {1536, 13824, 1024, 3072, 29 * KIB};
+    uint64_t size;
+
+    image_start(&image,
+                &(struct image_spec){.size = 96 * KIB - 200, .cluster_bits = 14, .extended = true});
+    image_data(&image, 0, 1);
+    image_compressed(&image, 48 * KIB, 2);
+    T_CHECK_U64(setup(), Q2_OK);
+    size = f.image.source.size;
+    t_row("from inside a subcluster to inside another, in two clusters");
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 1100, 15 * KIB - 900), Q2_OK);
+    memset(model + 1100, 0, 15 * KIB - 900);
+    t_row("where nothing was");
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 16 * KIB, 3 * KIB), Q2_OK);
+    check_extents(0, kinds, lengths, 5);
+    T_CHECK_U64(f.image.source.size, size);
+    t_row("over a compressed cluster, over all of one and parts beside it");
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 49 * KIB, 1024), Q2_OK);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 60 * KIB, 24 * KIB), Q2_OK);
+    memset(model + 49 * KIB, 0, 1024);
+    memset(model + 60 * KIB, 0, 24 * KIB);
+    t_row("to the end of a disk that ends inside a subcluster");
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 90 * KIB, 6 * KIB - 200), Q2_OK);
+    memset(model + 90 * KIB, 0, 6 * KIB - 200);
+    check_all();
+    T_CHECK_U64(write_at(1024, 20 * KIB, 9), Q2_OK);
+    check_all();
+    cleanup();
+}
+
 static void test_write_is_refused_where_it_must_be(void)
 {
     uint8_t byte = 0;
@@ -406,6 +441,7 @@ int main(void)
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
     T_RUN(test_write_over_what_a_snapshot_shares);
     T_RUN(test_write_allocates_subclusters_only);
+    T_RUN(test_write_zeroes_of_subclusters);
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
