@@ -348,7 +348,7 @@ static enum q2_status find_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_
 static enum q2_status add_block(struct q2_disk *disk, uint64_t table_index)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint64_t offset, nb, block, first = table_index << q2_refcount_block_bits(top);
+    uint64_t offset = 0, nb = 0, block = 0, first = table_index << q2_refcount_block_bits(top);
     enum q2_status status = q2_alloc(disk, 1, &offset, &nb);
 
     if (status == Q2_OK)

@@ -103,7 +103,7 @@ enum q2_status q2_table_find(struct q2_disk *disk, uint64_t guest_offset, uint64
 
 enum q2_status q2_table_for_write(struct q2_disk *disk, uint64_t guest_offset, uint64_t *ret_table)
 {
-    uint64_t entry, table;
+    uint64_t entry = 0, table = 0;
     enum q2_status status = l1_entry_read(disk, guest_offset, &entry, &table);
 
     if (status != Q2_OK)
@@ -199,7 +199,7 @@ enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t g
                                 struct q2_cluster *ret_cluster)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint64_t entry, bitmap;
+    uint64_t entry = 0, bitmap = 0;
     enum q2_status status = q2_table_get(disk, table, guest_cluster, &entry, &bitmap);
 
     if (status != Q2_OK)
@@ -249,7 +249,7 @@ enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t guest_offset = l1_index << q2_header_l1_reach_bits(&top->header);
-    uint64_t at = l1_entry_offset(top, guest_offset), entry, table = 0;
+    uint64_t at = l1_entry_offset(top, guest_offset), entry = 0, table = 0;
     be64 zero = q2_be64_make(0);
     enum q2_status status = q2_commit_if_crowded(disk);
 

@@ -300,7 +300,7 @@ static uint32_t nb_ahead_in_row(const struct q2_fat_table *table, uint32_t clust
 enum q2_status q2_fat_table_run(struct q2_fat_table *table, uint32_t cluster, uint32_t max,
                                 struct q2_fault *fault, uint32_t *ret_length, uint32_t *ret_next)
 {
-    uint32_t n = 0, next;
+    uint32_t n = 0, next = 0;
 
     do {
         enum q2_status status = q2_fat_table_next(table, cluster + n, fault, &next);

@@ -100,6 +100,7 @@ static int run_disk(const char *path, uint64_t request)
             die("read failed");
     }
     meter_print(&meter, bench.size, held);
+    free(buffer);
     return 0;
 }
 
@@ -114,6 +115,7 @@ static int run_dump(const char *path, uint64_t request)
             fwrite(buffer, 1, (size_t)length, stdout) != length)
             die("dump failed");
     }
+    free(buffer);
     return 0;
 }
 
@@ -178,6 +180,8 @@ static int run_bare(const char *path, uint64_t request)
         total += extents[i].length;
     }
     meter_print(&meter, total, 0);
+    free(buffer);
+    free(extents);
     return 0;
 }
 
@@ -265,6 +269,7 @@ static int run_codec(const char *path, bool in_memory)
     meter_start(&meter);
     total = decode_bare(extents, nb, file);
     meter_print(&meter, total, 0);
+    free(extents);
     return 0;
 }
 
@@ -315,6 +320,8 @@ static int run_pair(const char *path, uint64_t request)
     }
     meter_print_sum(ours, total, 0);
     meter_print_sum(bare, total, 0);
+    free(buffer);
+    free(extents);
     return 0;
 }
 
@@ -351,6 +358,7 @@ static int run_random(const char *path, uint64_t count)
             die("read failed");
     }
     meter_print(&meter, count * RANDOM_LENGTH, held);
+    free(buffer);
     return 0;
 }
 
@@ -375,6 +383,8 @@ static int run_bare_random(const char *path, uint64_t count)
     for (uint64_t i = 0; i < count; i++)
         pread_all(fd, buffer, RANDOM_LENGTH, offsets[i]);
     meter_print(&meter, count * RANDOM_LENGTH, 0);
+    free(buffer);
+    free(offsets);
     return 0;
 }
 
@@ -389,6 +399,7 @@ static int run_fill(uint64_t size, uint64_t request)
         __asm__ volatile("" : : "r"(buffer) : "memory"); /* the next one would replace it */
     }
     meter_print(&meter, size, 0);
+    free(buffer);
     return 0;
 }
 

@@ -11,28 +11,27 @@
 
 #define MAX_LAYERS 8
 
-static int fail(const char *what)
+static void die(const char *what)
 {
     fprintf(stderr, "libqcow-read: %s\n", what);
-    return 1;
+    exit(1);
 }
 
-static int read_all(libqcow_file_t *file, size_t request, uint64_t *ret_size)
+static uint64_t read_all(libqcow_file_t *file, size_t request)
 {
     size64_t size = 0;
     void *buffer = malloc(request);
 
     if (!buffer || libqcow_file_get_media_size(file, &size, NULL) != 1)
-        return fail("no size");
+        die("no size");
     for (uint64_t offset = 0; offset < size; offset += request) {
         size_t length = size - offset < request ? (size_t)(size - offset) : request;
         if (libqcow_file_read_buffer_at_offset(file, buffer, length, (off64_t)offset, NULL) !=
             (ssize_t)length)
-            return fail("read failed");
+            die("read failed");
     }
     free(buffer);
-    *ret_size = size;
-    return 0;
+    return size;
 }
 
 int main(int argc, char **argv)
@@ -42,17 +41,16 @@ int main(int argc, char **argv)
     uint64_t size;
 
     if (argc < 3 || argc - 2 > MAX_LAYERS)
-        return fail("libqcow-read REQUEST IMAGE [BACKING]...");
+        die("libqcow-read REQUEST IMAGE [BACKING]...");
     meter_start(&meter);
     for (int i = argc - 3; i >= 0; i--) {
         if (libqcow_file_initialize(&files[i], NULL) != 1 ||
             libqcow_file_open(files[i], argv[i + 2], libqcow_get_access_flags_read(), NULL) != 1)
-            return fail("cannot open");
+            die("cannot open");
         if (i < argc - 3 && libqcow_file_set_parent_file(files[i], files[i + 1], NULL) != 1)
-            return fail("cannot chain");
+            die("cannot chain");
     }
-    if (read_all(files[0], strtoul(argv[1], NULL, 0), &size) != 0)
-        return 1;
+    size = read_all(files[0], strtoul(argv[1], NULL, 0));
     meter_print(&meter, size, 0);
     return 0;
 }
