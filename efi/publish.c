@@ -102,7 +102,9 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
         (void)services->ConnectController(published->handle, NULL, NULL, TRUE);
         return status;
     }
+    /* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. */
     mc_free(published->device_path);
-    *published = (struct mc_published){.handle = NULL};
+    published->device_path = NULL;
+    published->handle = NULL;
     return EFI_SUCCESS;
 }

@@ -28,8 +28,9 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
                           EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
                           EFI_EVENT written, struct q2_fault *fault);
 
-/* Take the disk away from the firmware: drivers on it are stopped, its handle vanishes. On an error
- * the firmware did not let go; the disk is as it was. */
+/* Take the disk away from the firmware: drivers on it are stopped, its handle vanishes; block_io
+ * stays usable for whoever looks after the disk. On an error the firmware did not let go; the disk
+ * is as it was. */
 EFI_STATUS mc_unpublish(struct mc_published *published);
 
 #endif

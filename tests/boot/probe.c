@@ -460,6 +460,40 @@ static EFI_STATUS probe_exit(const char *operand)
     return EFI_SUCCESS;
 }
 
+static EFI_STATUS(EFIAPI *close_event)(EFI_EVENT event);
+
+/* Long against the delay after which the driver flushes what was written. */
+#define LATE (200u * 1000) /* us */
+
+static EFI_STATUS EFIAPI close_event_late(EFI_EVENT event)
+{
+    (void)mc_firmware.BootServices->Stall(LATE);
+    return close_event(event);
+}
+
+/* The last disk written is detached while its timer runs, which ticks before the driver gets to
+ * close it. */
+static EFI_STATUS probe_detach(const char *operand)
+{
+    struct mc_control *control = mc_protocol_anywhere(&mc_control_guid);
+    static struct mc_disk_record record;
+    static CHAR8 message[MC_MESSAGE_SIZE];
+    EFI_BLOCK_IO_PROTOCOL *block_io;
+    EFI_STATUS status;
+
+    (void)operand;
+    if (!control || EFI_ERROR(control->Get(control, 0, &record)) || !find_disk(&block_io))
+        return say("detach", "failed: no disk", 0);
+    if (EFI_ERROR(write_pattern(block_io, number(1), 64)))
+        return say("detach", "failed: write", 0);
+    close_event = mc_firmware.BootServices->CloseEvent;
+    mc_firmware.BootServices->CloseEvent = close_event_late;
+    status = control->Detach(control, record.number, message);
+    mc_firmware.BootServices->CloseEvent = close_event;
+    return EFI_ERROR(status) ? say("detach", "failed: status", status & 0xff)
+                             : say("detach", "ok", 0);
+}
+
 static const struct {
     const char *name;
     EFI_STATUS (*run)(const char *operand);
@@ -467,7 +501,7 @@ static const struct {
     {"connect", probe_connect}, {"levels", probe_levels}, {"reentry", probe_reentry},
     {"cycles", probe_cycles},   {"write", probe_write},   {"read", probe_read},
     {"flush", probe_flush},     {"fill", probe_fill},     {"touch", probe_touch},
-    {"storm", probe_storm},     {"exit", probe_exit},
+    {"storm", probe_storm},     {"exit", probe_exit},     {"detach", probe_detach},
 };
 
 EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)

@@ -239,6 +239,17 @@ def test_write_that_boot_services_end_right_behind_is_there():
         check_pattern(folder, 64)
 
 
+def test_write_timer_ticks_while_the_disk_is_detached():
+    with scratch() as folder, small_stick(folder, 40) as path:
+        with writing_shell(path) as shell:
+            for number in range(2):
+                check(shell.shell(r"metalcow.efi attach fs0:\img\empty.qcow2 --mode rw --room 8M"),
+                      f"disk {number}:")
+                probe(shell, "detach 0")
+        check_stick(path, folder, "empty.qcow2")
+        check_pattern(folder, 64)
+
+
 def last_round(shell):
     return int(re.findall(r"storm round (\d+)", shell.text)[-1])
 
