@@ -5,6 +5,7 @@
  *   probe levels       read at each TPL: served up to TPL_CALLBACK (hazard U4)
  *   probe reentry      a timer reads at TPL_CALLBACK while the program reads (hazard U5)
  *   probe cycles FILE  attach and detach an image many times; memory and handles stay (hazard U16)
+ *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
  */
