@@ -1,8 +1,8 @@
 """Judge what clang's analyzer said: `make analyze` calls this with one file of output per source.
 
 The analyzer sees one source at a time. It cannot know that q2_fail() returns the status it is
-given, which is never Q2_OK. What it concludes from that is listed here, with the reason; everything else fails, and so does a row
-that is not needed any more.
+given, which is never Q2_OK. What it concludes from that is listed here, with the reason;
+everything else fails, and so does a row that is not needed any more.
 
 Not a suite: no test_ in the name, not executable.
 """

@@ -282,6 +282,24 @@ static void test_write_zeroes_of_subclusters(void)
     cleanup();
 }
 
+/* A table that cannot be read may name any cluster, so none can be given to a write. */
+static void test_write_is_refused_where_the_check_cannot_read(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    fixture_close(&f);
+    f.image.bad_start = image_l2_entry(&image, 0);
+    f.image.bad_end = f.image.bad_start + 8;
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_IO);
+    T_CHECK(strstr(fixture_text(&f),
+                   "the check cannot read all of the image, so it can only be read") != NULL);
+    t_row("it can");
+    f.options.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    cleanup();
+}
+
 static void test_write_is_refused_where_it_must_be(void)
 {
     uint8_t byte = 0;
@@ -442,6 +460,7 @@ int main(void)
     T_RUN(test_write_over_what_a_snapshot_shares);
     T_RUN(test_write_allocates_subclusters_only);
     T_RUN(test_write_zeroes_of_subclusters);
+    T_RUN(test_write_is_refused_where_the_check_cannot_read);
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
