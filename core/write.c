@@ -258,13 +258,6 @@ uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end)
     return q2_min_u64(end, top->data->size);
 }
 
-/* What is written as a whole when a cluster is new or ours alone: a subcluster where there are any,
- * else the cluster. */
-static uint32_t unit_bits(const struct q2_image *top)
-{
-    return top->rules.extended ? top->rules.cluster_bits - 5 : top->rules.cluster_bits;
-}
-
 /* Write a step into new clusters; its length is cut to what was done. Clusters that held nothing so
  * far get the subclusters that the step touches; others are copied whole. */
 static enum q2_status write_new(struct q2_disk *disk, uint64_t table, const struct q2_cluster *old,
@@ -273,7 +266,7 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, const stru
     const struct q2_image *top = top_of(disk);
     uint32_t bits = top->rules.cluster_bits;
     bool held = old->has_host_offset || old->kind == Q2_CLUSTER_COMPRESSED;
-    uint32_t whole = held ? bits : unit_bits(top);
+    uint32_t whole = held ? bits : q2_write_unit_bits(top);
     struct fresh fresh = {.table = table, .cluster = step->offset >> bits << bits};
     uint64_t nb = q2_shift_up(step->offset + step->length - fresh.cluster, bits), nb_linked = 0;
     enum q2_status status = q2_write_room(disk, fresh.cluster, q2_min_u64(nb, Q2_ALLOC_MAX),
@@ -301,7 +294,7 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
                                   const struct q2_cluster *old, struct step *step)
 {
     const struct q2_image *top = top_of(disk);
-    uint32_t bits = top->rules.cluster_bits, whole = unit_bits(top);
+    uint32_t bits = top->rules.cluster_bits, whole = q2_write_unit_bits(top);
     uint64_t cluster = step->offset >> bits << bits;
     uint64_t start = step->offset >> whole << whole;
     uint64_t end = q2_shift_up(step->offset + step->length, whole) << whole;

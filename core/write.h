@@ -36,6 +36,13 @@ enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t 
 enum q2_status q2_write_all(struct q2_disk *disk, uint64_t offset, const uint8_t *bytes,
                             uint64_t length);
 
+/* log2 of what is changed as a whole where a cluster is new or ours alone: a subcluster where there
+ * are any, else the cluster. */
+static inline uint32_t q2_write_unit_bits(const struct q2_image *top)
+{
+    return top->rules.extended ? top->rules.cluster_bits - 5 : top->rules.cluster_bits;
+}
+
 /* Get room for guest clusters [start, start + nb_wanted clusters): in the image (q2_alloc()), or at
  * the same offset of an external data file, which grows.
  *

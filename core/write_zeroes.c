@@ -160,42 +160,26 @@ static enum q2_status zero_subclusters(struct q2_disk *disk, uint64_t start, uin
     return q2_table_set(disk, table, cluster, entry, bitmap);
 }
 
-/* Zeros for a part of one cluster: whole subclusters by its entry, the rest is written. */
-static enum q2_status zero_part(struct q2_disk *disk, uint64_t offset, uint64_t length)
+/* Zeros for whole units [start, end), of which [first, last) are whole clusters; what is before and
+ * behind them are subclusters of one cluster each. */
+static enum q2_status zero_units(struct q2_disk *disk, uint64_t start, uint64_t first,
+                                 uint64_t last, uint64_t end)
 {
-    const struct q2_image *top = top_of(disk);
-    uint64_t start, end;
-    enum q2_status status;
+    enum q2_status status = Q2_OK;
 
-    if (!top->rules.extended || length == 0)
-        return q2_write_all(disk, offset, NULL, length);
-    whole_units(disk, offset, length, top->rules.cluster_bits - 5, &start, &end);
-    if (start >= end)
-        return q2_write_all(disk, offset, NULL, length);
-    status = q2_write_raw_zeros(disk, start, end - start);
+    if (start < first)
+        status = zero_subclusters(disk, start, first);
     if (status == Q2_OK)
-        status = q2_write_all(disk, offset, NULL, start - offset);
-    if (status == Q2_OK)
-        status = zero_subclusters(disk, start, end);
-    if (status == Q2_OK && end < offset + length)
-        status = q2_write_all(disk, end, NULL, offset + length - end);
+        status = change_clusters(disk, first, last, zero_cluster, false);
+    if (status == Q2_OK && last < end)
+        status = zero_subclusters(disk, last, end);
     return status;
-}
-
-/* Zeros for a range that covers no cluster whole: at most two clusters have a part of it. */
-static enum q2_status zero_parts(struct q2_disk *disk, uint64_t offset, uint64_t length)
-{
-    uint64_t cluster_size = 1ull << top_of(disk)->rules.cluster_bits;
-    uint64_t first = q2_min_u64(length, cluster_size - (offset & (cluster_size - 1)));
-    enum q2_status status = zero_part(disk, offset, first);
-
-    return status == Q2_OK ? zero_part(disk, offset + first, length - first) : status;
 }
 
 enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     const struct q2_image *top = top_of(disk);
-    uint64_t start, end;
+    uint64_t start, end, first, last;
     enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status != Q2_OK || length == 0)
@@ -203,17 +187,20 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     status = q2_commit_header(disk);
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3))
         return q2_write_all(disk, offset, NULL, length);
-    whole_units(disk, offset, length, top->rules.cluster_bits, &start, &end);
+    whole_units(disk, offset, length, q2_write_unit_bits(top), &start, &end);
+    whole_units(disk, offset, length, top->rules.cluster_bits, &first, &last);
     if (status == Q2_OK && start >= end)
-        return zero_parts(disk, offset, length);
+        return q2_write_all(disk, offset, NULL, length);
+    if (first >= last) /* no whole cluster: the border of two, or the end */
+        first = last = q2_min_u64(first, end);
     if (status == Q2_OK)
-        status = q2_write_raw_zeros(disk, start, end - start);
+        status = q2_write_raw_zeros(disk, start, q2_max_u64(end, last) - start);
     if (status == Q2_OK)
-        status = zero_part(disk, offset, start - offset);
+        status = q2_write_all(disk, offset, NULL, start - offset);
     if (status == Q2_OK)
-        status = change_clusters(disk, start, end, zero_cluster, false);
+        status = zero_units(disk, start, first, last, end);
     if (status == Q2_OK && end < offset + length)
-        status = zero_part(disk, end, offset + length - end);
+        status = q2_write_all(disk, end, NULL, offset + length - end);
     return status;
 }
 

@@ -88,6 +88,7 @@ bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity)
 bool mc_ucs2_to_utf8(const uint16_t *ucs2, char *ret_utf8, size_t size)
 {
     struct q2_line text = q2_line_start(ret_utf8, size);
+
     for (; *ucs2 != 0; ucs2++) {
         uint16_t c = *ucs2;
         if (c >= 0xd800 && c <= 0xdfff)

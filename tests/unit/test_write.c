@@ -282,6 +282,25 @@ static void test_write_zeroes_of_subclusters(void)
     cleanup();
 }
 
+/* The last cluster reaches beyond the disk: zeros to the disk's end leave what is before them. */
+static void test_write_zeroes_of_subclusters_to_the_end(void)
+{
+    for (uint64_t size = 80 * KIB + 100; size <= 96 * KIB; size += 3 * KIB + 37) {
+        image_start(&image,
+                    &(struct image_spec){.size = size, .cluster_bits = 14, .extended = true});
+        image_data(&image, 64 * KIB, 1);
+        image_data(&image, 80 * KIB, 2);
+        T_CHECK_U64(setup(), Q2_OK);
+        for (uint64_t at = size - 1; at > 70 * KIB; at -= 1500) {
+            T_CHECK_U64(q2_disk_write_zeroes(f.disk, at, size - at), Q2_OK);
+            memset(model + at, 0, size - at);
+            T_CHECK_U64(fixture_first_difference(&f, model, size), FIXTURE_SAME);
+        }
+        check_all();
+        cleanup();
+    }
+}
+
 /* A table that cannot be read may name any cluster, so none can be given to a write. */
 static void test_write_is_refused_where_the_check_cannot_read(void)
 {
@@ -460,6 +479,7 @@ int main(void)
     T_RUN(test_write_over_what_a_snapshot_shares);
     T_RUN(test_write_allocates_subclusters_only);
     T_RUN(test_write_zeroes_of_subclusters);
+    T_RUN(test_write_zeroes_of_subclusters_to_the_end);
     T_RUN(test_write_is_refused_where_the_check_cannot_read);
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
