@@ -6,7 +6,7 @@
 #   host   gcc, optimised, the command that users run            build/host/
 #   san    gcc, ASan + UBSan, what the unit tests run            build/san/
 #   cov    gcc --coverage, what `make coverage` counts           build/cov/
-#   x64    firmware: PE32+ for x86-64 UEFI                       build/x64/
+#   ARCH   firmware: PE32+ for each of FIRMWARE_ARCHS (x64)      build/ARCH/
 
 .DEFAULT_GOAL := all
 SHELL         := /bin/bash
@@ -22,26 +22,28 @@ JOBS  ?= $(shell nproc)
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wvla -Wswitch-enum -Wstrict-prototypes \
         -Wmissing-prototypes -Werror
-COMMON_CFLAGS := -std=c11 $(WARN) -Iinclude -MMD -MP
+COMMON_CFLAGS := -std=c11 $(WARN) -iquote . -Iinclude -MMD -MP
 
 HOST_CFLAGS := $(COMMON_CFLAGS) -O2 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
                -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 COV_CFLAGS  := $(COMMON_CFLAGS) -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 --coverage
 
-# Copies and fills of known size as moves, others by call: `rep` is slow under emulation.
-X64_STRINGS := unrolled_loop:128:noalign,libcall:-1:noalign
+# Firmware objects: no SysV library, UTF-16 wchar_t; and nobody outside may replace a function of
+# ours, so the compiler may look into all of them. efi/arch/ARCH/arch.mk adds the architecture's
+# own.
+FIRMWARE_ARCHS  ?= x64
+FIRMWARE_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -fshort-wchar -fno-stack-protector \
+                   -fno-strict-aliasing -fpic -fvisibility=hidden -fcallgraph-info=su \
+                   -fno-asynchronous-unwind-tables -DMETALCOW_FIRMWARE
+include $(FIRMWARE_ARCHS:%=efi/arch/%/arch.mk)
 
-# Firmware objects: no red zone (interrupts run on our stack), no SysV library, UTF-16 wchar_t; and
-# nobody outside may replace a function of ours, so the compiler may look into all of them.
-X64_CFLAGS := $(COMMON_CFLAGS) -O2 -g -ffreestanding -mno-red-zone -fshort-wchar \
-              -fno-stack-protector -fno-strict-aliasing -fpic -fvisibility=hidden \
-              -mmemcpy-strategy=$(X64_STRINGS) -mmemset-strategy=$(X64_STRINGS) \
-              -maccumulate-outgoing-args \
-              -fcallgraph-info=su \
-              -mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
-              -DGNU_EFI_USE_MS_ABI -DMETALCOW_FIRMWARE \
-              -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+host_CC     := $(CC)
+san_CC      := $(CC)
+cov_CC      := $(CC)
+host_CFLAGS := $(HOST_CFLAGS)
+san_CFLAGS  := $(SAN_CFLAGS)
+cov_CFLAGS  := $(COV_CFLAGS)
 
 # Core is freestanding in every variant: same source, same flags, no #ifdef.
 CORE_CFLAGS := -ffreestanding
@@ -52,13 +54,10 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/obj/%.o,$(2))
 define variant
 $(BUILD)/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)
-	$$(CC) $$($(2)_CFLAGS) $$(if $$(filter core/%,$$<),$$(CORE_CFLAGS)) \
+	$$($(1)_CC) $$($(1)_CFLAGS) $$(if $$(filter core/%,$$<),$$(CORE_CFLAGS)) \
 	    $$(CFLAGS_$$(subst /,_,$$<)) -fstack-usage -c $$< -o $$@
 endef
-$(eval $(call variant,host,HOST))
-$(eval $(call variant,san,SAN))
-$(eval $(call variant,cov,COV))
-$(eval $(call variant,x64,X64))
+$(foreach v,host san cov $(FIRMWARE_ARCHS),$(eval $(call variant,$(v))))
 
 all: ## build everything, host and firmware
 help: ## this list

@@ -1,8 +1,9 @@
 /* The opener: how the engine gets the files that an image names (backing file, data file).
  *
- * Called by core/chain.c, at q2_disk_open() and q2_disk_close() only, never from a read or write.
- * Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy: core/name.c has
- * judged the name and joined it to the image's folder before (design, "Files that an image names").
+ * Called by core/read/chain.c, at q2_disk_open() and q2_disk_close() only, never from a read or
+ * write. Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy:
+ * core/read/name.c has judged the name and joined it to the image's folder before (design, "Files
+ * that an image names").
  */
 #ifndef Q2_OPENER_H
 #define Q2_OPENER_H

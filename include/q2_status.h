@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Grouped by whose fault it is. Texts and advice stand in core/status.c, one row per value. */
+/* Grouped by whose fault it is. Texts and advice stand in core/base/status.c, one row per value. */
 enum q2_status {
     Q2_OK = 0,
 

@@ -6,11 +6,11 @@
 # tests/run.py finds the suites by itself; see its head.
 
 # Sources that tests share (fakes, the image builder); they go into the archive as well.
-TEST_HELPER_SRCS := $(sort $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+TEST_HELPER_SRCS := $(sort $(wildcard tests/support/*.c))
 
 include $(wildcard tests/*/*.mk)
 
-ALL_TEST_SRCS := $(sort $(wildcard tests/*/test_*.c))
+ALL_TEST_SRCS := $(sort $(wildcard tests/*/test_*.c tests/unit/*/*/test_*.c))
 TEST_SRCS     := $(filter-out $(OWN_TEST_SRCS) $(CODEC_TESTS:%=tests/contract/%.c),$(ALL_TEST_SRCS))
 TEST_LIB      := $(BUILD)/san/libmetalcow.a
 
@@ -18,7 +18,7 @@ $(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRC
                $(TEST_HELPER_SRCS))
 	@rm -f $@
 	@mkdir -p $(@D)
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(patsubst %.c,$(BUILD)/san/%,$(TEST_SRCS)): $(BUILD)/san/%: $(BUILD)/san/obj/%.o $(TEST_LIB) \
                                              $(THIRD_PARTY_LIB_san)

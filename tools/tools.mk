@@ -44,8 +44,8 @@ comma := ,
 
 # The host command: build/host/metalcow for users, build/san/metalcow for the tests.
 METALCOW_VERSION := 0.1
-METALCOW_SRCS    := $(sort $(wildcard tools/metalcow/*.c))
-METALCOW_CFLAGS  := -I. -DMETALCOW_VERSION='"$(METALCOW_VERSION)"'
+METALCOW_SRCS    := $(sort $(wildcard tools/metalcow/*.c tools/metalcow/*/*.c))
+METALCOW_CFLAGS  := -DMETALCOW_VERSION='"$(METALCOW_VERSION)"'
 $(foreach src,$(METALCOW_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := $(METALCOW_CFLAGS)))
 
 # $(call metalcow_program,variant,linker flags)

@@ -1,13 +1,13 @@
 /* Bitmap directory and bitmap tables.  (qcow2: "Bitmaps")
  *
- * Called by core/bitmap.c. On-disk layout only.
+ * Called by core/read/bitmap.c. On-disk layout only.
  */
 #ifndef Q2_CORE_FORMAT_BITMAP_ENTRY_H
 #define Q2_CORE_FORMAT_BITMAP_ENTRY_H
 
 #include <stddef.h>
 
-#include "bytes.h"
+#include "core/base/bytes.h"
 
 /* The fixed part; then extra_data_size bytes, the name, padding to a multiple of 8. */
 struct q2_bitmap_disk {

@@ -1,12 +1,12 @@
 /* Header extensions and the feature name table.  (qcow2: "Header extensions",
  * "Feature name table")
  *
- * Called by core/image.c. On-disk layouts and constants only.
+ * Called by core/read/image.c. On-disk layouts and constants only.
  */
 #ifndef Q2_CORE_FORMAT_EXTENSION_H
 #define Q2_CORE_FORMAT_EXTENSION_H
 
-#include "bytes.h"
+#include "core/base/bytes.h"
 
 #define Q2_EXTENSION_END            0x00000000u
 #define Q2_EXTENSION_BACKING_FORMAT 0xe2792acau
@@ -15,7 +15,7 @@
 #define Q2_EXTENSION_ENCRYPTION     0x0537be77u
 #define Q2_EXTENSION_DATA_FILE      0x44415441u
 /* Ours: spans bytes of no meaning, as every reader does with types that it does not know. Stands in
- * an image only while core/header_change.c is at work. */
+ * an image only while core/write/header_change.c is at work. */
 #define Q2_EXTENSION_FILLER 0x6d6f6f66u
 
 /* Each extension: this, then length bytes, then padding to a multiple of 8. */

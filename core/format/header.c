@@ -5,8 +5,8 @@
  */
 #include "header.h"
 
-#include "../fault.h"
-#include "../range.h"
+#include "core/base/fault.h"
+#include "core/base/range.h"
 
 void q2_header_decode(const struct q2_header_disk *disk, struct q2_header *ret_header)
 {

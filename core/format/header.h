@@ -1,6 +1,6 @@
 /* The image header: decode, then validate.  (qcow2: "Header")
  *
- * Called by core/image.c. Pure functions on bytes; nothing here reads a file.
+ * Called by core/read/image.c. Pure functions on bytes; nothing here reads a file.
  */
 #ifndef Q2_CORE_FORMAT_HEADER_H
 #define Q2_CORE_FORMAT_HEADER_H
@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #include "q2_disk.h"
-#include "bytes.h"
+#include "core/base/bytes.h"
 
 #define Q2_MAGIC 0x514649fbu /* "QFI\xfb" */
 

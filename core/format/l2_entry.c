@@ -5,7 +5,7 @@
  */
 #include "l2_entry.h"
 
-#include "../range.h"
+#include "core/base/range.h"
 
 const char q2_l2_unaligned[] = "L2 entry's host offset does not start at a cluster";
 

@@ -1,7 +1,7 @@
 /* L1 entries, L2 entries and compressed cluster descriptors.  (qcow2: "Cluster mapping",
  * "Standard Cluster Descriptor", "Compressed Clusters Descriptor", "Extended L2 Entries")
  *
- * Called by core/mapping.c and the checker. Pure functions on numbers.
+ * Called by core/read/mapping.c and the checker. Pure functions on numbers.
  */
 #ifndef Q2_CORE_FORMAT_L2_ENTRY_H
 #define Q2_CORE_FORMAT_L2_ENTRY_H

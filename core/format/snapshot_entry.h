@@ -1,13 +1,13 @@
 /* One entry of the snapshot table.  (qcow2: "Snapshots")
  *
- * Called by core/snapshot.c. On-disk layout only.
+ * Called by core/read/snapshot.c. On-disk layout only.
  */
 #ifndef Q2_CORE_FORMAT_SNAPSHOT_ENTRY_H
 #define Q2_CORE_FORMAT_SNAPSHOT_ENTRY_H
 
 #include <stddef.h>
 
-#include "bytes.h"
+#include "core/base/bytes.h"
 
 /* The fixed part; then extra_data_size bytes, the id, the name, padding to a multiple of 8. */
 struct q2_snapshot_disk {

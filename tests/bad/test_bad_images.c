@@ -9,11 +9,11 @@
  */
 #include <stdlib.h>
 
-#include "../../core/format/extension.h"
-#include "../../core/format/header.h"
-#include "../../core/format/l2_entry.h"
-#include "../unit/fixture.h"
-#include "../unit/t.h"
+#include "core/format/extension.h"
+#include "core/format/header.h"
+#include "core/format/l2_entry.h"
+#include "tests/support/fixture.h"
+#include "tests/support/t.h"
 #include "q2_check.h"
 
 #define KIB     1024ull

@@ -1,10 +1,8 @@
 # probe.efi: the boot tests' own program in the firmware.
-PROBE_SRCS := tests/boot/probe.c efi/firmware.c efi/console.c efi/device_path.c efi/text.c \
-              efi/arguments.c efi/memory.c
+PROBE_SRCS := tests/boot/probe.c $(wildcard efi/base/*.c) efi/app/arguments.c
 $(BUILD)/x64/tests/probe.so: $(call objects,x64,$(PROBE_SRCS)) $(EFI_X64_LIB)
 	@mkdir -p $(@D)
-	$(EFI_LINK)
-$(BUILD)/x64/tests/probe.efi: EFI_SUBSYSTEM := 10
+	$(call efi_link,x64)
 all: $(BUILD)/x64/tests/probe.efi
 
 # The key of an encrypted image as it lies in memory, for test_boot_luks.py.

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../drivers/opener_posix.h"
-#include "../../drivers/source_posix.h"
-#include "../../drivers/unlocker.h"
+#include "drivers/posix/opener.h"
+#include "drivers/posix/source.h"
+#include "drivers/crypto/unlocker.h"
 #include "q2_disk.h"
 
 static struct q2_unlocker_passphrase memory;

@@ -9,12 +9,12 @@
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
  */
-#include "../../efi/arguments.h"
-#include "../../efi/console.h"
-#include "../../efi/control.h"
-#include "../../efi/device_path.h"
-#include "../../efi/firmware.h"
-#include "../../efi/text.h"
+#include "efi/app/arguments.h"
+#include "efi/base/console.h"
+#include "efi/base/control.h"
+#include "efi/base/device_path.h"
+#include "efi/base/firmware.h"
+#include "efi/base/text.h"
 
 #define NB_CYCLES 50u
 

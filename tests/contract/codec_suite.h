@@ -11,7 +11,7 @@
 
 #include "q2_codec.h"
 
-#include "../unit/t.h"
+#include "tests/support/t.h"
 #include "codec_encode.h"
 
 #define MAX_CLUSTER    ((size_t)2 << 20)

@@ -9,8 +9,8 @@
 
 #include <stdlib.h>
 
-#include "../../include/q2_source.h"
-#include "../unit/t.h"
+#include "q2_source.h"
+#include "tests/support/t.h"
 
 #define SUITE_SIZE     (3u * 65536 + 1234)
 #define SUITE_MAX_SIZE (SUITE_SIZE + 100000)

@@ -1,19 +1,19 @@
-# Tests of the byte sources and of FAT: linked against drivers/ alone, which shows that no source
-# needs anything of the engine. UEFI's adapters come along, driven by mocks.
+# Tests of the byte sources and of FAT: linked against core/base, core/fs and drivers/ alone, which
+# shows that no source needs anything of the engine. UEFI's adapters come along, driven by mocks.
 
-SOURCE_TESTS := tests/unit/test_fat_volume tests/unit/test_fat_path tests/unit/test_fat_map \
-                tests/unit/test_extents_verify tests/unit/test_source_posix \
+SOURCE_TESTS := $(basename $(wildcard tests/unit/core/fs/test_*.c)) \
+                $(basename $(wildcard tests/unit/drivers/posix/test_*.c)) \
                 tests/contract/test_sources tests/contract/test_sources_efi \
                 tests/contract/test_fat_images
 OWN_TEST_SRCS += $(SOURCE_TESTS:%=%.c)
 CFLAGS_tests_contract_test_sources_efi.c := $(EFI_HOST_CFLAGS)
 
 SOURCE_TEST_LIB := $(BUILD)/san/libsources.a
-$(SOURCE_TEST_LIB): $(call objects,san,$(DRIVERS_BOTH_SRCS) drivers/source_posix.c \
-                      drivers/lock_posix.c drivers/opener_posix.c $(DRIVERS_EFI_ONLY_SRCS))
+$(SOURCE_TEST_LIB): $(call objects,san,$(wildcard core/base/*.c core/fs/*.c drivers/memory/*.c \
+                      drivers/posix/*.c drivers/efi/*.c))
 	@rm -f $@
 	@mkdir -p $(@D)
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(SOURCE_TESTS:%=$(BUILD)/san/%): $(BUILD)/san/%: $(BUILD)/san/obj/%.o $(SOURCE_TEST_LIB)
 	@mkdir -p $(@D)

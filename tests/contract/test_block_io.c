@@ -4,12 +4,12 @@
  * The firmware is a struct of two functions that keep the TPL and count what EDK2 would stop the
  * machine for. The disk is a raw image whose source gives a pattern or a set status.
  */
-#include "../../drivers/block_io.h"
+#include "drivers/efi/block_io.h"
 
 #include <stdalign.h>
 #include <stdlib.h>
 
-#include "../unit/t.h"
+#include "tests/support/t.h"
 
 #define DISK_SIZE (64u * 512)
 #define MEDIA_ID  7u

@@ -1,5 +1,5 @@
 /* The zlib codec against the codec contract, and what only deflate streams can have. */
-#include "../../drivers/codec_zlib.h"
+#include "drivers/codec/zlib.h"
 #include "codec_suite.h"
 
 #include <zlib.h>

@@ -1,5 +1,5 @@
 /* The zstd codec against the codec contract, and what only Zstandard frames can have. */
-#include "../../drivers/codec_zstd.h"
+#include "drivers/codec/zstd.h"
 #include "codec_suite.h"
 
 static const struct codec_encoding encodings[] = {

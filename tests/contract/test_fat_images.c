@@ -1,9 +1,9 @@
 /* FAT volumes as mkfs.fat and mtools make them: files found and read through their extent maps must
  * be the bytes that mcopy gives, and the maps must be the clusters that mshowfat shows. */
-#include "../../drivers/fat_map.h"
-#include "../../drivers/source_extents.h"
-#include "../../drivers/source_posix.h"
-#include "../unit/t.h"
+#include "core/fs/fat_map.h"
+#include "drivers/memory/extents.h"
+#include "drivers/posix/source.h"
+#include "tests/support/t.h"
 #include "fat_image.h"
 
 static uint8_t work[256 * 1024] __attribute__((aligned(4096)));

@@ -1,9 +1,9 @@
 /* The source contract against the host's sources: memory, POSIX file, file of a FAT image through
  * its extent map. */
-#include "../../drivers/fat_map.h"
-#include "../../drivers/source_extents.h"
-#include "../../drivers/source_memory.h"
-#include "../../drivers/source_posix.h"
+#include "core/fs/fat_map.h"
+#include "drivers/memory/extents.h"
+#include "drivers/memory/source.h"
+#include "drivers/posix/source.h"
 #include "fat_image.h"
 #include "source_suite.h"
 

@@ -1,8 +1,8 @@
 /* The source contract against the firmware's sources, with mocked protocols, and what the contract
  * does not say: which protocol is called, what a lost medium does, statuses. */
-#include "../../drivers/efi_status.h"
-#include "../../drivers/source_efi_disk_io.h"
-#include "../../drivers/source_efi_file.h"
+#include "drivers/efi/status.h"
+#include "drivers/efi/disk_io.h"
+#include "drivers/efi/file.h"
 #include "efi_mock.h"
 #include "source_suite.h"
 

@@ -12,8 +12,6 @@ FAULT_TESTS   := $(patsubst tests/fault/%.c,%,$(wildcard tests/fault/test_*.c))
 FAULT_SRCS    := $(FAULT_HELPERS:%=tests/fault/%.c)
 OWN_TEST_SRCS += $(FAULT_TESTS:%=tests/fault/%.c)
 
-$(foreach s,$(FAULT_HELPERS) $(FAULT_TESTS),$(eval CFLAGS_tests_fault_$(s).c := -I.))
-
 $(FAULT_TESTS:%=$(BUILD)/san/tests/fault/%): $(BUILD)/san/tests/fault/%: \
     $(BUILD)/san/obj/tests/fault/%.o $(call objects,san,$(FAULT_SRCS)) \
     $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
@@ -22,7 +20,7 @@ $(FAULT_TESTS:%=$(BUILD)/san/tests/fault/%): $(BUILD)/san/tests/fault/%: \
 
 $(FAULT_TESTS:%=$(BUILD)/host/tests/fault/%): $(BUILD)/host/tests/fault/%: \
     $(BUILD)/host/obj/tests/fault/%.o \
-    $(call objects,host,$(FAULT_SRCS) $(CORE_SRCS) drivers/codec_zlib.c) $(THIRD_PARTY_LIB_host)
+    $(call objects,host,$(FAULT_SRCS) $(CORE_SRCS) drivers/codec/zlib.c) $(THIRD_PARTY_LIB_host)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^
 
@@ -51,7 +49,7 @@ $(BUILD)/mutants/$(1).c: tests/fault/mutants/$(1).sed $(2)
 	sed -E -f $$< $(2) > $$@
 	@! cmp -s $$@ $(2) || { echo "$$<: changes nothing in $(2)"; false; }
 $(BUILD)/mutants/$(1).o: $(BUILD)/mutants/$(1).c Makefile
-	$$(CC) $$(SAN_CFLAGS) $$(CORE_CFLAGS) -Icore -c $$< -o $$@
+	$$(CC) $$(SAN_CFLAGS) $$(CORE_CFLAGS) -iquote $(dir $(2)) -c $$< -o $$@
 $(BUILD)/san/tests/fault/mutants/$(1): $(BUILD)/mutants/$(1).o \
     $(BUILD)/san/obj/tests/fault/$(3).o $(call objects,san,$(FAULT_SRCS)) \
     $(BUILD)/san/libmetalcow.a $$(THIRD_PARTY_LIB_san)

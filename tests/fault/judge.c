@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "core/disk.h"
+#include "core/read/disk.h"
 #include "q2_check.h"
 
 static bool wrong(struct bench *b, const char *what, uint64_t value)

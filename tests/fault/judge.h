@@ -5,7 +5,7 @@
 #ifndef METALCOW_TESTS_JUDGE_H
 #define METALCOW_TESTS_JUDGE_H
 
-#include "drivers/codec_zlib.h"
+#include "drivers/codec/zlib.h"
 #include "script.h"
 
 /* A disk over sources in memory: workspace, opener, codec. */

@@ -12,7 +12,7 @@
 
 #include "choice.h"
 #include "q2_amend.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 enum kind {
     RESIZE,

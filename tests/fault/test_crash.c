@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "choice.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 struct plan {
     struct crash_bounds bounds;

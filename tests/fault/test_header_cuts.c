@@ -1,4 +1,4 @@
-/* Power cuts while names in the header change (core/header_change.c), and calls that fail.
+/* Power cuts while names in the header change (core/write/header_change.c), and calls that fail.
  *
  *   test_header_cuts [PART ...]   PART selects rows by name
  *
@@ -10,13 +10,13 @@
 #include <stdlib.h>
 
 #include "choice.h"
-#include "core/disk.h"
+#include "core/read/disk.h"
 #include "core/format/extension.h"
 #include "crash_states.h"
 #include "geometry.h"
 #include "q2_amend.h"
 #include "q2_check.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 #define CAPACITY (4u << 20)
 #define UNKNOWN  0x12345678u

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "choice.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 struct model_case {
     const struct subject *subject;

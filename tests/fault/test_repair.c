@@ -12,7 +12,7 @@
 
 #include "choice.h"
 #include "q2_check.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 struct plan {
     struct crash_bounds bounds;

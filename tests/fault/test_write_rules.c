@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "judge.h"
-#include "tests/unit/t.h"
+#include "tests/support/t.h"
 
 static const char *folder;
 

@@ -25,7 +25,7 @@ $(eval $(call crypto_variant,fuzz,FUZZ,$(CLANG)))
 
 $(FUZZ_LIB): $(call objects,fuzz,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRCS))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(FUZZ_LIB) \
                                    $(THIRD_PARTY_LIB_fuzz)

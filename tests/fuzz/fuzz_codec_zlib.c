@@ -1,5 +1,5 @@
 /* Any bytes as the compressed cluster of a zlib image. */
-#include "../../drivers/codec_zlib.h"
+#include "drivers/codec/zlib.h"
 #include "fuzz_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* Any bytes as the compressed cluster of a zstd image. */
-#include "../../drivers/codec_zstd.h"
+#include "drivers/codec/zstd.h"
 #include "fuzz_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,8 +3,8 @@
 SEED_IMAGE := $(BUILD)/host/tests/fuzz/seed_image
 CORE_SEEDS := $(patsubst %,$(BUILD)/fuzz/seeds/%.stamp,image header extension snapshot)
 
-$(SEED_IMAGE): $(call objects,host,tests/fuzz/seed_image.c tests/unit/image_builder.c \
-                                   tests/unit/fake_codec.c)
+$(SEED_IMAGE): $(call objects,host,tests/fuzz/seed_image.c tests/support/image_builder.c \
+                                   tests/support/fake_codec.c)
 	@mkdir -p $(@D)
 	$(CC) $^ -o $@
 $(CORE_SEEDS): $(BUILD)/fuzz/seeds/%.stamp: $(SEED_IMAGE)

@@ -5,8 +5,8 @@
  */
 #include "fuzz_disk.h"
 
-#include "../../core/format/header.h"
-#include "../../core/image.h"
+#include "core/format/header.h"
+#include "core/read/image.h"
 
 #define CLUSTER 65536
 

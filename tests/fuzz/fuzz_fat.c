@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../drivers/fat_map.h"
-#include "../../drivers/source_extents.h"
+#include "core/fs/fat_map.h"
+#include "drivers/memory/extents.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
  */
 #include "fuzz_disk.h"
 
-#include "../../core/format/header.h"
+#include "core/format/header.h"
 
 static void judge(const struct q2_header *h, uint64_t file_size)
 {

@@ -5,7 +5,7 @@
  */
 #include "fuzz_disk.h"
 
-#include "../../core/format/l2_entry.h"
+#include "core/format/l2_entry.h"
 
 static void judge(const struct q2_cluster *c, const struct q2_l2_rules *rules, uint64_t guest)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../drivers/luks_header.h"
+#include "core/luks/header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

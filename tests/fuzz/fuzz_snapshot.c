@@ -5,9 +5,9 @@
  */
 #include "fuzz_disk.h"
 
-#include "../../core/bitmap.h"
-#include "../../core/image.h"
-#include "../../core/snapshot.h"
+#include "core/read/bitmap.h"
+#include "core/read/image.h"
+#include "core/read/snapshot.h"
 
 static struct q2_slice_cache cache;
 static struct q2_windows windows;

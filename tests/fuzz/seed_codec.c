@@ -10,7 +10,7 @@
 
 #include <zlib.h>
 
-#include "../contract/codec_encode.h"
+#include "tests/contract/codec_encode.h"
 
 #define CLUSTER_CHOICE 3 /* 512 << 3 */
 #define CLUSTER_SIZE   4096

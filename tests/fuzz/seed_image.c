@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../unit/image_builder.h"
+#include "tests/support/image_builder.h"
 
 #define HEAD 8
 

@@ -18,20 +18,21 @@ matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix 
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all
 .PHONY: matrix
 
-# Unit tests of the host command's pure parts link its objects.
-TOOL_TEST_SRCS := $(patsubst %,tests/unit/test_%.c,size json preallocated strip)
+# Unit tests of the host command's pure parts: tests/unit/tools/FOLDER/test_NAME.c links the object
+# of tools/metalcow/FOLDER/NAME.c.
+TOOL_TEST_SRCS := $(sort $(wildcard tests/unit/tools/*/test_*.c))
 OWN_TEST_SRCS  += $(TOOL_TEST_SRCS)
-$(foreach src,$(TOOL_TEST_SRCS),$(eval CFLAGS_$(subst /,_,$(src)) := -I.))
-# $(call tool_tests,variant,linker flags)
-define tool_tests
-$(patsubst %.c,$(BUILD)/$(1)/%,$(TOOL_TEST_SRCS)): $(BUILD)/$(1)/tests/unit/test_%: \
-        $(BUILD)/$(1)/obj/tests/unit/test_%.o $(BUILD)/$(1)/obj/tools/metalcow/%.o \
-        $(BUILD)/$(1)/libmetalcow.a
+tool_test_object = $(subst /test_,/,$(patsubst tests/unit/tools/%.c,tools/metalcow/%.o,$(1)))
+# $(call tool_test,variant,linker flags,source of the test)
+define tool_test
+$(BUILD)/$(1)/$(3:.c=): $(BUILD)/$(1)/obj/$(3:.c=.o) \
+    $(BUILD)/$(1)/obj/$(call tool_test_object,$(3)) $(BUILD)/$(1)/libmetalcow.a
 	@mkdir -p $$(@D)
 	$$(CC) $(2) -o $$@ $$^
 endef
-$(eval $(call tool_tests,san,-fsanitize=address$(comma)undefined))
-$(eval $(call tool_tests,cov,--coverage))
+SANITIZE := -fsanitize=address$(comma)undefined
+$(foreach t,$(TOOL_TEST_SRCS),$(eval $(call tool_test,san,$(SANITIZE),$(t))))
+$(foreach t,$(TOOL_TEST_SRCS),$(eval $(call tool_test,cov,--coverage,$(t))))
 
 # What test_sizes.py runs commands under; the host's, because sanitizers take memory of their own.
 $(BUILD)/host/tests/interop/peak: $(BUILD)/host/obj/tests/interop/peak.o

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../drivers/codec_zlib.h"
-#include "../../drivers/codec_zstd.h"
-#include "../../drivers/opener_posix.h"
-#include "../../drivers/source_posix.h"
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
+#include "drivers/posix/opener.h"
+#include "drivers/posix/source.h"
 #include "q2_disk.h"
 
 /* Large enough that q2_disk_read() goes over several clusters of 64 KiB. */

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../drivers/codec_zlib.h"
-#include "../../drivers/codec_zstd.h"
-#include "../../drivers/opener_posix.h"
-#include "../../drivers/source_posix.h"
-#include "../../drivers/unlocker.h"
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
+#include "drivers/posix/opener.h"
+#include "drivers/posix/source.h"
+#include "drivers/crypto/unlocker.h"
 #include "q2_disk.h"
 
 #define PIECE (1u << 20)

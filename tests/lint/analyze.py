@@ -16,8 +16,8 @@ FINDING = re.compile(r"^(\S+?):(\d+):\d+: warning: (.*) \[([\w.]+)\]$", re.M)
 FAIL = "a failing function returns what q2_fail() returns, which is never Q2_OK"
 # (source, message): reason
 KNOWN = {
-    ("core/chain.c", "2nd function call argument is an uninitialized value"): FAIL,
-    ("drivers/fat_path.c", "The left operand of '&' is a garbage value"): FAIL,
+    ("core/read/chain.c", "2nd function call argument is an uninitialized value"): FAIL,
+    ("core/fs/fat_path.c", "The left operand of '&' is a garbage value"): FAIL,
 }
 
 

@@ -33,14 +33,14 @@ NOT_IMPLEMENTED = {
 # Tables of methods that third-party sources fill by position: files whose calls go there, and the
 # names that they reach.
 POSITIONAL = (
-    (re.compile(r"bearssl/src/mac/|drivers/luks_key"),
+    (re.compile(r"bearssl/src/mac/|drivers/crypto/luks_key"),
      r"bearssl/src/hash/.*br_(sha\w+|md5)_{method}$"),
 )
 # Where the general rule would see a file calling itself: a source over a source. file: {implementer
 # files that its calls do not reach}, and why.
 NARROWED = {
     # A file's extents lie on a whole volume, whose source is the device's own.
-    "drivers/source_extents.c": {"drivers/source_extents.c"},
+    "drivers/memory/extents.c": {"drivers/memory/extents.c"},
 }
 
 # Calls of a function to itself that are known to end: (caller, callee), and why.

@@ -6,10 +6,10 @@
 
 LINT_FACTS    := $(BUILD)/lint/facts
 # Everything that firmware runs and this project wrote.
-FIRMWARE_SRCS := $(sort $(CORE_SRCS) $(DRIVERS_EFI_SRCS) $(wildcard efi/*.c))
+FIRMWARE_SRCS := $(sort $(CORE_SRCS) $(DRIVERS_EFI_SRCS) $(EFI_DRIVER_SRCS) $(EFI_APP_SRCS))
 # What clang compiles and analyses: all our C that the host can compile, tests aside.
 HOST_SRCS     := $(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(DRIVERS_EFI_ONLY_SRCS) \
-                        $(EFI_HOST_SRCS) $(wildcard tools/*.c tools/*/*.c))
+                        $(EFI_HOST_SRCS) $(wildcard tools/*/*.c tools/*/*/*.c))
 
 # One line each: a name, then words. Lints take from here what only make knows.
 $(LINT_FACTS): $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ $(LINT_FACTS): $(MAKEFILE_LIST)
 	   echo 'firmware $(FIRMWARE_SRCS)'; \
 	   echo 'host $(HOST_SRCS)'; \
 	   echo 'third_party $(THIRD_PARTY_LIB_x64)'; \
-	   echo 'x64_flags $(X64_CFLAGS)'; \
+	   echo 'x64_flags $(x64_CFLAGS)'; \
 	   echo 'host_flags $(HOST_CFLAGS)'; } > $@
 
 lint-objects: $(LINT_FACTS) $(call objects,host,$(CORE_SRCS)) \
@@ -68,7 +68,7 @@ $(COVERAGE_LIB): $(call objects,cov,$(sort $(CORE_SRCS) $(DRIVERS_HOST_SRCS) \
                    $(METALCOW_SRCS) $(filter-out tests/fault/test_%,$(wildcard tests/fault/*.c))))
 	@rm -f $@
 	@mkdir -p $(@D)
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 # One archive holds all there is; programs with rules of their own (codec.mk) keep them.
 $(BUILD)/cov/tests/%: $(BUILD)/cov/obj/tests/%.o $(COVERAGE_LIB) $(THIRD_PARTY_LIB_cov)

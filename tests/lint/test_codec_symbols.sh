@@ -64,11 +64,11 @@ examine()
 
 examine codec "$libraries/decoders.a" \
     "inflate ZSTD_decompressDCtx q2_codec_zlib_init q2_codec_zstd_init" \
-    "$drivers"/codec_{zlib,zstd}.o
+    "$drivers"/codec/{zlib,zstd}.o
 
 examine luks "$libraries/crypto.a" \
     "br_aes_ct64_bitslice_decrypt br_hmac_out br_sha512_out q2_unlocker_passphrase_init" \
-    "$drivers"/{cipher_aes,luks_key,luks_header,unlocker}.o
+    "$build"/x64/obj/core/luks/header.o "$drivers"/crypto/{aes,luks_key,unlocker}.o
 
 # The bench compares decoders of two programs, and where a loop lies in its page matters there.
 place()

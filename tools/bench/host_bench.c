@@ -20,10 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "drivers/codec_zlib.h"
-#include "drivers/codec_zstd.h"
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
 #include "meter.h"
-#include "drivers/opener_posix.h"
+#include "drivers/posix/opener.h"
 #include "q2_disk.h"
 
 #define RANDOM_LENGTH 4096u

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "output.h"
-#include "verbs.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/verb/verbs.h"
 
 #ifndef METALCOW_VERSION
 #error "METALCOW_VERSION is set by tools/tools.mk"

@@ -1,0 +1,202 @@
+/* The consistency check.
+ *
+ * Beside the read path: q2_disk_check() -> count.c, copied.c, refcount.c. Every
+ * table is walked once per window of host clusters; what entries break is reported in the first
+ * pass only. Invariant: the disk is as usable after a check as before.
+ */
+#include "q2_check.h"
+
+#include "copied.h"
+#include "count.h"
+#include "core/read/disk.h"
+#include "core/base/fault.h"
+#include "core/base/range.h"
+#include "core/read/refcount.h"
+
+/* One check at work. */
+struct check {
+    struct q2_references references;
+    const struct q2_image *image;
+    struct q2_check_reporter *reporter;
+    struct q2_check_result result;
+    uint64_t last_used; /* highest host cluster in use so far */
+    bool copied_pass, overlap_pass;
+};
+
+static void report(struct check *c, const struct q2_check_finding *finding)
+{
+    if (finding->kind == Q2_CHECK_LEAK)
+        c->result.leaks++;
+    else if (finding->kind == Q2_CHECK_UNREADABLE)
+        c->result.check_errors++;
+    else
+        c->result.corruptions++;
+    if (c->reporter)
+        c->reporter->report(c->reporter, finding);
+}
+
+/* An entry that is wrong in itself: every pass meets it, the first one reports it. A read that
+ * fails in a later pass only must not pass as a clean check. */
+static void found(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                  uint64_t offset)
+{
+    struct check *c = (struct check *)r;
+    struct q2_check_finding finding = {.kind = kind, .what = what, .offset = offset};
+    bool first = (r->first == 0 || c->overlap_pass) && !c->copied_pass;
+
+    if ((first && (kind != Q2_CHECK_UNREADABLE || r->tables_first == 0)) ||
+        (kind == Q2_CHECK_UNREADABLE && c->result.check_errors == 0))
+        report(c, &finding);
+}
+
+/* Statistics of the active state, in the terms of qemu-img check: a compressed cluster counts as
+ * fragmented, any other one if it does not follow the one before in its table. */
+static void tally(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset)
+{
+    struct check *c = (struct check *)r;
+    struct q2_check_result *result = &c->result;
+
+    if (r->first != 0)
+        return;
+    result->allocated_clusters++;
+    if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
+        result->compressed_clusters++;
+        result->fragmented_clusters++;
+        return;
+    }
+    if (*next_offset != 0 && cluster->host_offset != *next_offset)
+        result->fragmented_clusters++;
+    *next_offset = cluster->host_offset + (1ull << c->image->rules.cluster_bits);
+}
+
+static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcount)
+{
+    enum q2_status status =
+        q2_refcount_get(&c->references.disk->slices, c->image, index, ret_refcount);
+    struct q2_check_finding finding = {.kind = Q2_CHECK_UNREADABLE,
+                                       .what = q2_refcount_unreadable,
+                                       .offset = index << c->image->rules.cluster_bits};
+
+    if (status != Q2_OK)
+        report(c, &finding);
+    return status == Q2_OK;
+}
+
+/* References against refcounts, for the clusters of the window. */
+static void compare(struct check *c)
+{
+    const struct q2_references *r = &c->references;
+    uint64_t end = q2_min_u64(r->nb_clusters, r->first + Q2_REFERENCES_WINDOW);
+
+    for (uint64_t index = r->first; index < end; index++) {
+        uint64_t references = q2_references_of(r, index), refcount;
+        struct q2_check_finding finding;
+
+        if (!refcount_read(c, index, &refcount))
+            continue;
+        if (refcount > 0 || references > 0)
+            c->last_used = index;
+        if (refcount == references)
+            continue;
+        finding = (struct q2_check_finding){
+            .kind = refcount > references ? Q2_CHECK_LEAK : Q2_CHECK_REFCOUNT,
+            .what = refcount > references ? "leaked cluster" : "refcount is too low",
+            .offset = index << c->image->rules.cluster_bits,
+            .refcount = refcount,
+            .references = references,
+        };
+        report(c, &finding);
+    }
+}
+
+/* COPIED must say whether the refcount is exactly 1. */
+static enum q2_status check_copied(struct q2_copied_walk *walk, const struct q2_copied_entry *entry)
+{
+    struct check *c = (struct check *)walk->references;
+    struct q2_check_finding finding = {.kind = Q2_CHECK_COPIED,
+                                       .what = "COPIED flag and refcount disagree",
+                                       .offset = entry->named_at};
+    enum q2_status status;
+
+    if (entry->is_compressed)
+        return Q2_OK; /* the count has reported those */
+    status = q2_copied_refcount(c->references.disk, entry, &finding.refcount);
+    if (status != Q2_OK) {
+        found(&c->references, Q2_CHECK_UNREADABLE, q2_refcount_unreadable, entry->named_at);
+        return Q2_OK;
+    }
+    if ((finding.refcount == 1) == entry->is_set)
+        return Q2_OK;
+    if (!entry->is_set)
+        c->result.copied_missing++;
+    report(c, &finding);
+    return Q2_OK;
+}
+
+static void walk_copied(struct check *c)
+{
+    struct q2_copied_walk walk = {.references = &c->references, .visit = check_copied};
+
+    c->copied_pass = true;
+    (void)q2_copied_walk(&walk, c->image->l1_table_offset, c->image->l1_size);
+}
+
+static enum q2_status check_possible(struct q2_disk *disk)
+{
+    const struct q2_image *image = &disk->layers[0];
+    const struct q2_header *header = &image->header;
+    uint64_t length = (uint64_t)header->refcount_table_clusters << header->cluster_bits;
+
+    if (image->format != Q2_FORMAT_QCOW2)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "a raw image has nothing to check",
+                       image->source->path);
+    if (image->is_snapshot)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "the check needs the image's active state",
+                       image->source->path);
+    if (!q2_range_fits(header->refcount_table_offset, length, image->source->size))
+        return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED,
+                             "the refcount table ends past the end of the file",
+                             image->source->path, "refcount_table_offset",
+                             header->refcount_table_offset, image->source->size);
+    return Q2_OK;
+}
+
+static enum q2_status run(struct check *c)
+{
+    struct q2_references *r = &c->references;
+    uint32_t bits = c->image->rules.cluster_bits;
+
+    for (uint64_t first = 0; first < r->nb_clusters; first += Q2_REFERENCES_WINDOW) {
+        enum q2_status status;
+
+        status = q2_count_window(r, first, true);
+        if (status != Q2_OK)
+            return status;
+        c->overlap_pass = true;
+        q2_count_overlaps(r);
+        c->overlap_pass = false;
+        compare(c);
+    }
+    walk_copied(c);
+    c->result.total_clusters = q2_shift_up(c->image->virtual_size, bits);
+    c->result.image_end_offset = (c->last_used + 1) << bits;
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *reporter,
+                             struct q2_check_result *ret_result)
+{
+    struct check c = {.references = {.found = found, .seen = tally},
+                      .image = &disk->layers[0],
+                      .reporter = reporter};
+    enum q2_status status = check_possible(disk);
+
+    if (status != Q2_OK)
+        return status;
+    q2_references_start(&c.references, disk);
+    status = run(&c);
+    q2_disk_reset_decoded(disk);
+    if (status == Q2_OK)
+        *ret_result = c.result;
+    return status;
+}

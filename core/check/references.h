@@ -1,0 +1,106 @@
+/* Counting references to host clusters, window by window.
+ *
+ * Called by core/check/check.c, snapshot_write.c and repair.c. Counts lie in the disk's own memory,
+ * in place of the decoded cache: nobody reads guest data meanwhile, and q2_disk_reset_decoded()
+ * comes after. An image with more host clusters than a window has is walked once per window.
+ *
+ * Work: an L2 table is read once however many L1 tables name it, and counts as often as it is
+ * named. L1 tables never share clusters, so all of them together have no more entries than fit the
+ * file; what goes on past that is not walked. One window of clusters costs at most
+ *
+ *     file size / 8 L2 entries + windows of tables * file size / 8 L1 entries
+ *
+ * whatever the tables say.
+ */
+#ifndef Q2_CORE_REFERENCES_H
+#define Q2_CORE_REFERENCES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/format/l2_entry.h"
+#include "q2_check.h"
+
+/* Host clusters counted in one pass: 64 GiB of 64 KiB clusters. */
+#define Q2_REFERENCES_WINDOW (1024u * 1024)
+
+/* Host clusters in which L2 tables are found in one pass. */
+#define Q2_TABLES_WINDOW (512u * 1024)
+
+struct q2_reference_counts {
+    /* To each host cluster of the window. Counting saturates. */
+    uint32_t references[Q2_REFERENCES_WINDOW];
+    /* How many L1 entries name the L2 table that begins with this cluster of the tables' window;
+     * Q2_TABLE_ACTIVE: the active L1 table among them. */
+    uint32_t tables[Q2_TABLES_WINDOW];
+};
+
+#define Q2_TABLE_ACTIVE 0x80000000u
+
+/* Findings that a repair knows how to mend: see also core/format/l2_entry.h. */
+extern const char q2_copied_on_compressed[], q2_refcount_unreadable[];
+
+/* A count at work. The user sets the callbacks, either may be NULL. */
+struct q2_references {
+    struct q2_disk *disk;
+    uint64_t nb_clusters;  /* host clusters in the file */
+    uint64_t first;        /* of the window */
+    uint64_t tables_first; /* of the tables' window */
+    enum q2_status status; /* of the last entry that could not be read */
+    uint64_t nb_l1_left;   /* L1 entries that may still be walked in this window of tables */
+    /* An entry is wrong in itself or cannot be read; every pass meets it. offset: of the entry. */
+    void (*found)(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                  uint64_t offset);
+    /* An entry of the active state has a place in the file. next_offset is 0 at the start of each
+     * table, else what the last call left there. */
+    void (*seen)(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset);
+    /* core/check/copied.c has changed the flag of the entry at named_at. */
+    void (*mended_flag)(struct q2_references *r, uint64_t named_at, uint64_t refcount);
+    /* core/repair/rebuild.c gives a cluster its refcount; refcount: as stored before, 0 if
+     * unreadable. */
+    void (*counted)(struct q2_references *r, uint64_t index, uint64_t refcount,
+                    uint64_t nb_references);
+};
+
+/* Get ready to count the top image's clusters. */
+void q2_references_start(struct q2_references *r, struct q2_disk *disk);
+
+/* Tell found(), if there is one. */
+void q2_references_tell(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                        uint64_t offset);
+
+/* Begin a window: all counts are 0. */
+void q2_references_window(struct q2_references *r, uint64_t first);
+
+/* References to cluster index, which lies inside the window. */
+uint32_t q2_references_of(const struct q2_references *r, uint64_t index);
+
+/* Count a reference to each host cluster of a range. named_at: the entry that makes it. */
+void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t length,
+                         uint64_t named_at);
+
+/* Read an entry of 8 bytes; false, and told to found(), if it cannot be. */
+bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret_entry);
+
+/* Read and decode entry index of an L2 table. guest_offset: of the entry. */
+bool q2_references_cluster(struct q2_references *r, uint64_t table, uint64_t index,
+                           uint64_t guest_offset, struct q2_cluster *ret_cluster);
+
+/* L2 tables are counted in windows, too. For each: begin it, name every L1 table whose tree is to
+ * be counted, count the L2 tables that were found:
+ *
+ *     for (t = 0; t < r->nb_clusters; t += Q2_TABLES_WINDOW) {
+ *         q2_references_tables_window(r, t);
+ *         q2_references_l1(r, ...);
+ *         q2_references_l2s(r);
+ *     }
+ *
+ * The clusters of the L1 table itself are not counted. */
+void q2_references_tables_window(struct q2_references *r, uint64_t tables_first);
+void q2_references_l1(struct q2_references *r, uint64_t l1_offset, uint32_t l1_size, bool active);
+void q2_references_l2s(struct q2_references *r);
+
+/* All of that for one L1 table. */
+void q2_references_tree(struct q2_references *r, uint64_t l1_offset, uint32_t l1_size, bool active);
+
+#endif

@@ -1,0 +1,363 @@
+/* The disk: bounds, split into extents, walk down the layers.
+ *
+ * Top of the engine: drivers/ and tools/ -> here -> mapping.c, then by kind: source, zero fill,
+ * codec, next layer. Invariant: every byte of the caller's buffer is written before Q2_OK is
+ * returned.
+ */
+#include "disk.h"
+
+#include "bitmap.h"
+#include "chain.h"
+#include "encrypted.h"
+#include "core/base/fault.h"
+#include "mapping.h"
+#include "core/base/memory.h"
+#include "core/base/range.h"
+#include "snapshot.h"
+#include "core/write/write.h"
+
+/* The decoded cache is divided for the largest cluster that any layer compresses. */
+static uint32_t largest_cluster(const struct q2_disk *disk)
+{
+    uint32_t bits = Q2_MIN_CLUSTER_BITS;
+
+    for (uint32_t i = 0; i < disk->nb_layers; i++) {
+        if (disk->layers[i].format == Q2_FORMAT_QCOW2 && disk->layers[i].rules.cluster_bits > bits)
+            bits = disk->layers[i].rules.cluster_bits;
+    }
+    return 1u << bits;
+}
+
+void q2_disk_reset_decoded(struct q2_disk *disk)
+{
+    q2_decoded_cache_init(&disk->decoded, &disk->windows, largest_cluster(disk));
+}
+
+static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,
+                                    struct q2_fault *fault)
+{
+    if (!opener && !options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
+    if (options->overlay && options->metadata_only)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "an overlay needs more than metadata", NULL);
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_opener *opener,
+                            const struct q2_disk_options *options, struct q2_fault *fault,
+                            struct q2_disk **ret_disk)
+{
+    struct q2_disk *disk = workspace;
+    enum q2_status status = check_options(options, opener, fault);
+
+    if (status != Q2_OK)
+        return status;
+    disk->opener = opener;
+    disk->unlocker = options->unlocker;
+    disk->zlib = options->zlib;
+    disk->zstd = options->zstd;
+    disk->metadata_only = options->metadata_only;
+    disk->nb_layers = 0;
+    disk->recent.length = 0;
+    disk->next_offset = 0;
+    memset(&disk->fault, 0, sizeof(disk->fault));
+    memset(&disk->listing, 0, sizeof(disk->listing));
+    disk->writer.writable = false;
+    disk->writer.repairable = false;
+    disk->writer.end = 0;
+    disk->writer.header_ready = false;
+    disk->writer.latched = false;
+    disk->writer.first_free = 0;
+    disk->writer.packed_end = 0;
+    disk->writer.nb_frees = 0;
+    q2_windows_clear(&disk->windows);
+    q2_slice_cache_init(&disk->slices, &disk->windows);
+    status = q2_chain_open(disk, image, options);
+    if (status != Q2_OK) {
+        *fault = disk->fault;
+        return status;
+    }
+    q2_disk_reset_decoded(disk);
+    if (options->writable) {
+        status = q2_write_prepare(disk, options);
+        if (status != Q2_OK) {
+            q2_chain_close(disk);
+            *fault = disk->fault;
+            return status;
+        }
+    }
+    *ret_disk = disk;
+    return Q2_OK;
+}
+
+void q2_disk_close(struct q2_disk *disk)
+{
+    q2_chain_close(disk);
+}
+
+uint64_t q2_disk_size(const struct q2_disk *disk)
+{
+    return disk->layers[0].virtual_size;
+}
+
+const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
+{
+    return &disk->fault;
+}
+
+/* How far ahead of a read that goes on where the last one ended the map is looked at: a slice's
+ * entries lie beside each other, and the next requests then need no look of their own. */
+#define LOOK_AHEAD          (1024u * 1024)
+#define LOOK_AHEAD_CLUSTERS 128u
+
+static uint64_t look_ahead(const struct q2_disk *disk)
+{
+    return q2_max_u64(LOOK_AHEAD,
+                      (uint64_t)LOOK_AHEAD_CLUSTERS << disk->layers[0].rules.cluster_bits);
+}
+
+static void walk_start(struct q2_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->nb_layers; i++)
+        disk->until[i] = 0;
+}
+
+/* Find the extent at offset, in the first layer that has it: what is asked for ends at end, what
+ * may be looked at on the way at horizon. Layers that the request already knows to have nothing
+ * here are passed by, so that a long hole in an overlay is not looked up again for every piece of
+ * its base. On an error ret_extent holds nothing of use. */
+static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, uint64_t horizon,
+                           struct q2_extent *ret_extent)
+{
+    uint32_t last = Q2_MAX_LAYERS; /* the lowest layer that was asked */
+
+    for (uint32_t i = 0; i < disk->nb_layers; i++) {
+        const struct q2_image *layer = &disk->layers[i];
+        enum q2_status status;
+
+        if (offset < disk->until[i]) {
+            horizon = q2_min_u64(horizon, disk->until[i]);
+            continue;
+        }
+        if (offset >= layer->virtual_size)
+            break; /* the overlay is larger than its base: zeros from here on */
+        horizon = q2_min_u64(horizon, layer->virtual_size);
+        end = q2_min_u64(end, horizon);
+        status = q2_map_ahead(&disk->slices, layer, offset, end - offset, horizon - offset,
+                              &disk->fault, ret_extent);
+        if (status != Q2_OK)
+            return status;
+        if (ret_extent->kind != Q2_EXTENT_UNALLOCATED) {
+            ret_extent->layer = i;
+            return Q2_OK;
+        }
+        horizon = disk->until[i] = offset + ret_extent->length;
+        last = i;
+    }
+    /* Else the last layer said so, and maybe where its cluster lies all the same. */
+    if (last == Q2_MAX_LAYERS)
+        *ret_extent = (struct q2_extent){.kind = Q2_EXTENT_UNALLOCATED};
+    ret_extent->layer = last == Q2_MAX_LAYERS ? 0 : last;
+    ret_extent->guest_offset = offset;
+    ret_extent->length = horizon - offset;
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
+                           struct q2_extent *ret_extent)
+{
+    uint64_t size = q2_disk_size(disk);
+    struct q2_extent extent;
+    enum q2_status status;
+
+    if (offset >= size || max_length == 0)
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset, size);
+    walk_start(disk);
+    max_length = q2_min_u64(max_length, size - offset);
+    status = walk(disk, offset, offset + max_length, offset + max_length, &extent);
+    if (status == Q2_OK)
+        *ret_extent = extent;
+    return status;
+}
+
+/* What one read takes out of an extent: bytes from `skip` on. */
+struct piece {
+    const struct q2_extent *extent;
+    uint64_t skip;
+    size_t length;
+};
+
+/* The same as an extent of its own. */
+static struct q2_extent piece_extent(const struct piece *piece)
+{
+    struct q2_extent extent = *piece->extent;
+
+    extent.guest_offset += piece->skip;
+    extent.length = piece->length;
+    if (extent.kind == Q2_EXTENT_DATA)
+        extent.host_offset += piece->skip;
+    return extent;
+}
+
+static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    const struct q2_extent extent = piece_extent(piece);
+
+    return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
+}
+
+static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    const struct q2_image *image = &disk->layers[piece->extent->layer];
+    struct q2_source *source = image->data;
+    uint64_t host_offset = piece->extent->host_offset + piece->skip;
+    enum q2_status status;
+
+    /* A file that lost its end must not read as zeros (hazard F3). */
+    if (!q2_range_fits(host_offset, piece->length, source->size))
+        return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
+                             host_offset, source->size);
+    if (image->cipher)
+        status = read_encrypted(disk, piece, buffer);
+    else
+        status = q2_windows_read(&disk->windows, source, host_offset, buffer, piece->length);
+    if (status != Q2_OK)
+        return q2_fail_at(&disk->fault, status, NULL, source->path, host_offset);
+    return Q2_OK;
+}
+
+static enum q2_status read_compressed(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    const struct q2_extent extent = piece_extent(piece);
+    const struct q2_image *image = &disk->layers[extent.layer];
+    struct q2_codec *codec =
+        image->header.compression_type == Q2_COMPRESSION_ZSTD ? disk->zstd : disk->zlib;
+
+    return q2_compressed_read(&disk->decoded, image, codec, &extent, &disk->fault, buffer,
+                              piece->length);
+}
+
+static enum q2_status read_piece(struct q2_disk *disk, const struct piece *piece, void *buffer)
+{
+    switch (piece->extent->kind) {
+    case Q2_EXTENT_DATA:
+        return read_data(disk, piece, buffer);
+    case Q2_EXTENT_COMPRESSED:
+        return read_compressed(disk, piece, buffer);
+    case Q2_EXTENT_ZERO:
+    case Q2_EXTENT_UNALLOCATED:
+    default:
+        memset(buffer, 0, piece->length);
+        return Q2_OK;
+    }
+}
+
+/* The piece at offset, at most to end: of the extent that was looked up last while it reaches here
+ * and no metadata has changed, so that small requests in a row cost one look at the tables. */
+static enum q2_status piece_at(struct q2_disk *disk, uint64_t offset, uint64_t end,
+                               uint64_t horizon, struct piece *ret_piece)
+{
+    struct q2_extent *recent = &disk->recent;
+    uint64_t skip = offset - recent->guest_offset;
+
+    if (skip >= recent->length || disk->recent_state != disk->slices.nb_changes) {
+        enum q2_status status = walk(disk, offset, end, horizon, recent);
+        if (status != Q2_OK) {
+            recent->length = 0;
+            return status;
+        }
+        disk->recent_state = disk->slices.nb_changes;
+        skip = 0;
+    }
+    ret_piece->extent = recent;
+    ret_piece->skip = skip;
+    ret_piece->length = (size_t)q2_min_u64(recent->length - skip, end - offset);
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer, size_t length)
+{
+    uint8_t *to = buffer;
+    uint64_t end, horizon;
+
+    if (!q2_range_fits(offset, length, q2_disk_size(disk)))
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, NULL, NULL, "guest offset", offset,
+                             q2_disk_size(disk));
+    if (disk->metadata_only)
+        return q2_fail(&disk->fault, Q2_ERR_NOT_OPEN, NULL, NULL);
+    walk_start(disk);
+    end = horizon = offset + length;
+    if (offset == disk->next_offset)
+        horizon += q2_min_u64(look_ahead(disk), q2_disk_size(disk) - end);
+    disk->next_offset = end;
+    while (offset < end) {
+        struct piece piece;
+        enum q2_status status = piece_at(disk, offset, end, horizon, &piece);
+
+        if (status == Q2_OK)
+            status = read_piece(disk, &piece, to);
+        if (status != Q2_OK)
+            return status;
+        to += piece.length;
+        offset += piece.length;
+    }
+    return Q2_OK;
+}
+
+uint32_t q2_disk_nb_layers(const struct q2_disk *disk)
+{
+    return disk->nb_layers;
+}
+
+void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_layer_info *ret_info)
+{
+    const struct q2_image *image = &disk->layers[layer];
+
+    *ret_info = (struct q2_layer_info){
+        .format = image->format,
+        .source = image->source,
+        .data_source = disk->metadata_only ? NULL : image->data,
+        .header = image->format == Q2_FORMAT_QCOW2 ? &image->header : NULL,
+        .virtual_size = image->virtual_size,
+        .backing_file = image->backing_file,
+        .backing_format = image->backing_format,
+        .data_file = image->data_file,
+        .encryption_offset = image->encryption_offset,
+        .is_snapshot = image->is_snapshot,
+    };
+}
+
+enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
+                                struct q2_snapshot *ret_snapshot)
+{
+    const struct q2_image *top = &disk->layers[0];
+
+    if (top->format == Q2_FORMAT_RAW)
+        return q2_fail(&disk->fault, Q2_ERR_RANGE, "a raw image has no snapshots",
+                       top->source->path);
+    return q2_snapshot_read(&disk->slices, top, index, &disk->listing, &disk->fault, ret_snapshot);
+}
+
+uint32_t q2_disk_nb_bitmaps(const struct q2_disk *disk)
+{
+    return disk->layers[0].nb_bitmaps;
+}
+
+enum q2_status q2_disk_bitmap(struct q2_disk *disk, uint32_t index, struct q2_bitmap *ret_bitmap)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_bitmap_walk walk_state = {0};
+    enum q2_status status = q2_bitmap_directory_check(top, &disk->fault);
+
+    if (status != Q2_OK)
+        return status;
+    if (index >= top->nb_bitmaps)
+        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, "no such bitmap", top->source->path,
+                             "bitmap index", index, top->nb_bitmaps);
+    for (uint32_t i = 0; i <= index; i++) {
+        status = q2_bitmap_next(&disk->slices, top, &walk_state, &disk->fault, ret_bitmap);
+        if (status != Q2_OK)
+            return status;
+    }
+    return Q2_OK;
+}

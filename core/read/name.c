@@ -1,0 +1,129 @@
+/* File names found inside images.
+ *
+ * Data path: chain.c -> here, at open only. May call mem*. Invariant: a path that leaves here under
+ * Q2_NAMES_BELOW begins with the referrer's folder and has no ".." component.
+ */
+#include "name.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/text.h"
+
+/* Length of the UTF-8 sequence at s if it is a printable character of the basic plane, else 0.
+ * UCS-2, which file systems under UEFI store, has no room for more; overlong forms, surrogates
+ * and the C1 controls are refused with the rest. */
+static size_t character_length(const uint8_t *s)
+{
+    uint32_t c;
+
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    if ((s[0] & 0xe0) == 0xc0 && (s[1] & 0xc0) == 0x80) {
+        c = (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
+        return c >= 0xa0 ? 2 : 0;
+    }
+    if ((s[0] & 0xf0) == 0xe0 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80) {
+        c = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+        return c >= 0x800 && (c < 0xd800 || c > 0xdfff) && c < 0xfffe ? 3 : 0;
+    }
+    return 0;
+}
+
+static bool is_separator(char c)
+{
+    return c == '/';
+}
+
+/* Every character printable, no backslash (a separator to some file systems and not to others),
+ * every component short enough: each character of the basic plane is one unit of UTF-16. */
+static bool is_clean(const char *name)
+{
+    size_t component = 0;
+
+    for (const uint8_t *s = (const uint8_t *)name; *s != '\0';) {
+        size_t n = character_length(s);
+        if (n == 0 || *s == '\\')
+            return false;
+        component = is_separator((char)*s) ? 0 : component + 1;
+        if (component > Q2_MAX_COMPONENT_LENGTH)
+            return false;
+        s += n;
+    }
+    return name[0] != '\0';
+}
+
+/* "nbd:", "json:", "C:": a colon before the first separator. */
+static bool has_prefix(const char *name)
+{
+    for (; *name != '\0' && !is_separator(*name); name++) {
+        if (*name == ':')
+            return true;
+    }
+    return false;
+}
+
+static const char *strip_file_prefix(const char *name)
+{
+    static const char prefix[] = "file:";
+
+    for (size_t i = 0; i < sizeof(prefix) - 1; i++) {
+        if (name[i] != prefix[i])
+            return name;
+    }
+    return name + sizeof(prefix) - 1;
+}
+
+/* Is any component ".."? Even one that does not leave the folder by its letters may do so through
+ * a symbolic link. */
+static bool has_parent(const char *name)
+{
+    while (*name != '\0') {
+        size_t n = 0;
+        while (name[n] != '\0' && !is_separator(name[n]))
+            n++;
+        if (n == 2 && name[0] == '.' && name[1] == '.')
+            return true;
+        name += n + (name[n] != '\0');
+    }
+    return false;
+}
+
+static size_t folder_length(const char *path)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; path[i] != '\0'; i++) {
+        if (is_separator(path[i]))
+            length = i + 1;
+    }
+    return length;
+}
+
+static void copy(char *to, const char *from, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        to[i] = from[i];
+}
+
+enum q2_status q2_name_resolve(const char *name, enum q2_name_policy policy, const char *referrer,
+                               char *ret_path, size_t size)
+{
+    size_t folder, length;
+
+    name = strip_file_prefix(name);
+    if (!is_clean(name))
+        return Q2_ERR_BAD_NAME;
+    if (policy == Q2_NAMES_NONE || has_prefix(name))
+        return Q2_ERR_DENIED;
+    if (policy == Q2_NAMES_BELOW && (is_separator(name[0]) || has_parent(name)))
+        return Q2_ERR_DENIED;
+
+    folder = is_separator(name[0]) ? 0 : folder_length(referrer);
+    length = q2_text_length(name);
+    if (folder >= size || length >= size - folder)
+        return Q2_ERR_BAD_NAME;
+    copy(ret_path, referrer, folder);
+    copy(ret_path + folder, name, length + 1);
+    return Q2_OK;
+}

@@ -1,0 +1,39 @@
+/* Internal snapshots: finding one in the table.  (qcow2: "Snapshots")
+ *
+ * Called by core/read/chain.c at open and by core/read/disk.c for listing.
+ */
+#ifndef Q2_CORE_SNAPSHOT_H
+#define Q2_CORE_SNAPSHOT_H
+
+#include "image.h"
+
+/* A walk through the table; start with offset 0, then header->nb_snapshots entries. */
+struct q2_snapshot_walk {
+    uint64_t offset; /* of the next entry, from the start of the table; at the end: its length */
+};
+
+/* Read the next entry; errors as q2_disk_snapshot(). */
+enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_image *image,
+                                struct q2_snapshot_walk *walk, struct q2_fault *fault,
+                                struct q2_snapshot *ret_snapshot);
+
+/* Where the last q2_snapshot_read() has left off. Zero at first, and when the table has changed. */
+struct q2_snapshot_cursor {
+    uint32_t index; /* of the entry that walk stands before */
+    struct q2_snapshot_walk walk;
+};
+
+/* Read entry index of an image's snapshot table; errors as q2_disk_snapshot(). */
+enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,
+                                uint32_t index, struct q2_snapshot_cursor *cursor,
+                                struct q2_fault *fault, struct q2_snapshot *ret_snapshot);
+
+/* Find the snapshot with this id, or else with this name.
+ *
+ * Q2_ERR_NO_SNAPSHOT  there is none; or an error of q2_disk_snapshot()
+ */
+enum q2_status q2_snapshot_find(struct q2_slice_cache *cache, const struct q2_image *image,
+                                const char *id_or_name, struct q2_fault *fault,
+                                struct q2_snapshot *ret_snapshot);
+
+#endif

@@ -1,0 +1,297 @@
+/* Changing an opened image itself.
+ *
+ * tools/ -> include/q2_amend.h -> here -> header_change.c, table.c, alloc.c, write.c, commit.c.
+ * Invariant: what waits is committed before the header says something new (O5).
+ */
+#include "q2_amend.h"
+
+#include "alloc.h"
+#include "commit.h"
+#include "core/base/fault.h"
+#include "core/format/header.h"
+#include "header_change.h"
+#include "core/base/memory.h"
+#include "core/base/range.h"
+#include "store.h"
+#include "table.h"
+#include "core/base/text.h"
+#include "write.h"
+
+/* Refuse what is not a live qcow2 image. */
+static enum q2_status check_image(struct q2_disk *disk)
+{
+    enum q2_status status = q2_write_possible(disk);
+
+    if (status == Q2_OK && disk->layers[0].format == Q2_FORMAT_RAW)
+        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "a raw image has no metadata to change",
+                         disk->layers[0].source->path);
+    return status;
+}
+
+/* --- names in the header -------------------------------------------------------------------- */
+
+static enum q2_status check_name(struct q2_disk *disk, const char *name, const char *field,
+                                 size_t most)
+{
+    size_t length = q2_text_length(name);
+
+    if (length <= most)
+        return Q2_OK;
+    return q2_fail_limit(&disk->fault, Q2_ERR_ARGUMENT, "the name is too long",
+                         disk->layers[0].source->path, field, length, most);
+}
+
+static enum q2_status change_names(struct q2_disk *disk, const struct q2_header_names *names)
+{
+    enum q2_status status = q2_commit_names(disk);
+
+    if (status == Q2_OK)
+        status = q2_commit(disk);
+    return status == Q2_OK ? q2_header_change(disk, names) : status;
+}
+
+enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const char *format)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_header_names names = {.backing_file = file ? file : "",
+                                    .backing_format = format ? format : "",
+                                    .data_file = top->data_file};
+    enum q2_status status = check_image(disk);
+
+    if (status == Q2_OK)
+        status = check_name(disk, names.backing_file, "backing_file", Q2_MAX_NAME_LENGTH);
+    if (status == Q2_OK)
+        status = check_name(disk, names.backing_format, "backing_fmt", Q2_MAX_FORMAT_LENGTH);
+    if (status != Q2_OK)
+        return status;
+    if (names.backing_format[0] != '\0' && names.backing_file[0] == '\0')
+        return q2_fail(&disk->fault, Q2_ERR_ARGUMENT, "a backing format without a backing file",
+                       top->source->path);
+    if (names.backing_file[0] != '\0' &&
+        (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+        return q2_fail(&disk->fault, Q2_ERR_ARGUMENT,
+                       "raw external data does not go with a backing file", top->source->path);
+    return change_names(disk, &names);
+}
+
+enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_header_names names = {.backing_file = top->backing_file,
+                                    .backing_format = top->backing_format,
+                                    .data_file = name ? name : ""};
+    enum q2_status status = check_image(disk);
+
+    if (status == Q2_OK && !top->rules.external_data)
+        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "the image has no external data file",
+                         top->source->path);
+    if (status == Q2_OK)
+        status = check_name(disk, names.data_file, "data_file", Q2_MAX_NAME_LENGTH);
+    return status == Q2_OK ? change_names(disk, &names) : status;
+}
+
+/* --- size ------------------------------------------------------------------------------------ */
+
+static enum q2_status write_size(struct q2_disk *disk, uint64_t size)
+{
+    struct q2_image *top = &disk->layers[0];
+    be64 field = q2_be64_make(size);
+    enum q2_status status =
+        q2_header_set(disk, offsetof(struct q2_header_disk, size), &field, sizeof(field));
+
+    if (status != Q2_OK)
+        return status;
+    top->header.size = size;
+    top->virtual_size = size;
+    return Q2_OK;
+}
+
+/* Copy the L1 table to a longer place; zeros behind it. */
+static enum q2_status copy_l1(struct q2_disk *disk, uint64_t to, uint64_t length)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t old_length = top->l1_size * 8ull;
+    uint8_t *bounce = disk->writer.bounce;
+
+    for (uint64_t done = 0; done < length; done += Q2_BOUNCE_SIZE) {
+        size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
+        size_t nb_old = done < old_length ? (size_t)q2_min_u64(n, old_length - done) : 0;
+        enum q2_status status = Q2_OK;
+
+        memset(bounce, 0, n);
+        if (nb_old > 0)
+            status = q2_slice_read(&disk->slices, top->source, top->l1_table_offset + done, bounce,
+                                   nb_old);
+        if (status != Q2_OK)
+            return q2_fail_at(&disk->fault, status, "the L1 table cannot be read",
+                              top->source->path, top->l1_table_offset + done);
+        status = q2_store_write(disk, top->source, to + done, bounce, n);
+        if (status != Q2_OK)
+            return status;
+    }
+    return Q2_OK;
+}
+
+/* Have the header name the new L1 table: size and offset lie side by side. */
+static enum q2_status switch_l1(struct q2_disk *disk, uint64_t offset, uint32_t nb_entries)
+{
+    struct q2_image *top = &disk->layers[0];
+    struct {
+        be32 size;
+        be32 offset[2];
+    } fields = {q2_be32_make(nb_entries),
+                {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
+    enum q2_status status =
+        q2_header_set(disk, offsetof(struct q2_header_disk, l1_size), &fields, sizeof(fields));
+
+    _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 36 to 47");
+    if (status != Q2_OK)
+        return status;
+    top->header.l1_size = top->l1_size = nb_entries;
+    top->header.l1_table_offset = top->l1_table_offset = offset;
+    return Q2_OK;
+}
+
+/* A longer L1 table, as a refcount table grows: complete and durable before the header names it. */
+static enum q2_status grow_l1(struct q2_disk *disk, uint32_t nb_entries)
+{
+    const struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t nb = q2_shift_up(nb_entries * 8ull, bits), offset;
+    uint64_t old_offset = top->l1_table_offset;
+    uint64_t old_length = q2_shift_up(top->l1_size * 8ull, bits) << bits;
+    enum q2_status status = q2_commit(disk); /* nothing waits for the old table */
+
+    if (status == Q2_OK)
+        status = q2_alloc_row(disk, nb, &offset);
+    if (status != Q2_OK)
+        return status;
+    status = copy_l1(disk, offset, nb << bits);
+    if (status == Q2_OK)
+        status = switch_l1(disk, offset, nb_entries);
+    if (status != Q2_OK) { /* named by nobody */
+        q2_free_later(disk, offset, nb << bits);
+        return status;
+    }
+    if (old_length > 0)
+        q2_free_later(disk, old_offset, old_length); /* O3 */
+    return Q2_OK;
+}
+
+/* Guest bytes [offset, end) become zeros wherever something shows: a longer backing file, clusters
+ * that a VM state has behind the disk, what a last cluster has behind its end. */
+static enum q2_status hide(struct q2_disk *disk, uint64_t offset, uint64_t end)
+{
+    enum q2_status status = q2_write_raw_zeros(disk, offset, end - offset);
+
+    while (offset < end && status == Q2_OK) {
+        struct q2_extent extent;
+
+        status = q2_disk_map(disk, offset, end - offset, &extent);
+        if (status != Q2_OK)
+            return status;
+        if (extent.kind == Q2_EXTENT_DATA || extent.kind == Q2_EXTENT_COMPRESSED)
+            status = q2_disk_write_zeroes(disk, offset, extent.length);
+        offset += extent.length;
+    }
+    return status;
+}
+
+static enum q2_status grow(struct q2_disk *disk, uint64_t size)
+{
+    struct q2_image *top = &disk->layers[0];
+    uint64_t old_size = top->virtual_size;
+    uint64_t nb_l1 = q2_shift_up(size, q2_header_l1_reach_bits(&top->header));
+    enum q2_status status = Q2_OK;
+
+    if (nb_l1 > top->l1_size)
+        status = grow_l1(disk, (uint32_t)nb_l1);
+    if (status != Q2_OK)
+        return status;
+    top->virtual_size = size; /* in memory first, so that the new bytes can be written */
+    status = hide(disk, old_size, size);
+    if (status == Q2_OK && top->rules.external_data)
+        status = q2_store_grow(disk, top->data, size);
+    if (status == Q2_OK)
+        status = write_size(disk, size);
+    if (status != Q2_OK)
+        top->virtual_size = old_size;
+    return status;
+}
+
+/* First what lies behind the new end goes, then the end moves, as in QEMU: a power cut leaves a
+ * disk of the old size without it, never one whose old bytes come back when QEMU lets it grow
+ * again. */
+static enum q2_status shrink(struct q2_disk *disk, uint64_t size)
+{
+    struct q2_image *top = &disk->layers[0];
+    uint32_t bits = top->rules.cluster_bits, reach_bits = q2_header_l1_reach_bits(&top->header);
+    uint64_t nb_l1 = q2_shift_up(size, reach_bits);
+    enum q2_status status =
+        q2_write_unlink(disk, q2_shift_up(size, bits) << bits, nb_l1 << reach_bits);
+
+    for (uint64_t i = nb_l1; i < top->l1_size && status == Q2_OK; i++)
+        status = q2_table_drop(disk, i);
+    return status == Q2_OK ? write_size(disk, size) : status;
+}
+
+static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_shrink)
+{
+    const struct q2_image *top = &disk->layers[0];
+    const char *path = top->source->path;
+    uint64_t nb_l1 = q2_shift_up(size, q2_header_l1_reach_bits(&top->header));
+
+    if (!q2_is_aligned(size, 9))
+        return q2_fail_value(&disk->fault, Q2_ERR_ARGUMENT, "the new size is not a multiple of 512",
+                             path, "size", size);
+    if (size > 1ull << 62)
+        return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT, "the virtual size is too large", path,
+                             "size", size, 1ull << 62);
+    if (nb_l1 > Q2_MAX_L1_ENTRIES)
+        return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT,
+                             "the virtual size needs too large an L1 table", path, "l1_size", nb_l1,
+                             Q2_MAX_L1_ENTRIES);
+    if (size < top->virtual_size && !may_shrink)
+        return q2_fail_limit(&disk->fault, Q2_ERR_ARGUMENT,
+                             "shrinking loses data and was not allowed", path, "size", size,
+                             top->virtual_size);
+    if (!top->rules.version_3 && top->header.nb_snapshots > 0)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                       "a version 2 image with snapshots has one size for all", path);
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
+{
+    enum q2_status status = check_image(disk);
+
+    if (status == Q2_OK)
+        status = q2_write_allowed(disk, 0, 0);
+    if (status == Q2_OK)
+        status = check_size(disk, new_size, may_shrink);
+    if (status != Q2_OK || new_size == q2_disk_size(disk))
+        return status;
+    status = q2_commit_header(disk);
+    if (status != Q2_OK)
+        return status;
+    status = new_size > q2_disk_size(disk) ? grow(disk, new_size) : shrink(disk, new_size);
+    return status == Q2_OK ? q2_commit(disk) : status; /* what was replaced */
+}
+
+/* --- content --------------------------------------------------------------------------------- */
+
+enum q2_status q2_disk_make_empty(struct q2_disk *disk)
+{
+    const struct q2_image *top = &disk->layers[0];
+    enum q2_status status = check_image(disk);
+
+    if (status == Q2_OK && (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+        status =
+            q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                    "raw external data cannot be emptied without being written", top->source->path);
+    if (status == Q2_OK)
+        status = q2_commit_header(disk);
+    for (uint64_t i = 0; i < top->l1_size && status == Q2_OK; i++)
+        status = q2_table_drop(disk, i);
+    return status == Q2_OK ? q2_commit(disk) : status;
+}

@@ -1,0 +1,262 @@
+/* Making images.
+ *
+ * Beside the data path: tools/ -> q2_create() -> header_write.c, source. Layout: header, refcount
+ * table, refcount blocks, L1 table, each in a row of its own clusters, so that every offset is
+ * known before anything is written. Invariant: the header is written last, after a flush.
+ */
+#include "q2_create.h"
+
+#include "core/read/disk.h"
+#include "core/base/fault.h"
+#include "core/format/extension.h"
+#include "core/format/header.h"
+#include "core/format/header_write.h"
+#include "core/base/memory.h"
+#include "core/base/range.h"
+#include "core/base/text.h"
+
+/* One image being made. */
+struct making {
+    struct q2_source *image;
+    const struct q2_create_options *options;
+    struct q2_fault *fault;
+    uint8_t *buffer; /* Q2_BOUNCE_SIZE bytes of the workspace */
+    struct q2_header header;
+    uint64_t nb_blocks;   /* refcount blocks */
+    uint64_t nb_l1;       /* clusters of the L1 table */
+    uint64_t nb_clusters; /* all of them */
+};
+
+/* An option that must not be: its name, and whether it is at fault. */
+struct option_rule {
+    const char *field, *what;
+    bool broken;
+};
+
+/* A name that no reader would take. */
+static bool is_longer(const char *name, size_t length)
+{
+    return name && q2_text_length(name) > length;
+}
+
+static enum q2_status check_options(const struct making *m)
+{
+    const struct q2_create_options *o = m->options;
+    uint32_t bits = o->cluster_bits, refcount_bits = o->refcount_bits;
+    bool v2 = o->version == 2;
+    const struct option_rule rules[] = {
+        {"compat", "unknown version", o->version != 0 && o->version != 2 && o->version != 3},
+        {"cluster_size", "the cluster size must be a power of two from 512 to 2M",
+         bits != 0 && (bits < Q2_MIN_CLUSTER_BITS || bits > Q2_MAX_CLUSTER_BITS)},
+        {"refcount_bits", "the refcount width must be a power of two from 1 to 64",
+         refcount_bits > 64 || (refcount_bits & (refcount_bits - 1)) != 0},
+        {"refcount_bits", "version 2 has refcounts of 16 bits only",
+         v2 && refcount_bits != 0 && refcount_bits != 16},
+        {"compression_type", "unknown compression type", o->compression_type > Q2_COMPRESSION_ZSTD},
+        {"compression_type", "version 2 has zlib only",
+         v2 && o->compression_type != Q2_COMPRESSION_ZLIB},
+        {"extended_l2", "extended L2 entries need version 3", v2 && o->extended_l2},
+        {"extended_l2", "extended L2 entries need clusters of at least 16 KiB",
+         o->extended_l2 && bits != 0 && bits < 14},
+        {"lazy_refcounts", "lazy refcounts need version 3", v2 && o->lazy_refcounts},
+        {"data_file", "an external data file needs version 3", v2 && o->external_data},
+        {"data_file", "a data file name without external data", o->data_file && !o->external_data},
+        {"data_file_raw", "raw external data without external data",
+         o->raw_external_data && !o->external_data},
+        {"data_file_raw", "raw external data does not go with a backing file",
+         o->raw_external_data && o->backing_file},
+        {"backing_fmt", "a backing format without a backing file",
+         o->backing_format && !o->backing_file},
+        {"backing_file", "the name is too long", is_longer(o->backing_file, Q2_MAX_NAME_LENGTH)},
+        {"data_file", "the name is too long", is_longer(o->data_file, Q2_MAX_NAME_LENGTH)},
+        {"backing_fmt", "the name is too long", is_longer(o->backing_format, Q2_MAX_FORMAT_LENGTH)},
+    };
+
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        if (rules[i].broken) {
+            (void)q2_fail(m->fault, Q2_ERR_ARGUMENT, rules[i].what, m->image->path);
+            m->fault->field = rules[i].field;
+            return Q2_ERR_ARGUMENT;
+        }
+    }
+    return Q2_OK;
+}
+
+static uint32_t log2_of(uint32_t value)
+{
+    uint32_t bits = 0;
+
+    while (value > 1u << bits)
+        bits++;
+    return bits;
+}
+
+static void fill_header(struct making *m)
+{
+    const struct q2_create_options *o = m->options;
+    struct q2_header *header = &m->header;
+
+    header->version = o->version ? o->version : 3;
+    header->cluster_bits = o->cluster_bits ? o->cluster_bits : 16;
+    header->size = q2_shift_up(o->virtual_size, 9) << 9;
+    header->refcount_order = o->refcount_bits ? log2_of(o->refcount_bits) : 4;
+    header->header_length = sizeof(struct q2_header_disk);
+    header->compression_type = (uint8_t)o->compression_type;
+    if (o->compression_type != Q2_COMPRESSION_ZLIB)
+        header->incompatible_features |= Q2_INCOMPAT_COMPRESSION;
+    if (o->extended_l2)
+        header->incompatible_features |= Q2_INCOMPAT_EXTENDED_L2;
+    if (o->external_data)
+        header->incompatible_features |= Q2_INCOMPAT_DATA_FILE;
+    if (o->lazy_refcounts)
+        header->compatible_features |= Q2_COMPAT_LAZY_REFCOUNTS;
+    if (o->raw_external_data)
+        header->autoclear_features |= Q2_AUTOCLEAR_RAW_EXTERNAL;
+}
+
+/* Header, refcount table, blocks, L1 table: the blocks must cover all of them, themselves too. */
+static enum q2_status plan(struct making *m)
+{
+    struct q2_header *header = &m->header;
+    uint32_t bits = header->cluster_bits;
+    uint32_t block_bits = bits + 3 - header->refcount_order;
+    uint64_t nb_l1_entries = q2_shift_up(header->size, q2_header_l1_reach_bits(header));
+    uint64_t nb_table = 1;
+
+    /* The option, not the header: rounded up, 2^64 - 1 is 0. */
+    if (m->options->virtual_size > 1ull << 62)
+        return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the virtual size is too large",
+                             m->image->path, "size", m->options->virtual_size, 1ull << 62);
+    if (nb_l1_entries > Q2_MAX_L1_ENTRIES)
+        return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the virtual size needs too large an L1 table",
+                             m->image->path, "l1_size", nb_l1_entries, Q2_MAX_L1_ENTRIES);
+    m->nb_l1 = q2_shift_up(nb_l1_entries * 8, bits);
+    m->nb_blocks = 1;
+    do {
+        m->nb_clusters = 1 + nb_table + m->nb_blocks + m->nb_l1;
+        m->nb_blocks = q2_shift_up(m->nb_clusters, block_bits);
+        nb_table = q2_shift_up(m->nb_blocks * 8, bits);
+    } while (m->nb_clusters < 1 + nb_table + m->nb_blocks + m->nb_l1);
+    header->refcount_table_offset = 1ull << bits;
+    header->refcount_table_clusters = (uint32_t)nb_table;
+    header->l1_size = (uint32_t)nb_l1_entries;
+    header->l1_table_offset = (1 + nb_table + m->nb_blocks) << bits;
+    return Q2_OK;
+}
+
+static enum q2_status failed(const struct making *m, enum q2_status status)
+{
+    return q2_fail(m->fault, status, "the image cannot be written", m->image->path);
+}
+
+/* Entries 1, 1, .. for nb_ones refcounts, as bytes; returns how many bytes they fill. */
+static size_t encode_ones(const struct making *m, uint64_t nb_ones)
+{
+    uint32_t order = m->header.refcount_order;
+    uint8_t *to = m->buffer;
+
+    if (order >= 3) {
+        size_t width = (size_t)1 << (order - 3);
+        for (uint64_t i = 0; i < nb_ones; i++)
+            to[i * width + width - 1] = 1;
+        return (size_t)nb_ones * width;
+    }
+    for (uint64_t i = 0; i < nb_ones; i++)
+        to[i >> (3 - order)] |= (uint8_t)(1u << ((i & ((8u >> order) - 1)) << order));
+    return (size_t)q2_shift_up(nb_ones, 3 - order);
+}
+
+/* All refcounts are 1 from the first cluster on, and the blocks lie in a row: one run of ones, in
+ * pieces that fit the buffer. */
+static enum q2_status write_refcounts(struct making *m)
+{
+    const struct q2_header *header = &m->header;
+    uint64_t at = header->refcount_table_offset +
+                  ((uint64_t)header->refcount_table_clusters << header->cluster_bits);
+    uint64_t nb_left = m->nb_clusters;
+
+    while (nb_left > 0) {
+        uint64_t nb = q2_min_u64(nb_left, Q2_BOUNCE_SIZE / 8);
+        size_t length;
+        enum q2_status status;
+
+        memset(m->buffer, 0, Q2_BOUNCE_SIZE);
+        length = encode_ones(m, nb);
+        status = m->image->ops->write_at(m->image, at, m->buffer, length);
+        if (status != Q2_OK)
+            return failed(m, status);
+        at += length;
+        nb_left -= nb;
+    }
+    return Q2_OK;
+}
+
+static enum q2_status write_refcount_table(struct making *m)
+{
+    uint64_t table = m->header.refcount_table_offset;
+    uint32_t bits = m->header.cluster_bits;
+    uint64_t first = table + ((uint64_t)m->header.refcount_table_clusters << bits);
+
+    for (uint64_t i = 0; i < m->nb_blocks; i++) {
+        be64 entry = q2_be64_make(first + (i << bits));
+        enum q2_status status =
+            m->image->ops->write_at(m->image, table + i * 8, &entry, sizeof(entry));
+        if (status != Q2_OK)
+            return failed(m, status);
+    }
+    return Q2_OK;
+}
+
+static enum q2_status write_header(struct making *m)
+{
+    const struct q2_create_options *o = m->options;
+    size_t size = (size_t)q2_min_u64(1ull << m->header.cluster_bits, Q2_BOUNCE_SIZE);
+    struct q2_header_bytes to = {.bytes = m->buffer, .size = size};
+    size_t reserve = sizeof(struct q2_extension_disk);
+    enum q2_status status;
+
+    if (o->backing_file)
+        reserve += q2_text_length(o->backing_file);
+    memset(m->buffer, 0, size);
+    q2_header_bytes_start(&to, &m->header);
+    q2_header_bytes_string(&to, Q2_EXTENSION_BACKING_FORMAT, o->backing_format);
+    q2_header_bytes_string(&to, Q2_EXTENSION_DATA_FILE, o->data_file);
+    if (m->header.version >= 3)
+        q2_header_bytes_features(&to, reserve);
+    q2_header_bytes_end(&to, o->backing_file);
+    if (to.full)
+        return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the names do not fit into the first cluster",
+                             m->image->path, "cluster_size", size, size);
+    status = m->image->ops->flush(m->image);
+    if (status == Q2_OK)
+        status = m->image->ops->write_at(m->image, 0, m->buffer, to.length);
+    if (status == Q2_OK)
+        status = m->image->ops->flush(m->image);
+    return status == Q2_OK ? Q2_OK : failed(m, status);
+}
+
+enum q2_status q2_create(void *workspace, struct q2_source *image,
+                         const struct q2_create_options *options, struct q2_fault *fault)
+{
+    struct q2_disk *disk = workspace;
+    struct making m = {
+        .image = image, .options = options, .fault = fault, .buffer = disk->writer.bounce};
+    enum q2_status status = check_options(&m);
+
+    if (status != Q2_OK)
+        return status;
+    fill_header(&m);
+    status = plan(&m);
+    if (status != Q2_OK)
+        return status;
+    if (image->size != 0 || !image->ops->grow)
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "a new image needs an empty file", image->path);
+    /* The file ends with the L1 table's last entry, as QEMU's do. */
+    status = image->ops->grow(image, m.header.l1_table_offset + m.header.l1_size * 8ull);
+    if (status != Q2_OK)
+        return failed(&m, status);
+    status = write_refcounts(&m);
+    if (status == Q2_OK)
+        status = write_refcount_table(&m);
+    return status == Q2_OK ? write_header(&m) : status;
+}

@@ -1,0 +1,219 @@
+/* AES-XTS and AES-CBC over sectors: core/read/encrypted.c -> q2_cipher_ops -> here -> BearSSL.
+ *
+ * May call BearSSL's bit-sliced AES (built from the distribution's source package,
+ * drivers/crypto/crypto.mk) and SHA-256; the modes are ours, because the library has CBC with one
+ * IV only and no XTS. Keeps: what is done and which memory is touched never depends on a key or on
+ * data.
+ *
+ * The bit-sliced AES turns four blocks at once for the price of one. So data goes through in
+ * quads, and the IVs of four sectors are made together.
+ */
+#include "aes.h"
+
+/* Internal header: the library's public functions have no access to single blocks. */
+#include <inner.h>
+
+#include "wipe.h"
+
+#define QUAD         4u
+#define QUAD_SIZE    (QUAD * Q2_AES_BLOCK_SIZE)
+#define XTS_POLYNOME 0x87u
+
+_Static_assert(sizeof(((br_aes_ct64_cbcdec_keys *)0)->skey) * 4 ==
+                   sizeof(((struct q2_aes_key *)0)->words),
+               "an expanded key is four times a compressed one");
+
+enum direction {
+    DECRYPT,
+    ENCRYPT
+};
+
+static void key_init(struct q2_aes_key *key, const uint8_t *bytes, uint32_t length)
+{
+    uint64_t compressed[30];
+
+    key->nb_rounds = br_aes_ct64_keysched(compressed, bytes, length);
+    br_aes_ct64_skey_expand(key->words, key->nb_rounds, compressed);
+    q2_wipe(compressed, sizeof(compressed));
+}
+
+/* Turn four blocks in place, each by itself. */
+static void turn_quad(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
+{
+    uint32_t w[QUAD_SIZE / 4];
+    uint64_t q[8];
+
+    br_range_dec32le(w, QUAD_SIZE / 4, blocks);
+    for (size_t i = 0; i < QUAD; i++)
+        br_aes_ct64_interleave_in(&q[i], &q[i + 4], w + 4 * i);
+    br_aes_ct64_ortho(q);
+    if (direction == ENCRYPT)
+        br_aes_ct64_bitslice_encrypt(key->nb_rounds, key->words, q);
+    else
+        br_aes_ct64_bitslice_decrypt(key->nb_rounds, key->words, q);
+    br_aes_ct64_ortho(q);
+    for (size_t i = 0; i < QUAD; i++)
+        br_aes_ct64_interleave_out(w + 4 * i, q[i], q[i + 4]);
+    br_range_enc32le(blocks, w, QUAD_SIZE / 4);
+}
+
+static void xor_bytes(uint8_t *to, const uint8_t *from, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        to[i] = (uint8_t)(to[i] ^ from[i]);
+}
+
+/* The IVs of four sectors, one block each. */
+static void make_ivs(const struct q2_cipher_aes *aes, uint64_t sector, uint8_t ivs[QUAD_SIZE])
+{
+    memset(ivs, 0, QUAD_SIZE);
+    for (size_t i = 0; i < QUAD; i++)
+        br_enc64le(ivs + i * Q2_AES_BLOCK_SIZE, sector + i);
+    if (aes->mode != Q2_AES_CBC_PLAIN64)
+        turn_quad(&aes->iv, ENCRYPT, ivs);
+}
+
+/* (IEEE 1619) The next block's tweak: times x in GF(2^128). */
+static void next_tweak(uint64_t *low, uint64_t *high)
+{
+    uint64_t carry = *high >> 63;
+
+    *high = *high << 1 | *low >> 63;
+    *low = *low << 1 ^ (XTS_POLYNOME & (0 - carry));
+}
+
+/* One sector, or the start of one: data_length is at most a sector. */
+static void turn_xts(const struct q2_cipher_aes *aes, enum direction direction, const uint8_t *iv,
+                     uint8_t *data, size_t length)
+{
+    uint64_t low = br_dec64le(iv), high = br_dec64le(iv + 8);
+
+    for (size_t at = 0; at < length; at += QUAD_SIZE) {
+        size_t n = length - at < QUAD_SIZE ? length - at : QUAD_SIZE;
+        uint8_t tweaks[QUAD_SIZE], blocks[QUAD_SIZE] = {0};
+
+        for (size_t i = 0; i < QUAD_SIZE; i += Q2_AES_BLOCK_SIZE) {
+            br_enc64le(tweaks + i, low);
+            br_enc64le(tweaks + i + 8, high);
+            next_tweak(&low, &high);
+        }
+        memcpy(blocks, data + at, n);
+        xor_bytes(blocks, tweaks, QUAD_SIZE);
+        turn_quad(&aes->data, direction, blocks);
+        xor_bytes(blocks, tweaks, QUAD_SIZE);
+        memcpy(data + at, blocks, n);
+    }
+}
+
+static void decrypt_cbc(const struct q2_cipher_aes *aes, const uint8_t *iv, uint8_t *data,
+                        size_t length)
+{
+    uint8_t
+        before[QUAD_SIZE + Q2_AES_BLOCK_SIZE]; /* the ciphertext that each block is XORed with */
+
+    memcpy(before, iv, Q2_AES_BLOCK_SIZE);
+    for (size_t at = 0; at < length; at += QUAD_SIZE) {
+        size_t n = length - at < QUAD_SIZE ? length - at : QUAD_SIZE;
+        uint8_t blocks[QUAD_SIZE] = {0};
+
+        memcpy(blocks, data + at, n);
+        memcpy(before + Q2_AES_BLOCK_SIZE, blocks, QUAD_SIZE);
+        turn_quad(&aes->data, DECRYPT, blocks);
+        xor_bytes(blocks, before, QUAD_SIZE);
+        memcpy(data + at, blocks, n);
+        memcpy(before, before + QUAD_SIZE, Q2_AES_BLOCK_SIZE);
+    }
+}
+
+/* Each block needs the one before: the other three of the quad are idle. */
+static void encrypt_cbc(const struct q2_cipher_aes *aes, const uint8_t *iv, uint8_t *data,
+                        size_t length)
+{
+    uint8_t blocks[QUAD_SIZE] = {0};
+
+    memcpy(blocks, iv, Q2_AES_BLOCK_SIZE);
+    for (size_t at = 0; at < length; at += Q2_AES_BLOCK_SIZE) {
+        xor_bytes(blocks, data + at, Q2_AES_BLOCK_SIZE);
+        turn_quad(&aes->data, ENCRYPT, blocks);
+        memcpy(data + at, blocks, Q2_AES_BLOCK_SIZE);
+    }
+}
+
+static void turn_sector(const struct q2_cipher_aes *aes, enum direction direction,
+                        const uint8_t *iv, uint8_t *data, size_t length)
+{
+    if (aes->mode == Q2_AES_XTS_PLAIN64)
+        turn_xts(aes, direction, iv, data, length);
+    else if (direction == DECRYPT)
+        decrypt_cbc(aes, iv, data, length);
+    else
+        encrypt_cbc(aes, iv, data, length);
+}
+
+static void turn(const struct q2_cipher *cipher, enum direction direction, uint64_t sector,
+                 uint8_t *data, size_t length)
+{
+    const struct q2_cipher_aes *aes = (const struct q2_cipher_aes *)cipher;
+    uint8_t ivs[QUAD_SIZE];
+
+    for (size_t i = 0; length > 0; i = (i + 1) % QUAD) {
+        size_t n = length < Q2_CIPHER_SECTOR_SIZE ? length : Q2_CIPHER_SECTOR_SIZE;
+
+        if (i == 0)
+            make_ivs(aes, sector, ivs);
+        turn_sector(aes, direction, ivs + i * Q2_AES_BLOCK_SIZE, data, n);
+        sector++;
+        data += n;
+        length -= n;
+    }
+}
+
+static void aes_decrypt(struct q2_cipher *cipher, uint64_t sector, void *buffer, size_t length)
+{
+    turn(cipher, DECRYPT, sector, buffer, length);
+}
+
+static void aes_encrypt(struct q2_cipher *cipher, uint64_t sector, void *buffer, size_t length)
+{
+    turn(cipher, ENCRYPT, sector, buffer, length);
+}
+
+static const struct q2_cipher_ops aes_ops = {
+    .decrypt = aes_decrypt,
+    .encrypt = aes_encrypt,
+};
+
+/* ESSIV: the IV's key is a digest of the data's key, so it is always an AES-256 key. */
+static void essiv_init(struct q2_aes_key *iv, const uint8_t *key, uint32_t key_length)
+{
+    br_sha256_context sha256;
+    uint8_t salt[br_sha256_SIZE];
+
+    br_sha256_init(&sha256);
+    br_sha256_update(&sha256, key, key_length);
+    br_sha256_out(&sha256, salt);
+    key_init(iv, salt, sizeof(salt));
+    q2_wipe(&sha256, sizeof(sha256));
+    q2_wipe(salt, sizeof(salt));
+}
+
+struct q2_cipher *q2_cipher_aes_init(struct q2_cipher_aes *memory, enum q2_aes_mode mode,
+                                     const uint8_t *key, uint32_t key_length)
+{
+    memory->cipher.ops = &aes_ops;
+    memory->mode = mode;
+    if (mode == Q2_AES_XTS_PLAIN64) {
+        key_init(&memory->data, key, key_length / 2);
+        key_init(&memory->iv, key + key_length / 2, key_length / 2);
+    } else {
+        key_init(&memory->data, key, key_length);
+        if (mode == Q2_AES_CBC_ESSIV_SHA256)
+            essiv_init(&memory->iv, key, key_length);
+    }
+    return &memory->cipher;
+}
+
+void q2_cipher_aes_wipe(struct q2_cipher_aes *aes)
+{
+    q2_wipe(aes, sizeof(*aes));
+}

@@ -1,0 +1,197 @@
+/* The unlocker: core/read/chain.c -> q2_unlocker_ops -> here -> luks_header.h, luks_key.h,
+ * cipher_aes.h.
+ *
+ * May call those three and the image's source. Keeps: outside a call, the only secrets in its
+ * memory are the expanded keys of ciphers that are in use.
+ */
+#include "unlocker.h"
+
+#include <string.h>
+
+#include "wipe.h"
+
+/* Legacy encryption cuts or pads every passphrase to one AES-128 key. */
+#define LEGACY_KEY_LENGTH 16u
+
+/* What our callees and BearSSL may leave below our frame: PBKDF2 on SHA-512 goes 2.4 KiB deep. In
+ * steps, because no frame may reach 1 KiB; each calls the next one before its own wipe, because a
+ * call at the end could take over the frame instead of going below it. */
+#define STACK_STEP 896u
+
+static __attribute__((noinline)) void burn_third_step(void)
+{
+    uint8_t leftovers[STACK_STEP];
+
+    q2_wipe(leftovers, sizeof(leftovers));
+}
+
+static __attribute__((noinline)) void burn_second_step(void)
+{
+    uint8_t leftovers[STACK_STEP];
+
+    burn_third_step();
+    q2_wipe(leftovers, sizeof(leftovers));
+}
+
+static __attribute__((noinline)) void burn_stack(void)
+{
+    uint8_t leftovers[STACK_STEP];
+
+    burn_second_step();
+    q2_wipe(leftovers, sizeof(leftovers));
+}
+
+static struct q2_cipher_aes *find_room(struct q2_unlocker_passphrase *unlocker)
+{
+    for (size_t i = 0; i < Q2_MAX_LAYERS; i++)
+        if (unlocker->ciphers[i].cipher.ops == NULL)
+            return &unlocker->ciphers[i];
+    return NULL;
+}
+
+/* Have a passphrase for the next try, or say that there is none. */
+static bool next_passphrase(struct q2_unlocker_passphrase *unlocker, const char *path,
+                            uint32_t nb_failed, uint32_t *nb_asked)
+{
+    if (nb_failed == 0 && unlocker->passphrase != NULL)
+        return true;
+    if (unlocker->ask == NULL || *nb_asked == Q2_MAX_PASSPHRASES_ASKED)
+        return false;
+    ++*nb_asked;
+    return unlocker->ask(unlocker, path, nb_failed) && unlocker->passphrase != NULL;
+}
+
+static enum q2_status read_header(struct q2_unlocker_passphrase *unlocker, struct q2_source *image,
+                                  uint64_t offset, uint64_t length)
+{
+    struct q2_luks_header_disk disk;
+    enum q2_status status;
+
+    if (length < sizeof(disk)) {
+        unlocker->unlocker.what = "the room for the LUKS header is too small";
+        return Q2_ERR_BAD_HEADER;
+    }
+    status = image->ops->read_at(image, offset, &disk, sizeof(disk));
+    if (status != Q2_OK)
+        return status;
+    q2_luks_header_decode(&disk, &unlocker->header);
+    return q2_luks_header_check(&unlocker->header, length, &unlocker->unlocker.what);
+}
+
+static void tell(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins)
+{
+    if (unlocker->trying != NULL)
+        unlocker->trying(unlocker, path, begins);
+}
+
+/* Find the slot that the passphrase opens; the master key goes to unlocker->key. */
+static enum q2_status try_slots(struct q2_unlocker_passphrase *unlocker, struct q2_source *image,
+                                uint64_t header_offset)
+{
+    const struct q2_luks_header *header = &unlocker->header;
+
+    for (size_t i = 0; i < Q2_LUKS_NB_SLOTS; i++) {
+        const struct q2_luks_slot *slot = &header->slots[i];
+        enum q2_status status;
+
+        if (slot->state != Q2_LUKS_SLOT_ACTIVE)
+            continue;
+        status =
+            q2_luks_slot_open(&unlocker->work, image, header_offset, header, slot,
+                              unlocker->passphrase, unlocker->passphrase_length, unlocker->key);
+        if (status != Q2_ERR_ENCRYPTED)
+            return status;
+    }
+    return Q2_ERR_ENCRYPTED;
+}
+
+static enum q2_status unlock_luks(struct q2_unlocker_passphrase *unlocker, struct q2_source *image,
+                                  uint64_t header_offset, uint64_t header_length,
+                                  struct q2_cipher_aes *aes)
+{
+    enum q2_status status = read_header(unlocker, image, header_offset, header_length);
+    uint32_t nb_failed = 0, nb_asked = 0;
+
+    if (status != Q2_OK)
+        return status;
+    while (next_passphrase(unlocker, image->path, nb_failed, &nb_asked)) {
+        tell(unlocker, image->path, true);
+        status = try_slots(unlocker, image, header_offset);
+        tell(unlocker, image->path, false);
+        if (status == Q2_OK)
+            (void)q2_cipher_aes_init(aes, unlocker->header.mode, unlocker->key,
+                                     unlocker->header.key_length);
+        if (status != Q2_ERR_ENCRYPTED)
+            return status;
+        nb_failed++;
+    }
+    unlocker->unlocker.what =
+        nb_failed == 0 ? "no passphrase was given" : "the passphrase fits no key slot";
+    return Q2_ERR_ENCRYPTED;
+}
+
+/* (qcow2: crypt_method 1) Nothing in the image tells whether the passphrase is right. */
+static enum q2_status unlock_legacy(struct q2_unlocker_passphrase *unlocker,
+                                    struct q2_source *image, struct q2_cipher_aes *aes)
+{
+    uint32_t nb_asked = 0;
+    size_t length;
+
+    if (!next_passphrase(unlocker, image->path, 0, &nb_asked)) {
+        unlocker->unlocker.what = "no passphrase was given";
+        return Q2_ERR_ENCRYPTED;
+    }
+    length = unlocker->passphrase_length;
+    if (length > LEGACY_KEY_LENGTH)
+        length = LEGACY_KEY_LENGTH;
+    memset(unlocker->key, 0, LEGACY_KEY_LENGTH);
+    memcpy(unlocker->key, unlocker->passphrase, length);
+    (void)q2_cipher_aes_init(aes, Q2_AES_CBC_PLAIN64, unlocker->key, LEGACY_KEY_LENGTH);
+    return Q2_OK;
+}
+
+static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_source *image,
+                                        uint32_t crypt_method, uint64_t header_offset,
+                                        uint64_t header_length, struct q2_cipher **ret_cipher)
+{
+    struct q2_unlocker_passphrase *unlocker = (struct q2_unlocker_passphrase *)base;
+    struct q2_cipher_aes *aes = find_room(unlocker);
+    enum q2_status status;
+
+    base->what = NULL;
+    if (aes == NULL) {
+        base->what = "too many encrypted images";
+        return Q2_ERR_LIMIT;
+    }
+    if (crypt_method == Q2_CRYPT_AES)
+        status = unlock_legacy(unlocker, image, aes);
+    else if (crypt_method == Q2_CRYPT_LUKS)
+        status = unlock_luks(unlocker, image, header_offset, header_length, aes);
+    else
+        status = Q2_ERR_UNSUPPORTED;
+    q2_wipe(&unlocker->header, sizeof(unlocker->header));
+    q2_wipe(&unlocker->work, sizeof(unlocker->work));
+    q2_wipe(unlocker->key, sizeof(unlocker->key));
+    burn_stack();
+    if (status == Q2_OK)
+        *ret_cipher = &aes->cipher;
+    return status;
+}
+
+static void passphrase_lock(struct q2_unlocker *base, struct q2_cipher *cipher)
+{
+    (void)base;
+    q2_cipher_aes_wipe((struct q2_cipher_aes *)cipher);
+}
+
+static const struct q2_unlocker_ops passphrase_ops = {
+    .unlock = passphrase_unlock,
+    .lock = passphrase_lock,
+};
+
+struct q2_unlocker *q2_unlocker_passphrase_init(struct q2_unlocker_passphrase *memory)
+{
+    memset(memory, 0, sizeof(*memory));
+    memory->unlocker.ops = &passphrase_ops;
+    return &memory->unlocker;
+}

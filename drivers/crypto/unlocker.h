@@ -1,0 +1,70 @@
+/* The unlocker: gets the cipher of an encrypted image with a passphrase.
+ *
+ * Implements q2_unlocker of include/q2_cipher.h. Made by whoever opens disks (efi/, tools/):
+ *
+ *     struct q2_unlocker_passphrase *memory = ...;          about 70 KiB, all the memory there is
+ *     options.unlocker = q2_unlocker_passphrase_init(memory);
+ *     memory->passphrase = key_file_bytes;                  known before, or NULL
+ *     memory->passphrase_length = key_file_length;
+ *     memory->ask = prompt_on_console;                      or NULL: no prompt
+ *     status = q2_disk_open(...);
+ *     wipe key_file_bytes and whatever prompt_on_console() has stored; set passphrase to NULL
+ *
+ * The passphrase is needed inside q2_disk_open() only; memory must live until q2_disk_close(),
+ * which wipes every key in it. One unlocker may serve several disks.
+ */
+#ifndef METALCOW_DRIVERS_UNLOCKER_H
+#define METALCOW_DRIVERS_UNLOCKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aes.h"
+#include "luks_key.h"
+#include "q2_cipher.h"
+#include "q2_limits.h"
+
+/* Longer than a person types and than the key files that programs make. */
+#define Q2_MAX_PASSPHRASE_LENGTH 4096u
+
+/* Times that ask() is called for one image: as cryptsetup, three tries. */
+#define Q2_MAX_PASSPHRASES_ASKED 3u
+
+struct q2_unlocker_passphrase {
+    struct q2_unlocker unlocker; /* first: the unlocker's address is this struct's */
+
+    /* The user's; set after init(), changed at will between calls and inside ask(). */
+
+    /* Exactly these bytes are the passphrase: no NUL, no line feed at the end unless it belongs to
+     * it. NULL: none is known (a length of 0 is the empty passphrase). */
+    const uint8_t *passphrase;
+    size_t passphrase_length;
+
+    /* Ask a person; NULL: nobody is there. Called when there is no passphrase, and when the one
+     * there is fits no key slot.
+     *
+     * path       of the image, for the prompt; untrusted bytes if an image named it
+     * nb_failed  passphrases that did not fit this image, 0 before the first
+     *
+     * true   unlocker->passphrase and its length are set; the next image is tried with it first
+     * false  the person gave up
+     */
+    bool (*ask)(struct q2_unlocker_passphrase *unlocker, const char *path, uint32_t nb_failed);
+
+    /* Told before and after a passphrase is tried, which takes seconds; NULL: nobody listens. */
+    void (*trying)(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins);
+
+    void *ask_context; /* for ask() and trying() alone */
+
+    /* The unlocker's own. */
+    struct q2_luks_header header;
+    struct q2_luks_work work;
+    uint8_t key[Q2_AES_MAX_KEY_LENGTH];
+    struct q2_cipher_aes ciphers[Q2_MAX_LAYERS]; /* free: without ops */
+};
+
+/* Make an unlocker in memory: no passphrase, nobody to ask, no cipher given out; never fails. */
+struct q2_unlocker *q2_unlocker_passphrase_init(struct q2_unlocker_passphrase *memory);
+
+#endif

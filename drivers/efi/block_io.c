@@ -1,0 +1,205 @@
+/* Block I/O on a disk.  (UEFI 2.10, 13.9; design, section 5)
+ *
+ * Top of the data path: the firmware calls in, q2_disk_read(), q2_disk_write() and q2_disk_flush()
+ * are called below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit
+ * is TPL at entry; at most one request is inside a disk; a medium that is gone stays gone, one that
+ * turned read-only stays so.
+ */
+#include "block_io.h"
+
+#include "status.h"
+
+static struct q2_block_io *block_io_of(EFI_BLOCK_IO_PROTOCOL *This)
+{
+    return (struct q2_block_io *)This;
+}
+
+/* Block sizes of ours are powers of two, and every request comes by here: no division. */
+static unsigned int block_bits(const EFI_BLOCK_IO_MEDIA *media)
+{
+    return (unsigned int)__builtin_ctz(media->BlockSize);
+}
+
+EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
+                                  const struct q2_block_request *request)
+{
+    uint64_t nb_blocks, left;
+
+    if (!media->MediaPresent)
+        return EFI_NO_MEDIA;
+    if (request->MediaId != media->MediaId)
+        return EFI_MEDIA_CHANGED;
+    if (request->write && media->ReadOnly)
+        return EFI_WRITE_PROTECTED;
+    if (!request->Buffer)
+        return EFI_INVALID_PARAMETER;
+    if (request->BufferSize == 0)
+        return EFI_SUCCESS;
+    if ((request->BufferSize & (media->BlockSize - 1)) != 0)
+        return EFI_BAD_BUFFER_SIZE;
+    if (request->LBA > media->LastBlock)
+        return EFI_INVALID_PARAMETER;
+    nb_blocks = request->BufferSize >> block_bits(media);
+    left = media->LastBlock - request->LBA; /* behind the first block: LastBlock + 1 might wrap */
+    if (nb_blocks - 1 > left)
+        return EFI_INVALID_PARAMETER;
+    if (media->IoAlign > 1 && ((uintptr_t)request->Buffer & (media->IoAlign - 1)) != 0)
+        return EFI_INVALID_PARAMETER;
+    return EFI_SUCCESS;
+}
+
+/* Above TPL_CALLBACK nothing below us may be called. There is no way to ask for the TPL but to
+ * raise it, and raising it to a lower one than the present ends the machine; TPL_HIGH_LEVEL may be
+ * asked for at any TPL, and from there it goes down to where the request runs. */
+bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
+{
+    EFI_TPL tpl = block_io->services->RaiseTPL(TPL_HIGH_LEVEL);
+    bool acquired = tpl <= TPL_CALLBACK && !block_io->busy;
+
+    if (acquired) {
+        block_io->busy = true;
+        *ret_tpl = tpl;
+    }
+    block_io->services->RestoreTPL(acquired ? TPL_CALLBACK : tpl);
+    return acquired;
+}
+
+void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
+{
+    block_io->busy = false;
+    block_io->services->RestoreTPL(tpl);
+}
+
+bool q2_block_io_is_busy(const struct q2_block_io *block_io)
+{
+    return block_io->busy;
+}
+
+void q2_block_io_lose_medium(struct q2_block_io *block_io)
+{
+    block_io->media.MediaPresent = FALSE;
+}
+
+/* A volume that is gone takes our medium with it for good: its extents mean nothing on another
+ * one. */
+static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status)
+{
+    if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)
+        q2_block_io_lose_medium(block_io);
+    if (!q2_disk_is_writable(block_io->disk)) {
+        block_io->media.ReadOnly = TRUE;
+        block_io->media.WriteCaching = FALSE;
+    }
+    return q2_efi_block_from_status(status);
+}
+
+static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                     UINTN BufferSize, VOID *Buffer)
+{
+    struct q2_block_io *block_io = block_io_of(This);
+    const struct q2_block_request request = {
+        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer};
+    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    enum q2_status result;
+    EFI_TPL tpl;
+
+    if (status != EFI_SUCCESS || BufferSize == 0)
+        return status;
+    if (!q2_block_io_acquire(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    /* The check keeps the offset below the disk's size. */
+    result = q2_disk_read(block_io->disk, LBA << block_bits(&block_io->media), Buffer, BufferSize);
+    status = result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
+    q2_block_io_release(block_io, tpl);
+    return status;
+}
+
+/* The files below were written: by the request itself, or by a flush that wrote metadata. */
+static void tell_owner(struct q2_block_io *block_io)
+{
+    uint64_t nb_changes = q2_disk_nb_changes(block_io->disk);
+
+    block_io->nb_writes++;
+    if (!block_io->written || (!block_io->attention && block_io->nb_changes == nb_changes))
+        return;
+    block_io->attention = false;
+    block_io->nb_changes = nb_changes;
+    (void)block_io->services->SignalEvent(block_io->written);
+}
+
+static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                      UINTN BufferSize, VOID *Buffer)
+{
+    struct q2_block_io *block_io = block_io_of(This);
+    const struct q2_block_request request = {
+        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer, .write = true};
+    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    EFI_TPL tpl;
+
+    if (status != EFI_SUCCESS || BufferSize == 0)
+        return status;
+    if (!q2_block_io_acquire(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    status = end_status(block_io, q2_disk_write(block_io->disk, LBA << block_bits(&block_io->media),
+                                                Buffer, BufferSize));
+    tell_owner(block_io);
+    q2_block_io_release(block_io, tpl);
+    return status;
+}
+
+/* EFI_DEVICE_ERROR and EFI_NO_MEDIA are the errors that FlushBlocks has. A disk that turned
+ * read-only has lost writes that a flush would have to cover: it says so each time. */
+static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
+{
+    struct q2_block_io *block_io = block_io_of(This);
+    EFI_STATUS status;
+    EFI_TPL tpl;
+
+    if (!block_io->media.MediaPresent)
+        return EFI_NO_MEDIA;
+    if (!q2_block_io_acquire(block_io, &tpl))
+        return EFI_DEVICE_ERROR;
+    status = end_status(block_io, q2_disk_flush(block_io->disk));
+    tell_owner(block_io);
+    q2_block_io_release(block_io, tpl);
+    return status == EFI_SUCCESS || status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR;
+}
+
+/* Nothing to reset. EFI_DEVICE_ERROR is the only error that Reset has. */
+static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVerification)
+{
+    (void)ExtendedVerification;
+    return block_io_of(This)->media.MediaPresent ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+}
+
+enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *disk,
+                                EFI_BOOT_SERVICES *services,
+                                const struct q2_block_io_options *options)
+{
+    uint64_t nb_blocks = q2_disk_size(disk) / options->block_size;
+    uint32_t align = options->io_align;
+
+    if (nb_blocks == 0)
+        return Q2_ERR_LIMIT;
+    *block_io = (struct q2_block_io){
+        .disk = disk, .services = services, .written = options->written, .attention = true};
+    block_io->media = (EFI_BLOCK_IO_MEDIA){
+        .MediaId = options->media_id,
+        .MediaPresent = TRUE,
+        .ReadOnly = !q2_disk_is_writable(disk),
+        .WriteCaching = q2_disk_is_writable(disk), /* metadata waits for FlushBlocks */
+        .BlockSize = options->block_size,
+        .IoAlign = align > Q2_BLOCK_IO_ALIGN ? align : Q2_BLOCK_IO_ALIGN,
+        .LastBlock = nb_blocks - 1,
+        .LogicalBlocksPerPhysicalBlock = 1,
+    };
+    block_io->protocol = (EFI_BLOCK_IO_PROTOCOL){
+        .Revision = EFI_BLOCK_IO_PROTOCOL_REVISION3,
+        .Media = &block_io->media,
+        .Reset = reset,
+        .ReadBlocks = read_blocks,
+        .WriteBlocks = write_blocks,
+        .FlushBlocks = flush_blocks,
+    };
+    return Q2_OK;
+}

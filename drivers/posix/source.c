@@ -1,0 +1,246 @@
+/* A byte source over a file or block device of a POSIX system.
+ *
+ * Lowest step of the data path on the host; calls the C library. Invariants: a call either moves
+ * every byte or fails, a signal never shortens it; nothing but regular files, and block devices
+ * where they are asked for, is ever opened.
+ */
+#include "source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lock.h"
+
+/* One row per errno that means more than "the device failed". */
+static const struct {
+    int error;
+    enum q2_status status;
+} errno_rows[] = {
+    {ENOENT, Q2_ERR_NOT_FOUND},   {ENOTDIR, Q2_ERR_NOT_FOUND}, {EACCES, Q2_ERR_DENIED},
+    {EPERM, Q2_ERR_DENIED},       {ELOOP, Q2_ERR_DENIED},      {EISDIR, Q2_ERR_DENIED},
+    {EEXIST, Q2_ERR_DENIED},      {EROFS, Q2_ERR_READ_ONLY},   {ENOSPC, Q2_ERR_NO_SPACE},
+    {EDQUOT, Q2_ERR_NO_SPACE},    {EFBIG, Q2_ERR_NO_SPACE},    {ETXTBSY, Q2_ERR_BUSY},
+    {EWOULDBLOCK, Q2_ERR_BUSY},   {EBUSY, Q2_ERR_BUSY},        {EMFILE, Q2_ERR_LIMIT},
+    {ENFILE, Q2_ERR_LIMIT},       {ENOMEM, Q2_ERR_LIMIT},      {ENAMETOOLONG, Q2_ERR_BAD_NAME},
+    {ENOMEDIUM, Q2_ERR_NO_MEDIA}, {ENODEV, Q2_ERR_NO_MEDIA},   {ENXIO, Q2_ERR_NO_MEDIA},
+};
+
+enum q2_status q2_status_from_errno(int error)
+{
+    for (size_t i = 0; i < sizeof(errno_rows) / sizeof(errno_rows[0]); i++) {
+        if (errno_rows[i].error == error)
+            return errno_rows[i].status;
+    }
+    return Q2_ERR_IO;
+}
+
+static struct q2_source_posix *posix_of(struct q2_source *source)
+{
+    return (struct q2_source_posix *)source;
+}
+
+static enum q2_status posix_read(struct q2_source *source, uint64_t offset, void *buffer,
+                                 size_t length)
+{
+    uint8_t *to = buffer;
+
+    while (length > 0) {
+        ssize_t n = pread(posix_of(source)->fd, to, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return q2_status_from_errno(errno);
+        if (n == 0) /* someone else cut the file: zeros would be a lie */
+            return Q2_ERR_IO;
+        to += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return Q2_OK;
+}
+
+static enum q2_status posix_write(struct q2_source *source, uint64_t offset, const void *buffer,
+                                  size_t length)
+{
+    const uint8_t *from = buffer;
+
+    if (!source->writable)
+        return Q2_ERR_READ_ONLY;
+    while (length > 0) {
+        ssize_t n = pwrite(posix_of(source)->fd, from, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return q2_status_from_errno(errno);
+        if (n == 0)
+            return Q2_ERR_IO;
+        from += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return Q2_OK;
+}
+
+static enum q2_status posix_flush(struct q2_source *source)
+{
+    if (!source->writable)
+        return Q2_OK;
+    while (fdatasync(posix_of(source)->fd) != 0) {
+        if (errno != EINTR)
+            return q2_status_from_errno(errno);
+    }
+    return Q2_OK;
+}
+
+static enum q2_status posix_grow(struct q2_source *source, uint64_t new_size)
+{
+    if (!source->writable)
+        return Q2_ERR_READ_ONLY;
+    if (new_size <= source->size)
+        return Q2_ERR_ARGUMENT;
+    if (new_size > INT64_MAX)
+        return Q2_ERR_NO_SPACE;
+    while (ftruncate(posix_of(source)->fd, (off_t)new_size) != 0) {
+        if (errno != EINTR)
+            return q2_status_from_errno(errno);
+    }
+    source->size = new_size;
+    return Q2_OK;
+}
+
+static const struct q2_source_ops file_ops = {
+    .read_at = posix_read,
+    .write_at = posix_write,
+    .flush = posix_flush,
+    .grow = posix_grow,
+};
+
+static const struct q2_source_ops device_ops = {
+    .read_at = posix_read,
+    .write_at = posix_write,
+    .flush = posix_flush,
+};
+
+/* Regular files, and block devices where they are wanted. */
+static bool kind_allowed(const struct stat *stat, unsigned int flags)
+{
+    return S_ISREG(stat->st_mode) ||
+           (S_ISBLK(stat->st_mode) && (flags & Q2_POSIX_BLOCK_DEVICES) != 0);
+}
+
+/* Look before opening: opening alone already moves some devices (tapes), and opening a directory
+ * for writing would say EISDIR where a reader gets an open directory. */
+static enum q2_status judge_path(const char *path, unsigned int flags)
+{
+    struct stat found;
+
+    if (path[0] == '\0' || strlen(path) > Q2_MAX_PATH_LENGTH)
+        return Q2_ERR_BAD_NAME;
+    if (stat(path, &found) != 0) {
+        if (errno == ENOENT && (flags & Q2_POSIX_CREATE) != 0)
+            return Q2_OK;
+        return q2_status_from_errno(errno);
+    }
+    if (!kind_allowed(&found, flags))
+        return Q2_ERR_DENIED;
+    return Q2_OK;
+}
+
+static int open_flags(unsigned int flags)
+{
+    int ret_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+    if ((flags & Q2_POSIX_CREATE) != 0)
+        ret_flags |= O_RDWR | O_CREAT | ((flags & Q2_POSIX_REPLACE) != 0 ? 0 : O_EXCL);
+    else
+        ret_flags |= (flags & Q2_POSIX_WRITABLE) != 0 ? O_RDWR : O_RDONLY;
+    return ret_flags;
+}
+
+/* EACCES for writing means "read-only" to a user who may read the file. */
+static enum q2_status open_error(const char *path, unsigned int flags, int error)
+{
+    if (error == EACCES && (flags & Q2_POSIX_WRITABLE) != 0 &&
+        faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
+        return Q2_ERR_READ_ONLY;
+    return q2_status_from_errno(error);
+}
+
+/* A file is known by its inode, a block device by its number (it may have several nodes). */
+static enum q2_status describe(struct q2_source_posix *file, const struct stat *stat,
+                               unsigned int flags)
+{
+    struct q2_source *source = &file->source;
+    off_t size = stat->st_size;
+
+    source->ops = &file_ops;
+    source->identity[0] = stat->st_dev;
+    source->identity[1] = stat->st_ino;
+    if (S_ISBLK(stat->st_mode)) {
+        source->ops = &device_ops;
+        source->identity[0] = UINT64_MAX;
+        source->identity[1] = stat->st_rdev;
+        size = lseek(file->fd, 0, SEEK_END);
+        if (size < 0)
+            return q2_status_from_errno(errno);
+    }
+    source->path = file->path;
+    source->size = (uint64_t)size;
+    source->io_align = S_ISBLK(stat->st_mode) ? 4096 : 1;
+    source->writable = (flags & Q2_POSIX_WRITABLE) != 0;
+    return Q2_OK;
+}
+
+/* The second half of opening: fd is open. */
+static enum q2_status adopt(struct q2_source_posix *file, unsigned int flags)
+{
+    struct stat opened;
+    enum q2_status status;
+
+    if (fstat(file->fd, &opened) != 0)
+        return q2_status_from_errno(errno);
+    if (!kind_allowed(&opened, flags)) /* swapped since judge_path() looked */
+        return Q2_ERR_DENIED;
+    if ((flags & Q2_POSIX_WRITABLE) != 0) {
+        status = q2_lock_posix_for_writing(file->fd);
+        if (status != Q2_OK)
+            return status;
+    }
+    if ((flags & Q2_POSIX_REPLACE) != 0 && S_ISREG(opened.st_mode)) {
+        if (ftruncate(file->fd, 0) != 0)
+            return q2_status_from_errno(errno);
+        opened.st_size = 0;
+    }
+    return describe(file, &opened, flags);
+}
+
+enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *path,
+                                    unsigned int flags)
+{
+    enum q2_status status;
+
+    if ((flags & Q2_POSIX_CREATE) != 0)
+        flags |= Q2_POSIX_WRITABLE;
+    else
+        flags &= ~(unsigned int)Q2_POSIX_REPLACE;
+    status = judge_path(path, flags);
+    if (status != Q2_OK)
+        return status;
+    file->fd = open(path, open_flags(flags), 0666);
+    if (file->fd < 0)
+        return open_error(path, flags, errno);
+    memcpy(file->path, path, strlen(path) + 1);
+    status = adopt(file, flags);
+    if (status != Q2_OK)
+        q2_source_posix_close(file);
+    return status;
+}
+
+void q2_source_posix_close(struct q2_source_posix *file)
+{
+    (void)close(file->fd);
+    file->fd = -1;
+}

@@ -1,0 +1,50 @@
+/* A byte source over a file or block device of a POSIX system.
+ *
+ * Called by drivers/posix/opener.c and by tools/. Implements include/q2_source.h. The struct is the
+ * caller's; a file descriptor is held between open and close.
+ */
+#ifndef Q2_DRIVERS_SOURCE_POSIX_H
+#define Q2_DRIVERS_SOURCE_POSIX_H
+
+#include "q2_limits.h"
+#include "q2_source.h"
+
+struct q2_source_posix {
+    struct q2_source source;
+    int fd;
+    char path[Q2_MAX_PATH_LENGTH + 1];
+};
+
+enum q2_posix_flags {
+    Q2_POSIX_WRITABLE = 1 << 0,      /* read and write; locked (lock_posix.h) */
+    Q2_POSIX_BLOCK_DEVICES = 1 << 1, /* block devices too, not only regular files */
+    Q2_POSIX_CREATE = 1 << 2,        /* make the file, which must not exist; implies WRITABLE */
+    Q2_POSIX_REPLACE = 1 << 3,       /* with CREATE: empty a regular file that exists, locked */
+};
+
+/* Open a file by path.
+ *
+ * path   copied; as a user types it
+ * flags  enum q2_posix_flags or 0
+ *
+ * Q2_ERR_NOT_FOUND  no such file, or a folder on the way is missing
+ * Q2_ERR_DENIED     a directory, a pipe, a device that flags do not allow, or no permission;
+ *                   CREATE without REPLACE: it exists
+ * Q2_ERR_READ_ONLY  WRITABLE, and the file can only be read
+ * Q2_ERR_BUSY       WRITABLE, and somebody else writes it or relies on it: metalcow or QEMU
+ *                   (programs that take none of QEMU's locks are not noticed)
+ * Q2_ERR_BAD_NAME   path longer than Q2_MAX_PATH_LENGTH, or empty
+ * Q2_ERR_LIMIT      no file descriptor left
+ * Q2_ERR_NO_SPACE   CREATE: no room for a file
+ * Q2_ERR_NO_MEDIA, Q2_ERR_IO
+ */
+enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *path,
+                                    unsigned int flags);
+
+/* Close it. Does not flush. Cannot fail (an error of close() says nothing that flush did not). */
+void q2_source_posix_close(struct q2_source_posix *file);
+
+/* What an errno means; Q2_ERR_IO for the ones that the table does not know. */
+enum q2_status q2_status_from_errno(int error);
+
+#endif

@@ -1,0 +1,99 @@
+/* Command line and file names.
+ *
+ * Beside the commands; calls the shell's protocols if there is a shell.
+ */
+#include "arguments.h"
+
+#include <efishell.h>
+
+#include "efi/base/device_path.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+#include "efi/base/text.h"
+
+enum q2_status mc_arguments_get(struct mc_arguments *arguments, struct q2_fault *fault)
+{
+    const EFI_SHELL_PARAMETERS_PROTOCOL *shell =
+        mc_protocol(mc_firmware.ImageHandle, &mc_shell_parameters_guid);
+
+    *arguments = (struct mc_arguments){.from_shell = shell != NULL};
+    for (UINTN i = 1; shell && i < shell->Argc; i++) {
+        char *word;
+        if (arguments->nb == MC_MAX_WORDS)
+            return mc_fail(fault, Q2_ERR_LIMIT, "too many words on the command line", NULL);
+        word = mc_to_utf8(shell->Argv[i]);
+        if (!word)
+            return mc_fail(fault, Q2_ERR_BAD_NAME, "a word that is no text", NULL);
+        arguments->words[arguments->nb++] = word;
+    }
+    return Q2_OK;
+}
+
+void mc_arguments_free(struct mc_arguments *arguments)
+{
+    while (arguments->nb > 0)
+        mc_free(arguments->words[--arguments->nb]);
+}
+
+EFI_HANDLE mc_own_volume(void)
+{
+    const EFI_LOADED_IMAGE_PROTOCOL *image =
+        mc_protocol(mc_firmware.ImageHandle, &mc_loaded_image_guid);
+
+    return image ? image->DeviceHandle : NULL;
+}
+
+/* The shell knows mappings and current folders. */
+static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *word,
+                                      struct q2_fault *fault, struct mc_location *location)
+{
+    CHAR16 *name = mc_to_ucs2(word);
+    EFI_DEVICE_PATH *path, *rest;
+
+    if (!name)
+        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+    for (CHAR16 *c = name; *c != 0; c++) {
+        if (*c == '/')
+            *c = '\\';
+    }
+    path = shell->GetDevicePathFromFilePath(name);
+    mc_free(name);
+    rest = path;
+    if (!path || EFI_ERROR(mc_firmware.BootServices->LocateDevicePath(&mc_file_system_guid, &rest,
+                                                                      &location->volume))) {
+        mc_free(path);
+        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no such volume or mapping", word);
+    }
+    location->path = mc_device_path_to_file(rest);
+    mc_free(path);
+    return location->path ? Q2_OK : mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+}
+
+static enum q2_status locate_on_own_volume(const char *word, struct q2_fault *fault,
+                                           struct mc_location *location)
+{
+    size_t size = mc_text_length(word) + 2;
+
+    location->volume = mc_own_volume();
+    if (!location->volume)
+        return mc_fail(fault, Q2_ERR_NOT_FOUND, "the program was not loaded from a volume", word);
+    location->path = mc_alloc(size);
+    if (!location->path)
+        return mc_fail_memory(fault);
+    if (mc_path_clean(word, location->path, size))
+        return Q2_OK;
+    mc_free(location->path);
+    return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+}
+
+enum q2_status mc_locate(const char *word, struct q2_fault *fault, struct mc_location *ret_location)
+{
+    EFI_SHELL_PROTOCOL *shell = mc_protocol_anywhere(&mc_shell_guid);
+    struct mc_location location = {.volume = NULL};
+    enum q2_status status = shell ? locate_by_shell(shell, word, fault, &location)
+                                  : locate_on_own_volume(word, fault, &location);
+
+    if (status == Q2_OK)
+        *ret_location = location;
+    return status;
+}

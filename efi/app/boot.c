@@ -1,0 +1,45 @@
+/* Starting a loader by its device path, so that it finds the volume that it came from.
+ *
+ * Below the commands; calls LoadImage and StartImage.
+ */
+#include "boot.h"
+
+#include "drivers/efi/status.h"
+#include "efi/base/device_path.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault *fault,
+                           EFI_HANDLE *ret_image)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    const EFI_DEVICE_PATH *device = mc_protocol(volume, &mc_device_path_guid);
+    EFI_DEVICE_PATH *file = device ? mc_device_path_file(device, path) : NULL;
+    EFI_STATUS status;
+
+    if (!file)
+        return mc_fail_memory(fault);
+    *ret_image = NULL;
+    status = services->LoadImage(FALSE, mc_firmware.ImageHandle, file, NULL, 0, ret_image);
+    mc_free(file);
+    if (!EFI_ERROR(status))
+        return Q2_OK;
+    if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but must not be started */
+        (void)services->UnloadImage(*ret_image);
+    return mc_fail(fault, q2_status_from_efi(status), "the firmware does not load it", path);
+}
+
+enum q2_status mc_boot(EFI_HANDLE volume, const char *path, struct q2_fault *fault,
+                       EFI_STATUS *ret_status)
+{
+    EFI_HANDLE image;
+    CHAR16 *exit_data = NULL;
+    UINTN exit_data_size = 0;
+    enum q2_status status = load(volume, path, fault, &image);
+
+    if (status != Q2_OK)
+        return status;
+    *ret_status = mc_firmware.BootServices->StartImage(image, &exit_data_size, &exit_data);
+    mc_free(exit_data);
+    return Q2_OK;
+}

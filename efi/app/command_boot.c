@@ -1,0 +1,119 @@
+/* boot: from an entry of the configuration to a running loader.
+ *
+ * Below commands.c; calls the driver, connect.c, boot.c. Invariant: when this returns, the disk
+ * that it attached is gone again, and the driver that it loaded too.
+ */
+#include "boot.h"
+#include "commands.h"
+#include "connect.h"
+#include "efi/base/console.h"
+#include "efi/image/entries.h"
+#include "efi/base/fail.h"
+
+/* Start the loader of the disk in session->record. Returns only when the loader does. */
+static EFI_STATUS start_disk(struct mc_session *session, const char *path)
+{
+    EFI_HANDLE volume;
+    EFI_STATUS status;
+
+    mc_connect_disk(session->record.handle);
+    if (mc_find_on_disk(session->record.handle, path, &session->fault, &volume) != Q2_OK ||
+        mc_boot(volume, path, &session->fault, &status) != Q2_OK)
+        return mc_session_fail(session);
+    return status;
+}
+
+/* Attach, start, and undo it if the loader comes back. */
+static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume)
+{
+    struct mc_attach_options options = mc_entry_options(&session->entry);
+    struct mc_control *control = session->client.control;
+    CHAR8 *message = (CHAR8 *)session->message;
+    uint32_t number;
+    EFI_STATUS status;
+
+    options.may_ask = true;
+    status = control->Attach(control, volume, &options, message, &number);
+    if (EFI_ERROR(status)) {
+        mc_say(session->message);
+        return status;
+    }
+    status = EFI_NOT_FOUND;
+    if (mc_session_find(session, number))
+        status = start_disk(session, session->entry.boot);
+    if (EFI_ERROR(control->Detach(control, number, message)))
+        mc_say(session->message);
+    return status;
+}
+
+/* The entry that was asked for, by id or pattern, else the default. */
+static const struct mc_entry *choose(const struct mc_entries *entries, const char *wanted)
+{
+    if (!wanted)
+        return mc_entries_default(entries);
+    for (size_t i = 0; i < entries->nb; i++) {
+        if (mc_entry_matches(entries->sorted[i], wanted))
+            return entries->sorted[i];
+    }
+    return NULL;
+}
+
+/* Read the configuration and keep one entry of it. */
+static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume)
+{
+    const char *wanted = session->line.operand;
+    struct q2_fault *fault = &session->fault;
+    struct mc_entries *entries;
+    const struct mc_entry *entry;
+    enum q2_status status = mc_volume_open(volume, fault, &session->volume);
+
+    if (status == Q2_OK)
+        status = mc_entries_read(&session->volume, fault, &entries);
+    if (status == Q2_ERR_NOT_FOUND)
+        return mc_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
+    if (status != Q2_OK)
+        return status;
+    entry = choose(entries, wanted);
+    if (entry)
+        __builtin_memcpy(&session->entry, entry, sizeof(*entry));
+    else
+        status = mc_fail(fault, Q2_ERR_NOT_FOUND,
+                         wanted ? "no entry has this name" : "no entry is configured",
+                         wanted ? wanted : MC_ENTRIES_FOLDER);
+    mc_entries_free(entries);
+    return status;
+}
+
+static EFI_STATUS boot_entry(struct mc_session *session)
+{
+    EFI_HANDLE volume = mc_own_volume();
+    EFI_STATUS status;
+
+    if (!volume)
+        (void)mc_fail(&session->fault, Q2_ERR_UNSUPPORTED,
+                      "the program was not loaded from a volume", NULL);
+    if (!volume || get_entry(session, volume) != Q2_OK ||
+        mc_client_open(&session->client, true, &session->fault) != Q2_OK)
+        return mc_session_fail(session);
+    mc_say(mc_entry_title(&session->entry));
+    status = attach_and_start(session, volume);
+    mc_client_unload(&session->client);
+    return status;
+}
+
+static EFI_STATUS boot_disk(struct mc_session *session)
+{
+    uint32_t number;
+
+    if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
+        return mc_session_fail(session);
+    if (mc_number_parse(session->line.disk, &number) && mc_session_find(session, number))
+        return start_disk(session, MC_DEFAULT_BOOT_PATH);
+    (void)mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
+    return mc_session_fail(session);
+}
+
+EFI_STATUS mc_command_boot(struct mc_session *session)
+{
+    return session->line.disk ? boot_disk(session) : boot_entry(session);
+}

@@ -1,0 +1,197 @@
+/* The command line: which command, which options.
+ *
+ * Between app_main.c and the commands. Invariant: a command runs only if every word was understood.
+ */
+#include "commands.h"
+
+#include "drivers/efi/status.h"
+#include "efi/base/console.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+static EFI_STATUS help(struct mc_session *session);
+
+struct command {
+    const char *name;
+    const char *synopsis; /* behind the name */
+    const char *help;
+    bool needs_operand;
+    EFI_STATUS (*run)(struct mc_session *session);
+};
+
+static const struct command commands[] = {
+    {"attach",
+     "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
+     "         [--names below|none|any] [--format qcow2|raw] [--backing-format raw]\n"
+     "         [--passphrase-file FILE] [--key-file FILE]\n"
+     "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
+     "publish an image as a disk", true, mc_command_attach},
+    {"list", "", "show the attached disks", false, mc_command_list},
+    {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
+    {"info", "IMAGE|NUMBER [--backing-chain]",
+     "show what an image is, and with all its files what they are read through", true,
+     mc_command_info},
+    {"map", "IMAGE [options of attach]", "show which file has which part of the disk", true,
+     mc_command_map},
+    {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
+    {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
+     mc_command_boot},
+    {"bench",
+     "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]\n"
+     "         IMAGE --write scratch [--rounds N] [--room SIZE]",
+     "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
+     mc_command_bench},
+    {"help", "", "show this", false, help},
+};
+#define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* Options: each takes the next word, or none. */
+static const struct option {
+    const char *name;
+    size_t offset; /* of its member in struct mc_command_line */
+    bool is_flag;  /* it takes none: its member gets the option's own name */
+} options[] = {
+    {"--data-file", offsetof(struct mc_command_line, data_file), false},
+    {"--backing-file", offsetof(struct mc_command_line, backing_file), false},
+    {"--backing-format", offsetof(struct mc_command_line, backing_format), false},
+    {"--passphrase-file", offsetof(struct mc_command_line, passphrase_file), false},
+    {"--key-file", offsetof(struct mc_command_line, key_file), false},
+    {"--snapshot", offsetof(struct mc_command_line, snapshot), false},
+    {"--disk", offsetof(struct mc_command_line, disk), false},
+    {"--names", offsetof(struct mc_command_line, names), false},
+    {"--format", offsetof(struct mc_command_line, format), false},
+    {"--mode", offsetof(struct mc_command_line, mode), false},
+    {"--overlay-size", offsetof(struct mc_command_line, overlay_size), false},
+    {"--room", offsetof(struct mc_command_line, room), false},
+    {"--rounds", offsetof(struct mc_command_line, rounds), false},
+    {"--row", offsetof(struct mc_command_line, row), false},
+    {"--beside", offsetof(struct mc_command_line, beside), false},
+    {"--write", offsetof(struct mc_command_line, write), false},
+    {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
+};
+
+static EFI_STATUS help(struct mc_session *session)
+{
+    (void)session;
+    mc_print("metalcow: qcow2 images as disks\n\n"
+             "  metalcow\n      start the default entry of \\metalcow\\entries\n");
+    for (size_t i = 0; i < NB_COMMANDS; i++) {
+        mc_print("  metalcow ");
+        mc_print(commands[i].name);
+        mc_print(" ");
+        mc_print(commands[i].synopsis);
+        mc_print("\n      ");
+        mc_print(commands[i].help);
+        mc_print("\n");
+    }
+    return EFI_SUCCESS;
+}
+
+EFI_STATUS mc_session_fail(struct mc_session *session)
+{
+    mc_say_fault(&session->fault);
+    return q2_efi_from_status(session->fault.status);
+}
+
+bool mc_session_get(struct mc_session *session, UINTN index)
+{
+    struct mc_control *control = session->client.control;
+
+    return !EFI_ERROR(control->Get(control, index, &session->record));
+}
+
+bool mc_session_find(struct mc_session *session, uint32_t number)
+{
+    for (UINTN i = 0; mc_session_get(session, i); i++) {
+        if (session->record.number == number)
+            return true;
+    }
+    return false;
+}
+
+static const struct option *find_option(const char *word)
+{
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (mc_text_equal(options[i].name, word))
+            return &options[i];
+    }
+    return NULL;
+}
+
+static enum q2_status parse(const struct mc_arguments *arguments, struct mc_session *session)
+{
+    for (size_t i = 1; i < arguments->nb; i++) {
+        const char *word = arguments->words[i];
+        const char **value = &session->line.operand;
+        if (word[0] == '-') {
+            const struct option *option = find_option(word);
+            if (!option)
+                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such option", word);
+            value = (const char **)(void *)((char *)&session->line + option->offset);
+            i += option->is_flag ? 0 : 1;
+            if (i == arguments->nb)
+                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "this option needs a value", word);
+        }
+        if (*value)
+            return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "given twice", arguments->words[i]);
+        *value = arguments->words[i];
+    }
+    return Q2_OK;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < NB_COMMANDS; i++) {
+        if (mc_text_equal(commands[i].name, name))
+            return &commands[i];
+    }
+    return NULL;
+}
+
+/* What disks of mode rw hold back must be in their files before a command looks at these. */
+static void flush_disks(struct mc_session *session)
+{
+    if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
+        return;
+    for (UINTN i = 0; mc_session_get(session, i); i++) {
+        EFI_BLOCK_IO_PROTOCOL *disk = mc_protocol(session->record.handle, &mc_block_io_guid);
+        if (disk && session->record.mode == MC_MODE_READ_WRITE)
+            (void)disk->FlushBlocks(disk); /* a failure is in the record: it turned read-only */
+    }
+}
+
+static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *session)
+{
+    const struct command *command;
+
+    if (arguments->nb == 0)
+        return mc_command_boot(session);
+    command = find_command(arguments->words[0]);
+    if (!command) {
+        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
+                      arguments->words[0]);
+        return mc_session_fail(session);
+    }
+    if (parse(arguments, session) != Q2_OK)
+        return mc_session_fail(session);
+    if (command->needs_operand && !session->line.operand) {
+        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "what? see 'metalcow help'", command->name);
+        return mc_session_fail(session);
+    }
+    flush_disks(session);
+    return command->run(session);
+}
+
+EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
+{
+    struct mc_session *session = mc_alloc(sizeof(*session));
+    EFI_STATUS status;
+
+    if (!session) {
+        mc_say("out of memory");
+        return EFI_OUT_OF_RESOURCES;
+    }
+    status = run(arguments, session);
+    mc_free(session);
+    return status;
+}

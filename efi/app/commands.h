@@ -1,0 +1,76 @@
+/* What metalcow.efi can be told to do.
+ *
+ * Called by app_main.c. Each command prints what it has to say, errors included.
+ */
+#ifndef METALCOW_EFI_COMMANDS_H
+#define METALCOW_EFI_COMMANDS_H
+
+#include "arguments.h"
+#include "efi/config/config.h"
+#include "control_client.h"
+#include "efi/place/volume.h"
+
+/* A command line, read. Strings point into the arguments or are NULL. */
+struct mc_command_line {
+    const char *operand; /* the word that is no option */
+    const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
+    const char *passphrase_file, *key_file;
+    const char *mode, *overlay_size, *room;
+    const char *rounds, *beside, *row, *write;
+    const char *backing_chain; /* a flag */
+};
+
+/* What a command line says of an image, with paths resolved. */
+struct mc_image_arguments {
+    struct mc_attach_options options;
+    struct mc_location image, data_file, backing_file, passphrase_file, key_file;
+};
+
+/* One run of a command: its words and all that it works with. Some 20 KiB, in pool memory. */
+struct mc_session {
+    struct mc_command_line line;
+    struct mc_client client;
+    struct mc_disk_record record;
+    struct mc_image_arguments image;
+    struct mc_volume volume;
+    struct mc_entry entry;
+    struct q2_fault fault;
+    char message[MC_MESSAGE_SIZE]; /* from the driver */
+};
+
+/* Run the command in arguments->words[0]; the default entry of the configuration if there is none.
+ */
+EFI_STATUS mc_command_run(const struct mc_arguments *arguments);
+
+EFI_STATUS mc_command_attach(struct mc_session *session);
+EFI_STATUS mc_command_list(struct mc_session *session);
+EFI_STATUS mc_command_detach(struct mc_session *session);
+EFI_STATUS mc_command_info(struct mc_session *session);
+EFI_STATUS mc_command_map(struct mc_session *session);
+EFI_STATUS mc_command_check(struct mc_session *session);
+EFI_STATUS mc_command_boot(struct mc_session *session);
+EFI_STATUS mc_command_bench(struct mc_session *session);
+
+/* Say session->fault; returns what the program returns for it. */
+EFI_STATUS mc_session_fail(struct mc_session *session);
+
+/* Ask the driver for a disk's record; false: there is none. */
+bool mc_session_get(struct mc_session *session, UINTN index);
+bool mc_session_find(struct mc_session *session, uint32_t number);
+
+/* Read names and options of the command line into session->image; the files must lie on one volume.
+ *
+ * Q2_ERR_ARGUMENT     a word that an option does not know
+ * Q2_ERR_UNSUPPORTED  files on different volumes
+ * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT
+ */
+enum q2_status mc_image_arguments_get(struct mc_session *session);
+
+/* The operand as an image: by its name and options, or by the number of an attached disk, whose
+ * image is meant as it is now. Errors as mc_image_arguments_get(). */
+enum q2_status mc_session_image(struct mc_session *session);
+
+/* May be called again, and without a mc_image_arguments_get() before. */
+void mc_image_arguments_free(struct mc_session *session);
+
+#endif

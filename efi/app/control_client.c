@@ -1,0 +1,57 @@
+/* Finding or starting the resident driver.
+ *
+ * Below the commands; calls boot services. Invariant: a driver of another version is not called.
+ */
+#include "control_client.h"
+
+#include "drivers/efi/status.h"
+#include "embedded_driver.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+/* Load and start the copy. Its device path is the application's: that is the file it came in. */
+static enum q2_status start_copy(struct mc_client *client, struct q2_fault *fault)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_DEVICE_PATH *own_path = mc_protocol(mc_firmware.ImageHandle, &mc_loaded_image_path_guid);
+    EFI_STATUS status = services->LoadImage(FALSE, mc_firmware.ImageHandle, own_path,
+                                            (VOID *)(uintptr_t)mc_embedded_driver,
+                                            mc_embedded_driver_size(), &client->driver);
+
+    if (!EFI_ERROR(status))
+        status = services->StartImage(client->driver, NULL, NULL);
+    else if (status == EFI_SECURITY_VIOLATION)
+        (void)services->UnloadImage(client->driver); /* loaded, but must not be started */
+    if (!EFI_ERROR(status))
+        return Q2_OK;
+    client->driver = NULL;
+    return mc_fail(fault, q2_status_from_efi(status), "the firmware does not start the driver",
+                   "metalcowdxe.efi");
+}
+
+enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fault *fault)
+{
+    enum q2_status status;
+
+    *client = (struct mc_client){.control = mc_protocol_anywhere(&mc_control_guid)};
+    if (!client->control && !load)
+        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no disk is attached", NULL);
+    if (!client->control) {
+        status = start_copy(client, fault);
+        if (status != Q2_OK)
+            return status;
+        client->control = mc_protocol_anywhere(&mc_control_guid);
+    }
+    if (!client->control || client->control->Version != MC_CONTROL_VERSION)
+        return mc_fail(fault, Q2_ERR_VERSION,
+                       "the driver that is loaded is of another version of metalcow",
+                       "metalcowdxe.efi");
+    return Q2_OK;
+}
+
+void mc_client_unload(struct mc_client *client)
+{
+    if (client->driver)
+        (void)mc_firmware.BootServices->UnloadImage(client->driver);
+    client->driver = NULL;
+}

@@ -1,0 +1,29 @@
+/* The application's way to the resident driver.
+ *
+ * Called by commands. The driver is the one that is loaded already, or the copy that the
+ * application carries, started now. Under Secure Boot the copy is checked like any image that is
+ * loaded: it must be signed before it is put in.
+ */
+#ifndef METALCOW_EFI_CONTROL_CLIENT_H
+#define METALCOW_EFI_CONTROL_CLIENT_H
+
+#include "efi/base/control.h"
+
+struct mc_client {
+    struct mc_control *control;
+    EFI_HANDLE driver; /* what this program loaded; NULL: it was there before */
+};
+
+/* Find the driver, or start it if load is true.
+ *
+ * Q2_ERR_NOT_FOUND    not there, and load is false
+ * Q2_ERR_VERSION      another version of it is loaded
+ * Q2_ERR_DENIED       the firmware does not start the copy (Secure Boot)
+ * Q2_ERR_LIMIT, Q2_ERR_IO   it does not start
+ */
+enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fault *fault);
+
+/* Unload the driver if this program loaded it; with disks and all. */
+void mc_client_unload(struct mc_client *client);
+
+#endif

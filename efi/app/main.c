@@ -1,0 +1,34 @@
+/* metalcow.efi: a command of the UEFI shell, and \EFI\BOOT\BOOTX64.EFI of a stick.
+ *
+ * Entry point; calls commands.c. What goes wrong is said on the console, and the status goes back
+ * to the shell or to the boot manager, which tries its next option.
+ */
+#include "drivers/efi/status.h"
+#include "arguments.h"
+#include "commands.h"
+#include "efi/base/console.h"
+#include "efi/base/firmware.h"
+
+/* How long a message stays on a screen that the next boot option may clear. */
+#define READING_SECONDS 5u
+
+EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
+
+EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
+{
+    struct mc_arguments arguments;
+    struct q2_fault fault;
+    EFI_STATUS status;
+
+    mc_firmware_init(ImageHandle, SystemTable);
+    if (mc_arguments_get(&arguments, &fault) == Q2_OK) {
+        status = mc_command_run(&arguments);
+    } else {
+        mc_say_fault(&fault);
+        status = q2_efi_from_status(fault.status);
+    }
+    if (EFI_ERROR(status) && !arguments.from_shell)
+        mc_wait_key(READING_SECONDS);
+    mc_arguments_free(&arguments);
+    return status;
+}

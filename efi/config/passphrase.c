@@ -1,0 +1,85 @@
+/* Passphrases: a file's first line, and a line that is typed.
+ *
+ * Below unlock.c; calls nothing. Invariant: what is typed is UTF-8 of whole characters, at most
+ * Q2_MAX_PASSPHRASE_LENGTH bytes.
+ */
+#include "passphrase.h"
+
+#include "drivers/crypto/wipe.h"
+
+/* EFI_INPUT_KEY.  (UEFI, "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.ReadKeyStroke()") */
+#define SCAN_ESCAPE    0x17u
+#define UNIT_BACKSPACE 0x08u
+#define UNIT_ENTER     0x0du
+
+void mc_passphrase_wipe(struct mc_passphrase *passphrase)
+{
+    q2_wipe(passphrase, sizeof(*passphrase));
+}
+
+static bool has_byte_order_mark(const struct mc_passphrase *p)
+{
+    return p->length >= 3 && p->bytes[0] == 0xef && p->bytes[1] == 0xbb && p->bytes[2] == 0xbf;
+}
+
+bool mc_passphrase_take_line(struct mc_passphrase *passphrase)
+{
+    size_t start = has_byte_order_mark(passphrase) ? 3 : 0;
+    size_t end = start;
+
+    while (end < passphrase->length && passphrase->bytes[end] != '\n')
+        end++;
+    if (end < passphrase->length && end > start && passphrase->bytes[end - 1] == '\r')
+        end--;
+    passphrase->length = end - start;
+    __builtin_memmove(passphrase->bytes, passphrase->bytes + start, passphrase->length);
+    return passphrase->length <= Q2_MAX_PASSPHRASE_LENGTH;
+}
+
+/* Take the last character off; true if there was one. */
+static bool take_off(struct mc_passphrase *p)
+{
+    bool had_one = p->length > 0;
+
+    while (p->length > 0 && (p->bytes[p->length - 1] & 0xc0) == 0x80)
+        p->bytes[--p->length] = 0;
+    if (p->length > 0)
+        p->bytes[--p->length] = 0;
+    return had_one;
+}
+
+/* Bytes of a unit in UTF-8; 0: it is no character (control, or half of a surrogate pair). */
+static size_t encoded_length(uint16_t unit)
+{
+    if (unit < 0x20 || (unit >= 0x7f && unit < 0xa0) || (unit >= 0xd800 && unit <= 0xdfff))
+        return 0;
+    return unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+}
+
+static bool add(struct mc_passphrase *p, uint16_t unit)
+{
+    static const uint8_t first_byte[] = {0, 0, 0xc0, 0xe0};
+    size_t n = encoded_length(unit);
+
+    if (n == 0 || n > Q2_MAX_PASSPHRASE_LENGTH - p->length)
+        return false;
+    for (size_t i = n; i-- > 0; unit = (uint16_t)(unit >> 6))
+        p->bytes[p->length + i] = (uint8_t)(i == 0 ? first_byte[n] | unit : 0x80 | (unit & 0x3f));
+    p->length += n;
+    return true;
+}
+
+enum mc_typing mc_passphrase_type(struct mc_passphrase *passphrase, uint16_t scan_code,
+                                  uint16_t unit, const char **ret_echo)
+{
+    *ret_echo = "";
+    if (scan_code == SCAN_ESCAPE)
+        return MC_TYPING_GIVEN_UP;
+    if (unit == UNIT_ENTER)
+        return MC_TYPING_DONE;
+    if (unit == UNIT_BACKSPACE)
+        *ret_echo = take_off(passphrase) ? "\b \b" : "";
+    else
+        *ret_echo = add(passphrase, unit) ? "*" : "";
+    return MC_TYPING_GOES_ON;
+}

@@ -1,0 +1,98 @@
+/* The control protocol's driver side.
+ *
+ * Top of the driver, beside binding.c; calls registry.c. Every answer is a copy.
+ */
+#include "efi/base/control.h"
+
+#include "efi/base/console.h"
+#include "control_server.h"
+#include "efi/base/firmware.h"
+#include "registry.h"
+#include "efi/place/room.h"
+#include "efi/base/text.h"
+
+#include "drivers/efi/status.h"
+
+static EFI_STATUS EFIAPI attach(struct mc_control *This, EFI_HANDLE Volume,
+                                const struct mc_attach_options *Options, CHAR8 *Message,
+                                UINT32 *RetNumber)
+{
+    struct mc_disk *disk;
+    struct q2_fault fault;
+    enum q2_status status;
+
+    (void)This;
+    Message[0] = '\0';
+    status = mc_registry_attach(Volume, Options, &fault, &disk);
+    if (status != Q2_OK) {
+        (void)q2_fault_format(&fault, (char *)Message, MC_MESSAGE_SIZE);
+        return q2_efi_from_status(status);
+    }
+    *RetNumber = disk->number;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI detach(struct mc_control *This, UINT32 Number, CHAR8 *Message)
+{
+    struct mc_disk *disk = mc_registry_find_number(Number);
+    EFI_STATUS status;
+
+    (void)This;
+    Message[0] = '\0';
+    if (!disk) {
+        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE, "no disk has this number");
+        return EFI_NOT_FOUND;
+    }
+    status = mc_registry_detach(disk);
+    if (EFI_ERROR(status))
+        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE,
+                           "the disk is in use, the firmware does not let go of it");
+    return status;
+}
+
+static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
+{
+    const EFI_BLOCK_IO_MEDIA *media = &disk->published.block_io.media;
+
+    *record = (struct mc_disk_record){
+        .number = disk->number,
+        .handle = disk->published.handle,
+        .volume = disk->published.volume,
+        .size = q2_disk_size(disk->image->disk),
+        .nb_layers = q2_disk_nb_layers(disk->image->disk),
+        .mode = disk->image->mode,
+        .room = mc_image_room(disk->image),
+        .is_read_only = media->ReadOnly,
+        .is_gone = !media->MediaPresent,
+    };
+    (void)mc_text_copy((char *)record->image, sizeof(record->image), disk->image->file->path);
+    (void)mc_text_copy((char *)record->title, sizeof(record->title), disk->title);
+}
+
+static EFI_STATUS EFIAPI get(struct mc_control *This, UINTN Index, struct mc_disk_record *RetRecord)
+{
+    struct mc_disk *disk = mc_registry_first();
+
+    (void)This;
+    for (; disk && Index > 0; Index--)
+        disk = disk->next;
+    if (!disk)
+        return EFI_NOT_FOUND;
+    describe(disk, RetRecord);
+    return EFI_SUCCESS;
+}
+
+static struct mc_control control = {
+    .Version = MC_CONTROL_VERSION, .Attach = attach, .Detach = detach, .Get = get};
+
+EFI_STATUS mc_control_install(EFI_HANDLE ImageHandle)
+{
+    return mc_firmware.BootServices->InstallMultipleProtocolInterfaces(
+        &ImageHandle, &mc_control_guid, &control, NULL);
+}
+
+EFI_STATUS mc_control_uninstall(EFI_HANDLE ImageHandle)
+{
+    return mc_firmware.BootServices->UninstallMultipleProtocolInterfaces(
+        ImageHandle, &mc_control_guid, &control, NULL);
+}

@@ -1,0 +1,110 @@
+/* Publishing a disk.  (UEFI 2.10, 11.1.4 to 11.1.6: what a bus driver does for a child)
+ *
+ * Below registry.c; calls boot services and drivers/efi/block_io.c. Invariants: all protocols
+ * appear in one call; an uninstall that the firmware refuses changes nothing.
+ */
+#include "publish.h"
+
+#include "efi/base/device_path.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+#define BLOCK_SIZE 512u
+
+static EFI_STATUS open_by_child(const struct mc_published *published)
+{
+    void *interface;
+
+    return mc_firmware.BootServices->OpenProtocol(published->volume, &mc_file_system_guid,
+                                                  &interface, published->agent, published->handle,
+                                                  EFI_OPEN_PROTOCOL_BY_CHILD_CONTROLLER);
+}
+
+static void close_by_child(const struct mc_published *published)
+{
+    (void)mc_firmware.BootServices->CloseProtocol(published->volume, &mc_file_system_guid,
+                                                  published->agent, published->handle);
+}
+
+static EFI_STATUS install(struct mc_published *published)
+{
+    return mc_firmware.BootServices->InstallMultipleProtocolInterfaces(
+        &published->handle, &mc_device_path_guid, published->device_path, &mc_block_io_guid,
+        &published->block_io.protocol, NULL);
+}
+
+static EFI_STATUS uninstall(struct mc_published *published)
+{
+    return mc_firmware.BootServices->UninstallMultipleProtocolInterfaces(
+        published->handle, &mc_device_path_guid, published->device_path, &mc_block_io_guid,
+        &published->block_io.protocol, NULL);
+}
+
+/* What the firmware will see, complete before it sees anything. */
+static enum q2_status prepare(struct mc_published *published, const struct mc_image *image,
+                              unsigned int instance, uint32_t media_id, EFI_EVENT written,
+                              struct q2_fault *fault)
+{
+    const struct q2_block_io_options options = {.block_size = BLOCK_SIZE,
+                                                .io_align = image->volume.io_align,
+                                                .media_id = media_id,
+                                                .written = written};
+    const char *path = image->file->path;
+    const EFI_DEVICE_PATH *volume = mc_protocol(image->volume.handle, &mc_device_path_guid);
+    enum q2_status status =
+        q2_block_io_init(&published->block_io, image->disk, mc_firmware.BootServices, &options);
+
+    if (status != Q2_OK)
+        return mc_fail(fault, status, "the disk is smaller than one sector", path);
+    if (!volume)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "the image's volume has no device path", path);
+    published->device_path = mc_device_path_disk(volume, path, instance);
+    return published->device_path ? Q2_OK : mc_fail_memory(fault);
+}
+
+enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
+                          EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
+                          EFI_EVENT written, struct q2_fault *fault)
+{
+    enum q2_status status;
+
+    *published = (struct mc_published){.volume = image->volume.handle, .agent = agent};
+    status = prepare(published, image, instance, media_id, written, fault);
+    if (status != Q2_OK)
+        return status;
+    if (EFI_ERROR(install(published)))
+        goto free_path;
+    if (EFI_ERROR(open_by_child(published)))
+        goto uninstall;
+    return Q2_OK;
+
+uninstall:
+    (void)uninstall(published);
+    published->handle = NULL;
+free_path:
+    mc_free(published->device_path);
+    published->device_path = NULL;
+    return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk", image->file->path);
+}
+
+EFI_STATUS mc_unpublish(struct mc_published *published)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_STATUS status = services->DisconnectController(published->handle, NULL, NULL);
+
+    if (!EFI_ERROR(status)) {
+        close_by_child(published);
+        status = uninstall(published);
+        if (EFI_ERROR(status))
+            (void)open_by_child(published);
+    }
+    if (EFI_ERROR(status)) {
+        (void)services->ConnectController(published->handle, NULL, NULL, TRUE);
+        return status;
+    }
+    /* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. */
+    mc_free(published->device_path);
+    published->device_path = NULL;
+    published->handle = NULL;
+    return EFI_SUCCESS;
+}

@@ -1,0 +1,36 @@
+/* A disk that the firmware sees: an opened image with a handle, a device path and Block I/O.
+ *
+ * Called by registry.c, with the driver's binding handle as agent.
+ */
+#ifndef METALCOW_EFI_PUBLISH_H
+#define METALCOW_EFI_PUBLISH_H
+
+#include "efi/image/attach.h"
+
+/* Does not move while it is published. */
+struct mc_published {
+    EFI_HANDLE handle; /* the disk's; NULL if it is not published */
+    EFI_HANDLE volume;
+    EFI_HANDLE agent;
+    EFI_DEVICE_PATH *device_path; /* pool memory */
+    struct q2_block_io block_io;
+};
+
+/* Publish an image as a child of its volume.
+ *
+ * agent     the driver's binding handle, which has the volume open BY_DRIVER
+ * instance  how often the same image is published already
+ * media_id  unlike that of any disk before
+ * written   signalled after each write; NULL: none
+ * fault     filled on any error; then nothing is published
+ */
+enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
+                          EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
+                          EFI_EVENT written, struct q2_fault *fault);
+
+/* Take the disk away from the firmware: drivers on it are stopped, its handle vanishes; block_io
+ * stays usable for whoever looks after the disk. On an error the firmware did not let go; the disk
+ * is as it was. */
+EFI_STATUS mc_unpublish(struct mc_published *published);
+
+#endif

@@ -1,0 +1,360 @@
+/* All attached disks.
+ *
+ * Below binding.c and control.c; calls attach.c and publish.c. Invariants: a disk in the list is
+ * published; a volume in the list is open BY_DRIVER; every disk's volume is in the list.
+ */
+#include "registry.h"
+
+#include "efi/base/console.h"
+#include "efi/base/device_path.h"
+#include "efi/base/fail.h"
+#include "efi/place/fat_cache.h"
+#include "efi/base/firmware.h"
+#include "efi/place/room.h"
+
+/* A volume that is open BY_DRIVER. */
+struct host {
+    struct host *next;
+    EFI_HANDLE volume;
+    unsigned int nb_disks; /* with one that is on its way in or out: it needs the volume too */
+    bool keep;             /* between Start and Stop */
+};
+
+static struct {
+    EFI_HANDLE agent;
+    struct mc_disk *disks;
+    struct host *hosts;
+    uint32_t next_number;
+} registry;
+
+void mc_registry_init(EFI_HANDLE agent)
+{
+    registry.agent = agent;
+}
+
+static struct host *find_host(EFI_HANDLE volume)
+{
+    struct host *host = registry.hosts;
+
+    while (host && host->volume != volume)
+        host = host->next;
+    return host;
+}
+
+bool mc_registry_holds(EFI_HANDLE volume)
+{
+    return find_host(volume) != NULL;
+}
+
+bool mc_registry_last_volume(EFI_HANDLE *ret_volume)
+{
+    if (!registry.hosts)
+        return false;
+    *ret_volume = registry.hosts->volume; /* the list has the newest first */
+    return true;
+}
+
+/* Open a volume BY_DRIVER, so that nobody takes it away without asking. */
+static EFI_STATUS add_host(EFI_HANDLE volume, struct host **ret_host)
+{
+    struct host *host = mc_alloc(sizeof(*host));
+    void *interface;
+    EFI_STATUS status;
+
+    if (!host)
+        return EFI_OUT_OF_RESOURCES;
+    status =
+        mc_firmware.BootServices->OpenProtocol(volume, &mc_file_system_guid, &interface,
+                                               registry.agent, volume, EFI_OPEN_PROTOCOL_BY_DRIVER);
+    if (EFI_ERROR(status)) {
+        mc_free(host);
+        return status;
+    }
+    *host = (struct host){.next = registry.hosts, .volume = volume};
+    registry.hosts = host;
+    *ret_host = host;
+    return EFI_SUCCESS;
+}
+
+static void remove_host(struct host *host)
+{
+    struct host **link = &registry.hosts;
+
+    while (*link != host)
+        link = &(*link)->next;
+    *link = host->next;
+    (void)mc_firmware.BootServices->CloseProtocol(host->volume, &mc_file_system_guid,
+                                                  registry.agent, host->volume);
+    mc_free(host);
+}
+
+static void remove_host_if_unused(struct host *host)
+{
+    if (host->nb_disks == 0 && !host->keep)
+        remove_host(host);
+}
+
+EFI_STATUS mc_registry_keep(EFI_HANDLE volume)
+{
+    struct host *host;
+    EFI_STATUS status;
+
+    if (find_host(volume))
+        return EFI_ALREADY_STARTED;
+    status = add_host(volume, &host);
+    if (!EFI_ERROR(status))
+        host->keep = true;
+    return status;
+}
+
+EFI_STATUS mc_registry_release(EFI_HANDLE volume)
+{
+    struct host *host = find_host(volume);
+
+    if (!host)
+        return EFI_SUCCESS;
+    if (host->nb_disks > 0)
+        return EFI_DEVICE_ERROR;
+    host->keep = false;
+    remove_host(host);
+    return EFI_SUCCESS;
+}
+
+struct mc_disk *mc_registry_first(void)
+{
+    return registry.disks;
+}
+
+struct mc_disk *mc_registry_find_number(uint32_t number)
+{
+    struct mc_disk *disk = registry.disks;
+
+    while (disk && disk->number != number)
+        disk = disk->next;
+    return disk;
+}
+
+struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle)
+{
+    struct mc_disk *disk = registry.disks;
+
+    while (disk && disk->published.handle != handle)
+        disk = disk->next;
+    return disk;
+}
+
+/* The lowest number that no other disk of this image has: what keeps device paths apart, and the
+ * same over reboots. */
+static unsigned int free_instance(const struct mc_image *image)
+{
+    unsigned int instance = 0;
+    EFI_DEVICE_PATH *volume = mc_protocol(image->volume.handle, &mc_device_path_guid);
+    EFI_DEVICE_PATH *path;
+    bool taken = true;
+
+    while (volume && taken && instance < 255) {
+        path = mc_device_path_disk(volume, image->file->path, instance);
+        if (!path)
+            break;
+        taken = false;
+        for (struct mc_disk *disk = registry.disks; disk && !taken; disk = disk->next)
+            taken = mc_device_path_below(disk->published.device_path, path);
+        mc_free(path);
+        instance += taken ? 1 : 0;
+    }
+    return instance;
+}
+
+static enum q2_status check_depth(EFI_HANDLE volume, const char *path, struct q2_fault *fault)
+{
+    const EFI_DEVICE_PATH *device_path = mc_protocol(volume, &mc_device_path_guid);
+
+    if (!device_path || mc_device_path_depth(device_path) < MC_MAX_DEPTH)
+        return Q2_OK;
+    return mc_fail(fault, Q2_ERR_LIMIT, "too many images inside images", path);
+}
+
+/* Mode rw writes the top image and its data file; nothing else is ever written. */
+static bool writes(const struct mc_image *image, uint32_t layer)
+{
+    return image->mode == MC_MODE_READ_WRITE && layer == 0;
+}
+
+static bool same_file(const struct q2_source *a, const struct q2_source *b)
+{
+    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
+}
+
+/* A file of two layers; NULL: they have none in common. */
+static const struct q2_source *common_file(const struct q2_layer_info *a,
+                                           const struct q2_layer_info *b)
+{
+    if (same_file(a->source, b->source) || same_file(a->source, b->data_source))
+        return a->source;
+    if (same_file(a->data_source, b->source) || same_file(a->data_source, b->data_source))
+        return a->data_source;
+    return NULL;
+}
+
+/* A file that two disks have in common and one of them writes (hazard U10); NULL: none. */
+static const struct q2_source *contested_file(const struct mc_image *a, const struct mc_image *b)
+{
+    struct q2_layer_info layer_a, layer_b;
+
+    for (uint32_t i = 0; i < q2_disk_nb_layers(a->disk); i++) {
+        q2_disk_layer_info(a->disk, i, &layer_a);
+        for (uint32_t j = 0; j < q2_disk_nb_layers(b->disk); j++) {
+            q2_disk_layer_info(b->disk, j, &layer_b);
+            if ((writes(a, i) || writes(b, j)) && common_file(&layer_a, &layer_b))
+                return common_file(&layer_a, &layer_b);
+        }
+    }
+    return NULL;
+}
+
+static enum q2_status check_contested(const struct mc_image *image, struct q2_fault *fault)
+{
+    for (const struct mc_disk *disk = registry.disks; disk; disk = disk->next) {
+        const struct q2_source *source = contested_file(image, disk->image);
+        if (source)
+            return mc_fail(fault, Q2_ERR_BUSY,
+                           image->mode == MC_MODE_READ_WRITE
+                               ? "attached already, so it cannot be attached for writing"
+                               : "attached for writing, so it cannot be attached again",
+                           source->path);
+    }
+    return Q2_OK;
+}
+
+/* Get the files of a disk ready to be written. Less room than asked for is said and no error. */
+static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(image, files);
+    uint64_t held;
+
+    if (mc_image_top_up(image, fault) != Q2_OK)
+        mc_say_fault(fault);
+    held = mc_fat_cache_evict(files, nb, MC_ALL_PAGES);
+    for (size_t i = 0; i < nb; i++) {
+        if ((held & mc_fat_cache_used(files[i])) != 0)
+            return mc_fail(
+                fault, Q2_ERR_UNSUPPORTED,
+                "too small to be written beside the firmware's file system; give it room",
+                files[i]->path);
+    }
+    return Q2_OK;
+}
+
+static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
+                                 const struct mc_attach_options *options, struct q2_fault *fault)
+{
+    const char *title = options->title ? options->title : options->image;
+    enum q2_status status = mc_image_open(volume, options, false, fault, &disk->image);
+
+    if (status != Q2_OK)
+        return status;
+    status = check_contested(disk->image, fault);
+    if (status == Q2_OK)
+        status = mc_image_check_files(disk->image, fault);
+    if (status == Q2_OK)
+        status = prepare_writing(disk->image, fault);
+    (void)mc_text_copy(disk->title, sizeof(disk->title), title);
+    disk->name = mc_to_ucs2(disk->title);
+    return status;
+}
+
+/* The last flush. Where the medium is gone there is nothing that could be saved. */
+static void flush(struct mc_disk *disk)
+{
+    if (q2_disk_flush(disk->image->disk) != Q2_OK)
+        mc_say_fault(q2_disk_fault(disk->image->disk));
+}
+
+static void free_disk(struct mc_disk *disk)
+{
+    mc_upkeep_stop(&disk->upkeep);
+    if (disk->image)
+        mc_image_close(disk->image);
+    mc_free(disk->name);
+    mc_free(disk);
+}
+
+static void append_disk(struct mc_disk *disk)
+{
+    struct mc_disk **link = &registry.disks;
+
+    while (*link)
+        link = &(*link)->next;
+    *link = disk;
+}
+
+/* Open and publish on a volume that is held. */
+static enum q2_status attach_on(struct host *host, const struct mc_attach_options *options,
+                                struct q2_fault *fault, struct mc_disk **ret_disk)
+{
+    struct mc_disk *disk = mc_alloc(sizeof(*disk));
+    enum q2_status status;
+
+    if (!disk)
+        return mc_fail_memory(fault);
+    disk->number = registry.next_number;
+    status = open_image(disk, host->volume, options, fault);
+    if (status == Q2_OK)
+        status = mc_upkeep_start(&disk->upkeep, disk->image, &disk->published.block_io, fault);
+    if (status == Q2_OK)
+        status =
+            mc_publish(&disk->published, disk->image, registry.agent, free_instance(disk->image),
+                       disk->number + 1, disk->upkeep.written, fault);
+    if (status != Q2_OK) {
+        free_disk(disk);
+        return status;
+    }
+    registry.next_number++;
+    append_disk(disk);
+    *ret_disk = disk;
+    return Q2_OK;
+}
+
+enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_options *options,
+                                  struct q2_fault *fault, struct mc_disk **ret_disk)
+{
+    struct host *host = find_host(volume);
+    enum q2_status status = check_depth(volume, options->image, fault);
+
+    if (status != Q2_OK)
+        return status;
+    if (!host && EFI_ERROR(add_host(volume, &host)))
+        return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume",
+                       options->image);
+    host->nb_disks++;
+    status = attach_on(host, options, fault, ret_disk);
+    if (status != Q2_OK)
+        host->nb_disks--;
+    remove_host_if_unused(host);
+    return status;
+}
+
+EFI_STATUS mc_registry_detach(struct mc_disk *disk)
+{
+    struct mc_disk **link = &registry.disks;
+    struct host *host = find_host(disk->published.volume);
+    EFI_STATUS status;
+
+    /* A driver below may find its medium gone while it serves us, and take everything above it away
+     * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
+    if (q2_block_io_is_busy(&disk->published.block_io))
+        return EFI_DEVICE_ERROR;
+    status = mc_unpublish(&disk->published);
+    if (EFI_ERROR(status))
+        return status;
+    while (*link != disk)
+        link = &(*link)->next;
+    *link = disk->next;
+    mc_upkeep_stop(&disk->upkeep);
+    flush(disk);
+    free_disk(disk);
+    host->nb_disks--;
+    remove_host_if_unused(host);
+    return EFI_SUCCESS;
+}

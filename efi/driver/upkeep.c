@@ -1,0 +1,169 @@
+/* Upkeep of a disk that is written.
+ *
+ * Above room.c and fat_cache.c; the firmware calls in at TPL_CALLBACK. Invariant: while files are
+ * looked after, the disk is acquired, so no request is under way and none comes in between.
+ */
+#include "upkeep.h"
+
+#include "efi/base/console.h"
+#include "efi/base/fail.h"
+#include "efi/place/fat_cache.h"
+#include "efi/base/firmware.h"
+#include "efi/place/room.h"
+
+/* How long a disk must be left alone before its metadata is flushed: long against a write, so that
+ * many share a flush; short against what a boot loader does before it ends boot services. Who
+ * writes without a pause is flushed after so many delays. */
+#define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
+#define MAX_DELAYS  20u
+
+static bool set_timer(struct mc_upkeep *upkeep)
+{
+    return !EFI_ERROR(
+        mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
+}
+
+/* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
+ * written anew has another size. Its clusters may be somebody else's by now (hazard U9). */
+static bool is_same_file(const struct mc_file *file)
+{
+    EFI_FILE_PROTOCOL *File = file->File;
+    UINT64 size;
+
+    return !EFI_ERROR(File->SetPosition(File, UINT64_MAX)) &&
+           !EFI_ERROR(File->GetPosition(File, &size)) && size == file->file_size;
+}
+
+/* The FAT driver must not bring back what it holds of the pages that were written. */
+static void forget_old_bytes(struct mc_file *const *files, size_t nb)
+{
+    uint64_t slots = 0;
+
+    for (size_t i = 0; i < nb; i++) {
+        slots |= files[i]->as.extents.stale;
+        files[i]->as.extents.stale = 0;
+    }
+    if (slots != 0)
+        files[0]->as.extents.stale = mc_fat_cache_evict(files, nb, slots);
+}
+
+/* The disk is acquired. Asking the file system costs as much as a small write: not for each. */
+static void check_files(struct mc_upkeep *upkeep, struct mc_file *const *files, size_t nb)
+{
+    struct q2_fault fault;
+
+    for (size_t i = 0; i < nb; i++) {
+        if (is_same_file(files[i]))
+            continue;
+        q2_block_io_lose_medium(upkeep->block_io);
+        (void)mc_fail(&fault, Q2_ERR_BUSY, "the file was changed while it is a disk",
+                      files[i]->path);
+        mc_say_fault(&fault);
+        return;
+    }
+}
+
+static void look_after_files(struct mc_upkeep *upkeep, bool check)
+{
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(upkeep->image, files);
+    struct q2_fault fault;
+    EFI_TPL tpl;
+
+    if (!q2_block_io_acquire(upkeep->block_io, &tpl))
+        return;
+    if (check && upkeep->block_io->media.MediaPresent)
+        check_files(upkeep, files, nb);
+    if (upkeep->block_io->media.MediaPresent) {
+        forget_old_bytes(files, nb);
+        if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
+            mc_say_fault(&fault);
+    }
+    q2_block_io_release(upkeep->block_io, tpl);
+}
+
+static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+
+    (void)event;
+    look_after_files(upkeep, !upkeep->timer_is_set);
+    if (!upkeep->timer_is_set) {
+        upkeep->nb_delays = 0;
+        upkeep->timer_is_set = set_timer(upkeep);
+        upkeep->block_io->attention = !upkeep->timer_is_set;
+    }
+}
+
+/* Writes in place leave nothing to flush: their bytes are with the device, as on any other disk. A
+ * failure shows at the next request: the medium is read-only then. */
+static void flush_metadata(struct mc_upkeep *upkeep)
+{
+    EFI_BLOCK_IO_PROTOCOL *protocol = &upkeep->block_io->protocol;
+
+    if (q2_disk_is_dirty(upkeep->block_io->disk))
+        (void)protocol->FlushBlocks(protocol);
+}
+
+static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+
+    (void)event;
+    look_after_files(upkeep, true);
+    upkeep->timer_is_set = upkeep->nb_writes != upkeep->block_io->nb_writes &&
+                           upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
+    upkeep->nb_writes = upkeep->block_io->nb_writes;
+    if (upkeep->timer_is_set)
+        return;
+    upkeep->block_io->attention = true;
+    flush_metadata(upkeep);
+}
+
+static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    flush_metadata(context);
+}
+
+enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
+                               struct q2_block_io *block_io, struct q2_fault *fault)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+
+    struct mc_file *files[2];
+    size_t nb = mc_image_written_files(image, files);
+
+    *upkeep = (struct mc_upkeep){.image = image, .block_io = block_io};
+    if (image->mode != MC_MODE_READ_WRITE)
+        return Q2_OK;
+    for (size_t i = 0; i < nb; i++)
+        files[i]->as.extents.attention = &block_io->attention;
+    if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
+                                        &upkeep->written)) ||
+        EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,
+                                        upkeep, &upkeep->timer))) {
+        mc_upkeep_stop(upkeep);
+        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
+    }
+    /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
+     * when USB does not work any more. Without both the timer must do. */
+    if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_exit, upkeep,
+                                          &mc_before_exit_guid, &upkeep->before_exit)))
+        upkeep->before_exit = NULL;
+    if (EFI_ERROR(services->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK, on_exit,
+                                        upkeep, &upkeep->exit)))
+        upkeep->exit = NULL;
+    return Q2_OK;
+}
+
+void mc_upkeep_stop(struct mc_upkeep *upkeep)
+{
+    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->before_exit, upkeep->exit};
+
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i])
+            (void)mc_firmware.BootServices->CloseEvent(events[i]);
+    }
+    *upkeep = (struct mc_upkeep){.written = NULL};
+}

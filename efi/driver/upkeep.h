@@ -1,0 +1,34 @@
+/* What a disk that is written needs between requests.  (design, section 4; hazards U9, U13, U15)
+ *
+ * Made by registry.c for a disk of mode rw, before it is published. Block I/O signals an event
+ * after the first write, after those that change metadata, and where a file asks for attention; its
+ * notification comes at TPL_CALLBACK as soon as the TPL has fallen below, so outside of every
+ * request and of every file system's lock. Then the FAT driver's cache forgets what we wrote over,
+ * room is topped up, and a file that somebody changed underneath is noticed. A moment later the
+ * disk is flushed, and once more before boot services end.
+ */
+#ifndef METALCOW_EFI_UPKEEP_H
+#define METALCOW_EFI_UPKEEP_H
+
+#include "efi/image/attach.h"
+
+/* Does not move while its events exist. */
+struct mc_upkeep {
+    struct mc_image *image;
+    struct q2_block_io *block_io; /* of the disk; in use once it is published */
+    EFI_EVENT written;            /* NULL: the disk needs no upkeep */
+    EFI_EVENT timer;
+    EFI_EVENT before_exit, exit;
+    bool timer_is_set;
+    uint64_t nb_writes;     /* block_io's when the timer came last */
+    unsigned int nb_delays; /* how often the timer found more of them */
+};
+
+/* Create the events. Q2_ERR_LIMIT: the firmware has none left. */
+enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
+                               struct q2_block_io *block_io, struct q2_fault *fault);
+
+/* Close the events; nothing if there are none. What is not flushed yet stays the caller's to do. */
+void mc_upkeep_stop(struct mc_upkeep *upkeep);
+
+#endif

@@ -1,0 +1,56 @@
+/* An image on a volume, opened: everything below one published disk.
+ *
+ * Called by registry.c. mc_disk_open() gets memory and files, mc_disk_close() gives them back; in
+ * between no memory changes hands.
+ */
+#ifndef METALCOW_EFI_ATTACH_H
+#define METALCOW_EFI_ATTACH_H
+
+#include "drivers/efi/block_io.h"
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
+#include "efi/base/control.h"
+#include "efi/place/opener.h"
+#include "overlay.h"
+#include "unlock.h"
+
+/* Files and engine of one image. Does not move while it is open. */
+struct mc_image {
+    struct mc_volume volume;
+    struct mc_opener opener;
+    struct mc_file *file; /* the image itself */
+    struct q2_codec_zlib zlib;
+    struct q2_codec_zstd zstd;
+    struct mc_unlock unlock;
+    void *workspace; /* pages */
+    struct q2_disk *disk;
+    enum mc_mode mode;
+    struct mc_overlay overlay; /* in MC_MODE_OVERLAY */
+    uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
+    bool no_more_room;         /* room was asked for in vain */
+};
+
+/* Open an image.
+ *
+ * metadata_only  open the image's file alone, for looking at it; the mode means nothing then
+ * fault          filled on any error
+ * ret_image      pages, until mc_image_close()
+ */
+enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *options,
+                             bool metadata_only, struct q2_fault *fault,
+                             struct mc_image **ret_image);
+
+/* The files that are written, the image first; returns how many, 0 to 2. */
+size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_files[2]);
+
+void mc_image_close(struct mc_image *image);
+
+/* Is all the data there that the image says is there?  A copy that broke off is said at attach,
+ * not by a loader that finds its file damaged.
+ *
+ * Q2_ERR_TRUNCATED  the fault names the file and its size
+ * other errors are not told: a broken spot does not make the rest of a disk unusable
+ */
+enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fault);
+
+#endif

@@ -1,0 +1,46 @@
+/* The unlocker of the firmware: where an encrypted image's passphrase comes from.
+ *
+ * Called by attach.c, at attach and detach only. A passphrase comes out of a file of the image's
+ * volume, or from a person at the console if whoever asks for the disk is one. While a passphrase
+ * is tried, which takes seconds, dots on the console show that work goes on.
+ *
+ * Keys lie in struct mc_unlock only. They are wiped when the disk is closed and when boot services
+ * end. Out of our reach: the file system's cache of a passphrase file, the firmware's key buffer.
+ */
+#ifndef METALCOW_EFI_UNLOCK_H
+#define METALCOW_EFI_UNLOCK_H
+
+#include <efi.h>
+
+#include "drivers/crypto/unlocker.h"
+#include "efi/base/control.h"
+#include "efi/config/passphrase.h"
+#include "efi/place/volume.h"
+
+/* Some 80 KiB. Does not move between mc_unlock_init() and mc_unlock_close(). */
+struct mc_unlock {
+    struct q2_unlocker_passphrase unlocker;
+    struct mc_passphrase passphrase; /* empty once the disk is open */
+    EFI_EVENT ticking;               /* while a passphrase is tried; NULL: no dots */
+    EFI_EVENT exiting;               /* ends with boot services; NULL: no key is there */
+};
+
+/* Make an unlocker, and read the file that options name.
+ *
+ * unlock  zeroed
+ *
+ * Q2_ERR_ARGUMENT  a passphrase file and a key file
+ * Q2_ERR_LIMIT     the passphrase is over Q2_MAX_PASSPHRASE_LENGTH
+ * Q2_ERR_NOT_FOUND, Q2_ERR_DENIED (a directory), Q2_ERR_BAD_NAME, Q2_ERR_IO ...   the file
+ */
+enum q2_status mc_unlock_init(struct mc_unlock *unlock, const struct mc_volume *volume,
+                              const struct mc_attach_options *options, struct q2_fault *fault);
+
+/* q2_disk_open() has returned status: the passphrase is forgotten. Says in the fault what to do
+ * about an image that nobody could be asked about. */
+void mc_unlock_forget(struct mc_unlock *unlock, enum q2_status status, struct q2_fault *fault);
+
+/* q2_disk_close() has returned, or nothing was opened: every byte is zero. */
+void mc_unlock_close(struct mc_unlock *unlock);
+
+#endif

@@ -1,0 +1,442 @@
+/* Extent maps: chains of every type against a naive walk, and every broken chain by its text. */
+#include "core/fs/fat_map.h"
+#include "core/fs/fat_table.h"
+#include "tests/support/fat_builder.h"
+#include "tests/support/t.h"
+
+static uint8_t buffer[Q2_FAT_MIN_BUFFER];
+static struct q2_file_extent extents[70000];
+
+static void make(struct fat_builder *fb, uint32_t bits)
+{
+    fb_make(fb, bits, 512, 1, bits == 12 ? 4000 : bits == 16 ? 60000 : 65600, 2);
+}
+
+static enum q2_status map(struct fat_builder *fb, uint32_t first, uint32_t size, size_t capacity,
+                          struct q2_fault *fault, size_t *nb)
+{
+    struct q2_fat_volume volume;
+    struct q2_fat_file file = {.first_cluster = first, .size = size, .entry_offset = 0x777};
+
+    memset(fault, 0, sizeof(*fault));
+    T_CHECK_U64(q2_fat_volume_open(&fb->memory.source, fault, &volume), Q2_OK);
+    return q2_fat_map(&volume, &file, buffer, sizeof(buffer), capacity == 0 ? NULL : extents,
+                      capacity, fault, nb);
+}
+
+/* xorshift: the same chains on every run. */
+static uint32_t random_next(uint32_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+/* A chain of runs: nb_runs of random lengths at random free places. Returns its length. */
+static size_t random_chain(struct fat_builder *fb, uint32_t seed, size_t nb_runs,
+                           uint32_t *clusters)
+{
+    uint8_t *used = calloc(1, fb->nb_clusters + 2);
+    uint32_t state = seed;
+    size_t nb = 0;
+
+    for (size_t run = 0; used && run < nb_runs; run++) {
+        uint32_t at = 2 + random_next(&state) % fb->nb_clusters;
+        uint32_t length = 1 + random_next(&state) % 9;
+        for (uint32_t i = at; i < at + length && i < fb->nb_clusters + 2 && !used[i]; i++) {
+            used[i] = 1;
+            clusters[nb++] = i;
+        }
+    }
+    free(used);
+    fb_chain(fb, clusters, nb);
+    return nb;
+}
+
+/* What the map must be, straight from the list of clusters. */
+static size_t naive_map(const struct fat_builder *fb, const uint32_t *clusters, size_t nb,
+                        uint64_t size, struct q2_file_extent *ret_extents)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < nb; i++) {
+        uint64_t at = (uint64_t)i * fb->cluster;
+        uint64_t length = size - at < fb->cluster ? size - at : fb->cluster;
+        if (i > 0 && clusters[i] == clusters[i - 1] + 1) {
+            ret_extents[n - 1].length += length;
+        } else {
+            ret_extents[n++] =
+                (struct q2_file_extent){at, fb_cluster_offset(fb, clusters[i]), length};
+        }
+    }
+    return n;
+}
+
+static void test_map_random_chains_equal_a_naive_walk(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+    static uint32_t clusters[70000];
+    static struct q2_file_extent want[70000];
+
+    for (uint32_t n = 0; n < 30; n++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        char row[64];
+        size_t nb_extents = 0, nb_want, nb;
+        uint32_t size;
+
+        (void)snprintf(row, sizeof(row), "FAT%u seed %u", all_bits[n % 3], n + 1);
+        t_row(row);
+        make(&fb, all_bits[n % 3]);
+        nb = random_chain(&fb, n + 1, 1 + n * 50, clusters);
+        size = (uint32_t)nb * fb.cluster - (n % 4 == 0 ? 0 : n * 17);
+        nb_want = naive_map(&fb, clusters, nb, size, want);
+        T_CHECK_U64(map(&fb, clusters[0], size, 0, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, nb_want);
+        T_CHECK_U64(map(&fb, clusters[0], size, nb_want, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, nb_want);
+        T_CHECK(memcmp(extents, want, nb_want * sizeof(want[0])) == 0);
+        nb_extents = 12345;
+        if (nb_want > 1)
+            T_CHECK_U64(map(&fb, clusters[0], size, nb_want - 1, &fault, &nb_extents),
+                        Q2_ERR_LIMIT);
+        T_CHECK_U64(nb_extents, nb_want > 1 ? 12345 : nb_extents);
+        fb_free(&fb);
+    }
+}
+
+static void test_map_whole_volume_in_one_run_is_one_extent(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+
+    for (size_t b = 0; b < 3; b++) { /* crosses the window's end at every alignment of FAT12 */
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0;
+
+        make(&fb, all_bits[b]);
+        for (uint32_t i = 0; i < fb.nb_clusters; i++)
+            fb_set(&fb, i + 2, i + 1 < fb.nb_clusters ? i + 3 : FB_EOC(&fb));
+        T_CHECK_U64(map(&fb, 2, fb.nb_clusters * fb.cluster - 511, 1, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, 1);
+        T_CHECK_U64(extents[0].file_offset, 0);
+        T_CHECK_U64(extents[0].volume_offset, fb.data_offset);
+        T_CHECK_U64(extents[0].length, fb.nb_clusters * fb.cluster - 511);
+        fb_free(&fb);
+    }
+}
+
+static void test_map_backward_run_is_an_extent_per_cluster(void)
+{
+    struct fat_builder fb;
+    struct q2_fault fault;
+    size_t nb_extents = 0;
+
+    make(&fb, 32);
+    for (uint32_t i = 3; i < 65602; i++)
+        fb_set(&fb, i, i - 1);
+    fb_set(&fb, 2, FB_EOC(&fb));
+    T_CHECK_U64(map(&fb, 65601, 65600 * 512, 70000, &fault, &nb_extents), Q2_OK);
+    T_CHECK_U64(nb_extents, 65600);
+    T_CHECK_U64(extents[65599].volume_offset, fb.data_offset);
+    fb_free(&fb);
+}
+
+static void test_map_empty_file_has_no_extents(void)
+{
+    struct fat_builder fb;
+    struct q2_fault fault;
+    size_t nb_extents = 9;
+
+    make(&fb, 16);
+    T_CHECK_U64(map(&fb, 0, 0, 10, &fault, &nb_extents), Q2_OK);
+    T_CHECK_U64(nb_extents, 0);
+    T_CHECK_U64(map(&fb, 5, 0, 10, &fault, &nb_extents), Q2_ERR_BAD_VOLUME);
+    T_CHECK_STR(fault.what, "the cluster chain is longer than the file");
+    fb_free(&fb);
+}
+
+static void test_map_every_end_mark_ends_a_chain(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+
+    for (uint32_t mark = 8; mark <= 15; mark++) {
+        for (size_t b = 0; b < 3; b++) {
+            struct fat_builder fb;
+            struct q2_fault fault;
+            size_t nb_extents = 0;
+            make(&fb, all_bits[b]);
+            fb_set(&fb, 9, fb_mark(&fb, mark));
+            T_CHECK_U64(map(&fb, 9, 512, 1, &fault, &nb_extents), Q2_OK);
+            T_CHECK_U64(nb_extents, 1);
+            fb_free(&fb);
+        }
+    }
+}
+
+static void test_map_upper_bits_of_fat32_entries_are_ignored(void)
+{
+    struct fat_builder fb;
+    struct q2_fault fault;
+    size_t nb_extents = 0;
+
+    make(&fb, 32);
+    fb_set(&fb, 9, 0xf0000000u | 10);
+    fb_set(&fb, 10, 0xa0000000u | FB_EOC(&fb));
+    T_CHECK_U64(map(&fb, 9, 1024, 1, &fault, &nb_extents), Q2_OK);
+    T_CHECK_U64(nb_extents, 1);
+    fb_free(&fb);
+}
+
+/* A file of three clusters, 9 -> 20 -> 21, with entries changed. Values >= MARK are marks. */
+#define MARK 0x10000000u
+static const struct {
+    const char *row;
+    uint32_t first, size, cluster, value, second_cluster, second_value;
+    enum q2_status status;
+    const char *what;
+} chain_rows[] = {
+    {"as it is", 9, 1536, 0, 0, 0, 0, Q2_OK, NULL},
+    {"last cluster by one byte", 9, 1025, 0, 0, 0, 0, Q2_OK, NULL},
+    {"long: one cluster", 9, 1024, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the cluster chain is longer than the file"},
+    {"short: one cluster", 9, 1537, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the cluster chain is shorter than the file"},
+    {"short: ends at once", 9, 1536, 9, MARK + 15, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the cluster chain is shorter than the file"},
+    {"short: near 4 GiB", 9, 0xffffffff, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the cluster chain is shorter than the file"},
+    {"loop to the start", 9, 1536, 21, 9, 0, 0, Q2_ERR_BAD_VOLUME, "the cluster chain is a loop"},
+    {"loop to itself", 9, 1536, 21, 21, 0, 0, Q2_ERR_BAD_VOLUME, "the cluster chain is a loop"},
+    {"loop inside", 9, 1536, 20, 20, 0, 0, Q2_ERR_BAD_VOLUME, "the cluster chain is a loop"},
+    {"loop of the first", 9, 1536, 9, 9, 0, 0, Q2_ERR_BAD_VOLUME, "the cluster chain is a loop"},
+    {"loop behind the file's end", 9, 1536, 21, 22, 22, 22, Q2_ERR_BAD_VOLUME,
+     "the cluster chain is longer than the file"},
+    {"free", 9, 1536, 20, 0, 0, 0, Q2_ERR_BAD_VOLUME, "a cluster of the chain is marked free"},
+    {"free at the end", 9, 1536, 21, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "a cluster of the chain is marked free"},
+    {"reserved", 9, 1536, 9, 1, 0, 0, Q2_ERR_BAD_VOLUME,
+     "a cluster of the chain is marked reserved"},
+    {"bad", 9, 1536, 20, MARK + 7, 0, 0, Q2_ERR_BAD_VOLUME, "a cluster of the chain is marked bad"},
+    {"reserved mark", 9, 1536, 20, MARK + 6, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the chain leaves the volume"},
+    {"first cluster 0", 0, 1536, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the file starts in no cluster of the volume"},
+    {"first cluster 1", 1, 1536, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the file starts in no cluster of the volume"},
+    {"first cluster outside", 0xffffffff, 1536, 0, 0, 0, 0, Q2_ERR_BAD_VOLUME,
+     "the file starts in no cluster of the volume"},
+};
+
+static void chain_row(size_t i, uint32_t bits)
+{
+    static const uint32_t chain[] = {9, 20, 21};
+    struct fat_builder fb;
+    struct q2_fault fault;
+    size_t nb_extents = 0;
+    uint32_t value = chain_rows[i].value;
+
+    t_row(chain_rows[i].row);
+    make(&fb, bits);
+    fb_chain(&fb, chain, 3);
+    if (chain_rows[i].cluster != 0)
+        fb_set(&fb, chain_rows[i].cluster, value >= MARK ? fb_mark(&fb, value - MARK) : value);
+    if (chain_rows[i].second_cluster != 0)
+        fb_set(&fb, chain_rows[i].second_cluster, chain_rows[i].second_value);
+    T_CHECK_U64(map(&fb, chain_rows[i].first, chain_rows[i].size, 100, &fault, &nb_extents),
+                chain_rows[i].status);
+    if (chain_rows[i].status == Q2_OK) {
+        T_CHECK_U64(nb_extents, 2);
+        T_CHECK_U64(extents[1].file_offset, 512);
+        T_CHECK_U64(extents[1].length, chain_rows[i].size - 512);
+    } else {
+        T_CHECK_STR(fault.what, chain_rows[i].what);
+        T_CHECK(fault.has_offset && fault.has_value && fault.field);
+        T_CHECK_STR(fault.file, "vol");
+    }
+    fb_free(&fb);
+}
+
+static void test_map_broken_chains_are_refused_each_with_its_text(void)
+{
+    for (size_t i = 0; i < sizeof(chain_rows) / sizeof(chain_rows[0]); i++) {
+        chain_row(i, 12);
+        chain_row(i, 16);
+        chain_row(i, 32);
+    }
+}
+
+static void test_map_cluster_bounds_are_exact(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+
+    for (size_t b = 0; b < 3; b++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0;
+        make(&fb, all_bits[b]);
+        fb_set(&fb, 9, fb.nb_clusters + 1);
+        fb_set(&fb, fb.nb_clusters + 1, FB_EOC(&fb));
+        t_row("last cluster");
+        T_CHECK_U64(map(&fb, 9, 1024, 2, &fault, &nb_extents), Q2_OK);
+        t_row("the one behind it");
+        fb_set(&fb, 9, fb.nb_clusters + 2);
+        T_CHECK_U64(map(&fb, 9, 1024, 2, &fault, &nb_extents), Q2_ERR_BAD_VOLUME);
+        T_CHECK_U64(fault.value, fb.nb_clusters + 2);
+        T_CHECK_U64(fault.offset, fb.fat_offset + 9 * all_bits[b] / 8);
+        T_CHECK_STR(fault.what, "the chain leaves the volume");
+        fb_free(&fb);
+    }
+}
+
+static void test_map_fats_that_differ_in_the_chain_are_refused(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+    static const uint32_t chain[] = {9, 20, 21};
+
+    for (size_t b = 0; b < 3; b++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0;
+        make(&fb, all_bits[b]);
+        fb_chain(&fb, chain, 3);
+        fb_set_in(&fb, 1, 30, 5); /* another file's matter */
+        T_CHECK_U64(map(&fb, 9, 1536, 2, &fault, &nb_extents), Q2_OK);
+        fb_set_in(&fb, 1, 20, 22);
+        T_CHECK_U64(map(&fb, 9, 1536, 2, &fault, &nb_extents), Q2_ERR_BAD_VOLUME);
+        T_CHECK_STR(fault.what, "the two FATs differ in the chain");
+        T_CHECK_U64(fault.offset, fb.fat_offset + 20 * all_bits[b] / 8);
+        if (all_bits[b] == 32) { /* not mirrored: only the active one counts */
+            fb_put(&fb, 40, 2, 0x80);
+            T_CHECK_U64(map(&fb, 9, 1536, 2, &fault, &nb_extents), Q2_OK);
+        }
+        fb_free(&fb);
+    }
+}
+
+static void test_map_failing_volume_and_small_buffer_are_errors(void)
+{
+    struct fat_builder fb;
+    struct q2_fat_volume volume;
+    struct q2_fat_file file = {.first_cluster = 9, .size = 512};
+    struct q2_fault fault;
+    size_t nb_extents = 0;
+
+    make(&fb, 16);
+    fb_set(&fb, 9, FB_EOC(&fb));
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    T_CHECK_U64(
+        q2_fat_map(&volume, &file, buffer, Q2_FAT_MIN_BUFFER - 1, NULL, 0, &fault, &nb_extents),
+        Q2_ERR_ARGUMENT);
+    fb.memory.source.size = fb.fat_offset + fb.fat_size; /* only the copy is out of reach */
+    T_CHECK_U64(q2_fat_map(&volume, &file, buffer, sizeof(buffer), NULL, 0, &fault, &nb_extents),
+                Q2_ERR_IO);
+    T_CHECK_U64(fault.status, Q2_ERR_IO);
+    fb_free(&fb);
+}
+
+/* Every cluster an extent of its own: upwards over every other cluster, then down over the rest. */
+static size_t scattered_chain(struct fat_builder *fb, uint32_t *clusters)
+{
+    uint32_t last = fb->nb_clusters + 1;
+    size_t nb = 0;
+
+    for (uint32_t cluster = 3; cluster <= last; cluster += 2)
+        clusters[nb++] = cluster;
+    for (uint32_t cluster = (last & ~1u) - 2; cluster >= 2; cluster -= 2)
+        clusters[nb++] = cluster;
+    fb_chain(fb, clusters, nb);
+    return nb;
+}
+
+static void test_map_file_in_single_clusters_has_an_extent_for_each(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+    static uint32_t clusters[70000];
+    static struct q2_file_extent want[70000];
+
+    for (size_t b = 0; b < 3; b++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0, nb;
+        uint32_t size;
+
+        make(&fb, all_bits[b]);
+        nb = scattered_chain(&fb, clusters);
+        size = (uint32_t)nb * fb.cluster - 1;
+        T_CHECK_U64(naive_map(&fb, clusters, nb, size, want), nb);
+        T_CHECK_U64(map(&fb, clusters[0], size, nb - 1, &fault, &nb_extents), Q2_ERR_LIMIT);
+        T_CHECK_U64(fault.limit, nb - 1);
+        T_CHECK_U64(map(&fb, clusters[0], size, nb, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, nb);
+        T_CHECK(memcmp(extents, want, nb * sizeof(want[0])) == 0);
+        fb_free(&fb);
+    }
+}
+
+/* The builder's volume, counting what is read. */
+static enum q2_status (*memory_read)(struct q2_source *, uint64_t, void *, size_t);
+static size_t nb_reads;
+
+static enum q2_status counting_read(struct q2_source *source, uint64_t offset, void *to, size_t n)
+{
+    nb_reads++;
+    return memory_read(source, offset, to, n);
+}
+
+static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
+{
+    static const uint32_t all_bits[] = {16, 32};
+    static uint32_t clusters[70000];
+
+    for (size_t b = 0; b < 2; b++) {
+        struct fat_builder fb;
+        struct q2_source_ops ops;
+        struct q2_fat_volume volume;
+        struct q2_fault fault;
+        struct q2_fat_file file = {0};
+        size_t nb_extents = 0, nb, size;
+        void *memory;
+
+        make(&fb, all_bits[b]);
+        /* Far jumps: the two halves in turn. */
+        nb = fb.nb_clusters / 2;
+        for (uint32_t i = 0; i < nb; i++)
+            clusters[i] = 2 + i / 2 + (i % 2) * (uint32_t)nb;
+        fb_chain(&fb, clusters, nb);
+        file = (struct q2_fat_file){.first_cluster = 2, .size = (uint32_t)nb * fb.cluster};
+        ops = *fb.memory.source.ops;
+        memory_read = ops.read_at;
+        ops.read_at = counting_read;
+        fb.memory.source.ops = &ops;
+        T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+        size = (size_t)q2_fat_table_whole_size(&volume);
+        memory = malloc(size + 1);
+        nb_reads = 0;
+        T_CHECK_U64(
+            q2_fat_map(&volume, &file, (uint8_t *)memory + 1, size, NULL, 0, &fault, &nb_extents),
+            Q2_OK);
+        T_CHECK_U64(nb_extents, nb);
+        T_CHECK(nb_reads <= 2 * (volume.fat_size / Q2_FAT_BLOCK_SIZE + 1));
+        free(memory);
+        fb_free(&fb);
+    }
+}
+
+int main(void)
+{
+    T_RUN(test_map_random_chains_equal_a_naive_walk);
+    T_RUN(test_map_whole_volume_in_one_run_is_one_extent);
+    T_RUN(test_map_backward_run_is_an_extent_per_cluster);
+    T_RUN(test_map_empty_file_has_no_extents);
+    T_RUN(test_map_every_end_mark_ends_a_chain);
+    T_RUN(test_map_upper_bits_of_fat32_entries_are_ignored);
+    T_RUN(test_map_broken_chains_are_refused_each_with_its_text);
+    T_RUN(test_map_cluster_bounds_are_exact);
+    T_RUN(test_map_fats_that_differ_in_the_chain_are_refused);
+    T_RUN(test_map_failing_volume_and_small_buffer_are_errors);
+    T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
+    T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
+    return t_done();
+}

@@ -1,0 +1,122 @@
+/* core/read/bitmap.c: the bitmap directory. */
+#include <stdlib.h>
+
+#include "tests/support/fixture.h"
+#include "tests/support/t.h"
+
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+
+static struct image image;
+static struct fixture f;
+static uint64_t directory;
+
+struct entry {
+    uint64_t table_offset;
+    uint32_t table_size, flags, extra_size;
+    uint8_t granularity_bits;
+    const char *name;
+};
+
+static uint64_t put_entry(uint64_t at, const struct entry *entry)
+{
+    size_t name = strlen(entry->name);
+
+    image_put64(&image, at, entry->table_offset);
+    image_put32(&image, at + 8, entry->table_size);
+    image_put32(&image, at + 12, entry->flags);
+    image_put32(&image, at + 16,
+                1u << 24 | (uint32_t)entry->granularity_bits << 16 | (uint32_t)name);
+    image_put32(&image, at + 20, entry->extra_size);
+    image_put(&image, at + 24 + entry->extra_size, entry->name, name);
+    return (at + 24 + entry->extra_size + name + 7) & ~7ull;
+}
+
+static void setup(const struct entry *entries, uint32_t nb)
+{
+    uint64_t at, extension;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    extension = image_extension(&image, 0x23852875, "012345678901234567890123", 24);
+    at = directory = image_alloc(&image, 1);
+    for (uint32_t i = 0; i < nb; i++)
+        at = put_entry(at, &entries[i]);
+    image_put32(&image, extension + 8, nb);
+    image_put32(&image, extension + 12, 0);
+    image_put64(&image, extension + 16, at - directory);
+    image_put64(&image, extension + 24, directory);
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+}
+
+static void test_bitmap_list_all_fields(void)
+{
+    static char long_name[1024];
+    struct entry entries[3] = {
+        {0x10000, 3, Q2_BITMAP_AUTO, 0, 16, "first"},
+        {0x20000, 4, Q2_BITMAP_IN_USE, 33, 9, "second, with extra data"},
+        {0x30000, 5, 0, 0, 31, long_name},
+    };
+    struct q2_bitmap bitmap;
+
+    memset(long_name, 'n', 1023);
+    setup(entries, 3);
+    T_CHECK_U64(q2_disk_nb_bitmaps(f.disk), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        T_CHECK_U64(q2_disk_bitmap(f.disk, i, &bitmap), Q2_OK);
+        T_CHECK_U64(bitmap.table_offset, entries[i].table_offset);
+        T_CHECK_U64(bitmap.table_size, entries[i].table_size);
+        T_CHECK_U64(bitmap.flags, entries[i].flags);
+        T_CHECK_U64(bitmap.granularity_bits, entries[i].granularity_bits);
+        T_CHECK_STR(bitmap.name, entries[i].name);
+    }
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 3, &bitmap), Q2_ERR_RANGE);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: no such bitmap (bitmap index is 3, limit 3)");
+    cleanup();
+}
+
+static void test_bitmap_none(void)
+{
+    struct q2_bitmap bitmap;
+
+    setup(NULL, 0);
+    T_CHECK_U64(q2_disk_nb_bitmaps(f.disk), 0);
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 0, &bitmap), Q2_ERR_RANGE);
+    cleanup();
+}
+
+/* Entry 0 lies in the first slice, its name ends in the second; entry 1 in the third. */
+static void test_bitmap_unreadable_directory(void)
+{
+    static const struct entry entries[2] = {{0x10000, 3, 0, 4090, 16, "first of the two"},
+                                            {0x10000, 3, 0, 4090, 16, "second"}};
+    struct q2_bitmap bitmap;
+
+    setup(entries, 2);
+    f.image.bad_start = directory;
+    f.image.bad_end = directory + 1;
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 0, &bitmap), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, directory);
+    f.image.bad_start = directory + 4096;
+    f.image.bad_end = directory + 4097;
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 0, &bitmap), Q2_ERR_IO);
+    f.image.bad_end = f.image.bad_start;
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 0, &bitmap), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 1, &bitmap), Q2_OK);
+    T_CHECK_STR(bitmap.name, "second");
+    cleanup();
+}
+
+int main(void)
+{
+    T_RUN(test_bitmap_list_all_fields);
+    T_RUN(test_bitmap_none);
+    T_RUN(test_bitmap_unreadable_directory);
+    return t_done();
+}

@@ -1,0 +1,163 @@
+/* core/read/name.c: names from images (hazard F9). */
+#include "core/read/name.h"
+#include "tests/support/t.h"
+
+struct row {
+    const char *row, *name, *referrer, *want; /* want NULL: refused with status */
+    enum q2_status below, any;                /* result under each policy */
+};
+
+#define OK     Q2_OK
+#define BAD    Q2_ERR_BAD_NAME
+#define DENIED Q2_ERR_DENIED
+#define A16    "aaaaaaaaaaaaaaaa"
+#define A64    A16 A16 A16 A16
+#define A255   A64 A64 A64 A16 A16 A16 "aaaaaaaaaaaaaaa"
+
+#define U16                                                                                        \
+    "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"                             \
+    "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+#define U64  U16 U16 U16 U16
+#define U255 U64 U64 U64 U16 U16 U16 "aaaaaaaaaaaaaaa"
+#define U256 U64 U64 U64 U64
+
+static const struct row rows[] = {
+    {"plain, no folder", "base.raw", "top.qcow2", "base.raw", OK, OK},
+    {"plain, in the folder", "base.raw", "img/top.qcow2", "img/base.raw", OK, OK},
+    {"plain, absolute folder", "base.raw", "/img/top.qcow2", "/img/base.raw", OK, OK},
+    {"plain, in the root", "base.raw", "/top.qcow2", "/base.raw", OK, OK},
+    {"below", "sub/base.raw", "img/top.qcow2", "img/sub/base.raw", OK, OK},
+    {"dot component", "./base.raw", "img/top.qcow2", "img/./base.raw", OK, OK},
+    {"three dots are a name", "...", "a/b", "a/...", OK, OK},
+    {"dot and a letter", ".x", "a/b", "a/.x", OK, OK},
+    {"dots at the start", "..x", "a/b", "a/..x", OK, OK},
+    {"dots at the end", "x..", "a/b", "a/x..", OK, OK},
+    {"spaces", "my disk.raw", "a/b", "a/my disk.raw", OK, OK},
+    {"trailing separator", "sub/", "a/b", "a/sub/", OK, OK},
+    {"component of 255", A255, "a/b", "a/" A255, OK, OK},
+    {"component of 255 units of 2 bytes", U255, "a/b", "a/" U255, OK, OK},
+    {"component of 255 twice", A255 "/" A255, "a/b", "a/" A255 "/" A255, OK, OK},
+    {"file: plain", "file:base.raw", "a/b", "a/base.raw", OK, OK},
+    {"UTF-8 of 2 bytes", "\xc3\xa4.raw", "a/b", "a/\xc3\xa4.raw", OK, OK},
+    {"UTF-8 of 2 bytes, first printable", "\xc2\xa0", "b", "\xc2\xa0", OK, OK},
+    {"UTF-8 of 3 bytes, first", "\xe0\xa0\x80", "b", "\xe0\xa0\x80", OK, OK},
+    {"UTF-8 before the surrogates", "\xed\x9f\xbf", "b", "\xed\x9f\xbf", OK, OK},
+    {"UTF-8 behind the surrogates", "\xee\x80\x80", "b", "\xee\x80\x80", OK, OK},
+    {"UTF-8 last of the plane", "\xef\xbf\xbd", "b", "\xef\xbf\xbd", OK, OK},
+    {"colon behind a separator", "sub/a:b", "a/b", "a/sub/a:b", OK, OK},
+
+    {"absolute", "/etc/passwd", "img/top", "/etc/passwd", DENIED, OK},
+    {"absolute behind file:", "file:/etc/passwd", "img/top", "/etc/passwd", DENIED, OK},
+    {"file with empty host", "file:///etc/passwd", "img/top", "///etc/passwd", DENIED, OK},
+    {"parent", "../base.raw", "img/top", "img/../base.raw", DENIED, OK},
+    {"parent alone", "..", "img/top", "img/..", DENIED, OK},
+    {"parent inside", "a/../b", "img/top", "img/a/../b", DENIED, OK},
+    {"parent at the end", "a/..", "img/top", "img/a/..", DENIED, OK},
+    {"parent behind file:", "file:../x", "img/top", "img/../x", DENIED, OK},
+    {"parent behind empty components", "a//..//b", "img/top", "img/a//..//b", DENIED, OK},
+
+    {"protocol nbd", "nbd:host:10809", "a/b", NULL, DENIED, DENIED},
+    {"protocol json", "json:{\"driver\":\"file\"}", "a/b", NULL, DENIED, DENIED},
+    {"protocol with slashes", "https://host/x", "a/b", NULL, DENIED, DENIED},
+    {"file: twice", "file:file:x", "a/b", NULL, DENIED, DENIED},
+    {"file: in capitals is a protocol", "FILE:x", "a/b", NULL, DENIED, DENIED},
+    {"drive", "C:/x", "a/b", NULL, DENIED, DENIED},
+    {"drive-relative", "C:x", "a/b", NULL, DENIED, DENIED},
+    {"UEFI mapping", "fs0:x", "a/b", NULL, DENIED, DENIED},
+    {"colon first", ":x", "a/b", NULL, DENIED, DENIED},
+
+    {"empty", "", "a/b", NULL, BAD, BAD},
+    {"empty behind file:", "file:", "a/b", NULL, BAD, BAD},
+    {"backslash", "sub\\base.raw", "a/b", NULL, BAD, BAD},
+    {"backslash parent", "..\\base.raw", "a/b", NULL, BAD, BAD},
+    {"line feed", "a\nb", "a/b", NULL, BAD, BAD},
+    {"escape", "\x1b[2J", "a/b", NULL, BAD, BAD},
+    {"first control", "\x01", "a/b", NULL, BAD, BAD},
+    {"last control", "\x1f", "a/b", NULL, BAD, BAD},
+    {"delete", "a\x7f", "a/b", NULL, BAD, BAD},
+    {"C1 control", "\xc2\x9b", "a/b", NULL, BAD, BAD},
+    {"last C1 control", "\xc2\x9f", "a/b", NULL, BAD, BAD},
+    {"overlong slash, 2 bytes", "..\xc0\xaf", "a/b", NULL, BAD, BAD},
+    {"overlong slash, 3 bytes", "..\xe0\x80\xaf", "a/b", NULL, BAD, BAD},
+    {"overlong, last", "\xe0\x9f\xbf", "a/b", NULL, BAD, BAD},
+    {"first surrogate", "\xed\xa0\x80", "a/b", NULL, BAD, BAD},
+    {"last surrogate", "\xed\xbf\xbf", "a/b", NULL, BAD, BAD},
+    {"not a character", "\xef\xbf\xbe", "a/b", NULL, BAD, BAD},
+    {"beyond the plane", "\xf0\x9f\x90\x84", "a/b", NULL, BAD, BAD},
+    {"continuation alone", "\x80", "a/b", NULL, BAD, BAD},
+    {"Latin-1", "\xe4.raw", "a/b", NULL, BAD, BAD},
+    {"cut in 2 bytes", "a\xc3", "a/b", NULL, BAD, BAD},
+    {"2 bytes, bad second", "\xc3x", "a/b", NULL, BAD, BAD},
+    {"cut in 3 bytes, at 1", "a\xe2", "a/b", NULL, BAD, BAD},
+    {"cut in 3 bytes, at 2", "a\xe2\x82", "a/b", NULL, BAD, BAD},
+    {"3 bytes, bad third", "\xe2\x82x", "a/b", NULL, BAD, BAD},
+    {"byte 0xff", "\xff", "a/b", NULL, BAD, BAD},
+    {"component of 256", A255 "a", "a/b", NULL, BAD, BAD},
+    {"component of 256 units of 2 bytes", U256, "a/b", NULL, BAD, BAD},
+    {"second component of 256", "x/" A255 "a", "a/b", NULL, BAD, BAD},
+    {"bad name beats the policy", "/a\nb", "a/b", NULL, BAD, BAD},
+};
+
+static void check_row(const struct row *row, enum q2_name_policy policy, enum q2_status want)
+{
+    char path[Q2_MAX_PATH_LENGTH + 1] = "untouched";
+
+    T_CHECK_U64(q2_name_resolve(row->name, policy, row->referrer, path, sizeof(path)), want);
+    T_CHECK_STR(path, want == Q2_OK ? row->want : "untouched");
+}
+
+static void test_name_resolve_policy_below(void)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].row);
+        check_row(&rows[i], Q2_NAMES_BELOW, rows[i].below);
+    }
+}
+
+static void test_name_resolve_policy_any(void)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].row);
+        check_row(&rows[i], Q2_NAMES_ANY, rows[i].any);
+    }
+}
+
+static void test_name_resolve_policy_none_denies_every_good_name(void)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].row);
+        check_row(&rows[i], Q2_NAMES_NONE, rows[i].any == BAD ? BAD : DENIED);
+    }
+}
+
+static void test_name_resolve_size_of_the_path(void)
+{
+    static const struct {
+        const char *row, *name, *referrer;
+        size_t needed; /* with the NUL */
+    } cases[] = {
+        {"folder and name", "base", "img/top", 9},
+        {"no folder", "base", "top", 5},
+        {"absolute", "/base", "img/top", 6},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t size = 0; size <= 12; size++) {
+            char path[16] = "untouched";
+            enum q2_status status =
+                q2_name_resolve(cases[i].name, Q2_NAMES_ANY, cases[i].referrer, path, size);
+            t_row(cases[i].row);
+            T_CHECK_U64(status, size >= cases[i].needed ? Q2_OK : Q2_ERR_BAD_NAME);
+            T_CHECK(status == Q2_OK || strcmp(path, "untouched") == 0);
+        }
+    }
+}
+
+int main(void)
+{
+    T_RUN(test_name_resolve_policy_below);
+    T_RUN(test_name_resolve_policy_any);
+    T_RUN(test_name_resolve_policy_none_denies_every_good_name);
+    T_RUN(test_name_resolve_size_of_the_path);
+    return t_done();
+}

@@ -1,0 +1,534 @@
+/* core/repair/repair.c, rebuild.c: each kind of damage, mended or left alone. Power cuts and
+ * failing calls are tests/fault/test_repair.c's. */
+#include <stdlib.h>
+
+#include "tests/support/fixture.h"
+#include "q2_check.h"
+#include "tests/support/t.h"
+
+#define KIB      1024ull
+#define MIB      (1024 * KIB)
+#define COPIED   (1ull << 63)
+#define CAPACITY (64 * MIB)
+
+static struct image image;
+static struct fixture f;
+static uint8_t *memory;
+static struct q2_repair_result result;
+
+struct counter {
+    struct q2_check_reporter reporter;
+    uint64_t nb_fixed, nb_left;
+};
+
+static void count(struct q2_check_reporter *reporter, const struct q2_check_finding *finding)
+{
+    struct counter *c = (struct counter *)reporter;
+
+    if (finding->fixed)
+        c->nb_fixed++;
+    else
+        c->nb_left++;
+}
+
+static struct counter counter;
+
+static void place(void)
+{
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    f.options.writable = true;
+}
+
+static enum q2_status repair(enum q2_repair what)
+{
+    enum q2_status status;
+
+    counter = (struct counter){.reporter = {.report = count}};
+    memset(&result, 0, sizeof(result));
+    f.options.repair = true;
+    status = fixture_open(&f);
+    f.options.repair = false;
+    return status == Q2_OK ? q2_disk_repair(f.disk, what, &counter.reporter, &result) : status;
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+}
+
+/* Data, allocated zeros, a snapshot, streams that share a cluster, room for a leak. */
+static void build(const struct image_spec *spec)
+{
+    static const struct image_snapshot_spec snapshot = {.id = "1", .name = "one"};
+    uint64_t size;
+
+    image_start(&image, spec);
+    size = image_cluster_size(&image);
+    image_data(&image, 0, 1);
+    image_data(&image, size, 1);
+    if (!spec->external) {
+        image_snapshot(&image, &snapshot);
+        image_data(&image, 0, 2);
+        image_data(&image, 3 * size, 2);
+        (void)image_compressed(&image, 4 * size, 2);
+        (void)image_compressed(&image, 5 * size, 2);
+        (void)image_snapshots_write(&image);
+    }
+    if (image.spec.version == 3)
+        (void)image_zero(&image, 2 * size, true);
+}
+
+/* --- damage ------------------------------------------------------------------------------------
+ */
+
+static uint64_t data_cluster(uint64_t guest_offset)
+{
+    return (image_get64(&image, image_l2_entry(&image, guest_offset)) & 0x00fffffffffffe00ull) /
+           image_cluster_size(&image);
+}
+
+static void leak(void)
+{
+    (void)image_alloc(&image, 2);
+}
+
+static void too_high(void)
+{
+    image_refcount_set(&image, data_cluster(0), 2);
+}
+
+static void too_low(void)
+{
+    image_refcount_set(&image, data_cluster(0), 0);
+    image_refcount_set(&image, data_cluster(3 * image_cluster_size(&image)), 0);
+}
+
+static void flag_missing(void)
+{
+    uint64_t at = image_l2_entry(&image, 0);
+
+    image_put64(&image, at, image_get64(&image, at) & ~COPIED);
+}
+
+/* Two entries name one cluster, and both say that it is theirs alone. */
+static void cross_link(void)
+{
+    uint64_t at = image_l2_entry(&image, 0);
+
+    image_put64(&image, image_l2_entry(&image, 3 * image_cluster_size(&image)),
+                image_get64(&image, at));
+}
+
+static void flag_on_stream(void)
+{
+    uint64_t at = image_l2_entry(&image, 4 * image_cluster_size(&image));
+
+    image_put64(&image, at, image_get64(&image, at) | COPIED);
+}
+
+static void unaligned_zero(void)
+{
+    uint64_t at = image_l2_entry(&image, 2 * image_cluster_size(&image));
+
+    image_put64(&image, at, image_get64(&image, at) + 512);
+}
+
+static void unaligned_data(void)
+{
+    uint64_t at = image_l2_entry(&image, 3 * image_cluster_size(&image));
+
+    image_put64(&image, at, image_get64(&image, at) + 512);
+}
+
+static uint64_t table(void)
+{
+    return image_field(&image, "refcount_table_offset");
+}
+
+static void table_reserved(void)
+{
+    image_put64(&image, table(), image_get64(&image, table()) | 2);
+}
+
+static void table_unaligned(void)
+{
+    image_put64(&image, table(), image_get64(&image, table()) + 512);
+}
+
+static void block_outside(void)
+{
+    image_put64(&image, table(), 1ull << 40);
+}
+
+static void block_missing(void)
+{
+    image_put64(&image, table(), 0);
+}
+
+static void block_on_data(void)
+{
+    image_put64(&image, table(), data_cluster(0) * image_cluster_size(&image));
+}
+
+static void block_and_entry(void)
+{
+    block_missing();
+    unaligned_data();
+}
+
+static void leak_and_entry(void)
+{
+    leak();
+    unaligned_data();
+}
+
+static void too_low_and_entry(void)
+{
+    image_refcount_set(&image, data_cluster(0), 0);
+    unaligned_data();
+}
+
+static void nothing(void)
+{
+}
+
+/* Guest data on the refcount table: the next write would be into it. */
+static void data_on_table(void)
+{
+    image_put64(&image, image_l2_entry(&image, 3 * image_cluster_size(&image)), table());
+}
+
+#define LEFT UINT64_MAX /* corruptions are left */
+
+static const struct {
+    const char *row;
+    void (*damage)(void);
+    /* After `leaks`: leaks and corruptions left; after `all`: the same. LEFT: some. */
+    uint64_t leaks[2], all[2];
+} rows[] = {
+    {"nothing", nothing, {0, 0}, {0, 0}},
+    {"leaked clusters", leak, {0, 0}, {0, 0}},
+    {"refcount too high", too_high, {0, 0}, {0, 0}},
+    {"refcounts too low", too_low, {0, LEFT}, {0, 0}},
+    {"flag missing", flag_missing, {0, 0}, {0, 0}},
+    {"two owners", cross_link, {0, LEFT}, {0, 0}},
+    {"flag on a stream", flag_on_stream, {0, LEFT}, {0, 0}},
+    {"zeros at a wrong place", unaligned_zero, {LEFT, LEFT}, {0, 0}},
+    {"data at a wrong place", unaligned_data, {LEFT, LEFT}, {LEFT, LEFT}},
+    {"a leak, and data at a wrong place", leak_and_entry, {LEFT, LEFT}, {LEFT, LEFT}},
+    {"refcount too low, and data at a wrong place", too_low_and_entry, {LEFT, LEFT}, {LEFT, LEFT}},
+    {"reserved bit in the refcount table", table_reserved, {LEFT, LEFT}, {0, 0}},
+    {"unaligned refcount block", table_unaligned, {LEFT, LEFT}, {0, 0}},
+    {"refcount block outside", block_outside, {0, LEFT}, {0, 0}},
+    {"no refcount block", block_missing, {0, LEFT}, {0, 0}},
+    {"refcount block on data", block_on_data, {LEFT, LEFT}, {0, 0}},
+    {"data on the refcount table", data_on_table, {LEFT, LEFT}, {0, 0}},
+};
+
+static void check_left(const uint64_t left[2])
+{
+    T_CHECK(left[0] == LEFT || result.left.leaks == left[0]);
+    T_CHECK(left[1] == LEFT ? result.left.corruptions > 0 : result.left.corruptions == left[1]);
+    T_CHECK_U64(counter.nb_left,
+                result.left.leaks + result.left.corruptions + result.left.check_errors);
+}
+
+/* Content as before, and writable exactly if nothing is left. */
+static void check_open(bool clean, bool same)
+{
+    enum q2_status status = fixture_open(&f);
+
+    T_CHECK_U64(status, clean ? Q2_OK : Q2_ERR_CORRUPT);
+    if (status == Q2_OK && same)
+        T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, image.spec.size), FIXTURE_SAME);
+}
+
+static void test_repair_each_damage(void)
+{
+    static const struct image_spec specs[] = {
+        {.size = MIB, .cluster_bits = 14},
+        {.size = MIB, .cluster_bits = 14, .extended = true},
+        {.size = 64 * KIB, .cluster_bits = 10, .refcount_bits = 64, .max_clusters = 128},
+        {.size = MIB, .cluster_bits = 12, .refcount_bits = 2},
+    };
+
+    for (size_t n = 0; n < sizeof(specs) / sizeof(specs[0]); n++) {
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            struct q2_check_result before;
+
+            t_row(rows[i].row);
+            build(&specs[n]);
+            rows[i].damage();
+            place();
+            T_CHECK_U64(repair(Q2_REPAIR_LEAKS), Q2_OK);
+            check_left(rows[i].leaks);
+            memcpy(memory, image.bytes, image.size);
+            f.image.source.size = image.size;
+            T_CHECK_U64(fixture_open(&f) == Q2_OK || fixture_status(&f) == Q2_ERR_CORRUPT, 1);
+            f.options.writable = false;
+            T_CHECK_U64(fixture_open(&f), Q2_OK);
+            T_CHECK_U64(q2_disk_check(f.disk, NULL, &before), Q2_OK);
+            f.options.writable = true;
+            T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+            check_left(rows[i].all);
+            T_CHECK(
+                (result.leaks_fixed + result.corruptions_fixed > 0) ==
+                (before.leaks + before.corruptions > result.left.leaks + result.left.corruptions));
+            if (rows[i].all[1] == 0)
+                check_open(true, rows[i].damage != cross_link && rows[i].damage != data_on_table);
+            cleanup();
+        }
+    }
+}
+
+static const char *structure;
+
+static void keep_structure(struct q2_check_reporter *reporter,
+                           const struct q2_check_finding *finding)
+{
+    (void)reporter;
+    if (finding->kind == Q2_CHECK_STRUCTURE)
+        structure = finding->what;
+}
+
+static void test_check_of_a_broken_structure(void)
+{
+    static const struct {
+        void (*damage)(void);
+        const char *what;
+    } findings[] = {
+        {table_reserved, "refcount table entry breaks the specification"},
+        {table_unaligned, "refcount table entry breaks the specification"},
+        {block_outside, "refcount block past the end of the file"},
+        {block_on_data, "a refcount block overlaps something else"},
+        {data_on_table, "the refcount table overlaps something else"},
+        {block_missing, ""},
+        {leak, ""},
+    };
+
+    for (size_t i = 0; i < sizeof(findings) / sizeof(findings[0]); i++) {
+        struct q2_check_reporter reporter = {.report = keep_structure};
+        struct q2_check_result checked;
+
+        t_row(findings[i].what);
+        build(&(struct image_spec){.size = MIB});
+        findings[i].damage();
+        place();
+        f.options.writable = false;
+        structure = "";
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        T_CHECK_U64(q2_disk_check(f.disk, &reporter, &checked), Q2_OK);
+        T_CHECK_STR(structure, findings[i].what);
+        cleanup();
+    }
+}
+
+/* What is right is not written to. */
+static void test_repair_of_a_right_image_writes_nothing(void)
+{
+    build(&(struct image_spec){.size = MIB});
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes + f.image.nb_grows, 0);
+    T_CHECK_U64(result.leaks_fixed + result.corruptions_fixed + counter.nb_fixed, 0);
+    cleanup();
+}
+
+/* Dirty and corrupt bits go when nothing is left, and stay else. Unknown autoclear bits go before
+ * the first change, bitmaps stay. */
+static void test_repair_clears_the_feature_bits(void)
+{
+    static const struct {
+        const char *row;
+        void (*damage)(void);
+        enum q2_repair what;
+        uint64_t left;
+    } bits[] = {
+        {"clean", nothing, Q2_REPAIR_LEAKS, 0},
+        {"leaks", leak, Q2_REPAIR_LEAKS, 0},
+        {"corruption, leaks mended", too_low, Q2_REPAIR_LEAKS, 3},
+        {"corruption, all mended", too_low, Q2_REPAIR_ALL, 0},
+        {"beyond repair", unaligned_data, Q2_REPAIR_ALL, 3},
+    };
+
+    for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        struct q2_layer_info info;
+
+        t_row(bits[i].row);
+        build(&(struct image_spec){.size = MIB});
+        bits[i].damage();
+        image_field_set(&image, "incompatible_features", 3);
+        image_field_set(&image, "autoclear_features", 1ull << 50 | 1);
+        place();
+        T_CHECK_U64(fixture_open(&f), Q2_ERR_CORRUPT);
+        T_CHECK_U64(repair(bits[i].what), Q2_OK);
+        q2_disk_layer_info(f.disk, 0, &info);
+        T_CHECK_U64(info.header->incompatible_features, bits[i].left);
+        T_CHECK_U64(memory[79], bits[i].left);
+        T_CHECK_U64(memory[95], 1);
+        cleanup();
+    }
+}
+
+/* Opened for a repair, nothing else may write. */
+static void test_repair_open_is_for_nothing_else(void)
+{
+    uint8_t byte = 0;
+
+    build(&(struct image_spec){.size = MIB});
+    too_low();
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_LEAKS), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, &byte, 1), Q2_ERR_READ_ONLY);
+    T_CHECK(!q2_disk_is_writable(f.disk));
+    f.options.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_repair(f.disk, Q2_REPAIR_ALL, NULL, &result), Q2_ERR_READ_ONLY);
+    f.options.writable = true;
+    f.options.repair = true;
+    f.image.source.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_READ_ONLY);
+    cleanup();
+}
+
+/* A dirty image, as lazy refcounts leave it, is repaired on the way to writing if asked. */
+static void test_repair_if_dirty(void)
+{
+    uint8_t byte = 7;
+
+    build(&(struct image_spec){.size = MIB});
+    too_low();
+    image_field_set(&image, "incompatible_features", 1);
+    place();
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_UNSUPPORTED);
+    f.options.repair_if_dirty = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(memory[79], 0);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, &byte, 1), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    cleanup();
+
+    t_row("corrupt without being dirty");
+    build(&(struct image_spec){.size = MIB});
+    too_low();
+    place();
+    f.options.repair_if_dirty = true;
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_CORRUPT);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* No new structure where entries may lie on it. */
+static void test_repair_refuses_to_rebuild_over_broken_entries(void)
+{
+    build(&(struct image_spec){.size = MIB});
+    block_and_entry();
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_ERR_CORRUPT);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what,
+                "the refcounts cannot be built anew while entries are broken");
+    T_CHECK_STR(fixture_field(&f), "broken entries");
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* What cannot be read may refer to anything: nothing is changed. */
+static void test_repair_of_an_unreadable_image_changes_nothing(void)
+{
+    uint64_t l2;
+
+    build(&(struct image_spec){.size = MIB});
+    leak();
+    place();
+    l2 = image_l2_entry(&image, 0);
+    f.image.bad_start = l2;
+    f.image.bad_end = l2 + 512;
+    f.image.fail_status = Q2_ERR_IO;
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK(result.left.check_errors > 0 && result.left.leaks > 0);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* More references than the width holds are left. */
+static void test_repair_leaves_what_a_refcount_cannot_hold(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .refcount_bits = 1});
+    image_data(&image, 0, 1);
+    image_put64(&image, image_l2_entry(&image, 64 * KIB),
+                image_get64(&image, image_l2_entry(&image, 0)));
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK(result.left.corruptions > 0);
+    cleanup();
+}
+
+/* The L1 table as an L2 table of its own: flags are mended where they are the L1 table's. */
+static void test_repair_of_an_l1_table_that_names_itself(void)
+{
+    uint64_t l1;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_data(&image, 32 * KIB, 1);
+    l1 = image_field(&image, "l1_table_offset");
+    image_put64(&image, l1, l1 | COPIED);
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
+    T_CHECK(memory[l1] == 0 && memory[l1 + 8] == 0);
+    cleanup();
+}
+
+/* A raw image, a snapshot, a full disk. */
+static void test_repair_is_refused(void)
+{
+    static uint8_t raw[4096];
+
+    fixture_start_bytes(&f, raw, sizeof(raw));
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, 4096, 4096);
+    f.options.writable = true;
+    f.options.format = Q2_FORMAT_RAW;
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_ERR_UNSUPPORTED);
+    fixture_end(&f);
+
+    build(&(struct image_spec){.size = MIB});
+    block_missing();
+    place();
+    f.image.capacity = image.size + 65536;
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+
+    t_row("a file that no refcount table covers");
+    build(&(struct image_spec){
+        .size = 64 * KIB, .cluster_bits = 9, .refcount_bits = 64, .max_clusters = 128});
+    block_missing();
+    place();
+    f.image.source.size = 1ull << 36;
+    f.image.nb_held = image.size;
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_ERR_LIMIT);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "the file is too large for a new refcount table");
+    cleanup();
+}
+
+int main(void)
+{
+    memory = malloc(CAPACITY);
+    T_RUN(test_repair_each_damage);
+    T_RUN(test_check_of_a_broken_structure);
+    T_RUN(test_repair_of_a_right_image_writes_nothing);
+    T_RUN(test_repair_clears_the_feature_bits);
+    T_RUN(test_repair_open_is_for_nothing_else);
+    T_RUN(test_repair_if_dirty);
+    T_RUN(test_repair_refuses_to_rebuild_over_broken_entries);
+    T_RUN(test_repair_of_an_unreadable_image_changes_nothing);
+    T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
+    T_RUN(test_repair_of_an_l1_table_that_names_itself);
+    T_RUN(test_repair_is_refused);
+    free(memory);
+    return t_done();
+}

@@ -1,0 +1,254 @@
+/* core/write/alloc.c, from inside: places that a real image reaches after gigabytes only. The
+ * search is told to begin far out, and slices are made to wait, by the disk's own memory. */
+#include <stdlib.h>
+
+#include "core/write/alloc.h"
+#include "core/read/disk.h"
+#include "tests/support/fixture.h"
+#include "q2_check.h"
+#include "tests/support/t.h"
+
+#define KIB      1024ull
+#define MIB      (1024 * KIB)
+#define CAPACITY (72 * MIB)
+
+static struct image image;
+static struct fixture f;
+static uint8_t *memory;
+
+static void setup(void)
+{
+    memory = calloc(1, CAPACITY);
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+    free(memory);
+}
+
+static enum q2_status write_4k(uint64_t offset)
+{
+    static uint8_t bytes[4 * KIB];
+
+    memset(bytes, 0x5a, sizeof(bytes));
+    return q2_disk_write(f.disk, offset, bytes, sizeof(bytes));
+}
+
+/* Flushed and opened again: what was written is there, and the check finds nothing. */
+static void check_written(uint64_t offset)
+{
+    static uint8_t bytes[4 * KIB];
+    struct q2_check_result result;
+
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, offset, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK(bytes[0] == 0x5a && memcmp(bytes, bytes + 1, sizeof(bytes) - 1) == 0);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+}
+
+/* Give the image a refcount table of nb clusters in place of its own of one. */
+static void make_table(uint32_t nb)
+{
+    uint64_t old = image_field(&image, "refcount_table_offset");
+    uint64_t table = image_alloc(&image, nb);
+
+    for (uint64_t i = 0; i < image_cluster_size(&image); i += 8)
+        image_put64(&image, table + i, image_get64(&image, old + i));
+    image_field_set(&image, "refcount_table_offset", table);
+    image_field_set(&image, "refcount_table_clusters", nb);
+    image_refcount_set(&image, old >> image.spec.cluster_bits, 0);
+}
+
+/* 64 refcounts a block, and a table of 64 clusters: it and its blocks need two blocks. */
+static void test_alloc_new_table_needs_two_blocks(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    make_table(32);
+    setup();
+    f.disk->writer.first_free = 32 * 64 * 64; /* what it covers */
+    T_CHECK_U64(write_4k(0), Q2_OK);
+    T_CHECK_U64(f.disk->layers[0].header.refcount_table_clusters, 64);
+    check_written(0);
+    cleanup();
+}
+
+/* 6 MiB of table cannot be doubled. */
+static void test_alloc_table_at_its_limit(void)
+{
+    image_start(&image, &(struct image_spec){.size = 8 * MIB, .cluster_bits = 21});
+    make_table(3);
+    setup();
+    f.disk->writer.first_free = 3ull << (21 - 3) << 20;
+    T_CHECK_U64(write_4k(0), Q2_ERR_LIMIT);
+    T_CHECK_STR(fixture_text(&f), FIXTURE_IMAGE_PATH ": the refcount table is full "
+                                                     "(refcount_table_clusters is 6, limit 4)");
+    T_CHECK_U64(f.image.nb_grows, 0);
+    cleanup();
+}
+
+/* Make nb slices of one set wait to be written, with the bytes that they have. */
+static void make_set_wait(uint32_t set, uint64_t nb, enum q2_dirty kind)
+{
+    struct q2_source *source = &f.image.source;
+
+    for (uint64_t i = 1; i <= nb; i++) {
+        uint64_t offset = (i * Q2_SLICE_SETS + set) * Q2_SLICE_SIZE;
+        T_CHECK_U64(q2_slice_put(&f.disk->slices, source, offset, memory + offset, 8, kind), Q2_OK);
+    }
+}
+
+/* A new refcount block whose set of slices is taken by refcounts that wait: they go first. */
+static void test_alloc_new_block_writes_what_waits(void)
+{
+    struct q2_check_result result;
+    uint64_t offset, nb;
+
+    image_start(&image,
+                &(struct image_spec){.size = MIB, .cluster_bits = 12, .max_clusters = 2048});
+    (void)image_alloc(&image, 400);
+    setup();
+    f.disk->writer.first_free = 2048 + 7; /* becomes the block; slice and cluster are one size */
+    make_set_wait((2048 + 7) % Q2_SLICE_SETS, Q2_SLICE_WAYS, Q2_DIRTY_REFCOUNT);
+    T_CHECK_U64(q2_alloc(f.disk, 1, &offset, &nb), Q2_OK);
+    T_CHECK_U64(offset, (2048 + 8) * 4 * KIB);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.check_errors, 0);
+    T_CHECK_U64(result.leaks, 1 + 400); /* what nothing names */
+    cleanup();
+}
+
+/* The run goes on in refcounts that cannot be read: the second slice of a block. */
+static void test_alloc_run_into_refcounts_that_fail(void)
+{
+    static uint8_t bytes[64 * KIB];
+    uint64_t block;
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = MIB, .cluster_bits = 13, .refcount_bits = 64, .max_clusters = 1024});
+    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    setup();
+    f.disk->writer.first_free = Q2_SLICE_SIZE / 8 - 2;
+    f.image.bad_start = block + Q2_SLICE_SIZE;
+    f.image.bad_end = block + 2 * Q2_SLICE_SIZE;
+    f.image.fail_status = Q2_ERR_IO;
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_ERR_IO);
+    T_CHECK_STR(fixture_text(&f), FIXTURE_IMAGE_PATH ": a refcount cannot be read");
+    cleanup();
+}
+
+/* A row where no block is: the cluster for the block brings a block of its own along. */
+static void test_alloc_row_where_the_block_comes_by_itself(void)
+{
+    struct q2_check_result result;
+    uint64_t offset;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    setup();
+    f.disk->writer.first_free = 256; /* what the image's blocks cover */
+    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_OK);
+    T_CHECK_U64(offset, (256 + 2) * 512); /* behind the block and the cluster that is given back */
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.check_errors, 0);
+    T_CHECK_U64(result.leaks, 3);
+    cleanup();
+}
+
+/* A row past the last block, and no room for one more block. */
+static void test_alloc_row_without_room_for_a_block(void)
+{
+    uint64_t offset;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    setup();
+    f.image.fail_grow = 1;
+    f.image.fail_status = Q2_ERR_NO_SPACE;
+    T_CHECK_U64(q2_alloc_row(f.disk, 500, &offset), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    T_CHECK_U64(q2_alloc_row(f.disk, 500, &offset), Q2_OK);
+    cleanup();
+}
+
+static void start_row(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = MIB, .cluster_bits = 12, .max_clusters = 2048});
+    (void)image_alloc(&image, 400);
+    setup();
+}
+
+/* Refcounts that wait have taken most of a set: they go before the row's. */
+static void test_alloc_row_writes_what_waits(void)
+{
+    uint64_t offset;
+
+    start_row();
+    make_set_wait(10, Q2_SLICE_WAYS, Q2_DIRTY_REFCOUNT);
+    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes, Q2_SLICE_WAYS);
+    cleanup();
+}
+
+/* They cannot go: what the row has taken by then is given back, and nothing is written any more. */
+static void test_alloc_row_gives_back_what_it_took(void)
+{
+    uint64_t offset, block;
+
+    start_row();
+    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    make_set_wait(block / Q2_SLICE_SIZE % Q2_SLICE_SETS, Q2_SLICE_WAYS / 2 - 1, Q2_DIRTY_REFCOUNT);
+    f.image.fail_write = 1;
+    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_ERR_IO);
+    T_CHECK_U64(f.disk->writer.nb_frees, 1);
+    T_CHECK_U64(f.disk->writer.frees[0].length, 4 * KIB);
+    T_CHECK_U64(write_4k(0), Q2_ERR_READ_ONLY);
+    cleanup();
+}
+
+/* A compressed cluster's offset has 49 bits where clusters have 21. */
+static void test_alloc_too_far_for_a_stream(void)
+{
+    static const uint8_t stream[100] = {1};
+    const uint64_t far = 1ull << (49 - 21);
+
+    image_start(&image, &(struct image_spec){.size = 8 * MIB, .cluster_bits = 21});
+    image_put64(&image, image_field(&image, "refcount_table_offset") + (far >> 20) * 8,
+                image_alloc(&image, 1));
+    setup();
+    f.image.source.size = (far + 4) << 21; /* it has grown in the meantime */
+    T_CHECK_U64(q2_disk_write(f.disk, 0, stream, 1), Q2_OK);
+    f.disk->writer.first_free = far;
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 2 * MIB, stream, sizeof(stream)), Q2_ERR_LIMIT);
+    T_CHECK_STR(fixture_text(&f),
+                FIXTURE_IMAGE_PATH ": a compressed cluster cannot lie so far in the file "
+                                   "(host offset is 0x2000000000000, limit 0x1ffffffffffff)");
+    T_CHECK_U64(f.disk->writer.nb_frees, 1);
+    cleanup();
+}
+
+int main(void)
+{
+    T_RUN(test_alloc_new_table_needs_two_blocks);
+    T_RUN(test_alloc_table_at_its_limit);
+    T_RUN(test_alloc_new_block_writes_what_waits);
+    T_RUN(test_alloc_run_into_refcounts_that_fail);
+    T_RUN(test_alloc_row_where_the_block_comes_by_itself);
+    T_RUN(test_alloc_row_without_room_for_a_block);
+    T_RUN(test_alloc_row_writes_what_waits);
+    T_RUN(test_alloc_row_gives_back_what_it_took);
+    T_RUN(test_alloc_too_far_for_a_stream);
+    return t_done();
+}

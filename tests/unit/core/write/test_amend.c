@@ -1,0 +1,526 @@
+/* core/write/amend.c, core/write/header_change.c: what changes, what is refused and by which words.
+ * Power cuts and failing files: tests/fault/. */
+#include <stdlib.h>
+
+#include "core/read/disk.h"
+#include "tests/support/fixture.h"
+#include "q2_amend.h"
+#include "q2_check.h"
+#include "tests/support/t.h"
+
+#define KIB      1024ull
+#define CAPACITY (16384 * KIB)
+#define UNKNOWN  0x12345678u
+
+static struct image image;
+static struct fixture f;
+static uint8_t *memory;
+
+/* Open what was built with image_start(); files that it names do not exist. */
+static void setup(bool metadata_only)
+{
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    f.options.writable = true;
+    f.options.metadata_only = metadata_only;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+}
+
+static void check_names(const char *file, const char *format, const char *data)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_STR(info.backing_file, file);
+    T_CHECK_STR(info.backing_format, format);
+    T_CHECK_STR(info.data_file, data);
+}
+
+static void test_set_backing_of_a_file_that_is_missing(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    image_backing(&image, "gone.img", "qcow2");
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "new.img", "raw"), Q2_OK);
+    check_names("new.img", "raw", "");
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("new.img", "raw", "");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, NULL, NULL), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("", "", "");
+    f.options.metadata_only = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    cleanup();
+}
+
+/* The name stands right behind the header: no room for an extension, not even the last one. */
+static void test_set_backing_of_an_image_without_extensions(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    image_put(&image, 112, "old.img", 8);
+    image_field_set(&image, "backing_file_offset", 112);
+    image_field_set(&image, "backing_file_size", 7);
+    setup(true);
+    check_names("old.img", "", "");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "new.img", "raw"), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("new.img", "raw", "");
+    cleanup();
+}
+
+static void test_set_backing_keeps_what_waits_and_the_open_chain(void)
+{
+    uint8_t bytes[3000], read[3000];
+
+    image_start(&image, &(struct image_spec){.size = 256 * KIB});
+    setup(false);
+    memset(bytes, 9, sizeof(bytes));
+    T_CHECK_U64(q2_disk_write(f.disk, 70000, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "base.img", "raw"), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 70000, read, sizeof(read)), Q2_OK);
+    T_CHECK(memcmp(bytes, read, sizeof(read)) == 0);
+    T_CHECK_U64(q2_disk_read(f.disk, 0, read, sizeof(read)), Q2_OK);
+    T_CHECK_U64(read[0], 0);
+    f.options.metadata_only = true; /* not flushed: it was durable */
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("base.img", "raw", "");
+    cleanup();
+}
+
+/* Bitmaps stay valid, since no guest byte changes; bits that nobody knows do not. (O7) */
+static void test_set_backing_clears_unknown_autoclear_bits_only(void)
+{
+    struct q2_layer_info info;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    image_field_set(&image, "autoclear_features", 0x81);
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "base.img", "raw"), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_U64(info.header->autoclear_features, Q2_AUTOCLEAR_BITMAPS);
+    cleanup();
+}
+
+static void test_set_data_file(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_data_name(&image, "old.raw");
+    setup(true);
+    T_CHECK_U64(q2_disk_set_data_file(f.disk, "new.raw"), Q2_OK);
+    check_names("", "", "new.raw");
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("", "", "new.raw");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "base.img", "raw"), Q2_OK);
+    T_CHECK_U64(q2_disk_set_data_file(f.disk, ""), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("base.img", "raw", "");
+    cleanup();
+}
+
+static void test_names_are_refused(void)
+{
+    static char name[Q2_MAX_NAME_LENGTH + 2];
+
+    memset(name, 'n', Q2_MAX_NAME_LENGTH + 1);
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, name, "raw"), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: the name is too long (backing_file is 1024, "
+                                  "limit 1023)");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", name), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_field(&f), "backing_fmt");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "", "raw"), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a backing format without a backing file");
+    T_CHECK_U64(q2_disk_set_data_file(f.disk, "a"), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: the image has no external data file");
+    T_CHECK_U64(f.image.nb_writes, 0);
+    f.options.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", "raw"), Q2_ERR_READ_ONLY);
+    cleanup();
+}
+
+static void test_names_of_raw_external_data_and_raw_images_are_refused(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", "raw"), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(fixture_text(&f),
+                "img/top.qcow2: raw external data does not go with a backing file");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "", ""), Q2_OK);
+    f.options.format = Q2_FORMAT_RAW;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", "raw"), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a raw image has no metadata to change");
+    cleanup();
+}
+
+static void test_names_without_room_are_refused(void)
+{
+    static uint8_t bytes[70000];
+    static const struct {
+        const char *row;
+        uint32_t cluster_bits, extension, header_length;
+        const char *first, *second, *text;
+    } rows[] = {
+        {"names too long for the cluster", 9, 300, 0, "a",
+         "a-name-of-a-hundred-bytes-or-so-that-does-not-fit-behind-the-extension-any-more-for-sure",
+         "img/top.qcow2: the names do not fit into the first cluster (cluster_size is 512, limit "
+         "512)"},
+        {"two sectors in use, none free", 10, 400, 0, NULL, "a",
+         "img/top.qcow2: the first cluster has no room to change the header safely (cluster_size "
+         "is 1024, limit 1024)"},
+        {"an extension longer than the area", 17, 70000, 0, NULL, "b",
+         "img/top.qcow2: the header is too long to change (cluster_size is 0x20000, limit "
+         "0x10000)"},
+        {"a header longer than the area", 17, 0, 70000, NULL, "b",
+         "img/top.qcow2: the header is too long to change (cluster_size is 0x20000, limit "
+         "0x10000)"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t *before;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = 64 * KIB,
+                                                 .cluster_bits = rows[i].cluster_bits,
+                                                 .header_length = rows[i].header_length});
+        if (rows[i].extension > 0)
+            (void)image_extension(&image, UNKNOWN, bytes, rows[i].extension);
+        setup(true);
+        if (rows[i].first)
+            T_CHECK_U64(q2_disk_set_backing(f.disk, rows[i].first, ""), Q2_OK);
+        before = malloc(image.size);
+        memcpy(before, memory, image.size);
+        T_CHECK_U64(q2_disk_set_backing(f.disk, rows[i].second, ""), Q2_ERR_LIMIT);
+        T_CHECK_STR(fixture_text(&f), rows[i].text);
+        T_CHECK(memcmp(before, memory, image.size) == 0);
+        check_names(rows[i].first ? rows[i].first : "", "", "");
+        free(before);
+        cleanup();
+    }
+}
+
+/* The second write of a change fails: the disk is read-only. (O10) */
+static void test_names_latch_after_a_failed_write(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(true);
+    f.image.fail_write = 1;
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", "raw"), Q2_ERR_IO);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: the header cannot be written");
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "a", "raw"), Q2_ERR_READ_ONLY);
+    cleanup();
+}
+
+/* --- size, allocation ------------------------------------------------------------------------ */
+
+static uint8_t data_bytes[4096 * KIB];
+
+/* The same with a data file of size bytes that can grow. */
+static void setup_external(uint64_t data_size)
+{
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_opener_init(&f.opener);
+    fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data_bytes, data_size,
+                              sizeof(data_bytes));
+    fake_opener_add(&f.opener, FIXTURE_DATA_PATH, &f.data);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+/* Opened again it reads as want, and the check finds nothing. */
+static void check_content(const uint8_t *want, uint64_t size)
+{
+    struct q2_check_result result;
+
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_size(f.disk), size);
+    T_CHECK_U64(fixture_first_difference(&f, want, size), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+}
+
+static void test_resize_is_refused(void)
+{
+    static const struct {
+        const char *row;
+        uint64_t size;
+        enum q2_status status;
+        const char *text;
+    } rows[] = {
+        {"not whole sectors", 1000, Q2_ERR_ARGUMENT,
+         "img/top.qcow2: the new size is not a multiple of 512 (size is 1000)"},
+        {"smaller", 512, Q2_ERR_ARGUMENT,
+         "img/top.qcow2: shrinking loses data and was not allowed (size is 512, limit 0x10000)"},
+        {"over 2^62", (1ull << 62) + 512, Q2_ERR_LIMIT,
+         "img/top.qcow2: the virtual size is too large (size is 0x4000000000000200, limit "
+         "0x4000000000000000)"},
+        {"L1 table", 1ull << 60, Q2_ERR_LIMIT,
+         "img/top.qcow2: the virtual size needs too large an L1 table (l1_size is 0x80000000, "
+         "limit 0x400000)"},
+    };
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(false);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].row);
+        T_CHECK_U64(q2_disk_resize(f.disk, rows[i].size, false), rows[i].status);
+        T_CHECK_STR(fixture_text(&f), rows[i].text);
+    }
+    t_row("the same size");
+    T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, false), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    t_row("metadata only");
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_resize(f.disk, 128 * KIB, false), Q2_ERR_NOT_OPEN);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 512, false), Q2_ERR_NOT_OPEN);
+    cleanup();
+    t_row("version 2 with snapshots");
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .version = 2});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s"});
+    (void)image_snapshots_write(&image);
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, 128 * KIB, false), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f),
+                "img/top.qcow2: a version 2 image with snapshots has one size for all");
+    cleanup();
+}
+
+/* What lies behind the end of the last cluster, and in clusters behind that, never shows. */
+static void test_resize_hides_what_lies_behind_the_end(void)
+{
+    static uint8_t want[1024 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 512 * KIB});
+    image_data(&image, 64 * KIB, 3);
+    image_data(&image, 192 * KIB, 4);
+    image_compressed(&image, 256 * KIB, 5);
+    memset(want, 0, sizeof(want));
+    memcpy(want, image.model.bytes, 70 * KIB);
+    image_field_set(&image, "size", 70 * KIB);
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, want, 1024 * KIB), FIXTURE_SAME);
+    check_content(want, 1024 * KIB);
+    cleanup();
+}
+
+/* A disk of no bytes has no L1 table yet. */
+static void test_resize_from_nothing_and_back(void)
+{
+    static uint8_t want[2048 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 0, .cluster_bits = 9, .max_clusters = 4096});
+    image_refcount_set(&image, image_field(&image, "l1_table_offset") / 512, 0);
+    image_field_set(&image, "l1_table_offset", 0);
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, 2048 * KIB, false), Q2_OK);
+    memset(want, 7, 3000);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, want, 3000), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    check_content(want, 2048 * KIB);
+    T_CHECK_U64(q2_disk_resize(f.disk, 0, true), Q2_OK);
+    check_content(want, 0);
+    memset(want, 0, 3000);
+    T_CHECK_U64(q2_disk_resize(f.disk, 4096, false), Q2_OK);
+    check_content(want, 4096);
+    cleanup();
+}
+
+/* The data file follows the disk; what it had behind the disk is overwritten if it is raw. */
+static void test_resize_with_a_raw_data_file(void)
+{
+    static uint8_t want[256 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    memset(data_bytes, 'x', 100 * KIB);
+    setup_external(100 * KIB);
+    T_CHECK_U64(q2_disk_resize(f.disk, 256 * KIB, false), Q2_OK);
+    T_CHECK_U64(f.data.source.size, 256 * KIB);
+    T_CHECK_U64(data_bytes[64 * KIB - 1], 'x');
+    T_CHECK(memcmp(data_bytes + 64 * KIB, want, 192 * KIB) == 0);
+    check_content(want, 256 * KIB);
+    T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f),
+                "img/top.qcow2: raw external data cannot be emptied without being written");
+    cleanup();
+}
+
+/* Behind the end of a short data file there is nothing to overwrite. */
+static void test_discard_behind_a_raw_data_file(void)
+{
+    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    memset(data_bytes, 'x', 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_discard(f.disk, 128 * KIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(f.data.nb_writes, 0);
+    T_CHECK_U64(data_bytes[64 * KIB - 1], 'x');
+    cleanup();
+}
+
+/* Clusters that were used before do not bring their old bytes back. */
+static void test_preallocate_changes_no_byte(void)
+{
+    static uint8_t want[512 * KIB];
+    static uint8_t bytes[256 * KIB];
+
+    for (uint32_t row = 0; row < 3; row++) {
+        struct q2_extent extent;
+
+        image_start(&image, &(struct image_spec){.size = 500 * KIB + 512,
+                                                 .cluster_bits = 14,
+                                                 .version = row == 2 ? 2 : 3,
+                                                 .extended = row == 1});
+        image_data(&image, 16 * KIB, 1);
+        image_compressed(&image, 64 * KIB, 2);
+        memcpy(want, image.model.bytes, image.spec.size);
+        setup(false);
+        memset(bytes, 'o', sizeof(bytes));
+        T_CHECK_U64(q2_disk_write(f.disk, 240 * KIB, bytes, sizeof(bytes)), Q2_OK);
+        T_CHECK_U64(q2_disk_discard(f.disk, 240 * KIB, sizeof(bytes)), Q2_OK);
+        T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+        T_CHECK_U64(q2_disk_preallocate(f.disk, 1, image.spec.size - 1, row == 2), Q2_OK);
+        check_content(want, image.spec.size);
+        for (uint64_t at = 0; at < image.spec.size; at += extent.length) {
+            if (!T_CHECK_U64(q2_disk_map(f.disk, at, UINT32_MAX, &extent), Q2_OK))
+                break;
+            T_CHECK(extent.has_host_offset);
+        }
+        cleanup();
+    }
+}
+
+static void test_preallocate_is_refused_where_a_backing_file_shows(void)
+{
+    static uint8_t base[200 * KIB];
+    struct fake_source source;
+
+    for (uint32_t extended = 0; extended < 2; extended++) {
+        static uint8_t want[512 * KIB];
+
+        t_row(extended ? "extended" : "standard");
+        memset(base, 'b', sizeof(base));
+        memset(want, 0, sizeof(want));
+        memcpy(want, base, sizeof(base));
+        image_start(&image, &(struct image_spec){
+                                .size = 512 * KIB, .cluster_bits = 14, .extended = extended == 1});
+        image_backing(&image, "base.img", "raw");
+        memcpy(memory, image.bytes, image.size);
+        fixture_start(&f, &image);
+        fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+        fake_source_init(&source, "img/base.img", base, sizeof(base));
+        fake_opener_add(&f.opener, "img/base.img", &source);
+        f.options.writable = true;
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false),
+                    extended ? Q2_OK : Q2_ERR_UNSUPPORTED);
+        if (!extended)
+            T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a backing file shows through where "
+                                          "clusters are to be allocated");
+        T_CHECK_U64(q2_disk_preallocate(f.disk, 256 * KIB, 256 * KIB, false), Q2_OK);
+        check_content(want, 512 * KIB);
+        cleanup();
+    }
+}
+
+/* The backing file cannot be read: whether it shows is not known. */
+static void test_preallocate_over_an_unreadable_backing_file(void)
+{
+    struct fake_source source;
+    struct image base;
+
+    image_start(&base, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_start(&image, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
+    image_backing(&image, "base.img", "qcow2");
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_source_init(&source, "img/base.img", base.bytes, base.size);
+    fake_opener_add(&f.opener, "img/base.img", &source);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    source.bad_end = UINT64_MAX;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_ERR_IO);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    source.bad_end = 0;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false), Q2_OK);
+    cleanup();
+    image_free(&base);
+}
+
+static void test_preallocate_and_empty_refuse_raw_images(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(false);
+    f.options.format = Q2_FORMAT_RAW;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 512, false), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: raw and encrypted images cannot be preallocated");
+    T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_ERR_UNSUPPORTED);
+    T_CHECK_U64(q2_disk_resize(f.disk, 0, true), Q2_ERR_UNSUPPORTED);
+    cleanup();
+}
+
+/* Shared tables and clusters lose one reference; the snapshot keeps what it has. */
+static void test_make_empty_gives_everything_back(void)
+{
+    static uint8_t zeros[1024 * KIB];
+    struct q2_check_result result;
+
+    image_start(&image, &(struct image_spec){.size = 1024 * KIB, .cluster_bits = 12});
+    for (uint64_t at = 0; at < 1024 * KIB; at += 8 * KIB)
+        image_data(&image, at, 1);
+    image_compressed(&image, 4 * KIB, 2);
+    image_zero(&image, 12 * KIB, true);
+    setup(true);
+    T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_OK);
+    f.options.metadata_only = false;
+    check_content(zeros, 1024 * KIB);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.allocated_clusters, 0);
+    cleanup();
+}
+
+int main(void)
+{
+    memory = malloc(CAPACITY);
+    T_RUN(test_set_backing_of_a_file_that_is_missing);
+    T_RUN(test_set_backing_of_an_image_without_extensions);
+    T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
+    T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
+    T_RUN(test_set_data_file);
+    T_RUN(test_names_are_refused);
+    T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);
+    T_RUN(test_names_without_room_are_refused);
+    T_RUN(test_names_latch_after_a_failed_write);
+    T_RUN(test_resize_is_refused);
+    T_RUN(test_resize_hides_what_lies_behind_the_end);
+    T_RUN(test_resize_from_nothing_and_back);
+    T_RUN(test_resize_with_a_raw_data_file);
+    T_RUN(test_discard_behind_a_raw_data_file);
+    T_RUN(test_preallocate_changes_no_byte);
+    T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
+    T_RUN(test_preallocate_over_an_unreadable_backing_file);
+    T_RUN(test_preallocate_and_empty_refuse_raw_images);
+    T_RUN(test_make_empty_gives_everything_back);
+    free(memory);
+    return t_done();
+}

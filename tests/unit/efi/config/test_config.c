@@ -1,0 +1,813 @@
+/* efi/config/config.c and efi/config/config_order.c: every rule of the configuration with rows that
+ * pass and rows that fail.
+ */
+#include <stdlib.h>
+
+#include "efi/config/config.h"
+#include "tests/support/t.h"
+
+/* Parse from a heap copy of exactly the length, so that AddressSanitizer sees a byte too far. */
+static enum mc_config_status parse_entry(const char *text, size_t length, struct mc_entry *entry,
+                                         struct mc_config_error *error)
+{
+    char *copy = malloc(length);
+    enum mc_config_status status;
+
+    for (size_t i = 0; i < length; i++)
+        copy[i] = text[i];
+    status = mc_entry_parse(copy, length, entry, error);
+    free(copy);
+    return status;
+}
+
+static enum mc_config_status parse(const char *text, struct mc_entry *entry,
+                                   struct mc_config_error *error)
+{
+    return parse_entry(text, strlen(text), entry, error);
+}
+
+static void test_entry_parse_image_only_has_the_defaults(void)
+{
+    struct mc_entry entry;
+    struct mc_config_error error;
+
+    memset(&entry, 0xa5, sizeof entry);
+    T_CHECK_U64(parse("image /img/debian.qcow2", &entry, &error), MC_CONFIG_OK);
+    T_CHECK_STR(entry.image, "/img/debian.qcow2");
+    T_CHECK_STR(entry.boot, "/EFI/BOOT/BOOTX64.EFI");
+    T_CHECK_STR(entry.id, "");
+    T_CHECK_STR(entry.title, "");
+    T_CHECK_STR(entry.snapshot, "");
+    T_CHECK_STR(entry.data_file, "");
+    T_CHECK_STR(entry.backing_file, "");
+    T_CHECK_STR(entry.passphrase_file, "");
+    T_CHECK_STR(entry.key_file, "");
+    T_CHECK_STR(entry.sort_key, "");
+    T_CHECK_STR(entry.machine_id, "");
+    T_CHECK_STR(entry.version, "");
+    T_CHECK_U64(entry.names, Q2_NAMES_BELOW);
+    T_CHECK_U64(entry.mode, MC_MODE_READ_ONLY);
+    T_CHECK_U64(entry.overlay_size, MC_DEFAULT_OVERLAY_SIZE);
+    T_CHECK_U64(entry.room, MC_DEFAULT_ROOM);
+    T_CHECK_U64(entry.handoff, MC_HANDOFF_UNSET);
+    T_CHECK(entry.attach);
+    T_CHECK(!entry.backing_raw);
+    T_CHECK_U64(entry.unknown.nb, 0);
+}
+
+static void test_entry_parse_every_key_is_kept(void)
+{
+    static const char text[] = "\xef\xbb\xbf# a comment\r\n"
+                               "title   Debian \xc3\x9c \xf0\x9f\x90\xae (stick) \t\r\n"
+                               "\r\n"
+                               "image \\img\\.\\debian.qcow2\r\n"
+                               "  data-file\timg//debian.raw\r\n"
+                               "backing-file /img/base.qcow2\n"
+                               "backing-format raw\n"
+                               "snapshot before upgrade\n"
+                               "names none\n"
+                               "mode overlay\n"
+                               "overlay-size 100M\n"
+                               "room 3g\n"
+                               "attach no\n"
+                               "boot \\EFI\\debian\\grubx64.efi\n"
+                               "handoff ramdisk\n"
+                               "passphrase-file /keys/a\n"
+                               "key-file /keys/b\n"
+                               "sort-key debian\n"
+                               "version 6.1.0-13\n"
+                               "machine-id 0123456789abcdef0123456789abcdef";
+    struct mc_entry entry;
+    struct mc_config_error error;
+
+    T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_OK);
+    T_CHECK_STR(entry.title, "Debian \xc3\x9c \xf0\x9f\x90\xae (stick)");
+    T_CHECK_STR(entry.image, "/img/debian.qcow2");
+    T_CHECK_STR(entry.data_file, "/img/debian.raw");
+    T_CHECK_STR(entry.backing_file, "/img/base.qcow2");
+    T_CHECK(entry.backing_raw);
+    T_CHECK_STR(entry.snapshot, "before upgrade");
+    T_CHECK_U64(entry.names, Q2_NAMES_NONE);
+    T_CHECK_U64(entry.mode, MC_MODE_OVERLAY);
+    T_CHECK_U64(entry.overlay_size, 100ull << 20);
+    T_CHECK_U64(entry.room, 3ull << 30);
+    T_CHECK(!entry.attach);
+    T_CHECK_STR(entry.boot, "/EFI/debian/grubx64.efi");
+    T_CHECK_U64(entry.handoff, MC_HANDOFF_RAMDISK);
+    T_CHECK_STR(entry.passphrase_file, "/keys/a");
+    T_CHECK_STR(entry.key_file, "/keys/b");
+    T_CHECK_STR(entry.sort_key, "debian");
+    T_CHECK_STR(entry.version, "6.1.0-13");
+    T_CHECK_STR(entry.machine_id, "0123456789abcdef0123456789abcdef");
+    T_CHECK_U64(entry.unknown.nb, 0);
+}
+
+static void test_entry_parse_words_have_their_values(void)
+{
+    static const struct {
+        const char *text;
+        unsigned names, mode, handoff;
+        bool attach;
+    } rows[] = {
+        {"names below\nmode ro\nhandoff nbd\nattach yes", Q2_NAMES_BELOW, MC_MODE_READ_ONLY,
+         MC_HANDOFF_NBD, true},
+        {"names none\nmode rw\nhandoff none\nattach no", Q2_NAMES_NONE, MC_MODE_READ_WRITE,
+         MC_HANDOFF_NONE, false},
+        {"names any\nmode overlay\nhandoff ramdisk\nattach yes", Q2_NAMES_ANY, MC_MODE_OVERLAY,
+         MC_HANDOFF_RAMDISK, true},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[256];
+
+        t_row(rows[i].text);
+        (void)snprintf(text, sizeof text, "image a\n%s\n", rows[i].text);
+        T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_OK);
+        T_CHECK_U64(entry.names, rows[i].names);
+        T_CHECK_U64(entry.mode, rows[i].mode);
+        T_CHECK_U64(entry.handoff, rows[i].handoff);
+        T_CHECK_U64(entry.attach, rows[i].attach);
+    }
+}
+
+static void test_entry_parse_sizes(void)
+{
+    static const struct {
+        const char *size;
+        uint64_t bytes; /* UINT64_MAX: refused */
+    } rows[] = {
+        {"0", 0},
+        {"1", 1},
+        {"4096", 4096},
+        {"7K", 7168},
+        {"7k", 7168},
+        {"64M", 64ull << 20},
+        {"64m", 64ull << 20},
+        {"1024G", 1ull << 40},
+        {"1099511627776", 1ull << 40},
+        {"1025G", UINT64_MAX},
+        {"1099511627777", UINT64_MAX},
+        {"18446744073709551617", UINT64_MAX},
+        {"99999999999999999999999G", UINT64_MAX},
+        {"M", UINT64_MAX},
+        {"-1", UINT64_MAX},
+        {"1.5G", UINT64_MAX},
+        {"64MB", UINT64_MAX},
+        {"64 M", UINT64_MAX},
+        {"1T", UINT64_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[256], line[128];
+
+        t_row(rows[i].size);
+        (void)snprintf(text, sizeof text, "image a\nroom %s\n", rows[i].size);
+        if (rows[i].bytes != UINT64_MAX) {
+            T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_OK);
+            T_CHECK_U64(entry.room, rows[i].bytes);
+            continue;
+        }
+        T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_BAD_VALUE);
+        (void)mc_config_error_format(&error, "f", line, sizeof line);
+        T_CHECK_STR(line, "f, line 2: room is no size up to 1024G, such as 64M");
+    }
+}
+
+static void test_entry_parse_unknown_keys_are_counted(void)
+{
+    static const struct {
+        const char *text;
+        unsigned nb, line;
+        const char *key;
+    } rows[] = {
+        {"image a\nlinux /vmlinuz\ninitrd /a\ninitrd /b\n", 3, 2, "linux"},
+        {"images a\nimage a\n", 1, 1, "images"},
+        {"imag a\nimage a\n", 1, 1, "imag"},
+        {"image a\nTitle x\n", 1, 2, "Title"},
+        {"image a\ntitle=x\n", 1, 2, "title=x"},
+        {"image a\nalone\n", 1, 2, "alone"},
+        {"image a\nf\xc3\xbcr mich\n", 1, 2, "f??r"},
+        {"image a\n0123456789012345678901234567890123456789 x\n", 1, 2,
+         "0123456789012345678901234567890"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+
+        t_row(rows[i].text);
+        T_CHECK_U64(parse(rows[i].text, &entry, &error), MC_CONFIG_OK);
+        T_CHECK_U64(entry.unknown.nb, rows[i].nb);
+        T_CHECK_U64(entry.unknown.line, rows[i].line);
+        T_CHECK_STR(entry.unknown.key, rows[i].key);
+    }
+}
+
+/* An expected refusal: as formatted, and its status. */
+struct refusal {
+    const char *text;
+    enum mc_config_status status;
+    const char *message;
+};
+
+static void check_refusal(const struct refusal *row, enum mc_config_status status,
+                          const struct mc_config_error *error)
+{
+    char message[256];
+
+    T_CHECK_U64(status, row->status);
+    if (status == MC_CONFIG_OK)
+        return;
+    T_CHECK_U64(error->status, row->status);
+    (void)mc_config_error_format(error, "f", message, sizeof message);
+    T_CHECK_STR(message, row->message);
+}
+
+static void test_entry_parse_bad_line_is_refused(void)
+{
+    static const struct refusal rows[] = {
+        {"", MC_CONFIG_NO_IMAGE, "f: image is missing"},
+        {"\xef\xbb\xbf", MC_CONFIG_NO_IMAGE, "f: image is missing"},
+        {"title x\n#image a\n", MC_CONFIG_NO_IMAGE, "f: image is missing"},
+        {"image", MC_CONFIG_NO_VALUE, "f, line 1: image has no value"},
+        {"title x\r\nimage \t\r\n", MC_CONFIG_NO_VALUE, "f, line 2: image has no value"},
+        {"image a\n\nimage b\n", MC_CONFIG_DUPLICATE,
+         "f, line 3: image is there for the second time"},
+        {"attach no\nattach no\n", MC_CONFIG_DUPLICATE,
+         "f, line 2: attach is there for the second time"},
+        {"names all\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
+        {"names Below\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
+        {"mode r\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
+        {"mode row\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
+        {"backing-format qcow2\n", MC_CONFIG_BAD_VALUE,
+         "f, line 1: backing-format is not raw; other formats must stand in the image"},
+        {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach is neither yes nor no"},
+        {"handoff unset\n", MC_CONFIG_BAD_VALUE,
+         "f, line 1: handoff is none of nbd, ramdisk, none"},
+        {"title a\x01", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+        {"title a\x7f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+        {"title a\xc2\x9f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+        {"image a\n# \x1b[2J\n", MC_CONFIG_BAD_CHARACTER, "f, line 2 has a control character"},
+        {"image a\rtitle b\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+        {"image a\r\r\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+        {"title \xff\n", MC_CONFIG_BAD_ENCODING, "f, line 1 is not UTF-8; save the file as UTF-8"},
+        {"\xff\xfei", MC_CONFIG_BAD_ENCODING, "f is UTF-16; save the file as UTF-8"},
+        {"\xfe\xff", MC_CONFIG_BAD_ENCODING, "f is UTF-16; save the file as UTF-8"},
+        {"\xff\xff", MC_CONFIG_BAD_ENCODING, "f, line 1 is not UTF-8; save the file as UTF-8"},
+        {"\xfe", MC_CONFIG_BAD_ENCODING, "f, line 1 is not UTF-8; save the file as UTF-8"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static struct mc_entry entry;
+        struct mc_config_error error;
+
+        t_row(rows[i].message);
+        check_refusal(&rows[i], parse(rows[i].text, &entry, &error), &error);
+        T_CHECK(entry.image[0] == '\0');
+    }
+}
+
+static void test_entry_parse_nul_byte_is_refused(void)
+{
+    static const struct refusal rows[] = {
+        {"image a\0b\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a NUL byte"},
+        {"image ab\n\0", MC_CONFIG_BAD_CHARACTER, "f, line 2 has a NUL byte"},
+        {"\0image ab\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a NUL byte"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+
+        t_row(rows[i].message);
+        check_refusal(&rows[i], parse_entry(rows[i].text, 10, &entry, &error), &error);
+    }
+}
+
+static void test_entry_parse_utf8_is_judged_by_its_table(void)
+{
+    static const struct {
+        const char *bytes;
+        bool good;
+    } rows[] = {
+        {"\xc2\xa0", true},
+        {"\xdf\xbf", true},
+        {"\xe0\xa0\x80", true},
+        {"\xed\x9f\xbf", true},
+        {"\xee\x80\x80", true},
+        {"\xef\xbf\xbf", true},
+        {"\xf0\x90\x80\x80", true},
+        {"\xf4\x8f\xbf\xbf", true},
+        {"\x80", false},
+        {"\xbf", false},
+        {"\xc0\xaf", false},
+        {"\xc1\xbf", false},
+        {"\xc3", false},
+        {"\xc3(", false},
+        {"\xe0\x9f\xbf", false},
+        {"\xe2\x82", false},
+        {"\xe2\x28\xa1", false},
+        {"\xed\xa0\x80", false},
+        {"\xed\xbf\xbf", false},
+        {"\xf0\x8f\xbf\xbf", false},
+        {"\xf0\x9f\x90", false},
+        {"\xf4\x90\x80\x80", false},
+        {"\xf5\x80\x80\x80", false},
+        {"\xf8\x88\x80\x80\x80", false},
+        {"\xfe", false},
+        {"\xff", false},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[32], name[16];
+
+        (void)snprintf(name, sizeof name, "row %zu", i);
+        t_row(name);
+        (void)snprintf(text, sizeof text, "image a\ntitle %s", rows[i].bytes);
+        T_CHECK_U64(parse(text, &entry, &error),
+                    rows[i].good ? MC_CONFIG_OK : MC_CONFIG_BAD_ENCODING);
+        (void)snprintf(text, sizeof text, "image a\n# %s \n", rows[i].bytes);
+        T_CHECK_U64(parse(text, &entry, &error),
+                    rows[i].good ? MC_CONFIG_OK : MC_CONFIG_BAD_ENCODING);
+    }
+}
+
+static void test_entry_parse_path_is_made_absolute(void)
+{
+    static const struct {
+        const char *given, *path;
+    } rows[] = {
+        {"a", "/a"},
+        {"/a", "/a"},
+        {"\\a\\b", "/a/b"},
+        {"a/b\\c", "/a/b/c"},
+        {"./a", "/a"},
+        {"//a///b", "/a/b"},
+        {"/a/./b", "/a/b"},
+        {"/a/././b", "/a/b"},
+        {"/.a/..b/c..", "/.a/..b/c.."},
+        {"/a b/c d.qcow2", "/a b/c d.qcow2"},
+        {"/\xc3\xbc/\xe2\x82\xac", "/\xc3\xbc/\xe2\x82\xac"},
+        {"/\xef\xbf\xbd", "/\xef\xbf\xbd"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[128];
+
+        t_row(rows[i].given);
+        (void)snprintf(text, sizeof text, "image %s\n", rows[i].given);
+        T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_OK);
+        T_CHECK_STR(entry.image, rows[i].path);
+    }
+}
+
+static void test_entry_parse_bad_path_is_refused(void)
+{
+    static const char device[] = "names a device; paths lie on the configuration's own volume";
+    static const char parent[] = "has \"..\"; paths begin at the top of the volume";
+    static const char folder[] = "names a folder, not a file";
+    static const char character[] = "has a character that no file name can have";
+    static const char plane[] = "has a character that UEFI cannot have in a file name";
+    static const struct {
+        const char *given, *why;
+    } rows[] = {
+        {"fs0:\\img\\a", device},
+        {"file:/a", device},
+        {"/a/b:c", device},
+        {"..", parent},
+        {"/../a", parent},
+        {"/a/..\\b", parent},
+        {"/", folder},
+        {"\\", folder},
+        {"/a/", folder},
+        {".", folder},
+        {"/./.", folder},
+        {"/a*", character},
+        {"/a?", character},
+        {"\"/a\"", character},
+        {"/a<b", character},
+        {"/a>b", character},
+        {"/a|b", character},
+        {"/a\tb", character},
+        {"/\xf0\x9f\x90\xae", plane},
+        {"/\xef\xbf\xbe", plane},
+        {"/\xef\xbf\xbf", plane},
+    };
+    static const char *const keys[] = {"image", "data-file", "backing-file",
+                                       "boot",  "key-file",  "passphrase-file"};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *key = keys[i % (sizeof keys / sizeof *keys)];
+        struct mc_entry entry;
+        struct mc_config_error error;
+        char text[128], message[128];
+
+        t_row(rows[i].given);
+        (void)snprintf(text, sizeof text, "%s %s\n", key, rows[i].given);
+        (void)snprintf(message, sizeof message, "f, line 1: %s %s", key, rows[i].why);
+        check_refusal(&(struct refusal){text, MC_CONFIG_BAD_PATH, message},
+                      parse(text, &entry, &error), &error);
+    }
+}
+
+/* "KEY xxx...", with nb_x of them and a '/' after each part_length, part_length 0: none. */
+static void long_line(char *text, const char *key, size_t nb_x, size_t part_length)
+{
+    int n = sprintf(text, "%s ", key);
+
+    for (size_t i = 0; i < nb_x; i++)
+        text[n++] = part_length != 0 && i % (part_length + 1) == part_length ? '/' : 'x';
+    text[n] = '\0';
+}
+
+static void test_entry_parse_length_is_limited(void)
+{
+    static const struct {
+        const char *key;
+        size_t nb_x, part_length;
+        struct refusal refusal;
+    } rows[] = {
+        {"image a\ntitle", 255, 0, {"title of 255", MC_CONFIG_OK, ""}},
+        {"title",
+         256,
+         0,
+         {"title of 256", MC_CONFIG_TOO_LONG, "f, line 1: title is longer than 255 bytes"}},
+        {"snapshot",
+         256,
+         0,
+         {"snapshot of 256", MC_CONFIG_TOO_LONG, "f, line 1: snapshot is longer than 255 bytes"}},
+        {"image", 255, 0, {"component of 255", MC_CONFIG_OK, ""}},
+        {"image",
+         256,
+         0,
+         {"component of 256", MC_CONFIG_BAD_PATH,
+          "f, line 1: image has a file name over 255 characters"}},
+        {"image", 2046, 100, {"path of 2046", MC_CONFIG_OK, ""}},
+        {"image",
+         2047,
+         100,
+         {"path of 2047", MC_CONFIG_TOO_LONG, "f, line 1: image is longer than 2046 bytes"}},
+        {"image a\n#", 60000, 0, {"comment of 60000", MC_CONFIG_OK, ""}},
+        {"image a\n#", 65536 - 10, 0, {"file of 64 KiB", MC_CONFIG_OK, ""}},
+        {"image a\n#",
+         65536 - 9,
+         0,
+         {"file over 64 KiB", MC_CONFIG_TOO_LARGE, "f is larger than 64 KiB"}},
+    };
+    static char text[70000];
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+
+        t_row(rows[i].refusal.text);
+        long_line(text, rows[i].key, rows[i].nb_x, rows[i].part_length);
+        check_refusal(&rows[i].refusal, parse(text, &entry, &error), &error);
+    }
+}
+
+static void test_entry_parse_error_leaves_the_entry_alone(void)
+{
+    static struct mc_entry entry, before;
+    struct mc_config_error error;
+
+    memset(&entry, 0x5a, sizeof entry);
+    memset(&before, 0x5a, sizeof before);
+    T_CHECK_U64(parse("image a\ntitle b\nnames c\n", &entry, &error), MC_CONFIG_BAD_VALUE);
+    T_CHECK(memcmp(&entry, &before, sizeof entry) == 0);
+}
+
+/* Every prefix of a good file parses or is refused, and nothing is read behind it. */
+static void test_entry_parse_every_prefix_is_safe(void)
+{
+    static const char text[] = "\xef\xbb\xbftitle \xc3\x9c\r\nimage \\a\\b\r\nboot /x/y\nmode rw";
+    unsigned good = 0;
+
+    for (size_t length = 0; length < sizeof text; length++) {
+        struct mc_entry entry;
+        struct mc_config_error error;
+
+        good += parse_entry(text, length, &entry, &error) == MC_CONFIG_OK;
+    }
+    /* Good ones end in or behind the value of image ("/a", "/a/b"), but not in "\\a\\", which names
+     * a folder, nor where "boot" or "mode" stands with half a value. */
+    T_CHECK_U64(good, 14);
+}
+
+static void test_settings_parse_good_file_is_kept(void)
+{
+    static const struct {
+        const char *text, *default_entry;
+        unsigned menu, seconds, nb_unknown;
+    } rows[] = {
+        {"", "", MC_MENU_HIDDEN, 0, 0},
+        {"default debian*\ntimeout 5\n", "debian*", MC_MENU_TIMEOUT, 5, 0},
+        {"timeout 0", "", MC_MENU_HIDDEN, 0, 0},
+        {"timeout 1", "", MC_MENU_TIMEOUT, 1, 0},
+        {"timeout 3600", "", MC_MENU_TIMEOUT, 3600, 0},
+        {"timeout 000003600", "", MC_MENU_TIMEOUT, 3600, 0},
+        {"timeout menu-force", "", MC_MENU_FORCE, 0, 0},
+        {"timeout menu-hidden", "", MC_MENU_HIDDEN, 0, 0},
+        {"console-mode max\neditor no\ndefault a b", "a b", MC_MENU_HIDDEN, 0, 2},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_settings settings;
+        struct mc_config_error error;
+
+        t_row(rows[i].text);
+        memset(&settings, 0xa5, sizeof settings);
+        T_CHECK_U64(mc_settings_parse(rows[i].text, strlen(rows[i].text), &settings, &error),
+                    MC_CONFIG_OK);
+        T_CHECK_STR(settings.default_entry, rows[i].default_entry);
+        T_CHECK_U64(settings.menu, rows[i].menu);
+        T_CHECK_U64(settings.timeout_seconds, rows[i].seconds);
+        T_CHECK_U64(settings.unknown.nb, rows[i].nb_unknown);
+    }
+}
+
+static void test_settings_parse_bad_line_is_refused(void)
+{
+#define TIMEOUT_REFUSAL                                                                            \
+    "f, line 1: timeout is neither 0 to 3600 seconds nor menu-force or menu-hidden"
+    static const struct refusal rows[] = {
+        {"timeout 3601", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout -1", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout 5s", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout 0x5", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout 4294967297", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout menu", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
+        {"timeout", MC_CONFIG_NO_VALUE, "f, line 1: timeout has no value"},
+        {"timeout 1\ntimeout 1", MC_CONFIG_DUPLICATE,
+         "f, line 2: timeout is there for the second time"},
+        {"\ndefault \xc3\n", MC_CONFIG_BAD_ENCODING,
+         "f, line 2 is not UTF-8; save the file as UTF-8"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_settings settings;
+        struct mc_config_error error;
+        const char *text = rows[i].text;
+
+        t_row(text);
+        check_refusal(&rows[i], mc_settings_parse(text, strlen(text), &settings, &error), &error);
+    }
+}
+
+static void test_config_error_format_is_cut_to_the_buffer(void)
+{
+    struct mc_config_error error = {MC_CONFIG_BAD_VALUE, 4294967295u, "is bad", "key"};
+    char buffer[64];
+
+    T_CHECK_U64(mc_config_error_format(&error, "F", buffer, sizeof buffer), 30);
+    T_CHECK_STR(buffer, "F, line 4294967295: key is bad");
+    for (size_t size = 1; size <= 31; size++) {
+        char *cut = malloc(size);
+        T_CHECK_U64(mc_config_error_format(&error, "F", cut, size), 30);
+        T_CHECK_U64(strlen(cut), size - 1);
+        T_CHECK(strncmp(cut, buffer, size - 1) == 0);
+        free(cut);
+    }
+}
+
+static void test_entry_set_id_takes_conf_files_only(void)
+{
+    static const struct {
+        const char *file, *id;
+    } rows[] = {
+        {"debian.conf", "debian"}, {"DEBIAN.CONF", "DEBIAN"}, {"a.conf.conf", "a.conf"},
+        {"a+3-1.conf", "a+3-1"},   {".conf", NULL},           {"conf", NULL},
+        {"a.config", NULL},        {"a.conf~", NULL},         {"", NULL},
+        {"aconf", NULL},
+    };
+    static struct mc_entry entry;
+    char name[300];
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        t_row(rows[i].file);
+        strcpy(entry.id, "kept");
+        T_CHECK(mc_entry_set_id(&entry, rows[i].file) == (rows[i].id != NULL));
+        T_CHECK_STR(entry.id, rows[i].id != NULL ? rows[i].id : "kept");
+    }
+    for (size_t length = 254; length <= 257; length++) {
+        memset(name, 'x', length);
+        strcpy(name + length, ".conf");
+        T_CHECK(mc_entry_set_id(&entry, name) == (length <= 255));
+    }
+    T_CHECK_U64(strlen(entry.id), 255);
+}
+
+static void test_entry_title_falls_back_to_the_id(void)
+{
+    static struct mc_entry entry = {.id = "debian"};
+
+    T_CHECK_STR(mc_entry_title(&entry), "debian");
+    strcpy(entry.title, "Debian");
+    T_CHECK_STR(mc_entry_title(&entry), "Debian");
+}
+
+static int sign(int n)
+{
+    return (n > 0) - (n < 0);
+}
+
+/* The specification's own example of an order, and its single rules. */
+static void test_version_compare_ascending_list_is_in_order(void)
+{
+    static const char *const versions[] = {
+        "~",       "",        "0.9",    "A",         "B",
+        "a",       "b",       "122.1",  "123~rc1-1", "123",
+        "123-a",   "123-a.1", "123-1",  "123-1.1",   "123^post1",
+        "123.a-1", "123.1-1", "123a-1", "124-1",     "1000000000000000000000000"};
+    size_t nb = sizeof versions / sizeof *versions;
+
+    for (size_t i = 0; i < nb; i++) {
+        for (size_t j = 0; j < nb; j++) {
+            char row[64];
+            (void)snprintf(row, sizeof row, "\"%s\" and \"%s\"", versions[i], versions[j]);
+            t_row(row);
+            T_CHECK(sign(mc_version_compare(versions[i], versions[j])) == (i > j) - (i < j));
+        }
+    }
+}
+
+static void test_version_compare_equal_versions_are_equal(void)
+{
+    static const struct {
+        const char *a, *b;
+    } rows[] = {
+        {"", ""},
+        {"1.2-3", "1.2-3"},
+        {"1.02", "1.2"},
+        {"007", "7"},
+        {"0", "00"},
+        {"1+a", "1a"},
+        {"\xc3\xa4"
+         "1",
+         "1"},
+        {"1+", "1"},
+        {"_", ""},
+        {"~", "~"},
+        {"1-", "1-"},
+        {"a^b", "a^b"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        t_row(rows[i].a);
+        T_CHECK(mc_version_compare(rows[i].a, rows[i].b) == 0);
+        T_CHECK(mc_version_compare(rows[i].b, rows[i].a) == 0);
+    }
+}
+
+static struct mc_entry order[] = {
+    {.sort_key = "a", .machine_id = "1", .version = "2", .id = "p"},
+    {.sort_key = "a", .machine_id = "1", .version = "1", .id = "z"},
+    {.sort_key = "a", .machine_id = "2", .version = "10", .id = "y"},
+    {.sort_key = "a", .machine_id = "2", .version = "9", .id = "x"},
+    {.sort_key = "a", .machine_id = "2", .version = "9", .id = "w"},
+    {.sort_key = "b", .id = "debian-2"},
+    {.sort_key = "b", .id = "debian-1"},
+    {.id = "debian-10"},
+    {.id = "debian-9", .version = "99"},
+    {.id = "debian-8", .machine_id = "0"},
+    {.id = "debian-07"},
+    {.id = "debian-7"},
+    {.id = "deb+ian"},
+    {.id = "deb_ian"},
+    {.id = "Debian"},
+};
+
+static void test_entry_compare_list_is_in_order(void)
+{
+    size_t nb = sizeof order / sizeof *order;
+
+    for (size_t i = 0; i < nb; i++) {
+        for (size_t j = 0; j < nb; j++) {
+            char row[64];
+            (void)snprintf(row, sizeof row, "%.20s and %.20s", order[i].id, order[j].id);
+            t_row(row);
+            T_CHECK(sign(mc_entry_compare(&order[i], &order[j])) == (i > j) - (i < j));
+        }
+    }
+}
+
+static void test_glob_match_pattern_decides(void)
+{
+    static const struct {
+        const char *pattern, *name;
+        bool match;
+    } rows[] = {
+        {"", "", true},
+        {"", "a", false},
+        {"a", "", false},
+        {"*", "", true},
+        {"**", "", true},
+        {"*", "anything", true},
+        {"debian", "debian", true},
+        {"debian", "DEBIAN", true},
+        {"DEBIAN", "debian", true},
+        {"debian", "debian2", false},
+        {"debian2", "debian", false},
+        {"debian*", "debian", true},
+        {"debian*", "debian-12", true},
+        {"*12", "debian-12", true},
+        {"*12", "debian-12a", false},
+        {"d*n*2", "debian-12", true},
+        {"d*n*3", "debian-12", false},
+        {"*a*b*c*", "xxaxxbxxcxx", true},
+        {"*a*b*c*", "xxaxxcxxbxx", false},
+        {"*aab", "aaaab", true},
+        {"d?bian", "debian", true},
+        {"d?bian", "dbian", false},
+        {"?", "", false},
+        {"?", "\xc3\xa4", true},
+        {"?", "\xf0\x9f\x90\xae", true},
+        {"??", "\xc3\xa4", false},
+        {"?\xc3\xa4", "a\xc3\xa4", true},
+        {"[abc]", "b", true},
+        {"[abc]", "B", true},
+        {"[abc]", "d", false},
+        {"[a-c]x", "bx", true},
+        {"[A-C]x", "bx", true},
+        {"[a-c]x", "dx", false},
+        {"[!a-c]x", "dx", true},
+        {"[!a-c]x", "ax", false},
+        {"[0-9][0-9]", "42", true},
+        {"[]]", "]", true},
+        {"[!]]", "]", false},
+        {"[!]]", "a", true},
+        {"[]-a]", "^", true},
+        {"[a-]", "-", true},
+        {"[-a]", "-", true},
+        {"[-a]", "b", false},
+        {"[\xc3\xa0-\xc3\xbc]", "\xc3\xa4", true},
+        {"[\xc3\xa0-\xc3\xbc]", "a", false},
+        {"[a", "[a", true},
+        {"[a", "a", false},
+        {"[]", "[]", true},
+        {"[!]", "[!]", true},
+        {"*[ab]", "xxa", true},
+        {"*[ab]c", "xacbc", true},
+        {"[ab]", "", false},
+        {"\xff", "\xff", true},
+        {"\xc3", "\xc3", true},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char row[64];
+        (void)snprintf(row, sizeof row, "%s on %s", rows[i].pattern, rows[i].name);
+        t_row(row);
+        T_CHECK(mc_glob_match(rows[i].pattern, rows[i].name) == rows[i].match);
+    }
+}
+
+static void test_entry_matches_with_and_without_suffix(void)
+{
+    static struct mc_entry entry = {.id = "debian-12"};
+    static struct mc_entry longest;
+
+    T_CHECK(mc_entry_matches(&entry, "debian-12"));
+    T_CHECK(mc_entry_matches(&entry, "debian-12.conf"));
+    T_CHECK(mc_entry_matches(&entry, "DEBIAN-*"));
+    T_CHECK(mc_entry_matches(&entry, "*.conf"));
+    T_CHECK(!mc_entry_matches(&entry, "debian"));
+    T_CHECK(!mc_entry_matches(&entry, ""));
+    memset(longest.id, 'x', MC_MAX_TEXT_LENGTH);
+    T_CHECK(mc_entry_matches(&longest, "x*x.conf"));
+}
+
+int main(void)
+{
+    T_RUN(test_entry_parse_image_only_has_the_defaults);
+    T_RUN(test_entry_parse_every_key_is_kept);
+    T_RUN(test_entry_parse_words_have_their_values);
+    T_RUN(test_entry_parse_sizes);
+    T_RUN(test_entry_parse_unknown_keys_are_counted);
+    T_RUN(test_entry_parse_bad_line_is_refused);
+    T_RUN(test_entry_parse_nul_byte_is_refused);
+    T_RUN(test_entry_parse_utf8_is_judged_by_its_table);
+    T_RUN(test_entry_parse_path_is_made_absolute);
+    T_RUN(test_entry_parse_bad_path_is_refused);
+    T_RUN(test_entry_parse_length_is_limited);
+    T_RUN(test_entry_parse_error_leaves_the_entry_alone);
+    T_RUN(test_entry_parse_every_prefix_is_safe);
+    T_RUN(test_settings_parse_good_file_is_kept);
+    T_RUN(test_settings_parse_bad_line_is_refused);
+    T_RUN(test_config_error_format_is_cut_to_the_buffer);
+    T_RUN(test_entry_set_id_takes_conf_files_only);
+    T_RUN(test_entry_title_falls_back_to_the_id);
+    T_RUN(test_version_compare_ascending_list_is_in_order);
+    T_RUN(test_version_compare_equal_versions_are_equal);
+    T_RUN(test_entry_compare_list_is_in_order);
+    T_RUN(test_glob_match_pattern_decides);
+    T_RUN(test_entry_matches_with_and_without_suffix);
+    return t_done();
+}

@@ -1,0 +1,64 @@
+/* An image that a verb has opened: source, opener, codecs, unlocker and disk in one heap block.
+ *
+ * Called by verbs. Everything that fails is said on stderr before these return.
+ */
+#ifndef METALCOW_IMAGE_H
+#define METALCOW_IMAGE_H
+
+#include <stdbool.h>
+
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
+#include "drivers/posix/opener.h"
+#include "drivers/posix/source.h"
+#include "drivers/crypto/unlocker.h"
+#include "q2_disk.h"
+
+#include "arguments.h"
+#include "passphrase.h"
+
+struct image {
+    const char *path; /* as the user typed it */
+    struct q2_source_posix file;
+    struct q2_opener_posix opener;
+    struct q2_codec_zlib zlib;
+    struct q2_codec_zstd zstd;
+    struct q2_unlocker_passphrase unlocker;
+    struct passphrase passphrase; /* empty once the image is open */
+    void *workspace;
+    struct q2_disk *disk;
+};
+
+/* Open an image, for writing if the options say so; NULL if it cannot be (said on stderr).
+ *
+ * metadata_only  open no file but path: info, check
+ */
+struct image *image_open(const char *path, const struct image_options *options, bool metadata_only);
+
+/* The same, for who says what is wrong himself: ret_fault's status is Q2_OK if that is said
+ * already; it names no file if it is path. */
+struct image *image_try_open(const char *path, const struct image_options *options,
+                             bool metadata_only, struct q2_fault *ret_fault);
+
+/* Whether a range lies inside the disk; said on stderr if not. */
+bool image_has_range(const struct image *image, uint64_t offset, uint64_t length);
+
+/* Make durable what was written; false, and said on stderr, if that fails. */
+bool image_flush(struct image *image);
+
+/* Close and free, without a flush; image may be NULL. */
+void image_close(struct image *image);
+
+/* Say on stderr why the last call on the image's disk failed. */
+void image_print_fault(const struct image *image);
+
+/* The descriptor of a source that image_open() or its opener has made. */
+int image_source_fd(const struct q2_source *source);
+
+/* Whether two sources are one file. */
+bool image_same_file(const struct q2_source *a, const struct q2_source *b);
+
+/* Whether a file is one of those that an image, opened with all its files, is read from. */
+bool image_uses(const struct image *image, const struct q2_source *file);
+
+#endif

@@ -1,0 +1,235 @@
+/* Making the files of a new image.
+ *
+ * verbs -> here -> core/write/create.c, drivers/posix/source.c. Invariant: no file is emptied
+ * before all of them are open, locked and known to be different ones.
+ */
+#include "make_image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/metalcow/base/output.h"
+#include "preallocation.h"
+
+/* One of the files. */
+struct new_file {
+    struct q2_source_posix posix;
+    bool is_open;
+    bool is_new; /* it did not exist */
+};
+
+struct new_image {
+    const struct create_options *options;
+    const struct image *in_use;
+    uint64_t size; /* of the disk: whole sectors */
+    struct new_file image, data;
+    void *workspace;
+};
+
+static bool fail(const char *path, enum q2_status status, const char *what)
+{
+    print_fault(path, &(struct q2_fault){.status = status, .what = what});
+    return false;
+}
+
+bool make_image_join(const char *path, const char *name, char *ret_path)
+{
+    const char *slash = name[0] == '/' ? NULL : strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+
+    if (folder > Q2_MAX_PATH_LENGTH || strlen(name) > Q2_MAX_PATH_LENGTH - folder)
+        return fail(name, Q2_ERR_BAD_NAME, "the path is too long");
+    memcpy(ret_path, path, folder);
+    memcpy(ret_path + folder, name, strlen(name) + 1);
+    return true;
+}
+
+/* --- would it work? ------------------------------------------------------------------------- */
+
+static enum q2_status nowhere_write(struct q2_source *source, uint64_t offset, const void *buffer,
+                                    size_t length)
+{
+    (void)source, (void)offset, (void)buffer, (void)length;
+    return Q2_OK;
+}
+
+static enum q2_status nowhere_flush(struct q2_source *source)
+{
+    (void)source;
+    return Q2_OK;
+}
+
+static enum q2_status nowhere_grow(struct q2_source *source, uint64_t new_size)
+{
+    source->size = new_size;
+    return Q2_OK;
+}
+
+/* Make the image without a file: what is wrong with the options is found before any is touched. */
+static bool options_hold(struct new_image *new, const char *path)
+{
+    static const struct q2_source_ops ops = {
+        .write_at = nowhere_write, .flush = nowhere_flush, .grow = nowhere_grow};
+    struct q2_source nowhere = {.ops = &ops, .path = path, .io_align = 1, .writable = true};
+    struct q2_fault fault;
+
+    if (q2_create(new->workspace, &nowhere, &new->options->image, &fault) == Q2_OK)
+        return true;
+    print_fault(path, &fault);
+    return false;
+}
+
+/* --- files ---------------------------------------------------------------------------------- */
+
+/* Open or make a file, and lock it, without changing it. */
+static bool open_file(struct new_image *new, struct new_file *file, const char *path)
+{
+    struct q2_source_posix *posix = &file->posix;
+    enum q2_status status =
+        q2_source_posix_open(posix, path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+
+    if (status == Q2_ERR_NOT_FOUND) {
+        status = q2_source_posix_open(posix, path, Q2_POSIX_CREATE);
+        file->is_new = status == Q2_OK;
+    }
+    if (status != Q2_OK)
+        return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
+    file->is_open = true;
+    if (new->in_use && image_uses(new->in_use, &posix->source))
+        return fail(path, Q2_ERR_CHAIN_LOOP, "the output is one of the image's own files");
+    if (file == &new->data && image_same_file(&posix->source, &new->image.posix.source))
+        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+    return true;
+}
+
+/* Give a regular file size bytes of zeros. Devices have to be large enough as they are. */
+static bool set_size(struct new_file *file, uint64_t size)
+{
+    struct q2_source *source = &file->posix.source;
+    int fd = file->posix.fd;
+
+    if (!source->ops->grow)
+        return source->size >= size ||
+               fail(source->path, Q2_ERR_NO_SPACE, "the device is smaller than the disk");
+    if (size > INT64_MAX)
+        return fail(source->path, Q2_ERR_NO_SPACE, NULL);
+    if (ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t)size) != 0)
+        return fail(source->path, q2_status_from_errno(errno), NULL);
+    source->size = size;
+    return true;
+}
+
+static bool flush(struct new_file *file)
+{
+    struct q2_source *source = &file->posix.source;
+    enum q2_status status = source->ops->flush(source);
+
+    return status == Q2_OK || fail(source->path, status, NULL);
+}
+
+/* --- images --------------------------------------------------------------------------------- */
+
+static bool make_raw(struct new_image *new, const char *path)
+{
+    return open_file(new, &new->image, path) && set_size(&new->image, new->size) &&
+           preallocate_raw(&new->image.posix, 0, new->options->preallocation);
+}
+
+/* A data file that is to be preallocated grows with that: what is known to be new needs no zeros.
+ * One that is raw is the disk from the start. */
+static uint64_t data_size(const struct new_image *new)
+{
+    bool grows =
+        new->options->preallocation != PREALLOCATION_OFF && !new->options->image.raw_external_data;
+
+    return grows && new->data.posix.source.ops->grow ? 0 : new->size;
+}
+
+static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
+{
+    const char *data_file = new->options->image.data_file;
+    struct q2_fault fault;
+
+    if (new->options->preallocation != PREALLOCATION_OFF &&new->options->image.backing_file &&
+        !new->options->image.extended_l2)
+        return fail(path, Q2_ERR_UNSUPPORTED,
+                    "Backing file and preallocation can only be used at "
+                    "the same time if extended_l2 is enabled");
+    if (!options_hold(new, path) || !open_file(new, &new->image, path))
+        return false;
+    if (data_file &&
+        (!make_image_join(path, data_file, data_path) || !open_file(new, &new->data, data_path)))
+        return false;
+    if (!set_size(&new->image, 0))
+        return false;
+    if (data_file && (!set_size(&new->data, data_size(new)) || !flush(&new->data)))
+        return false;
+    if (q2_create(new->workspace, &new->image.posix.source, &new->options->image, &fault) == Q2_OK)
+        return true;
+    print_fault(path, &fault);
+    return false;
+}
+
+/* Close; returns whether it is a regular file, which can be removed. */
+static bool close_file(struct new_file *file, bool done)
+{
+    bool regular = file->is_open && file->posix.source.ops->grow;
+
+    if (!file->is_open)
+        return false;
+    if (!done && file->is_new)
+        (void)unlink(file->posix.path);
+    q2_source_posix_close(&file->posix);
+    return regular;
+}
+
+void make_image_undo(const char *path, const struct made_files *made)
+{
+    if (made->image)
+        (void)unlink(path);
+    if (made->data)
+        (void)unlink(made->data_path);
+}
+
+/* What was made, opened as it will be used. */
+static bool preallocate_made(const char *path, const struct create_options *options)
+{
+    const struct image_options how = {.names = Q2_NAMES_ANY, .writable = true};
+    struct image *image;
+    bool done;
+
+    if (options->preallocation == PREALLOCATION_OFF)
+        return true;
+    image = image_open(path, &how, false);
+    done = image && preallocate_qcow2(image, 0, q2_disk_size(image->disk), options->preallocation);
+    image_close(image);
+    return done;
+}
+
+bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
+                const struct image *in_use, struct made_files *ret_made)
+{
+    struct new_image new = {.options = options, .in_use = in_use};
+    bool done;
+
+    if (options->image.virtual_size > INT64_MAX - 511)
+        return fail(path, Q2_ERR_LIMIT, "the virtual size is too large");
+    new.size = (options->image.virtual_size + 511) & ~UINT64_C(511);
+    new.workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    if (!new.workspace)
+        return fail(path, Q2_ERR_LIMIT, "out of memory");
+    ret_made->data_path[0] = '\0';
+    done = format == Q2_FORMAT_RAW ? make_raw(&new, path)
+                                   : make_qcow2(&new, path, ret_made->data_path);
+    ret_made->data = close_file(&new.data, done);
+    ret_made->image = close_file(&new.image, done);
+    free(new.workspace);
+    if (done && format == Q2_FORMAT_QCOW2 && !preallocate_made(path, options)) {
+        make_image_undo(path, ret_made);
+        done = false;
+    }
+    return done;
+}

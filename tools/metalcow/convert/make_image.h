@@ -1,0 +1,39 @@
+/* Making the files of a new image: the image itself and its external data file.
+ *
+ * Called by create and convert. Everything that fails is said on stderr.
+ */
+#ifndef METALCOW_MAKE_IMAGE_H
+#define METALCOW_MAKE_IMAGE_H
+
+#include <stdbool.h>
+
+#include "tools/metalcow/base/create_options.h"
+#include "tools/metalcow/base/image.h"
+
+/* What make_image() has made, to be taken back if later work fails. */
+struct made_files {
+    bool image; /* regular files: to be removed */
+    bool data;
+    char data_path[Q2_MAX_PATH_LENGTH + 1]; /* "" if there is none */
+};
+
+/* Make an empty image at path. What is there is replaced, as qemu-img does, but nothing is touched
+ * before it is sure that the options hold, that nobody has the files open, and that they are none
+ * of those that in_use is read from. After an error files that did not exist before are gone again.
+ *
+ * options   image.virtual_size is set; rounded up to 512 bytes here. A relative data_file lies in
+ *           the image's folder
+ * in_use    an open image whose files must stay (the backing file, what is converted); NULL: none
+ * ret_made  undefined after an error
+ */
+bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
+                const struct image *in_use, struct made_files *ret_made);
+
+/* Remove what was made. */
+void make_image_undo(const char *path, const struct made_files *made);
+
+/* The path of a file that an image at path names: relative names start in the image's folder.
+ * false: too long, said on stderr. ret_path: Q2_MAX_PATH_LENGTH + 1 bytes. */
+bool make_image_join(const char *path, const char *name, char *ret_path);
+
+#endif

@@ -1,0 +1,32 @@
+/* What the targets of convert share. */
+#include "target.h"
+
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/zeros.h"
+
+bool target_is_input(const struct target_options *options, const struct q2_source *file)
+{
+    if (!image_uses(options->input, file))
+        return false;
+    print_fault(file->path,
+                &(struct q2_fault){.status = Q2_ERR_CHAIN_LOOP,
+                                   .what = "the output is one of the image's own files"});
+    return true;
+}
+
+size_t target_piece(const uint8_t *bytes, size_t length, uint64_t unit, bool *ret_zero)
+{
+    size_t at = 0;
+
+    while (at < length) {
+        size_t n = length - at < unit ? length - at : (size_t)unit;
+        bool zero = is_zero(bytes + at, n);
+
+        if (at == 0)
+            *ret_zero = zero;
+        else if (zero != *ret_zero)
+            break;
+        at += n;
+    }
+    return at;
+}

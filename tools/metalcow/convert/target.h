@@ -1,0 +1,65 @@
+/* What convert writes to: a raw file or a qcow2 image.
+ *
+ * Called by verb_convert.c; implemented by target_raw.c and target_qcow2.c. Everything that fails
+ * is said on stderr before these return.
+ */
+#ifndef METALCOW_TARGET_H
+#define METALCOW_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tools/metalcow/base/create_options.h"
+#include "tools/metalcow/base/image.h"
+
+struct target;
+
+struct target_ops {
+    /* chunk bytes for the next write(); NULL: what was written before has failed. */
+    uint8_t *(*buffer)(struct target *target);
+
+    /* Write length bytes of what buffer() gave. Zeros in it may become holes. */
+    bool (*write)(struct target *target, uint64_t at, size_t length);
+
+    /* Make a range read as zeros. */
+    bool (*zeros)(struct target *target, uint64_t at, uint64_t length);
+
+    /* Nothing more comes: write what is still held back and make the target complete. */
+    bool (*finish)(struct target *target);
+
+    /* Free it. done: finish() was true. Else a target that did not exist before is removed. */
+    void (*close)(struct target *target, bool done);
+};
+
+struct target {
+    const struct target_ops *ops;
+    uint64_t unit;    /* bytes; where a write may begin and end (or at the disk's end) */
+    size_t chunk;     /* bytes, a multiple of unit */
+    bool has_backing; /* what is not written shows the backing file */
+};
+
+/* What a target shall be. */
+struct target_options {
+    const char *path;
+    struct image *input;
+    uint64_t size;        /* of the disk, bytes */
+    uint64_t sparse_size; /* bytes of zeros in a row that become a hole; 0: none */
+    bool skip_create;     /* write into a target that exists, without emptying it */
+    bool compressed;
+    unsigned nb_threads;             /* that encode; >= 1 */
+    struct create_options *creation; /* outlives the target; image.virtual_size is set here */
+};
+
+/* Open or make a target; NULL if it cannot be, and nothing was changed then. */
+struct target *target_raw_open(const struct target_options *options);
+struct target *target_qcow2_open(const struct target_options *options);
+
+/* Whether a file is one of those that the input lies in: writing onto it would destroy what is
+ * being read. Said on stderr. */
+bool target_is_input(const struct target_options *options, const struct q2_source *file);
+
+/* Length of the piece at bytes, in whole units, that is all zero or has no unit of zeros. */
+size_t target_piece(const uint8_t *bytes, size_t length, uint64_t unit, bool *ret_zero);
+
+#endif

@@ -1,0 +1,190 @@
+/* Converting into a raw file: written in place, as qemu-img does, sparse where it is zero. One that
+ * failed is left behind, and said to be incomplete.
+ *
+ * verb_convert.c -> here -> drivers/posix/source.c. Invariant: nothing is changed before the output
+ * is known to be none of the input's own files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/metalcow/base/output.h"
+#include "target.h"
+
+#define CHUNK_SIZE   ((size_t)2 << 20)
+#define BUFFER_ALIGN 4096u
+
+struct raw_target {
+    struct target target; /* first: the target's address is this struct's */
+    const char *path;
+    struct q2_source_posix file;
+    uint64_t sparse_size; /* bytes, a multiple of 512; 0: no holes */
+    uint8_t *buffer;
+    bool is_file;    /* a regular file, which can have holes */
+    bool reads_zero; /* what is not written reads as zeros */
+};
+
+static struct raw_target *raw_of(struct target *target)
+{
+    return (struct raw_target *)target;
+}
+
+static bool fail(const struct raw_target *raw, enum q2_status status)
+{
+    print_status(raw->path, status);
+    return false;
+}
+
+static uint8_t *raw_buffer(struct target *target)
+{
+    return raw_of(target)->buffer;
+}
+
+static bool write_bytes(struct raw_target *raw, uint64_t at, const uint8_t *bytes, size_t length)
+{
+    struct q2_source *source = &raw->file.source;
+    enum q2_status status = source->ops->write_at(source, at, bytes, length);
+
+    return status == Q2_OK || fail(raw, status);
+}
+
+static bool raw_zeros(struct target *target, uint64_t at, uint64_t length)
+{
+    struct raw_target *raw = raw_of(target);
+
+    if (raw->sparse_size > 0 && raw->reads_zero)
+        return true;
+    if (raw->sparse_size > 0 && raw->is_file &&
+        fallocate(raw->file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+                  (off_t)length) == 0)
+        return true;
+    memset(raw->buffer, 0, length < CHUNK_SIZE ? (size_t)length : CHUNK_SIZE);
+    while (length > 0) {
+        size_t n = length < CHUNK_SIZE ? (size_t)length : CHUNK_SIZE;
+
+        if (!write_bytes(raw, at, raw->buffer, n))
+            return false;
+        at += n;
+        length -= n;
+    }
+    return true;
+}
+
+/* Where the output does not read as zeros by itself the whole buffer is written: content first,
+ * holes are only a saving. */
+static bool raw_write(struct target *target, uint64_t at, size_t length)
+{
+    struct raw_target *raw = raw_of(target);
+    const uint8_t *bytes = raw->buffer;
+
+    if (raw->sparse_size == 0 || !raw->reads_zero)
+        return write_bytes(raw, at, bytes, length);
+    while (length > 0) {
+        bool zero = false;
+        size_t n = target_piece(bytes, length, raw->sparse_size, &zero);
+
+        if (!zero && !write_bytes(raw, at, bytes, n))
+            return false;
+        bytes += n;
+        at += n;
+        length -= n;
+    }
+    return true;
+}
+
+static bool raw_finish(struct target *target)
+{
+    (void)target;
+    return true;
+}
+
+static void raw_close(struct target *target, bool done)
+{
+    struct raw_target *raw = raw_of(target);
+
+    if (!done)
+        print_fault(raw->path,
+                    &(struct q2_fault){.status = Q2_ERR_IO, .what = "incomplete, and left so"});
+    q2_source_posix_close(&raw->file);
+    free(raw->buffer);
+    free(raw);
+}
+
+static const struct target_ops raw_ops = {
+    .buffer = raw_buffer,
+    .write = raw_write,
+    .zeros = raw_zeros,
+    .finish = raw_finish,
+    .close = raw_close,
+};
+
+/* Bring a regular file to length size, all holes. */
+static enum q2_status empty(struct raw_target *raw, uint64_t size)
+{
+    if (size > INT64_MAX)
+        return Q2_ERR_NO_SPACE;
+    if (ftruncate(raw->file.fd, 0) != 0 || ftruncate(raw->file.fd, (off_t)size) != 0)
+        return q2_status_from_errno(errno);
+    raw->file.source.size = size;
+    raw->reads_zero = true;
+    return Q2_OK;
+}
+
+static bool prepare(struct raw_target *raw, const struct target_options *options)
+{
+    struct stat stat;
+    enum q2_status status;
+
+    if (target_is_input(options, &raw->file.source))
+        return false;
+    if (fstat(raw->file.fd, &stat) != 0)
+        return fail(raw, q2_status_from_errno(errno));
+    raw->is_file = S_ISREG(stat.st_mode);
+    if (raw->is_file && !options->skip_create) {
+        status = empty(raw, options->size);
+        return status == Q2_OK || fail(raw, status);
+    }
+    if (raw->file.source.size < options->size) {
+        print_fault(raw->path, &(struct q2_fault){.status = Q2_ERR_NO_SPACE,
+                                                  .what = "the output is smaller than the disk"});
+        return false;
+    }
+    return true;
+}
+
+/* Open the output without changing it. */
+static bool open_file(struct raw_target *raw, bool skip_create)
+{
+    enum q2_status status =
+        q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+
+    if (status == Q2_ERR_NOT_FOUND && !skip_create)
+        status = q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_CREATE);
+    return status == Q2_OK || fail(raw, status);
+}
+
+struct target *target_raw_open(const struct target_options *options)
+{
+    struct raw_target *raw = calloc(1, sizeof(*raw));
+
+    if (!raw || !(raw->buffer = aligned_alloc(BUFFER_ALIGN, CHUNK_SIZE))) {
+        fputs("metalcow: out of memory\n", stderr);
+        goto free_target;
+    }
+    raw->target = (struct target){.ops = &raw_ops, .unit = 1, .chunk = CHUNK_SIZE};
+    raw->path = options->path;
+    raw->sparse_size = options->sparse_size & ~UINT64_C(511);
+    if (!open_file(raw, options->skip_create))
+        goto free_target;
+    if (prepare(raw, options))
+        return &raw->target;
+    q2_source_posix_close(&raw->file);
+free_target:
+    if (raw)
+        free(raw->buffer);
+    free(raw);
+    return NULL;
+}

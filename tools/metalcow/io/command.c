@@ -1,0 +1,177 @@
+/* The commands of io: cutting up a line, the table, help.
+ *
+ * verb_io.c -> here -> the commands. Invariant: a command runs only with as many arguments as it
+ * takes, and with a file if it needs one.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "io.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/size.h"
+
+/* A line has no more words than that; qemu-io's own commands need a dozen. */
+#define MAX_WORDS 64
+
+static bool run_help(struct io *io, int argc, char **argv);
+
+static bool run_quit(struct io *io, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    io->done = true;
+    return true;
+}
+
+static bool run_sleep(struct io *io, int argc, char **argv)
+{
+    uint64_t milliseconds;
+    struct timespec time;
+
+    (void)io, (void)argc;
+    if (!io_number(argv[1], &milliseconds))
+        return false;
+    time.tv_sec = (time_t)(milliseconds / 1000);
+    time.tv_nsec = (long)(milliseconds % 1000) * 1000000;
+    while (nanosleep(&time, &time) != 0 && errno == EINTR)
+        ;
+    return true;
+}
+
+static const struct io_command help_command = {
+    .name = "help",
+    .alias = "?",
+    .max_arguments = 1,
+    .arguments = "[command]",
+    .summary = "help for one or all commands",
+    .run = run_help,
+};
+
+static const struct io_command quit_command = {
+    .name = "quit",
+    .alias = "q",
+    .max_arguments = -1,
+    .arguments = "",
+    .summary = "exit the program",
+    .run = run_quit,
+};
+
+static const struct io_command sleep_command = {
+    .name = "sleep",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .arguments = "ms",
+    .summary = "waits for a number of milliseconds",
+    .run = run_sleep,
+};
+
+static const struct io_command *const commands[] = {
+    &io_alloc_command, &io_close_command,  &io_discard_command, &io_flush_command,
+    &help_command,     &io_length_command, &io_map_command,     &io_open_command,
+    &quit_command,     &io_read_command,   &sleep_command,      &io_truncate_command,
+    &io_write_command,
+};
+#define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct io_command *find(const char *name)
+{
+    for (size_t i = 0; i < NB_COMMANDS; i++) {
+        if (strcmp(commands[i]->name, name) == 0 ||
+            (commands[i]->alias && strcmp(commands[i]->alias, name) == 0))
+            return commands[i];
+    }
+    fflush(stdout);
+    fputs("command \"", stderr);
+    print_escaped(stderr, name);
+    fputs("\" not found\n", stderr);
+    return NULL;
+}
+
+bool io_usage(const struct io_command *command)
+{
+    printf("%s %s%s-- %s\n", command->name, command->arguments, command->arguments[0] ? " " : "",
+           command->summary);
+    return false;
+}
+
+static bool run_help(struct io *io, int argc, char **argv)
+{
+    const struct io_command *command;
+
+    (void)io;
+    if (argc == 1) {
+        for (size_t i = 0; i < NB_COMMANDS; i++)
+            (void)io_usage(commands[i]);
+        puts("\nUse 'help commandname' for extended help.");
+        return true;
+    }
+    command = find(argv[1]);
+    if (!command)
+        return false;
+    (void)io_usage(command);
+    if (command->help)
+        printf("\n%s\n", command->help);
+    return true;
+}
+
+bool io_number(const char *text, uint64_t *ret_value)
+{
+    if (size_parse(text, ret_value) && *ret_value <= INT64_MAX)
+        return true;
+    fputs("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- ", stdout);
+    print_escaped(stdout, text);
+    putchar('\n');
+    return false;
+}
+
+/* Cut a line at its spaces; returns the number of words, MAX_WORDS if there are more. */
+static int split(char *line, char **words)
+{
+    char *rest = NULL;
+    int nb = 0;
+
+    for (char *word = strtok_r(line, " ", &rest); word && nb < MAX_WORDS;
+         word = strtok_r(NULL, " ", &rest))
+        words[nb++] = word;
+    words[nb] = NULL;
+    return nb;
+}
+
+static bool check_count(const struct io_command *command, const char *name, int nb)
+{
+    int min = command->min_arguments, max = command->max_arguments;
+
+    if (nb >= min && (max < 0 || nb <= max))
+        return true;
+    fflush(stdout);
+    fprintf(stderr, "bad argument count %d to %s, expected ", nb, name);
+    if (max < 0)
+        fprintf(stderr, "at least %d arguments\n", min);
+    else if (min == max)
+        fprintf(stderr, "%d arguments\n", min);
+    else
+        fprintf(stderr, "between %d and %d arguments\n", min, max);
+    return false;
+}
+
+bool io_run(struct io *io, char *line)
+{
+    char *words[MAX_WORDS + 1];
+    int nb = split(line, words);
+    const struct io_command *command;
+
+    if (nb == 0)
+        return true;
+    command = find(words[0]);
+    if (!command)
+        return false;
+    if (command->needs_file && !io->image) {
+        fflush(stdout);
+        fputs("no file open, try 'help open'\n", stderr);
+        return false;
+    }
+    return check_count(command, words[0], nb - 1) && command->run(io, nb, words);
+}

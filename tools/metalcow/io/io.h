@@ -1,0 +1,63 @@
+/* The state of `metalcow io` and its commands, which are qemu-io's.
+ *
+ * verb_io.c -> io_command.c (the table) -> io_open.c, io_transfer.c, io_look.c -> io_report.c.
+ * Commands print what qemu-io 7.2 prints, on the same stream.
+ */
+#ifndef METALCOW_IO_H
+#define METALCOW_IO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tools/metalcow/base/image.h"
+
+/* The longest range of one command, as in qemu-io: the largest multiple of 512 in an int. */
+#define IO_MAX_LENGTH UINT64_C(2147483136)
+
+struct io {
+    struct image *image;         /* NULL: no file open */
+    bool writable;               /* of image */
+    bool ignore_discard;         /* -d ignore */
+    bool broken;                 /* a flush has failed, and that was said */
+    bool done;                   /* quit */
+    struct image_options preset; /* what the command line says; open may say more */
+};
+
+struct io_command {
+    const char *name, *alias;
+    int min_arguments, max_arguments; /* behind the name; max -1: any number */
+    bool needs_file;
+    const char *arguments, *summary; /* for help */
+    const char *help;                /* NULL: nothing beyond the summary */
+    bool (*run)(struct io *io, int argc, char **argv);
+};
+
+extern const struct io_command io_open_command, io_close_command;
+extern const struct io_command io_read_command, io_write_command, io_discard_command;
+extern const struct io_command io_flush_command, io_length_command, io_map_command;
+extern const struct io_command io_alloc_command, io_truncate_command;
+
+/* Run one line of words; false if it fails (said). The line is cut up. */
+bool io_run(struct io *io, char *line);
+
+/* Print "NAME ARGUMENTS -- SUMMARY"; false, for who returns it. */
+bool io_usage(const struct io_command *command);
+
+/* Parse a number; false, and said on stdout, if it is none or over INT64_MAX. */
+bool io_number(const char *text, uint64_t *ret_value);
+
+/* Open a file as `open` does; path NULL: options name it. options: NULL or key=value,...
+ * false, and said on stderr, if it cannot be. */
+bool io_open(struct io *io, const char *path, const struct image_options *how,
+             const char *const *options, int nb_options);
+
+/* Make what was written durable and close; true if nothing is open. */
+bool io_close(struct io *io);
+
+/* Say on stderr that only reading is allowed; false if it is. */
+bool io_check_writable(const struct io *io);
+
+/* "NAME failed: REASON" on stdout, and on stderr the disk's fault if that is the reason; false. */
+bool io_failed(const struct io *io, const char *name, enum q2_status status);
+
+#endif

@@ -1,0 +1,262 @@
+/* The commands of io that open and close, and what every command says of failures. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io.h"
+#include "report.h"
+#include "tools/metalcow/base/output.h"
+
+#define MAX_OPTIONS 8 /* -o flags of one open */
+
+/* "metalcow: can't open device PATH: ", and then what the fault says, in QEMU's words where it has
+ * some. */
+static void say_cannot_open(const char *path, const struct q2_fault *fault)
+{
+    const char *file = fault->file[0] != '\0' ? fault->file : path;
+    char line[2048];
+
+    fflush(stdout);
+    fputs("metalcow: can't open device ", stderr);
+    print_escaped(stderr, path);
+    fputs(": ", stderr);
+    if (fault->status == Q2_ERR_NOT_FOUND) {
+        fputs("Could not open '", stderr);
+        print_escaped(stderr, file);
+        fprintf(stderr, "': %s\n", io_error_text(Q2_ERR_NOT_FOUND));
+    } else if (fault->status == Q2_ERR_DATA_FILE_REQUIRED ||
+               fault->status == Q2_ERR_DATA_FILE_UNEXPECTED) {
+        fprintf(stderr, "%s\n", q2_status_text(fault->status));
+    } else {
+        (void)q2_fault_format(fault, line, sizeof(line));
+        fprintf(stderr, "%s\n", line);
+    }
+}
+
+/* --- options -------------------------------------------------------------------------------- */
+
+/* What the options of an open name; strings point into them. */
+struct opening {
+    struct image_options how;
+    const char *path;
+};
+
+static bool parse_driver(const char *value, struct opening *opening)
+{
+    opening->how.format = strcmp(value, "raw") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
+    return strcmp(value, "raw") == 0 || strcmp(value, "qcow2") == 0;
+}
+
+static bool parse_file_driver(const char *value, struct opening *opening)
+{
+    (void)opening;
+    return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
+}
+
+static bool parse_path(const char *value, struct opening *opening)
+{
+    opening->path = value;
+    return true;
+}
+
+static bool parse_data_file(const char *value, struct opening *opening)
+{
+    opening->how.data_file = value;
+    return true;
+}
+
+static bool parse_backing_file(const char *value, struct opening *opening)
+{
+    opening->how.backing_file = value;
+    return true;
+}
+
+static bool parse_backing_driver(const char *value, struct opening *opening)
+{
+    opening->how.backing_raw = strcmp(value, "raw") == 0;
+    return opening->how.backing_raw || strcmp(value, "qcow2") == 0;
+}
+
+static bool parse_read_only(const char *value, struct opening *opening)
+{
+    if (strcmp(value, "on") == 0)
+        opening->how.writable = false;
+    return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
+}
+
+/* QEMU's names of what can be said here. */
+static const struct {
+    const char *key;
+    bool (*parse)(const char *value, struct opening *opening);
+} option_rows[] = {
+    {"driver", parse_driver},
+    {"file.driver", parse_file_driver},
+    {"file.filename", parse_path},
+    {"data-file.driver", parse_file_driver},
+    {"data-file.filename", parse_data_file},
+    {"backing.driver", parse_backing_driver},
+    {"backing.file.driver", parse_file_driver},
+    {"backing.file.filename", parse_backing_file},
+    {"read-only", parse_read_only},
+};
+
+static bool parse_option(char *text, struct opening *opening)
+{
+    char *value = strchr(text, '=');
+
+    if (value)
+        *value++ = '\0';
+    for (size_t i = 0; i < sizeof(option_rows) / sizeof(option_rows[0]); i++) {
+        if (strcmp(option_rows[i].key, text) == 0 && value && option_rows[i].parse(value, opening))
+            return true;
+    }
+    fflush(stdout);
+    fputs("metalcow: option '", stderr);
+    print_escaped(stderr, text);
+    fputs(value ? "' is not known, or does not take '" : "' has no value", stderr);
+    if (value) {
+        print_escaped(stderr, value);
+        fputc('\'', stderr);
+    }
+    fputc('\n', stderr);
+    return false;
+}
+
+/* Cut "KEY=VALUE,..." up in place; a comma in a value is written as two. */
+static bool parse_options(char *text, struct opening *opening)
+{
+    while (*text != '\0') {
+        char *begin = text, *to = text;
+
+        for (; *text != '\0' && !(*text == ',' && text[1] != ','); text += *text == ',' ? 2 : 1)
+            *to++ = *text;
+        if (*text == ',')
+            text++;
+        *to = '\0';
+        if (!parse_option(begin, opening))
+            return false;
+    }
+    return true;
+}
+
+/* --- open, close ---------------------------------------------------------------------------- */
+
+static bool open_file(struct io *io, const struct opening *opening)
+{
+    struct q2_fault fault;
+
+    if (io->image) {
+        fflush(stdout);
+        fputs("metalcow: file open already, try 'help close'\n", stderr);
+        return false;
+    }
+    if (!opening->path) {
+        fflush(stdout);
+        fputs("metalcow: can't open: no file is named\n", stderr);
+        return false;
+    }
+    io->image = image_try_open(opening->path, &opening->how, false, &fault);
+    io->writable = opening->how.writable;
+    if (!io->image && fault.status != Q2_OK)
+        say_cannot_open(opening->path, &fault);
+    return io->image != NULL;
+}
+
+bool io_open(struct io *io, const char *path, const struct image_options *how,
+             const char *const *options, int nb_options)
+{
+    struct opening opening = {.how = *how, .path = path};
+    char *copies[MAX_OPTIONS] = {NULL};
+    bool good = nb_options <= MAX_OPTIONS;
+
+    for (int i = 0; i < nb_options && good; i++) {
+        copies[i] = strdup(options[i]);
+        good = copies[i] && parse_options(copies[i], &opening);
+    }
+    if (good)
+        good = open_file(io, &opening);
+    for (int i = 0; i < MAX_OPTIONS; i++)
+        free(copies[i]);
+    return good;
+}
+
+bool io_close(struct io *io)
+{
+    bool done = !io->image || !io->writable || io->broken || image_flush(io->image);
+
+    image_close(io->image);
+    io->image = NULL;
+    io->broken = false;
+    return done;
+}
+
+static bool run_open(struct io *io, int argc, char **argv)
+{
+    struct image_options how = io->preset;
+    const char *options[MAX_OPTIONS];
+    int nb_options = 0, letter;
+
+    how.writable = true;
+    optind = 0;
+    opterr = 1;
+    while ((letter = getopt(argc, argv, "nro:")) != -1) {
+        if (letter == '?' || (letter == 'o' && nb_options == MAX_OPTIONS))
+            return io_usage(&io_open_command);
+        if (letter == 'r')
+            how.writable = false;
+        if (letter == 'o')
+            options[nb_options++] = optarg;
+    }
+    if (optind < argc - 1)
+        return io_usage(&io_open_command);
+    return io_open(io, optind < argc ? argv[optind] : NULL, &how, options, nb_options);
+}
+
+const struct io_command io_open_command = {
+    .name = "open",
+    .alias = "o",
+    .min_arguments = 1,
+    .max_arguments = -1,
+    .arguments = "[-rn] [-o options] [path]",
+    .summary = "open the file specified by path",
+    .help = " -n  accepted; the page cache is always used\n"
+            " -o  driver=, file.filename=, data-file.filename=, backing.driver=,\n"
+            "     backing.file.filename=, read-only=, with commas between them\n"
+            " -r  for reading only\n",
+    .run = run_open,
+};
+
+static bool run_close(struct io *io, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    return io_close(io);
+}
+
+const struct io_command io_close_command = {
+    .name = "close",
+    .alias = "c",
+    .needs_file = true,
+    .arguments = "",
+    .summary = "close the current open file",
+    .run = run_close,
+};
+
+/* --- failures ------------------------------------------------------------------------------- */
+
+bool io_check_writable(const struct io *io)
+{
+    if (io->writable)
+        return true;
+    fflush(stdout);
+    fputs("metalcow: Block node is read-only\n", stderr);
+    return false;
+}
+
+bool io_failed(const struct io *io, const char *name, enum q2_status status)
+{
+    printf("%s failed: %s\n", name, io_error_text(status));
+    if (q2_disk_fault(io->image->disk)->status == status)
+        image_print_fault(io->image);
+    return false;
+}

@@ -1,0 +1,65 @@
+/* The command of io that resizes: truncate. As in qemu-io nobody is asked whether data may go. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/convert/preallocation.h"
+#include "q2_amend.h"
+
+static const struct {
+    const char *word;
+    enum preallocation mode;
+} modes[] = {
+    {"off", PREALLOCATION_OFF},
+    {"metadata", PREALLOCATION_METADATA},
+    {"falloc", PREALLOCATION_FALLOC},
+    {"full", PREALLOCATION_FULL},
+};
+
+static bool parse_mode(const char *word, enum preallocation *ret_mode)
+{
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(modes[i].word, word) == 0) {
+            *ret_mode = modes[i].mode;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool run_truncate(struct io *io, int argc, char **argv)
+{
+    enum preallocation mode = PREALLOCATION_OFF;
+    uint64_t old_size = q2_disk_size(io->image->disk), size;
+    int letter;
+
+    optind = 0;
+    opterr = 1;
+    while ((letter = getopt(argc, argv, "m:")) != -1) {
+        if (letter != 'm' || !parse_mode(optarg, &mode))
+            return io_usage(&io_truncate_command);
+    }
+    if (optind != argc - 1)
+        return io_usage(&io_truncate_command);
+    if (!io_check_writable(io) || !io_number(argv[optind], &size))
+        return false;
+    if (q2_disk_resize(io->image->disk, size, true) != Q2_OK) {
+        image_print_fault(io->image);
+        return false;
+    }
+    return size <= old_size || preallocate_qcow2(io->image, old_size, size - old_size, mode);
+}
+
+const struct io_command io_truncate_command = {
+    .name = "truncate",
+    .alias = "t",
+    .min_arguments = 1,
+    .max_arguments = 3,
+    .needs_file = true,
+    .arguments = "[-m prealloc_mode] off",
+    .summary = "gives the disk another size",
+    .help = " -m  for what is added: off (default), metadata, falloc, full\n",
+    .run = run_truncate,
+};

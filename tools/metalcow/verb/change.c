@@ -1,0 +1,96 @@
+/* metalcow zero, discard, flush: changes of a disk that take no data. */
+#include <stdlib.h>
+
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/base/output.h"
+#include "verbs.h"
+
+static const struct flag flags[] = {
+    FLAGS_WRITING,
+    FLAGS_FILES,
+};
+
+typedef enum q2_status change_disk(struct q2_disk *disk, uint64_t offset, uint64_t length);
+
+static bool apply(struct image *image, change_disk *change, uint64_t offset, uint64_t length)
+{
+    if (!image_has_range(image, offset, length))
+        return false;
+    if (change(image->disk, offset, length) == Q2_OK)
+        return true;
+    image_print_fault(image);
+    return false;
+}
+
+/* Open path for writing, make the change, if there is one, and make it durable. */
+static int run(const struct arguments *arguments, const char *path, change_disk *change,
+               uint64_t offset, uint64_t length)
+{
+    struct image_options options = arguments->image[0];
+    struct image *image;
+    bool done;
+
+    options.writable = true;
+    image = image_open(path, &options, false);
+    if (!image)
+        return EXIT_ERROR;
+    done = !change || apply(image, change, offset, length);
+    done = image_flush(image) && done;
+    image_close(image);
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+static int run_range(const struct arguments *arguments, change_disk *change)
+{
+    uint64_t offset, length;
+
+    if (!arguments_size(arguments->operands[0], &offset) ||
+        !arguments_size(arguments->operands[1], &length))
+        return EXIT_ERROR;
+    return run(arguments, arguments->operands[2], change, offset, length);
+}
+
+static int run_zero(const struct arguments *arguments)
+{
+    return run_range(arguments, q2_disk_write_zeroes);
+}
+
+static int run_discard(const struct arguments *arguments)
+{
+    return run_range(arguments, q2_disk_discard);
+}
+
+static int run_flush(const struct arguments *arguments)
+{
+    return run(arguments, arguments->operands[0], NULL, 0, 0);
+}
+
+const struct verb verb_zero = {
+    .name = "zero",
+    .operands = "OFFSET LENGTH FILE",
+    .summary = "make bytes of the disk read as zeros",
+    VERB_FLAGS(flags),
+    .nb_operands = 3,
+    .usage_status = EXIT_ERROR,
+    .run = run_zero,
+};
+
+const struct verb verb_discard = {
+    .name = "discard",
+    .operands = "OFFSET LENGTH FILE",
+    .summary = "give whole clusters of the disk back; they read as zeros then",
+    VERB_FLAGS(flags),
+    .nb_operands = 3,
+    .usage_status = EXIT_ERROR,
+    .run = run_discard,
+};
+
+const struct verb verb_flush = {
+    .name = "flush",
+    .operands = "FILE",
+    .summary = "make what was written to the image's files durable",
+    VERB_FLAGS(flags),
+    .nb_operands = 1,
+    .usage_status = EXIT_ERROR,
+    .run = run_flush,
+};

@@ -1,0 +1,268 @@
+/* metalcow commit: an overlay's data into a file of its backing chain.
+ *
+ * Order, so that a cut loses nothing: data into the base, the base's flush, only then the overlay
+ * is emptied. The overlay stays open, and locked, from the first read on.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "q2_amend.h"
+
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/convert/make_image.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/progress.h"
+#include "verbs.h"
+
+#define BUFFER_SIZE ((size_t)2 << 20)
+
+static const struct flag flags[] = {
+    FLAGS_COMMON,
+    FLAG_ROW_QUIET,
+    FLAG_ROW_PROGRESS,
+    {'b', NULL, "BASE", "the file of the chain to commit into (default: the backing file); sets -d",
+     FLAG_TEXT, FIELD(base)},
+    {'d', NULL, NULL, "leave FILE as it is, do not empty it", FLAG_SET, FIELD(drop)},
+    FLAG_ROW_CACHE('t'),
+    FLAGS_FILES,
+};
+
+struct commit {
+    struct image *overlay;
+    struct image *base;
+    uint32_t base_layer; /* of the overlay's chain */
+    uint8_t *buffer;
+    struct progress progress;
+};
+
+static bool fail(const char *path, enum q2_status status, const char *what)
+{
+    print_fault(path, &(struct q2_fault){.status = status, .what = what});
+    return false;
+}
+
+/* --- the base ------------------------------------------------------------------------------- */
+
+static bool leads_to(const char *path, const struct q2_source *file)
+{
+    struct q2_source_posix other;
+    bool ret;
+
+    if (q2_source_posix_open(&other, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
+        return false;
+    ret = image_same_file(&other.source, file);
+    q2_source_posix_close(&other);
+    return ret;
+}
+
+/* Whether the user's name means a layer: as the layer above names it, or as a path from there or
+ * from here. */
+static bool is_named(const char *name, const struct q2_layer_info *above,
+                     const struct q2_layer_info *layer)
+{
+    char path[Q2_MAX_PATH_LENGTH + 1];
+
+    return strcmp(name, above->backing_file) == 0 || leads_to(name, layer->source) ||
+           (make_image_join(above->source->path, name, path) && leads_to(path, layer->source));
+}
+
+static bool find_base(struct commit *commit, const char *name)
+{
+    struct q2_disk *disk = commit->overlay->disk;
+    uint32_t nb_layers = q2_disk_nb_layers(disk);
+
+    if (nb_layers == 1)
+        return fail(commit->overlay->path, Q2_ERR_ARGUMENT, "Image does not have a backing file");
+    commit->base_layer = 1;
+    for (; name && commit->base_layer < nb_layers; commit->base_layer++) {
+        struct q2_layer_info above, layer;
+
+        q2_disk_layer_info(disk, commit->base_layer - 1, &above);
+        q2_disk_layer_info(disk, commit->base_layer, &layer);
+        if (is_named(name, &above, &layer))
+            break;
+    }
+    return commit->base_layer < nb_layers ||
+           fail(name, Q2_ERR_ARGUMENT, "not in the image's backing chain");
+}
+
+/* A raw file grows before it is opened as a disk. */
+static bool grow_raw(const char *path, uint64_t size)
+{
+    struct q2_source_posix file;
+    enum q2_status status =
+        q2_source_posix_open(&file, path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+
+    if (status != Q2_OK)
+        return fail(path, status, NULL);
+    if (file.source.size < size)
+        status =
+            file.source.ops->grow ? file.source.ops->grow(&file.source, size) : Q2_ERR_NO_SPACE;
+    q2_source_posix_close(&file);
+    return status == Q2_OK || fail(path, status, NULL);
+}
+
+/* Open the base for writing, at least as large as the overlay. */
+static bool open_base(struct commit *commit, const struct arguments *arguments)
+{
+    struct image_options options = {
+        .names = arguments->image[0].names,
+        .backing_raw = arguments->image[0].backing_raw,
+        .passphrase_file = arguments->image[0].passphrase_file,
+        .writable = true,
+    };
+    uint64_t size = q2_disk_size(commit->overlay->disk);
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(commit->overlay->disk, commit->base_layer, &info);
+    options.format = info.format;
+    if (info.format == Q2_FORMAT_RAW && !grow_raw(info.source->path, size))
+        return false;
+    commit->base = image_open(info.source->path, &options, false);
+    if (!commit->base)
+        return false;
+    if (q2_disk_size(commit->base->disk) >= size ||
+        q2_disk_resize(commit->base->disk, (size + 511) & ~UINT64_C(511), false) == Q2_OK)
+        return true;
+    image_print_fault(commit->base);
+    return false;
+}
+
+/* --- copying -------------------------------------------------------------------------------- */
+
+static bool copy_data(struct commit *commit, uint64_t at, uint64_t length)
+{
+    while (length > 0) {
+        size_t n = length < BUFFER_SIZE ? (size_t)length : BUFFER_SIZE;
+
+        if (q2_disk_read(commit->overlay->disk, at, commit->buffer, n) != Q2_OK) {
+            image_print_fault(commit->overlay);
+            return false;
+        }
+        if (q2_disk_write(commit->base->disk, at, commit->buffer, n) != Q2_OK) {
+            image_print_fault(commit->base);
+            return false;
+        }
+        at += n;
+        length -= n;
+    }
+    return true;
+}
+
+static bool copy_zeros(struct commit *commit, uint64_t at, uint64_t length)
+{
+    if (q2_disk_write_zeroes(commit->base->disk, at, length) == Q2_OK)
+        return true;
+    image_print_fault(commit->base);
+    return false;
+}
+
+/* What lies behind the end of a layer above the base reads as zeros. Where the base has something
+ * there it gets zeros; where it has nothing it stays so. */
+static bool hide(struct commit *commit, uint64_t at, uint64_t length)
+{
+    while (length > 0) {
+        struct q2_extent extent;
+
+        if (q2_disk_map(commit->base->disk, at, length, &extent) != Q2_OK) {
+            image_print_fault(commit->base);
+            return false;
+        }
+        if (extent.kind != Q2_EXTENT_UNALLOCATED && !copy_zeros(commit, at, extent.length))
+            return false;
+        at += extent.length;
+        length -= extent.length;
+    }
+    return true;
+}
+
+static bool copy_extent(struct commit *commit, const struct q2_extent *extent)
+{
+    if (extent->layer >= commit->base_layer)
+        return true;
+    switch (extent->kind) {
+    case Q2_EXTENT_DATA:
+    case Q2_EXTENT_COMPRESSED:
+        return copy_data(commit, extent->guest_offset, extent->length);
+    case Q2_EXTENT_ZERO:
+        return copy_zeros(commit, extent->guest_offset, extent->length);
+    case Q2_EXTENT_UNALLOCATED:
+    default:
+        return hide(commit, extent->guest_offset, extent->length);
+    }
+}
+
+static bool copy(struct commit *commit)
+{
+    uint64_t size = q2_disk_size(commit->overlay->disk), at = 0;
+
+    while (at < size) {
+        struct q2_extent extent;
+
+        if (q2_disk_map(commit->overlay->disk, at, size - at, &extent) != Q2_OK) {
+            image_print_fault(commit->overlay);
+            return false;
+        }
+        if (!copy_extent(commit, &extent))
+            return false;
+        at += extent.length;
+        progress_update(&commit->progress, at, size);
+    }
+    return image_flush(commit->base);
+}
+
+/* --- the verb ------------------------------------------------------------------------------- */
+
+static bool copy_to_base(struct commit *commit, const struct arguments *arguments)
+{
+    bool done;
+
+    if (!find_base(commit, arguments->base) || !open_base(commit, arguments))
+        return false;
+    commit->buffer = malloc(BUFFER_SIZE);
+    if (!commit->buffer)
+        return fail(commit->overlay->path, Q2_ERR_LIMIT, "out of memory");
+    progress_begin(&commit->progress, arguments->progress, arguments->quiet);
+    done = copy(commit);
+    progress_end(&commit->progress, done);
+    return done;
+}
+
+static bool empty(struct commit *commit)
+{
+    if (q2_disk_make_empty(commit->overlay->disk) == Q2_OK)
+        return true;
+    image_print_fault(commit->overlay);
+    return false;
+}
+
+static int run(const struct arguments *arguments)
+{
+    bool drop = arguments->drop || arguments->base;
+    struct image_options options = arguments->image[0];
+    struct commit commit = {.base_layer = 1};
+    bool done;
+
+    options.writable = !drop;
+    commit.overlay = image_open(arguments->operands[0], &options, false);
+    if (!commit.overlay)
+        return EXIT_ERROR;
+    done = copy_to_base(&commit, arguments) && (drop || empty(&commit));
+    image_close(commit.base);
+    image_close(commit.overlay);
+    free(commit.buffer);
+    if (done && !arguments->quiet)
+        puts("Image committed.");
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+const struct verb verb_commit = {
+    .name = "commit",
+    .operands = "FILE",
+    .summary = "write an image's data into its backing file and empty it",
+    VERB_FLAGS(flags),
+    .nb_operands = 1,
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

@@ -1,0 +1,263 @@
+/* metalcow convert: the disk as a raw file or as a qcow2 image of its own.
+ *
+ * Walks the input's allocation and hands it to a target in guest order: data in chunks, zeros by
+ * range; what the target's backing file has is left out.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/metalcow/base/entries.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/progress.h"
+#include "tools/metalcow/base/snapshots.h"
+#include "tools/metalcow/convert/target.h"
+#include "verbs.h"
+
+/* A shorter run of zeros is read like data: one large read costs less than many small ones. */
+#define SKIP_LENGTH ((uint64_t)64 << 10)
+#define MAX_THREADS 16u
+
+static const struct flag flags[] = {
+    FLAGS_COMMON,
+    {'O', NULL, "FMT", "format of the output: raw (default) or qcow2", FLAG_TEXT,
+     FIELD(output_format)},
+    {'c', NULL, NULL, "compress the clusters of a qcow2 output", FLAG_SET, FIELD(compress)},
+    {'o', NULL, "OPTIONS", "creation options of the output, NAME=VALUE,...", FLAG_OPTIONS,
+     FIELD(options)},
+    {'B', NULL, "PATH",
+     "the output's backing file; only what FILE has above its own backing file is copied",
+     FLAG_TEXT, FIELD(base)},
+    {'F', NULL, "FMT", "format of that backing file", FLAG_TEXT, FIELD(base_format)},
+    FLAG_ROW_QUIET,
+    FLAG_ROW_PROGRESS,
+    {'C', NULL, NULL, "accepted; the file system is not asked to copy", FLAG_IGNORED, 0},
+    {'n', NULL, NULL, "write into an output that exists, without emptying it", FLAG_SET,
+     FIELD(skip_create)},
+    {'S', NULL, "SIZE", "bytes of zeros in a row that become a hole (default 4k; 0: none)",
+     FLAG_SIZE, FIELD(sparse_size)},
+    {'l', NULL, "SNAPSHOT", "snapshot.id=ID,snapshot.name=NAME, or an id or name", FLAG_TEXT,
+     FIELD(snapshot_param)},
+    FLAG_ROW_SNAPSHOT,
+    FLAGS_FILES,
+    FLAG_ROW_CACHE('t'),
+    FLAG_ROW_CACHE('T'),
+    {'m', NULL, "NUMBER", "threads that compress, 1 to 16 (default: one for each processor)",
+     FLAG_SIZE, FIELD(nb_threads)},
+    {'W', NULL, NULL, "accepted; writes are in order", FLAG_IGNORED, 0},
+};
+
+struct conversion {
+    struct image *input;
+    struct entries entries;
+    struct target *target;
+    struct progress progress;
+    uint64_t size; /* of the disk, bytes */
+};
+
+enum state {
+    STATE_DATA,
+    STATE_ZERO,
+    STATE_BELOW, /* the target's backing file has it */
+};
+
+/* The state at a guest offset, and how far it holds. */
+static bool look(struct conversion *conversion, uint64_t at, enum state *ret_state,
+                 uint64_t *ret_length)
+{
+    struct q2_map_entry entry;
+
+    if (entries_next(&conversion->entries, at, conversion->size - at, &entry) != Q2_OK) {
+        image_print_fault(conversion->input);
+        return false;
+    }
+    *ret_state = entry.zero ? STATE_ZERO : STATE_DATA;
+    if (conversion->target->has_backing && entry.depth > 0)
+        *ret_state = STATE_BELOW;
+    *ret_length = entry.length;
+    return true;
+}
+
+/* How many bytes from at on, whole units, can be passed over; 0: too few to be worth it. */
+static uint64_t worth_skipping(const struct conversion *conversion, uint64_t at, enum state state,
+                               uint64_t length)
+{
+    uint64_t unit = conversion->target->unit;
+    uint64_t least = state == STATE_ZERO && unit < SKIP_LENGTH ? SKIP_LENGTH : unit;
+
+    if (state == STATE_DATA)
+        return 0;
+    if (length == conversion->size - at)
+        return length;
+    return length >= least ? length / unit * unit : 0;
+}
+
+/* Length of what is to be read from at on: up to a run that can be passed over, in whole units. */
+static bool gather(struct conversion *conversion, uint64_t at, size_t *ret_length)
+{
+    uint64_t unit = conversion->target->unit, left = conversion->size - at, length = 0;
+    uint64_t most = left < conversion->target->chunk ? left : conversion->target->chunk;
+
+    while (length < most) {
+        enum state state;
+        uint64_t next;
+
+        if (!look(conversion, at + length, &state, &next))
+            return false;
+        if (length > 0 && worth_skipping(conversion, at + length, state, next) > 0)
+            break;
+        length += next;
+    }
+    length = (length + unit - 1) / unit * unit;
+    *ret_length = (size_t)(length < most ? length : most);
+    return true;
+}
+
+static bool copy_data(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
+{
+    struct target *target = conversion->target;
+    size_t length;
+    uint8_t *buffer;
+
+    if (!gather(conversion, at, &length))
+        return false;
+    buffer = target->ops->buffer(target);
+    if (!buffer)
+        return false;
+    if (q2_disk_read(conversion->input->disk, at, buffer, length) != Q2_OK) {
+        image_print_fault(conversion->input);
+        return false;
+    }
+    *ret_length = length;
+    return target->ops->write(target, at, length);
+}
+
+/* Copy what begins at at. */
+static bool copy_next(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
+{
+    enum state state;
+    uint64_t length;
+
+    if (!look(conversion, at, &state, &length))
+        return false;
+    length = worth_skipping(conversion, at, state, length);
+    if (length == 0)
+        return copy_data(conversion, at, ret_length);
+    *ret_length = length;
+    return state == STATE_BELOW || conversion->target->ops->zeros(conversion->target, at, length);
+}
+
+static bool copy(struct conversion *conversion)
+{
+    uint64_t at = 0, length;
+
+    while (at < conversion->size) {
+        if (!copy_next(conversion, at, &length))
+            return false;
+        at += length;
+        progress_update(&conversion->progress, at, conversion->size);
+    }
+    return conversion->target->ops->finish(conversion->target);
+}
+
+static bool say(const char *text)
+{
+    fprintf(stderr, "metalcow: %s\n", text);
+    return false;
+}
+
+/* -o, -B and -F together. */
+static bool read_creation(const struct arguments *arguments, enum q2_image_format format,
+                          struct create_options *creation)
+{
+    for (size_t i = 0; i < arguments->options.nb; i++) {
+        if (!create_options_add(creation, format, arguments->options.texts[i]))
+            return false;
+    }
+    if (arguments->base)
+        creation->image.backing_file = arguments->base;
+    if (arguments->base_format)
+        creation->image.backing_format = arguments->base_format;
+    if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
+        return say(arguments->base ? "a raw output has no backing file"
+                                   : "Compression not supported for this file format");
+    if (creation->image.backing_file && !creation->image.backing_format)
+        return say("a backing file needs its format: -F qcow2 or -F raw");
+    if (creation->given[CREATE_SIZE])
+        return say("the output's size is the input's");
+    if (creation->preallocation != PREALLOCATION_OFF && format == Q2_FORMAT_RAW)
+        return say("a raw output is not preallocated");
+    if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
+        return say("Compression and preallocation not supported at the same time");
+    return true;
+}
+
+static bool read_threads(uint64_t wanted, unsigned *ret_threads)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (wanted == 0)
+        wanted = processors < 1 ? 1 : (uint64_t)processors;
+    else if (wanted > MAX_THREADS)
+        return say("Invalid number of threads. Allowed number of threads is between 1 and 16");
+    *ret_threads = wanted < MAX_THREADS ? (unsigned)wanted : MAX_THREADS;
+    return true;
+}
+
+static int convert(struct conversion *conversion, const struct arguments *arguments,
+                   struct create_options *creation, enum q2_image_format format)
+{
+    struct target_options options = {
+        .path = arguments->operands[1],
+        .input = conversion->input,
+        .size = conversion->size,
+        .sparse_size = arguments->sparse_size,
+        .skip_create = arguments->skip_create,
+        .compressed = arguments->compress,
+        .creation = creation,
+    };
+    bool done;
+
+    if (!read_threads(arguments->nb_threads, &options.nb_threads))
+        return EXIT_ERROR;
+    conversion->target =
+        format == Q2_FORMAT_QCOW2 ? target_qcow2_open(&options) : target_raw_open(&options);
+    if (!conversion->target)
+        return EXIT_ERROR;
+    entries_begin(&conversion->entries, conversion->input);
+    progress_begin(&conversion->progress, arguments->progress, arguments->quiet);
+    done = copy(conversion);
+    progress_end(&conversion->progress, done);
+    conversion->target->ops->close(conversion->target, done);
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct conversion conversion = {.input = NULL};
+    struct create_options creation = {.preallocation = PREALLOCATION_OFF};
+    enum q2_image_format format;
+    int status;
+
+    if (!arguments_format(arguments->output_format, &format) ||
+        !read_creation(arguments, format, &creation))
+        return EXIT_ERROR;
+    conversion.input = snapshots_open(arguments);
+    if (!conversion.input)
+        return EXIT_ERROR;
+    conversion.size = q2_disk_size(conversion.input->disk);
+    status = convert(&conversion, arguments, &creation, format);
+    image_close(conversion.input);
+    return status;
+}
+
+const struct verb verb_convert = {
+    .name = "convert",
+    .operands = "FILE OUTPUT",
+    .summary = "write the disk to a raw file or a qcow2 image",
+    VERB_FLAGS(flags),
+    .nb_operands = 2,
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

@@ -1,0 +1,160 @@
+/* metalcow create: a new, empty image. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/metalcow/base/create_options.h"
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/convert/make_image.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/size.h"
+#include "verbs.h"
+
+static const struct flag flags[] = {
+    FLAG_ROW_HELP,
+    {'f', "format", "FMT", "format of the image to make: raw (default) or qcow2", FLAG_TEXT,
+     FIELD(output_format)},
+    {'o', NULL, "OPTIONS", "creation options, NAME=VALUE,...; 'help' lists them", FLAG_OPTIONS,
+     FIELD(options)},
+    {'b', NULL, "FILE", "the backing file, relative to the new image's folder", FLAG_TEXT,
+     FIELD(backing_file)},
+    {'F', NULL, "FMT", "format of the backing file: qcow2 or raw", FLAG_TEXT,
+     FIELD(backing_format)},
+    {'u', NULL, NULL, "do not look at the backing file; SIZE must be given then", FLAG_SET,
+     FIELD(unsafe)},
+    FLAG_ROW_QUIET,
+    {0, "names", "below|none|any", "which file names out of the backing file may be opened",
+     FLAG_NAMES, FIELD(image[0].names)},
+};
+
+static bool fail(const char *path, const char *what)
+{
+    fputs("metalcow: ", stderr);
+    print_escaped(stderr, path);
+    fprintf(stderr, ": %s\n", what);
+    return false;
+}
+
+static bool wants_help(const struct option_texts *texts)
+{
+    for (size_t i = 0; i < texts->nb; i++) {
+        if (strcmp(texts->texts[i], "help") == 0 || strcmp(texts->texts[i], "?") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* All that says what the image shall be; -b and -F win over -o. */
+static bool collect(const struct arguments *arguments, enum q2_image_format format,
+                    struct create_options *options)
+{
+    const char *path = arguments->operands[0], *size = arguments->operands[1];
+    const struct option_texts *texts = &arguments->options;
+
+    for (size_t i = 0; i < texts->nb; i++) {
+        if (!create_options_add(options, format, texts->texts[i]))
+            return false;
+    }
+    if (format == Q2_FORMAT_RAW && (arguments->backing_file || arguments->backing_format))
+        return fail(path, "Backing file not supported for file format 'raw'");
+    if (size && options->given[CREATE_SIZE])
+        return fail(path, "The image size must be specified only once");
+    if (size && !arguments_size(size, &options->image.virtual_size))
+        return false;
+    options->given[CREATE_SIZE] |= size != NULL;
+    return (!arguments->backing_file ||
+            create_options_set(options, CREATE_BACKING_FILE, arguments->backing_file)) &&
+           (!arguments->backing_format ||
+            create_options_set(options, CREATE_BACKING_FMT, arguments->backing_format));
+}
+
+static bool parse_format(const char *path, const char *text, enum q2_image_format *ret_format)
+{
+    if (!text)
+        return fail(path, "Backing file specified without backing format; say it with -F");
+    if (strcmp(text, "qcow2") == 0)
+        *ret_format = Q2_FORMAT_QCOW2;
+    else if (strcmp(text, "raw") == 0)
+        *ret_format = Q2_FORMAT_RAW;
+    else
+        return fail(path, "the backing format is not supported; qcow2 and raw are");
+    return true;
+}
+
+/* Open the backing file, whole chain and all: it must be there, and it has the size. */
+static struct image *open_backing(const struct arguments *arguments,
+                                  const struct create_options *options, enum q2_image_format format)
+{
+    struct image_options how = arguments->image[0];
+    const char *path = arguments->operands[0];
+    char backing_path[Q2_MAX_PATH_LENGTH + 1];
+    struct image *backing;
+
+    how.format = format;
+    if (!make_image_join(path, options->image.backing_file, backing_path))
+        return NULL;
+    backing = image_open(backing_path, &how, false);
+    if (!backing)
+        fputs("Could not open backing image.\n", stderr);
+    return backing;
+}
+
+static bool make(const struct arguments *arguments, enum q2_image_format format,
+                 struct create_options *options, const struct image *backing)
+{
+    const char *path = arguments->operands[0];
+    struct made_files made;
+
+    if (backing && !options->given[CREATE_SIZE])
+        options->image.virtual_size = (q2_disk_size(backing->disk) + 511) & ~UINT64_C(511);
+    else if (!options->given[CREATE_SIZE])
+        return fail(path, "Image creation needs a size parameter");
+    if (options->image.virtual_size > INT64_MAX)
+        return fail(path, "Invalid image size specified. Must be between 0 and "
+                          "9223372036854775807.");
+    if (!arguments->quiet)
+        create_options_print(options, format, path);
+    return make_image(path, format, options, backing, &made);
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct create_options options = {.preallocation = PREALLOCATION_OFF};
+    enum q2_image_format format, backing_format;
+    struct image *backing = NULL;
+    bool done;
+
+    if (!arguments_format(arguments->output_format, &format))
+        return EXIT_ERROR;
+    if (wants_help(&arguments->options)) {
+        create_options_help(format);
+        return EXIT_SUCCESS;
+    }
+    if (!arguments->operands[0]) {
+        fputs("metalcow: create expects FILE [SIZE]\n", stderr);
+        return EXIT_ERROR;
+    }
+    if (!collect(arguments, format, &options))
+        return EXIT_ERROR;
+    if (options.image.backing_file) {
+        if (!parse_format(arguments->operands[0], options.image.backing_format, &backing_format))
+            return EXIT_ERROR;
+        backing = arguments->unsafe ? NULL : open_backing(arguments, &options, backing_format);
+        if (!backing && !arguments->unsafe)
+            return EXIT_ERROR;
+    }
+    done = make(arguments, format, &options, backing);
+    image_close(backing);
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+const struct verb verb_create = {
+    .name = "create",
+    .operands = "FILE [SIZE]",
+    .summary = "make a new, empty image",
+    VERB_FLAGS(flags),
+    .nb_operands = 2,
+    .nb_optional = 2, /* -o help needs none */
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

@@ -1,0 +1,70 @@
+/* metalcow read: bytes of the disk to stdout. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/base/output.h"
+#include "verbs.h"
+
+#define BUFFER_SIZE ((size_t)1 << 20)
+
+static const struct flag flags[] = {
+    FLAGS_COMMON,
+    FLAG_ROW_SNAPSHOT,
+    FLAGS_FILES,
+};
+
+static int copy_out(struct image *image, uint64_t offset, uint64_t length)
+{
+    uint8_t *buffer = malloc(BUFFER_SIZE);
+    int ret = EXIT_SUCCESS;
+
+    if (!buffer) {
+        fputs("metalcow: out of memory\n", stderr);
+        return EXIT_ERROR;
+    }
+    do { /* once for no bytes too: the offset is checked then as well */
+        size_t n = length < BUFFER_SIZE ? (size_t)length : BUFFER_SIZE;
+
+        if (q2_disk_read(image->disk, offset, buffer, n) != Q2_OK) {
+            image_print_fault(image);
+            ret = EXIT_ERROR;
+            break;
+        }
+        if (fwrite(buffer, 1, n, stdout) != n) {
+            ret = EXIT_ERROR; /* main() says so */
+            break;
+        }
+        offset += n;
+        length -= n;
+    } while (length > 0);
+    free(buffer);
+    return ret;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct image *image;
+    uint64_t offset, length;
+    int status;
+
+    if (!arguments_size(arguments->operands[0], &offset) ||
+        !arguments_size(arguments->operands[1], &length))
+        return EXIT_ERROR;
+    image = image_open(arguments->operands[2], &arguments->image[0], false);
+    if (!image)
+        return EXIT_ERROR;
+    status = image_has_range(image, offset, length) ? copy_out(image, offset, length) : EXIT_ERROR;
+    image_close(image);
+    return status;
+}
+
+const struct verb verb_read = {
+    .name = "read",
+    .operands = "OFFSET LENGTH FILE",
+    .summary = "write bytes of the disk to standard output",
+    VERB_FLAGS(flags),
+    .nb_operands = 3,
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

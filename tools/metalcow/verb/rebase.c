@@ -1,0 +1,288 @@
+/* metalcow rebase: another backing file below an image, with (-u: without) a look at what they
+ * hold.
+ *
+ * Where the image itself has nothing, its disk is compared with the new backing file's; what
+ * differs is written into the image, through its old chain. Then the header names the new file.
+ * Invariant: the disk reads the same at any moment; the header changes last, behind a flush.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/convert/make_image.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/progress.h"
+#include "q2_amend.h"
+#include "verbs.h"
+#include "tools/metalcow/base/zeros.h"
+
+#define CHUNK_SIZE  ((size_t)1 << 20)
+#define SUBCLUSTERS 32u
+
+static const struct flag flags[] = {
+    FLAGS_WRITING,
+    {'u', NULL, NULL, "only the name changes: for files that were moved; nothing is compared",
+     FLAG_SET, FIELD(unsafe)},
+    {'b', NULL, "FILE", "the backing file, relative to the image's folder; empty for none",
+     FLAG_TEXT, FIELD(backing_file)},
+    {'F', NULL, "FMT", "format of the backing file: qcow2 or raw", FLAG_TEXT,
+     FIELD(backing_format)},
+    FLAG_ROW_QUIET,
+    FLAG_ROW_PROGRESS,
+    FLAG_ROW_CACHE('t'),
+    FLAG_ROW_CACHE('T'),
+    FLAGS_FILES,
+};
+
+struct rebase {
+    struct image *image;
+    struct image *base;  /* NULL: none */
+    uint32_t same_layer; /* from this layer of the image's chain on both are the same files */
+    uint64_t unit;       /* bytes; what is written begins and ends there */
+    uint8_t *old, *new;  /* CHUNK_SIZE each */
+    struct progress progress;
+};
+
+static bool fail(const char *path, enum q2_status status, const char *what)
+{
+    print_fault(path, &(struct q2_fault){.status = status, .what = what});
+    return false;
+}
+
+static bool judge(const struct image *image, enum q2_status status)
+{
+    if (status != Q2_OK)
+        image_print_fault(image);
+    return status == Q2_OK;
+}
+
+/* --- comparing and writing ------------------------------------------------------------------ */
+
+/* The new backing file's bytes; zeros where it has none. */
+static bool read_new(struct rebase *rebase, uint64_t at, size_t length)
+{
+    uint64_t size = rebase->base ? q2_disk_size(rebase->base->disk) : 0;
+    size_t inside = at < size ? (size_t)(length < size - at ? length : size - at) : 0;
+
+    memset(rebase->new + inside, 0, length - inside);
+    return inside == 0 ||
+           judge(rebase->base, q2_disk_read(rebase->base->disk, at, rebase->new, inside));
+}
+
+enum action {
+    ACTION_KEEP, /* both are equal */
+    ACTION_ZERO,
+    ACTION_WRITE,
+};
+
+static enum action action_at(const struct rebase *rebase, size_t offset, size_t length)
+{
+    if (memcmp(rebase->old + offset, rebase->new + offset, length) == 0)
+        return ACTION_KEEP;
+    return is_zero(rebase->old + offset, length) ? ACTION_ZERO : ACTION_WRITE;
+}
+
+static bool act(struct rebase *rebase, enum action action, uint64_t at, size_t offset,
+                size_t length)
+{
+    struct q2_disk *disk = rebase->image->disk;
+
+    if (action == ACTION_KEEP)
+        return true;
+    if (action == ACTION_ZERO)
+        return judge(rebase->image, q2_disk_write_zeroes(disk, at + offset, length));
+    return judge(rebase->image, q2_disk_write(disk, at + offset, rebase->old + offset, length));
+}
+
+/* Length of the first unit of a chunk from offset on. */
+static size_t unit_at(const struct rebase *rebase, uint64_t at, size_t offset, size_t length)
+{
+    uint64_t n = rebase->unit - (at + offset) % rebase->unit;
+
+    return n < length - offset ? (size_t)n : length - offset;
+}
+
+/* Compare a chunk that the image does not have itself, and write what would change. */
+static bool rebase_chunk(struct rebase *rebase, uint64_t at, size_t length)
+{
+    size_t offset = 0;
+
+    if (!judge(rebase->image, q2_disk_read(rebase->image->disk, at, rebase->old, length)) ||
+        !read_new(rebase, at, length))
+        return false;
+    while (offset < length) {
+        size_t end = offset + unit_at(rebase, at, offset, length);
+        enum action action = action_at(rebase, offset, end - offset);
+
+        while (end < length) {
+            size_t n = unit_at(rebase, at, end, length);
+
+            if (action_at(rebase, end, n) != action)
+                break;
+            end += n;
+        }
+        if (!act(rebase, action, at, offset, end - offset))
+            return false;
+        offset = end;
+    }
+    return true;
+}
+
+/* Whether a range of zeros in the old chain is one in the new backing file too; cuts it to where
+ * that holds. */
+static bool is_zero_in_new(struct rebase *rebase, uint64_t at, uint64_t *length)
+{
+    uint64_t size = rebase->base ? q2_disk_size(rebase->base->disk) : 0;
+    struct q2_extent extent;
+
+    if (at >= size)
+        return true;
+    if (q2_disk_map(rebase->base->disk, at, *length, &extent) != Q2_OK)
+        return false; /* reading will say why */
+    if (extent.kind != Q2_EXTENT_ZERO && extent.kind != Q2_EXTENT_UNALLOCATED)
+        return false;
+    *length = extent.length;
+    return true;
+}
+
+static bool rebase_extent(struct rebase *rebase, const struct q2_extent *extent,
+                          uint64_t *ret_length)
+{
+    bool nothing = extent->kind == Q2_EXTENT_UNALLOCATED;
+
+    *ret_length = extent->length;
+    if (!nothing && (extent->layer == 0 || extent->layer >= rebase->same_layer))
+        return true;
+    if ((nothing || extent->kind == Q2_EXTENT_ZERO) &&
+        is_zero_in_new(rebase, extent->guest_offset, ret_length))
+        return true;
+    *ret_length = extent->length < CHUNK_SIZE ? extent->length : CHUNK_SIZE;
+    return rebase_chunk(rebase, extent->guest_offset, (size_t)*ret_length);
+}
+
+static bool rebase_all(struct rebase *rebase)
+{
+    uint64_t size = q2_disk_size(rebase->image->disk), at = 0, length;
+
+    while (at < size) {
+        struct q2_extent extent;
+
+        if (!judge(rebase->image, q2_disk_map(rebase->image->disk, at, size - at, &extent)) ||
+            !rebase_extent(rebase, &extent, &length))
+            return false;
+        at += length;
+        progress_update(&rebase->progress, at, size);
+    }
+    return image_flush(rebase->image);
+}
+
+/* --- opening -------------------------------------------------------------------------------- */
+
+/* Open the new backing file; it may be one of the old chain, but must not lie on the image. */
+static bool open_base(struct rebase *rebase, const struct arguments *arguments)
+{
+    struct image_options options = arguments->image[0];
+    char path[Q2_MAX_PATH_LENGTH + 1];
+    struct q2_layer_info base, layer;
+
+    options.format =
+        strcmp(arguments->backing_format, "raw") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
+    options.data_file = options.backing_file = NULL;
+    if (!make_image_join(rebase->image->path, arguments->backing_file, path))
+        return false;
+    rebase->base = image_open(path, &options, false);
+    if (!rebase->base)
+        return false;
+    if (image_uses(rebase->base, &rebase->image->file.source))
+        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+    q2_disk_layer_info(rebase->base->disk, 0, &base);
+    for (uint32_t i = 1; i < q2_disk_nb_layers(rebase->image->disk); i++) {
+        q2_disk_layer_info(rebase->image->disk, i, &layer);
+        if (image_same_file(base.source, layer.source) && base.format == layer.format)
+            rebase->same_layer = i;
+    }
+    return true;
+}
+
+static bool prepare(struct rebase *rebase)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(rebase->image->disk, 0, &info);
+    if (!info.header)
+        return fail(rebase->image->path, Q2_ERR_UNSUPPORTED, "a raw image has no backing file");
+    rebase->unit = 1ull << info.header->cluster_bits;
+    if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)
+        rebase->unit /= SUBCLUSTERS;
+    rebase->old = malloc(CHUNK_SIZE);
+    rebase->new = malloc(CHUNK_SIZE);
+    return (rebase->old && rebase->new) || fail(rebase->image->path, Q2_ERR_LIMIT, "out of memory");
+}
+
+/* Bring what would change into the image. */
+static bool bring(struct rebase *rebase, const struct arguments *arguments)
+{
+    bool done;
+
+    if (arguments->backing_file[0] != '\0' && !open_base(rebase, arguments))
+        return false;
+    if (!prepare(rebase))
+        return false;
+    progress_begin(&rebase->progress, arguments->progress, arguments->quiet);
+    done = rebase_all(rebase);
+    progress_end(&rebase->progress, done);
+    return done;
+}
+
+static bool rebase_image(struct rebase *rebase, const struct arguments *arguments)
+{
+    const char *file = arguments->backing_file;
+
+    return (arguments->unsafe || bring(rebase, arguments)) &&
+           judge(rebase->image,
+                 q2_disk_set_backing(rebase->image->disk, file,
+                                     file[0] != '\0' ? arguments->backing_format : NULL));
+}
+
+static int say(const char *sentence)
+{
+    fprintf(stderr, "metalcow: %s\n", sentence);
+    return EXIT_ERROR;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct rebase rebase = {.same_layer = UINT32_MAX};
+    struct image_options options = arguments->image[0];
+    struct arguments wanted = *arguments;
+    bool done;
+
+    if (!wanted.backing_file)
+        wanted.backing_file = "";
+    if (wanted.backing_format && strcmp(wanted.backing_format, "qcow2") != 0 &&
+        strcmp(wanted.backing_format, "raw") != 0)
+        return say("the backing format is not supported; qcow2 and raw are");
+    if (wanted.backing_file[0] != '\0' && !wanted.backing_format)
+        return say("backing format must be specified (-F)");
+    options.writable = true;
+    rebase.image = image_open(wanted.operands[0], &options, wanted.unsafe);
+    if (!rebase.image)
+        return EXIT_ERROR;
+    done = rebase_image(&rebase, &wanted);
+    image_close(rebase.base);
+    image_close(rebase.image);
+    free(rebase.old);
+    free(rebase.new);
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+const struct verb verb_rebase = {
+    .name = "rebase",
+    .operands = "FILE",
+    .summary = "put another backing file below an image",
+    VERB_FLAGS(flags),
+    .nb_operands = 1,
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};

@@ -1,0 +1,151 @@
+/* metalcow resize: another size for a disk. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/convert/preallocation.h"
+#include "q2_amend.h"
+#include "tools/metalcow/base/size.h"
+#include "verbs.h"
+
+static const struct flag flags[] = {
+    FLAGS_WRITING,
+    {0, "shrink", NULL, "allow a smaller size: what lies behind it is lost", FLAG_SET,
+     FIELD(shrink)},
+    {0, "preallocation", "MODE", "for what is added: off (default), metadata, falloc, full",
+     FLAG_PREALLOCATION, FIELD(preallocation)},
+    FLAG_ROW_QUIET,
+    FLAGS_FILES,
+};
+
+static bool say(const char *sentence)
+{
+    fprintf(stderr, "metalcow: %s\n", sentence);
+    return false;
+}
+
+/* "SIZE", "+SIZE", "-SIZE" */
+static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
+{
+    bool relative = text[0] == '+' || text[0] == '-';
+    uint64_t size;
+
+    if (!arguments_size(text + relative, &size))
+        return false;
+    if (text[0] == '-')
+        size = size < old_size ? old_size - size : 0;
+    else if (text[0] == '+')
+        size = size <= INT64_MAX - old_size ? old_size + size : UINT64_MAX;
+    if (size == 0)
+        return say("New image size must be positive");
+    if (size > INT64_MAX)
+        return say("the new image size is too large");
+    *ret_size = size;
+    return true;
+}
+
+static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uint64_t new_size)
+{
+    if (new_size >= old_size)
+        return true;
+    if (arguments->preallocation != PREALLOCATION_OFF)
+        return say("Preallocation can only be used for growing images");
+    if (arguments->shrink)
+        return true;
+    (void)say("Use the --shrink option to perform a shrink operation.");
+    return say("warning: Shrinking an image will delete all data beyond the shrunken image's "
+               "end. Before performing such an operation, make sure there is no important data "
+               "there.");
+}
+
+/* Cut a regular file, or let it grow with zeros; its disk is not used any more. */
+static bool set_file_size(const struct q2_source *source, uint64_t size)
+{
+    int fd = image_source_fd(source);
+    struct stat stat;
+
+    if (fstat(fd, &stat) == 0 && !S_ISREG(stat.st_mode))
+        return true;
+    if (ftruncate(fd, (off_t)size) == 0 && fsync(fd) == 0)
+        return true;
+    print_status(source->path, q2_status_from_errno(errno));
+    return false;
+}
+
+static bool resize_raw(struct image *image, const struct arguments *arguments, uint64_t size)
+{
+    uint64_t old_size = q2_disk_size(image->disk);
+
+    if (!image->file.source.ops->grow) {
+        print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_UNSUPPORTED,
+                                                    .what = "a device keeps its size"});
+        return false;
+    }
+    if (!set_file_size(&image->file.source, size))
+        return false;
+    image->file.source.size = size;
+    return preallocate_raw(&image->file, old_size, arguments->preallocation);
+}
+
+static bool resize_qcow2(struct image *image, const struct arguments *arguments, uint64_t size)
+{
+    uint64_t old_size = q2_disk_size(image->disk);
+    struct q2_layer_info info;
+
+    if (q2_disk_resize(image->disk, size, arguments->shrink) != Q2_OK) {
+        image_print_fault(image);
+        return false;
+    }
+    q2_disk_layer_info(image->disk, 0, &info);
+    if (size < old_size && info.data_source != info.source)
+        return set_file_size(info.data_source, size);
+    return size <= old_size ||
+           preallocate_qcow2(image, old_size, size - old_size, arguments->preallocation);
+}
+
+static bool resize(struct image *image, const struct arguments *arguments)
+{
+    uint64_t old_size = q2_disk_size(image->disk), size;
+
+    if (!parse_size(arguments->operands[1], old_size, &size) ||
+        !is_allowed(arguments, old_size, size))
+        return false;
+    if (arguments->image[0].format == Q2_FORMAT_RAW)
+        return resize_raw(image, arguments, size);
+    if (size % 512 != 0)
+        return say("The new size must be a multiple of 512");
+    return resize_qcow2(image, arguments, size);
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct image_options how = arguments->image[0];
+    struct image *image;
+    bool done;
+
+    how.writable = true;
+    image = image_open(arguments->operands[0], &how, false);
+    if (!image)
+        return EXIT_ERROR;
+    done = resize(image, arguments);
+    image_close(image);
+    if (done && !arguments->quiet)
+        puts("Image resized.");
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
+}
+
+const struct verb verb_resize = {
+    .name = "resize",
+    .operands = "FILE [+|-]SIZE",
+    .summary = "change the size of the disk",
+    VERB_FLAGS(flags),
+    .nb_operands = 2,
+    .last_is_operand = true, /* -1M is no flag */
+    .usage_status = EXIT_ERROR,
+    .run = run,
+};
