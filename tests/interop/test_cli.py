@@ -111,8 +111,8 @@ def test_help_of_each_verb_lists_its_flags():
 
 def test_usage_errors_give_a_hint():
     create("usage.qcow2")
-    for arguments, word in (((), "arguments"), (("frob",), "frob")):
-        refused(arguments, word, "Try 'metalcow --help'")
+    for arguments, word in ((("frob",), "frob"), (("help", "frob"), "frob")):
+        refused(arguments, word, "'metalcow help' lists the verbs")
     for arguments, word in ((("info",), "FILE"), (("info", "a", "b"), "FILE"),
                             (("info", "--bogus", "a"), "--bogus"), (("info", "-Z", "a"), "-Z"),
                             (("info", "-f", "vmdk", "a"), "vmdk"), (("info", "-f"), "-f"),
@@ -120,7 +120,7 @@ def test_usage_errors_give_a_hint():
                             (("map", "-s", "1Q", "a"), "1Q"), (("read", "0", "a"), "OFFSET"),
                             (("convert", "-O", "raw", "a"), "OUTPUT"),
                             (("convert", "--names=some", "a", "b"), "some")):
-        refused(arguments, word, f"Try 'metalcow {arguments[0]} --help'")
+        refused(arguments, word, f"'metalcow help {arguments[0]}' lists its options")
     refused(("compare", "usage.qcow2"), "FILE1 FILE2", status=2)
     refused(("read", "x", "1", "usage.qcow2"), "x")
 

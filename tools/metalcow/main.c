@@ -1,37 +1,32 @@
 /* metalcow, the host command: picks the verb.
  *
- * Top of tools/metalcow/: main -> arguments.c -> verb_NAME.c. Invariant: an exit status of 0 means
- * that everything printed has reached stdout.
+ * May call the tables, base/ and the verbs. Invariant: an exit status of 0 means that everything
+ * printed has reached stdout.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/metalcow/base/output.h"
-#include "tools/metalcow/verb/verbs.h"
+#include "base/arguments.h"
+#include "base/help.h"
+#include "base/output.h"
+#include "verbs.h"
 
 #ifndef METALCOW_VERSION
 #error "METALCOW_VERSION is set by tools/tools.mk"
 #endif
 
-static const struct verb *const verbs[] = {
-    &verb_amend,   &verb_check,  &verb_commit, &verb_compare,  &verb_convert, &verb_create,
-    &verb_discard, &verb_flush,  &verb_info,   &verb_io,       &verb_map,     &verb_measure,
-    &verb_read,    &verb_rebase, &verb_resize, &verb_snapshot, &verb_write,   &verb_zero,
-};
-#define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
-
-static int help(void)
+static bool is_any(const char *word, const char *a, const char *b)
 {
-    puts("usage: metalcow VERB [options] ...\n\n"
-         "Reads and writes qcow2 and raw disk images; verbs, flags and exit codes are those of "
-         "qemu-img.\n"
-         "\nverbs:");
-    for (size_t i = 0; i < NB_VERBS; i++)
-        printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
-    puts("\n'metalcow VERB --help' lists a verb's options.\n"
-         "Sizes and offsets are bytes, or carry a suffix k, M, G, T, P or E (powers of 1024).");
-    return EXIT_SUCCESS;
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+static int refuse_verb(const char *name)
+{
+    fputs("metalcow: Command not found: ", stderr);
+    print_escaped(stderr, name);
+    fputs("\n'metalcow help' lists the verbs\n", stderr);
+    return EXIT_ERROR;
 }
 
 static int run_verb(const struct verb *verb, int argc, char **argv)
@@ -42,7 +37,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     case PARSE_OK:
         return verb->run(&arguments);
     case PARSE_HELP:
-        arguments_help(verb);
+        help_verb(verb);
         return EXIT_SUCCESS;
     case PARSE_ERROR:
     default:
@@ -50,28 +45,44 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     }
 }
 
+/* "help", "help VERB", "help --list" */
+static int run_help(const char *name)
+{
+    const struct verb *verb;
+
+    if (!name || is_any(name, "--help", "-h")) {
+        help_all();
+        return EXIT_SUCCESS;
+    }
+    if (strcmp(name, "--list") == 0) {
+        help_list();
+        return EXIT_SUCCESS;
+    }
+    verb = verb_find(name);
+    if (!verb)
+        return refuse_verb(name);
+    help_verb(verb);
+    return EXIT_SUCCESS;
+}
+
 static int run(int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : NULL;
+    const struct verb *verb;
 
-    if (!name) {
-        fputs("metalcow: Not enough arguments\n", stderr);
-    } else if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        return help();
-    } else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+    if (argc < 2) { /* a script whose verb is empty must not go on as if it were done */
+        help_all();
+        return EXIT_ERROR;
+    }
+    if (is_any(argv[1], "--version", "-V")) {
         puts("metalcow version " METALCOW_VERSION);
         return EXIT_SUCCESS;
-    } else {
-        for (size_t i = 0; i < NB_VERBS; i++) {
-            if (strcmp(name, verbs[i]->name) == 0)
-                return run_verb(verbs[i], argc - 1, argv + 1);
-        }
-        fputs("metalcow: Command not found: ", stderr);
-        print_escaped(stderr, name);
-        fputc('\n', stderr);
     }
-    fputs("Try 'metalcow --help' for more information\n", stderr);
-    return EXIT_ERROR;
+    if (is_any(argv[1], "--help", "-h"))
+        return run_help(NULL);
+    if (strcmp(argv[1], "help") == 0)
+        return run_help(argc > 2 ? argv[2] : NULL);
+    verb = verb_find(argv[1]);
+    return verb ? run_verb(verb, argc - 1, argv + 1) : refuse_verb(argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,4 @@
-/* The command line: const tables of flags, one per verb, and what they parse into.
- *
- * Called by main.c, which hands a verb the result. Strings point into argv.
+/* The command line: what the tables of verbs and options parse it into. Strings point into argv.
  */
 #ifndef METALCOW_ARGUMENTS_H
 #define METALCOW_ARGUMENTS_H
@@ -12,6 +10,7 @@
 #include "q2_disk.h"
 
 #include "create_options.h"
+#include "tools/metalcow/verbs.h"
 
 /* How one image is to be opened. */
 struct image_options {
@@ -90,107 +89,6 @@ struct arguments {
     const char *operands[MAX_OPERANDS];
 };
 
-enum flag_kind {
-    FLAG_HELP,
-    FLAG_IGNORED,       /* accepted because qemu-img has it; it changes nothing here */
-    FLAG_SET,           /* bool */
-    FLAG_TEXT,          /* const char * */
-    FLAG_SIZE,          /* uint64_t */
-    FLAG_FORMAT,        /* enum q2_image_format: qcow2, raw */
-    FLAG_RAW,           /* bool: the one value "raw" */
-    FLAG_OUTPUT,        /* bool json: human, json */
-    FLAG_MAP_OUTPUT,    /* enum map_output: human, json, html, svg */
-    FLAG_OPTIONS,       /* struct option_texts: one more */
-    FLAG_COMMAND,       /* struct command_lines: one more */
-    FLAG_REPAIR,        /* enum repair_wish: leaks, all */
-    FLAG_DISCARD,       /* bool ignored: unmap, on, ignore, off */
-    FLAG_PREALLOCATION, /* enum preallocation: off, metadata, falloc, full */
-    FLAG_NAMES,         /* enum q2_name_policy: below, none, any */
-};
-
-struct flag {
-    int letter;        /* 0: none */
-    const char *name;  /* without "--"; NULL: none */
-    const char *value; /* how help calls the value; NULL: takes none */
-    const char *text;
-    enum flag_kind kind;
-    size_t field; /* offsetof(struct arguments, ...) */
-};
-
-#define FIELD(name) offsetof(struct arguments, name)
-
-/* Rows that several verbs share. */
-#define FLAG_ROW_HELP                                                                              \
-    {                                                                                              \
-        'h', "help", NULL, "show this help", FLAG_HELP, 0                                          \
-    }
-#define FLAG_ROW_FORMAT                                                                            \
-    {                                                                                              \
-        'f', "format", "FMT", "format of the image: qcow2 (default) or raw", FLAG_FORMAT,          \
-            FIELD(image[0].format)                                                                 \
-    }
-#define FLAGS_WRITING FLAG_ROW_HELP, FLAG_ROW_FORMAT
-#define FLAGS_COMMON                                                                               \
-    FLAGS_WRITING,                                                                                 \
-    {                                                                                              \
-        'U', "force-share", NULL, "accepted; images are always opened shared", FLAG_IGNORED, 0     \
-    }
-#define FLAG_ROW_OUTPUT                                                                            \
-    {                                                                                              \
-        0, "output", "human|json", "how to print the result", FLAG_OUTPUT, FIELD(json)             \
-    }
-#define FLAG_ROW_QUIET                                                                             \
-    {                                                                                              \
-        'q', "quiet", NULL, "print errors only", FLAG_SET, FIELD(quiet)                            \
-    }
-#define FLAG_ROW_PROGRESS                                                                          \
-    {                                                                                              \
-        'p', "progress", NULL, "show progress (on a terminal long work shows it by itself)",       \
-            FLAG_SET, FIELD(progress)                                                              \
-    }
-#define FLAG_ROW_CACHE(letter)                                                                     \
-    {                                                                                              \
-        letter, NULL, "CACHE", "accepted; the page cache is always used", FLAG_IGNORED, 0          \
-    }
-#define FLAGS_FILES                                                                                \
-    {0,         "data-file",                                                                       \
-     "PATH",    "the external data file, instead of the name in the image",                        \
-     FLAG_TEXT, FIELD(image[0].data_file)},                                                        \
-        {0,         "backing-file",                                                                \
-         "PATH",    "the backing file, instead of the name in the image",                          \
-         FLAG_TEXT, FIELD(image[0].backing_file)},                                                 \
-        {0,        "backing-format",                                                               \
-         "raw",    "take a backing file whose format the image does not name for raw",             \
-         FLAG_RAW, FIELD(image[0].backing_raw)},                                                   \
-        {0,         "passphrase-file",                                                             \
-         "PATH",    "the file whose bytes are the passphrase, instead of asking for it",           \
-         FLAG_TEXT, FIELD(image[0].passphrase_file)},                                              \
-    {                                                                                              \
-        0, "names", "below|none|any",                                                              \
-            "which file names out of images may be opened: those in the image's folder or below "  \
-            "(default), none, any",                                                                \
-            FLAG_NAMES, FIELD(image[0].names)                                                      \
-    }
-#define FLAG_ROW_SNAPSHOT                                                                          \
-    {                                                                                              \
-        0, "snapshot", "ID_OR_NAME", "the internal snapshot instead of the active state",          \
-            FLAG_TEXT, FIELD(image[0].snapshot)                                                    \
-    }
-
-/* One verb: a row of main.c's table. */
-struct verb {
-    const char *name;
-    const char *operands; /* as help shows them */
-    const char *summary;
-    const struct flag *flags;
-    size_t nb_flags;
-    int nb_operands;
-    int nb_optional;      /* how many of them, the last ones, may be left away: NULL then */
-    bool last_is_operand; /* whatever it begins with */
-    int usage_status;     /* exit status of a wrong command line */
-    int (*run)(const struct arguments *arguments);
-};
-
 enum parse_result {
     PARSE_OK,
     PARSE_HELP,  /* --help was given */
@@ -206,8 +104,5 @@ bool arguments_size(const char *operand, uint64_t *ret_size);
 
 /* The format that -O names, raw for NULL; false, and said on stderr, if it is none of ours. */
 bool arguments_format(const char *name, enum q2_image_format *ret_format);
-
-/* Print a verb's usage and flags to stdout. */
-void arguments_help(const struct verb *verb);
 
 #endif

@@ -5,24 +5,7 @@
 
 #include "io.h"
 #include "tools/metalcow/base/output.h"
-#include "tools/metalcow/verb/verbs.h"
-
-static const struct flag flags[] = {
-    FLAGS_WRITING,
-    {'c', "cmd", "COMMAND", "run this line instead of those of standard input; again for more",
-     FLAG_COMMAND, FIELD(commands)},
-    {'r', "read-only", NULL, "open FILE for reading only", FLAG_SET, FIELD(read_only)},
-    {'d', "discard", "MODE", "what discard does: unmap (default) or ignore", FLAG_DISCARD,
-     FIELD(ignore_discard)},
-    {0, "image-opts", NULL, "FILE is KEY=VALUE,...: 'help open' lists the keys", FLAG_SET,
-     FIELD(image_opts)},
-    FLAGS_FILES,
-    {'n', "nocache", NULL, "accepted; the page cache is always used", FLAG_IGNORED, 0},
-    {'t', "cache", "CACHE", "accepted; what was written is durable after flush, close and exit",
-     FLAG_IGNORED, 0},
-    {'k', "native-aio", NULL, "accepted; one request at a time", FLAG_IGNORED, 0},
-    {'m', "misalign", NULL, "accepted; any alignment is good", FLAG_IGNORED, 0},
-};
+#include "tools/metalcow/verbs.h"
 
 static bool open_file(struct io *io, const struct arguments *arguments)
 {
@@ -68,7 +51,7 @@ static bool run_typed(struct io *io)
     return good;
 }
 
-static int run(const struct arguments *arguments)
+int verb_io(const struct arguments *arguments)
 {
     struct io io = {.preset = arguments->image[0], .ignore_discard = arguments->ignore_discard};
     bool good;
@@ -79,14 +62,3 @@ static int run(const struct arguments *arguments)
     good = io_close(&io) && good;
     return good ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_io = {
-    .name = "io",
-    .operands = "[FILE]",
-    .summary = "read and write ranges by qemu-io's commands",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .nb_optional = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

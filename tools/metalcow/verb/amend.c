@@ -6,14 +6,7 @@
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
 #include "q2_amend.h"
-#include "verbs.h"
-
-static const struct flag amend_flags[] = {
-    FLAGS_WRITING,
-    {'o', NULL, "OPTIONS", "data_file=NAME: the external data file's name; empty for none",
-     FLAG_OPTIONS, FIELD(options)},
-    FLAG_ROW_QUIET,
-};
+#include "tools/metalcow/verbs.h"
 
 static int set_data_file(const struct arguments *arguments, const char *name)
 {
@@ -48,7 +41,7 @@ static bool is_amendable(const struct create_options *options)
     return true;
 }
 
-static int run_amend(const struct arguments *arguments)
+int verb_amend(const struct arguments *arguments)
 {
     struct create_options options = {.preallocation = PREALLOCATION_OFF};
 
@@ -64,13 +57,3 @@ static int run_amend(const struct arguments *arguments)
         return say("Must specify options (-o)");
     return set_data_file(arguments, options.image.data_file);
 }
-
-const struct verb verb_amend = {
-    .name = "amend",
-    .operands = "FILE",
-    .summary = "change the data file's name in the image",
-    VERB_FLAGS(amend_flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run_amend,
-};

@@ -3,12 +3,7 @@
 
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
-#include "verbs.h"
-
-static const struct flag flags[] = {
-    FLAGS_WRITING,
-    FLAGS_FILES,
-};
+#include "tools/metalcow/verbs.h"
 
 typedef enum q2_status change_disk(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
@@ -50,47 +45,17 @@ static int run_range(const struct arguments *arguments, change_disk *change)
     return run(arguments, arguments->operands[2], change, offset, length);
 }
 
-static int run_zero(const struct arguments *arguments)
+int verb_zero(const struct arguments *arguments)
 {
     return run_range(arguments, q2_disk_write_zeroes);
 }
 
-static int run_discard(const struct arguments *arguments)
+int verb_discard(const struct arguments *arguments)
 {
     return run_range(arguments, q2_disk_discard);
 }
 
-static int run_flush(const struct arguments *arguments)
+int verb_flush(const struct arguments *arguments)
 {
     return run(arguments, arguments->operands[0], NULL, 0, 0);
 }
-
-const struct verb verb_zero = {
-    .name = "zero",
-    .operands = "OFFSET LENGTH FILE",
-    .summary = "make bytes of the disk read as zeros",
-    VERB_FLAGS(flags),
-    .nb_operands = 3,
-    .usage_status = EXIT_ERROR,
-    .run = run_zero,
-};
-
-const struct verb verb_discard = {
-    .name = "discard",
-    .operands = "OFFSET LENGTH FILE",
-    .summary = "give whole clusters of the disk back; they read as zeros then",
-    VERB_FLAGS(flags),
-    .nb_operands = 3,
-    .usage_status = EXIT_ERROR,
-    .run = run_discard,
-};
-
-const struct verb verb_flush = {
-    .name = "flush",
-    .operands = "FILE",
-    .summary = "make what was written to the image's files durable",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run_flush,
-};

@@ -7,7 +7,7 @@
 #include "tools/metalcow/base/json.h"
 #include "tools/metalcow/base/output.h"
 #include "q2_report.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 /* Exit statuses of `check`. */
 enum {
@@ -16,15 +16,6 @@ enum {
     CHECK_CORRUPTIONS = 2,
     CHECK_LEAKS = 3,
     CHECK_UNSUPPORTED = 63,
-};
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    FLAG_ROW_OUTPUT,
-    FLAG_ROW_QUIET,
-    FLAG_ROW_CACHE('T'),
-    {'r', "repair", "leaks|all", "mend leaked clusters, or all that can be mended", FLAG_REPAIR,
-     FIELD(repair)},
 };
 
 struct printer {
@@ -130,7 +121,7 @@ static int check(struct image *image, const struct arguments *arguments)
     return result.left.leaks > 0 ? CHECK_LEAKS : CHECK_CLEAN;
 }
 
-static int run(const struct arguments *arguments)
+int verb_check(const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];
     struct image *image;
@@ -144,13 +135,3 @@ static int run(const struct arguments *arguments)
     image_close(image);
     return status;
 }
-
-const struct verb verb_check = {
-    .name = "check",
-    .operands = "FILE",
-    .summary = "check the consistency of an image, and repair it",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = CHECK_NOT_DONE,
-    .run = run,
-};

@@ -13,20 +13,9 @@
 #include "tools/metalcow/convert/make_image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 #define BUFFER_SIZE ((size_t)2 << 20)
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    FLAG_ROW_QUIET,
-    FLAG_ROW_PROGRESS,
-    {'b', NULL, "BASE", "the file of the chain to commit into (default: the backing file); sets -d",
-     FLAG_TEXT, FIELD(base)},
-    {'d', NULL, NULL, "leave FILE as it is, do not empty it", FLAG_SET, FIELD(drop)},
-    FLAG_ROW_CACHE('t'),
-    FLAGS_FILES,
-};
 
 struct commit {
     struct image *overlay;
@@ -237,7 +226,7 @@ static bool empty(struct commit *commit)
     return false;
 }
 
-static int run(const struct arguments *arguments)
+int verb_commit(const struct arguments *arguments)
 {
     bool drop = arguments->drop || arguments->base;
     struct image_options options = arguments->image[0];
@@ -256,13 +245,3 @@ static int run(const struct arguments *arguments)
         puts("Image committed.");
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_commit = {
-    .name = "commit",
-    .operands = "FILE",
-    .summary = "write an image's data into its backing file and empty it",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

@@ -7,7 +7,7 @@
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 #include "tools/metalcow/base/zeros.h"
 
 /* Exit statuses of `compare`. A wrong command line must not look like "they differ". */
@@ -22,24 +22,6 @@ enum {
 #define BUFFER_SIZE ((size_t)2 << 20)
 /* A shorter run of zeros is read like data: one large read costs less than many small ones. */
 #define SKIP_LENGTH ((uint64_t)256 << 10)
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    {'F', NULL, "FMT", "format of the second image", FLAG_FORMAT, FIELD(image[1].format)},
-    FLAG_ROW_QUIET,
-    FLAG_ROW_PROGRESS,
-    {'s', "strict", NULL, "sizes and allocation must be equal too", FLAG_SET, FIELD(strict)},
-    FLAG_ROW_SNAPSHOT,
-    FLAGS_FILES,
-    {0, "data-file2", "PATH", "the second image's data file", FLAG_TEXT, FIELD(image[1].data_file)},
-    {0, "backing-file2", "PATH", "the second image's backing file", FLAG_TEXT,
-     FIELD(image[1].backing_file)},
-    {0, "snapshot2", "ID_OR_NAME", "the second image's snapshot", FLAG_TEXT,
-     FIELD(image[1].snapshot)},
-    {0, "passphrase-file2", "PATH", "the second image's passphrase file", FLAG_TEXT,
-     FIELD(image[1].passphrase_file)},
-    FLAG_ROW_CACHE('T'),
-};
 
 /* One comparison. side[1].image is NULL where only the larger image is left: then that one, in
  * side[0], must be zero. */
@@ -198,7 +180,7 @@ static bool open_sides(const struct arguments *arguments, struct comparison *com
     return true;
 }
 
-static int run(const struct arguments *arguments)
+int verb_compare(const struct arguments *arguments)
 {
     struct comparison comparison = {.strict = arguments->strict, .quiet = arguments->quiet};
     int result = COMPARE_OPEN_ERROR;
@@ -216,13 +198,3 @@ static int run(const struct arguments *arguments)
     }
     return result;
 }
-
-const struct verb verb_compare = {
-    .name = "compare",
-    .operands = "FILE1 FILE2",
-    .summary = "tell whether two images have the same content (exit status 0: same, 1: not)",
-    VERB_FLAGS(flags),
-    .nb_operands = 2,
-    .usage_status = COMPARE_OPEN_ERROR,
-    .run = run,
-};

@@ -13,40 +13,11 @@
 #include "tools/metalcow/base/progress.h"
 #include "tools/metalcow/base/snapshots.h"
 #include "tools/metalcow/convert/target.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 /* A shorter run of zeros is read like data: one large read costs less than many small ones. */
 #define SKIP_LENGTH ((uint64_t)64 << 10)
 #define MAX_THREADS 16u
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    {'O', NULL, "FMT", "format of the output: raw (default) or qcow2", FLAG_TEXT,
-     FIELD(output_format)},
-    {'c', NULL, NULL, "compress the clusters of a qcow2 output", FLAG_SET, FIELD(compress)},
-    {'o', NULL, "OPTIONS", "creation options of the output, NAME=VALUE,...", FLAG_OPTIONS,
-     FIELD(options)},
-    {'B', NULL, "PATH",
-     "the output's backing file; only what FILE has above its own backing file is copied",
-     FLAG_TEXT, FIELD(base)},
-    {'F', NULL, "FMT", "format of that backing file", FLAG_TEXT, FIELD(base_format)},
-    FLAG_ROW_QUIET,
-    FLAG_ROW_PROGRESS,
-    {'C', NULL, NULL, "accepted; the file system is not asked to copy", FLAG_IGNORED, 0},
-    {'n', NULL, NULL, "write into an output that exists, without emptying it", FLAG_SET,
-     FIELD(skip_create)},
-    {'S', NULL, "SIZE", "bytes of zeros in a row that become a hole (default 4k; 0: none)",
-     FLAG_SIZE, FIELD(sparse_size)},
-    {'l', NULL, "SNAPSHOT", "snapshot.id=ID,snapshot.name=NAME, or an id or name", FLAG_TEXT,
-     FIELD(snapshot_param)},
-    FLAG_ROW_SNAPSHOT,
-    FLAGS_FILES,
-    FLAG_ROW_CACHE('t'),
-    FLAG_ROW_CACHE('T'),
-    {'m', NULL, "NUMBER", "threads that compress, 1 to 16 (default: one for each processor)",
-     FLAG_SIZE, FIELD(nb_threads)},
-    {'W', NULL, NULL, "accepted; writes are in order", FLAG_IGNORED, 0},
-};
 
 struct conversion {
     struct image *input;
@@ -233,7 +204,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
-static int run(const struct arguments *arguments)
+int verb_convert(const struct arguments *arguments)
 {
     struct conversion conversion = {.input = NULL};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
@@ -251,13 +222,3 @@ static int run(const struct arguments *arguments)
     image_close(conversion.input);
     return status;
 }
-
-const struct verb verb_convert = {
-    .name = "convert",
-    .operands = "FILE OUTPUT",
-    .summary = "write the disk to a raw file or a qcow2 image",
-    VERB_FLAGS(flags),
-    .nb_operands = 2,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

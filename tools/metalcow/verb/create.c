@@ -8,24 +8,7 @@
 #include "tools/metalcow/convert/make_image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/size.h"
-#include "verbs.h"
-
-static const struct flag flags[] = {
-    FLAG_ROW_HELP,
-    {'f', "format", "FMT", "format of the image to make: raw (default) or qcow2", FLAG_TEXT,
-     FIELD(output_format)},
-    {'o', NULL, "OPTIONS", "creation options, NAME=VALUE,...; 'help' lists them", FLAG_OPTIONS,
-     FIELD(options)},
-    {'b', NULL, "FILE", "the backing file, relative to the new image's folder", FLAG_TEXT,
-     FIELD(backing_file)},
-    {'F', NULL, "FMT", "format of the backing file: qcow2 or raw", FLAG_TEXT,
-     FIELD(backing_format)},
-    {'u', NULL, NULL, "do not look at the backing file; SIZE must be given then", FLAG_SET,
-     FIELD(unsafe)},
-    FLAG_ROW_QUIET,
-    {0, "names", "below|none|any", "which file names out of the backing file may be opened",
-     FLAG_NAMES, FIELD(image[0].names)},
-};
+#include "tools/metalcow/verbs.h"
 
 static bool fail(const char *path, const char *what)
 {
@@ -117,7 +100,7 @@ static bool make(const struct arguments *arguments, enum q2_image_format format,
     return make_image(path, format, options, backing, &made);
 }
 
-static int run(const struct arguments *arguments)
+int verb_create(const struct arguments *arguments)
 {
     struct create_options options = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format, backing_format;
@@ -147,14 +130,3 @@ static int run(const struct arguments *arguments)
     image_close(backing);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_create = {
-    .name = "create",
-    .operands = "FILE [SIZE]",
-    .summary = "make a new, empty image",
-    VERB_FLAGS(flags),
-    .nb_operands = 2,
-    .nb_optional = 2, /* -o help needs none */
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

@@ -12,14 +12,7 @@
 #include "tools/metalcow/base/json.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
-#include "verbs.h"
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    FLAG_ROW_OUTPUT,
-    {0, "backing-chain", NULL, "the backing files too", FLAG_SET, FIELD(backing_chain)},
-    FLAGS_FILES,
-};
+#include "tools/metalcow/verbs.h"
 
 /* One image being described. */
 struct description {
@@ -411,7 +404,7 @@ static bool print_chain(const struct arguments *arguments)
     return ret;
 }
 
-static int run(const struct arguments *arguments)
+int verb_info(const struct arguments *arguments)
 {
     bool done;
 
@@ -421,13 +414,3 @@ static int run(const struct arguments *arguments)
         done = print_image(arguments->operands[0], &arguments->image[0], arguments->json, NULL);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_info = {
-    .name = "info",
-    .operands = "FILE",
-    .summary = "show what an image says about itself",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

@@ -7,20 +7,10 @@
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/picture/map_picture.h"
 #include "tools/metalcow/base/output.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 /* Three columns and a path of which every byte is escaped. */
 #define LINE_SIZE (64u + 4u * PATH_MAX)
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    {0, "output", "human|json|html|svg", "how to print the result; html and svg: a picture",
-     FLAG_MAP_OUTPUT, FIELD(map_output)},
-    {'s', "start-offset", "OFFSET", "where to begin", FLAG_SIZE, FIELD(start)},
-    {'l', "max-length", "LENGTH", "how many bytes to look at", FLAG_SIZE, FIELD(max_length)},
-    FLAG_ROW_SNAPSHOT,
-    FLAGS_FILES,
-};
 
 static const char *word(bool value)
 {
@@ -112,7 +102,7 @@ static bool print_map(struct image *image, const struct arguments *arguments)
     return print_entries(image, begin, end, arguments->map_output == MAP_JSON);
 }
 
-static int run(const struct arguments *arguments)
+int verb_map(const struct arguments *arguments)
 {
     struct image *image = image_open(arguments->operands[0], &arguments->image[0], false);
     bool done;
@@ -123,13 +113,3 @@ static int run(const struct arguments *arguments)
     image_close(image);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_map = {
-    .name = "map",
-    .operands = "FILE",
-    .summary = "show which file has which part of the disk",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

@@ -12,25 +12,10 @@
 #include "tools/metalcow/base/json.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 /* The largest L1 table that QEMU makes, in bytes. */
 #define MAX_L1_SIZE ((uint64_t)32 << 20)
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    FLAG_ROW_OUTPUT,
-    {'O', NULL, "FMT", "format of the image to make: raw (default) or qcow2", FLAG_TEXT,
-     FIELD(output_format)},
-    {'o', NULL, "OPTIONS", "creation options of that image, NAME=VALUE,...", FLAG_OPTIONS,
-     FIELD(options)},
-    {0, "size", "SIZE", "measure an empty disk of this size instead of FILE", FLAG_TEXT,
-     FIELD(size_text)},
-    {'l', NULL, "SNAPSHOT", "snapshot.id=ID,snapshot.name=NAME, or an id or name", FLAG_TEXT,
-     FIELD(snapshot_param)},
-    FLAG_ROW_SNAPSHOT,
-    FLAGS_FILES,
-};
 
 struct measure {
     struct create_options options;
@@ -226,7 +211,7 @@ static bool read_options(struct measure *measure, const struct arguments *argume
     return true;
 }
 
-static int run(const struct arguments *arguments)
+int verb_measure(const struct arguments *arguments)
 {
     struct measure measure = {.qcow2 = false};
 
@@ -241,14 +226,3 @@ static int run(const struct arguments *arguments)
     print(&measure, arguments->json);
     return EXIT_SUCCESS;
 }
-
-const struct verb verb_measure = {
-    .name = "measure",
-    .operands = "[FILE]",
-    .summary = "calculate the file size that an image would take",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .nb_optional = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

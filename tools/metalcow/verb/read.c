@@ -4,15 +4,9 @@
 
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 #define BUFFER_SIZE ((size_t)1 << 20)
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    FLAG_ROW_SNAPSHOT,
-    FLAGS_FILES,
-};
 
 static int copy_out(struct image *image, uint64_t offset, uint64_t length)
 {
@@ -42,7 +36,7 @@ static int copy_out(struct image *image, uint64_t offset, uint64_t length)
     return ret;
 }
 
-static int run(const struct arguments *arguments)
+int verb_read(const struct arguments *arguments)
 {
     struct image *image;
     uint64_t offset, length;
@@ -58,13 +52,3 @@ static int run(const struct arguments *arguments)
     image_close(image);
     return status;
 }
-
-const struct verb verb_read = {
-    .name = "read",
-    .operands = "OFFSET LENGTH FILE",
-    .summary = "write bytes of the disk to standard output",
-    VERB_FLAGS(flags),
-    .nb_operands = 3,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

@@ -14,26 +14,11 @@
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
 #include "q2_amend.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 #include "tools/metalcow/base/zeros.h"
 
 #define CHUNK_SIZE  ((size_t)1 << 20)
 #define SUBCLUSTERS 32u
-
-static const struct flag flags[] = {
-    FLAGS_WRITING,
-    {'u', NULL, NULL, "only the name changes: for files that were moved; nothing is compared",
-     FLAG_SET, FIELD(unsafe)},
-    {'b', NULL, "FILE", "the backing file, relative to the image's folder; empty for none",
-     FLAG_TEXT, FIELD(backing_file)},
-    {'F', NULL, "FMT", "format of the backing file: qcow2 or raw", FLAG_TEXT,
-     FIELD(backing_format)},
-    FLAG_ROW_QUIET,
-    FLAG_ROW_PROGRESS,
-    FLAG_ROW_CACHE('t'),
-    FLAG_ROW_CACHE('T'),
-    FLAGS_FILES,
-};
 
 struct rebase {
     struct image *image;
@@ -251,7 +236,7 @@ static int say(const char *sentence)
     return EXIT_ERROR;
 }
 
-static int run(const struct arguments *arguments)
+int verb_rebase(const struct arguments *arguments)
 {
     struct rebase rebase = {.same_layer = UINT32_MAX};
     struct image_options options = arguments->image[0];
@@ -276,13 +261,3 @@ static int run(const struct arguments *arguments)
     free(rebase.new);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_rebase = {
-    .name = "rebase",
-    .operands = "FILE",
-    .summary = "put another backing file below an image",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

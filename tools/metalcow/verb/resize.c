@@ -11,17 +11,7 @@
 #include "tools/metalcow/convert/preallocation.h"
 #include "q2_amend.h"
 #include "tools/metalcow/base/size.h"
-#include "verbs.h"
-
-static const struct flag flags[] = {
-    FLAGS_WRITING,
-    {0, "shrink", NULL, "allow a smaller size: what lies behind it is lost", FLAG_SET,
-     FIELD(shrink)},
-    {0, "preallocation", "MODE", "for what is added: off (default), metadata, falloc, full",
-     FLAG_PREALLOCATION, FIELD(preallocation)},
-    FLAG_ROW_QUIET,
-    FLAGS_FILES,
-};
+#include "tools/metalcow/verbs.h"
 
 static bool say(const char *sentence)
 {
@@ -122,7 +112,7 @@ static bool resize(struct image *image, const struct arguments *arguments)
     return resize_qcow2(image, arguments, size);
 }
 
-static int run(const struct arguments *arguments)
+int verb_resize(const struct arguments *arguments)
 {
     struct image_options how = arguments->image[0];
     struct image *image;
@@ -138,14 +128,3 @@ static int run(const struct arguments *arguments)
         puts("Image resized.");
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_resize = {
-    .name = "resize",
-    .operands = "FILE [+|-]SIZE",
-    .summary = "change the size of the disk",
-    VERB_FLAGS(flags),
-    .nb_operands = 2,
-    .last_is_operand = true, /* -1M is no flag */
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

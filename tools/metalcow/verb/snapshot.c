@@ -7,18 +7,7 @@
 #include "tools/metalcow/base/output.h"
 #include "q2_snapshot.h"
 #include "tools/metalcow/base/snapshots.h"
-#include "verbs.h"
-
-static const struct flag flags[] = {
-    FLAGS_COMMON,
-    {'l', "list", NULL, "list the snapshots (the default)", FLAG_SET, FIELD(list)},
-    {'c', "create", "NAME", "take a snapshot of the disk as it is", FLAG_TEXT,
-     FIELD(snapshot_create)},
-    {'a', "apply", "NAME_OR_ID", "make a snapshot's content the disk's", FLAG_TEXT,
-     FIELD(snapshot_apply)},
-    {'d', "delete", "NAME_OR_ID", "delete a snapshot", FLAG_TEXT, FIELD(snapshot_delete)},
-    FLAG_ROW_QUIET,
-};
+#include "tools/metalcow/verbs.h"
 
 static enum q2_status create(struct image *image, const char *name)
 {
@@ -54,7 +43,7 @@ static enum q2_status act(struct image *image, const struct arguments *arguments
     return snapshots_print(image);
 }
 
-static int run(const struct arguments *arguments)
+int verb_snapshot(const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];
     int nb_writing = (arguments->snapshot_create != NULL) + (arguments->snapshot_apply != NULL) +
@@ -78,13 +67,3 @@ static int run(const struct arguments *arguments)
     image_close(image);
     return status == Q2_OK ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_snapshot = {
-    .name = "snapshot",
-    .operands = "FILE",
-    .summary = "list, take, apply and delete internal snapshots",
-    VERB_FLAGS(flags),
-    .nb_operands = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

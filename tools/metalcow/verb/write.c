@@ -10,14 +10,9 @@
 
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
-#include "verbs.h"
+#include "tools/metalcow/verbs.h"
 
 #define BUFFER_SIZE ((size_t)1 << 20)
-
-static const struct flag flags[] = {
-    FLAGS_WRITING,
-    FLAGS_FILES,
-};
 
 struct input {
     const char *path; /* as the user knows it */
@@ -84,7 +79,7 @@ static bool write_image(const struct input *input, struct image *image, uint64_t
     return image_flush(image) && done;
 }
 
-static int run(const struct arguments *arguments)
+int verb_write(const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];
     struct image *image;
@@ -104,14 +99,3 @@ static int run(const struct arguments *arguments)
         (void)fclose(input.file);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
-
-const struct verb verb_write = {
-    .name = "write",
-    .operands = "OFFSET FILE [INPUT]",
-    .summary = "write standard input, or the file INPUT, onto the disk",
-    VERB_FLAGS(flags),
-    .nb_operands = 3,
-    .nb_optional = 1,
-    .usage_status = EXIT_ERROR,
-    .run = run,
-};

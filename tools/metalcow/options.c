@@ -1,0 +1,156 @@
+/* The table of options. A verb's help lists its rows in this order. */
+#include "options.h"
+
+#include "base/arguments.h"
+
+#define FIELD(name) offsetof(struct arguments, name)
+
+#define V(id)    VERB_BIT(id)
+#define ALL      (((verb_set)1 << NB_VERBS) - 1)
+#define CHANGING (V(WRITE) | V(ZERO) | V(DISCARD) | V(FLUSH))
+/* Verbs that open one image by -f. */
+#define IMAGE (ALL & ~(V(CREATE)))
+/* Verbs that read without changing anything. */
+#define READING                                                                                    \
+    (V(CHECK) | V(COMPARE) | V(CONVERT) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) | V(SNAPSHOT) |  \
+     V(COMMIT))
+/* Verbs that open the files which an image names. */
+#define CHAIN                                                                                      \
+    (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(INFO) | V(IO) | V(MAP) | V(MEASURE) |      \
+     V(READ) | V(REBASE) | V(RESIZE))
+
+const struct option_row option_rows[] = {
+    {'h', "help", NULL, OPTION_HELP, 0, ALL, "show this help"},
+
+    /* --- the image and its files --- */
+    {'f', "format", "FMT", OPTION_FORMAT, FIELD(image[0].format), IMAGE,
+     "format of the image: qcow2 (default) or raw"},
+    {'f', "format", "FMT", OPTION_TEXT, FIELD(output_format), V(CREATE),
+     "format of the image to make: raw (default) or qcow2"},
+    {'F', NULL, "FMT", OPTION_FORMAT, FIELD(image[1].format), V(COMPARE),
+     "format of the second image"},
+    {'U', "force-share", NULL, OPTION_IGNORED, 0, READING,
+     "accepted; images are always opened shared"},
+    {0, "snapshot", "ID_OR_NAME", OPTION_TEXT, FIELD(image[0].snapshot),
+     V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ),
+     "the internal snapshot instead of the active state"},
+    {'l', NULL, "SNAPSHOT", OPTION_TEXT, FIELD(snapshot_param), V(CONVERT) | V(MEASURE),
+     "snapshot.id=ID,snapshot.name=NAME, or an id or name"},
+    {0, "data-file", "PATH", OPTION_TEXT, FIELD(image[0].data_file), CHAIN,
+     "the external data file, instead of the name in the image"},
+    {0, "backing-file", "PATH", OPTION_TEXT, FIELD(image[0].backing_file), CHAIN,
+     "the backing file, instead of the name in the image"},
+    {0, "backing-format", "raw", OPTION_RAW, FIELD(image[0].backing_raw), CHAIN,
+     "take a backing file whose format the image does not name for raw"},
+    {0, "passphrase-file", "PATH", OPTION_TEXT, FIELD(image[0].passphrase_file), CHAIN,
+     "the file whose bytes are the passphrase, instead of asking for it"},
+    {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), CHAIN,
+     "which file names out of images may be opened: those in the image's folder or below "
+     "(default), none, any"},
+    {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), V(CREATE),
+     "which file names out of the backing file may be opened"},
+    {0, "data-file2", "PATH", OPTION_TEXT, FIELD(image[1].data_file), V(COMPARE),
+     "the second image's data file"},
+    {0, "backing-file2", "PATH", OPTION_TEXT, FIELD(image[1].backing_file), V(COMPARE),
+     "the second image's backing file"},
+    {0, "snapshot2", "ID_OR_NAME", OPTION_TEXT, FIELD(image[1].snapshot), V(COMPARE),
+     "the second image's snapshot"},
+    {0, "passphrase-file2", "PATH", OPTION_TEXT, FIELD(image[1].passphrase_file), V(COMPARE),
+     "the second image's passphrase file"},
+
+    /* --- what is made or changed --- */
+    {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(CONVERT),
+     "format of the output: raw (default) or qcow2"},
+    {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(MEASURE),
+     "format of the image to make: raw (default) or qcow2"},
+    {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(CREATE),
+     "creation options, NAME=VALUE,...; 'help' lists them"},
+    {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(CONVERT) | V(MEASURE),
+     "creation options of the image to make, NAME=VALUE,..."},
+    {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(AMEND),
+     "data_file=NAME: the external data file's name; empty for none"},
+    {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),
+     "the backing file, relative to the new image's folder"},
+    {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(REBASE),
+     "the backing file, relative to the image's folder; empty for none"},
+    {'F', NULL, "FMT", OPTION_TEXT, FIELD(backing_format), V(CREATE) | V(REBASE),
+     "format of the backing file: qcow2 or raw"},
+    {'u', NULL, NULL, OPTION_SET, FIELD(unsafe), V(CREATE),
+     "do not look at the backing file; SIZE must be given then"},
+    {'u', NULL, NULL, OPTION_SET, FIELD(unsafe), V(REBASE),
+     "only the name changes: for files that were moved; nothing is compared"},
+    {'B', NULL, "PATH", OPTION_TEXT, FIELD(base), V(CONVERT),
+     "the output's backing file; only what FILE has above its own backing file is copied"},
+    {'F', NULL, "FMT", OPTION_TEXT, FIELD(base_format), V(CONVERT), "format of that backing file"},
+    {'b', NULL, "BASE", OPTION_TEXT, FIELD(base), V(COMMIT),
+     "the file of the chain to commit into (default: the backing file); sets -d"},
+    {'d', NULL, NULL, OPTION_SET, FIELD(drop), V(COMMIT), "leave FILE as it is, do not empty it"},
+    {'c', NULL, NULL, OPTION_SET, FIELD(compress), V(CONVERT),
+     "compress the clusters of a qcow2 output"},
+    {'n', NULL, NULL, OPTION_SET, FIELD(skip_create), V(CONVERT),
+     "write into an output that exists, without emptying it"},
+    {'S', NULL, "SIZE", OPTION_SIZE, FIELD(sparse_size), V(CONVERT),
+     "bytes of zeros in a row that become a hole (default 4k; 0: none)"},
+    {'m', NULL, "NUMBER", OPTION_SIZE, FIELD(nb_threads), V(CONVERT),
+     "threads that compress, 1 to 16 (default: one for each processor)"},
+    {0, "shrink", NULL, OPTION_SET, FIELD(shrink), V(RESIZE),
+     "allow a smaller size: what lies after it is lost"},
+    {0, "preallocation", "MODE", OPTION_PREALLOCATION, FIELD(preallocation), V(RESIZE),
+     "for what is added: off (default), metadata, falloc, full"},
+    {'r', "repair", "leaks|all", OPTION_REPAIR, FIELD(repair), V(CHECK),
+     "mend leaked clusters, or all that can be mended"},
+    {'l', "list", NULL, OPTION_SET, FIELD(list), V(SNAPSHOT), "list the snapshots (the default)"},
+    {'c', "create", "NAME", OPTION_TEXT, FIELD(snapshot_create), V(SNAPSHOT),
+     "take a snapshot of the disk as it is"},
+    {'a', "apply", "NAME_OR_ID", OPTION_TEXT, FIELD(snapshot_apply), V(SNAPSHOT),
+     "make a snapshot's content the disk's"},
+    {'d', "delete", "NAME_OR_ID", OPTION_TEXT, FIELD(snapshot_delete), V(SNAPSHOT),
+     "delete a snapshot"},
+
+    /* --- what is looked at and how it is printed --- */
+    {0, "output", "human|json", OPTION_OUTPUT, FIELD(json), V(CHECK) | V(INFO) | V(MEASURE),
+     "how to print the result"},
+    {0, "output", "human|json|html|svg", OPTION_MAP_OUTPUT, FIELD(map_output), V(MAP),
+     "how to print the result; html and svg: a picture"},
+    {0, "backing-chain", NULL, OPTION_SET, FIELD(backing_chain), V(INFO), "the backing files too"},
+    {0, "size", "SIZE", OPTION_TEXT, FIELD(size_text), V(MEASURE),
+     "measure an empty disk of this size instead of FILE"},
+    {'s', "start-offset", "OFFSET", OPTION_SIZE, FIELD(start), V(MAP), "where to begin"},
+    {'l', "max-length", "LENGTH", OPTION_SIZE, FIELD(max_length), V(MAP),
+     "how many bytes to look at"},
+    {'s', "strict", NULL, OPTION_SET, FIELD(strict), V(COMPARE),
+     "sizes and allocation must be equal too"},
+    {'q', "quiet", NULL, OPTION_SET, FIELD(quiet),
+     V(AMEND) | V(CHECK) | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(CREATE) | V(REBASE) | V(RESIZE) |
+         V(SNAPSHOT),
+     "print errors only"},
+    {'p', "progress", NULL, OPTION_SET, FIELD(progress),
+     V(COMMIT) | V(COMPARE) | V(CONVERT) | V(REBASE),
+     "show progress (on a terminal long work shows it by itself)"},
+
+    /* --- of io --- */
+    {'c', "cmd", "COMMAND", OPTION_COMMAND, FIELD(commands), V(IO),
+     "run this line instead of those of standard input; again for more"},
+    {'r', "read-only", NULL, OPTION_SET, FIELD(read_only), V(IO), "open FILE for reading only"},
+    {'d', "discard", "MODE", OPTION_DISCARD, FIELD(ignore_discard), V(IO),
+     "what discard does: unmap (default) or ignore"},
+    {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), V(IO),
+     "FILE is KEY=VALUE,...: 'help open' lists the keys"},
+
+    /* --- accepted, because scripts for qemu-img and qemu-io give them --- */
+    {'t', NULL, "CACHE", OPTION_IGNORED, 0, V(COMMIT) | V(CONVERT) | V(REBASE),
+     "accepted; the page cache is always used"},
+    {'T', NULL, "CACHE", OPTION_IGNORED, 0, V(CHECK) | V(COMPARE) | V(CONVERT) | V(REBASE),
+     "accepted; the page cache is always used"},
+    {'C', NULL, NULL, OPTION_IGNORED, 0, V(CONVERT),
+     "accepted; the file system is not asked to "
+     "copy"},
+    {'W', NULL, NULL, OPTION_IGNORED, 0, V(CONVERT), "accepted; writes are in order"},
+    {'n', "nocache", NULL, OPTION_IGNORED, 0, V(IO), "accepted; the page cache is always used"},
+    {'t', "cache", "CACHE", OPTION_IGNORED, 0, V(IO),
+     "accepted; what was written is durable after flush, close and exit"},
+    {'k', "native-aio", NULL, OPTION_IGNORED, 0, V(IO), "accepted; one request at a time"},
+    {'m', "misalign", NULL, OPTION_IGNORED, 0, V(IO), "accepted; any alignment is good"},
+};
+
+const size_t nb_option_rows = sizeof(option_rows) / sizeof(option_rows[0]);
