@@ -28,6 +28,7 @@ ALLOWED = {
     "core/open": {"include", "core"},
     "core/fs": {"include", "core/base"},
     "core/luks": {"include", "core/base"},
+    "core/handoff": {"include", "core/base"},
     "core": {"include"},
     "drivers": {"include", "core/base", "core/fs", "core/luks"},
     "efi": {"include", "core/base", "core/fs", "core/luks", "drivers"},
