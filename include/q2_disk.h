@@ -26,12 +26,12 @@
 
 struct q2_disk;
 
-/* Size and alignment of the memory that a disk lives in; core/workspace.c asserts both. The size is
+/* Size and alignment of the memory that a disk lives in; core/read/disk.h asserts both. The size is
  * the same for every image. */
 #define Q2_WORKSPACE_SIZE  (12u * 1024 * 1024)
 #define Q2_WORKSPACE_ALIGN 4096u
 
-/* Which names found inside an image may be opened.  (design, "Files that an image names") */
+/* Which names found inside an image may be opened.  (DESIGN.md, 3.8) */
 enum q2_name_policy {
     Q2_NAMES_BELOW, /* the image's own folder and folders below it; the default */
     Q2_NAMES_NONE,  /* none: every file must be given by the caller */

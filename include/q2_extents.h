@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
 #define Q2_VERIFY_SAMPLED     64u
 #define Q2_VERIFY_SAMPLE_SIZE 512u
 
-/* Check a map against the file system: the same bytes by both ways?  (design, section 4)
+/* Check a map against the file system: the same bytes by both ways?  (DESIGN.md, 4.3)
  *
  * Goes through the file forward only, so that a file system that walks its chain from the start
  * for every backward seek walks it once.

@@ -2,8 +2,7 @@
  *
  * Called by core/read/chain.c, at q2_disk_open() and q2_disk_close() only, never from a read or
  * write. Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy:
- * core/read/name.c has judged the name and joined it to the image's folder before (design, "Files
- * that an image names").
+ * core/read/name.c has judged the name and joined it to the image's folder before (DESIGN.md, 3.8).
  */
 #ifndef Q2_OPENER_H
 #define Q2_OPENER_H

@@ -27,7 +27,7 @@ static bool same_file(const struct q2_source *a, const struct q2_source *b)
 }
 
 /* A file that is already part of the disk: a backing loop, or a data file that is the image, its
- * backing file or another image's data file (hazards F7, F10). */
+ * backing file or another image's data file (HAZARDS.md, F7, F10). */
 static bool in_use(const struct q2_disk *disk, const struct q2_source *source)
 {
     for (uint32_t i = 0; i < disk->nb_layers; i++) {
@@ -136,7 +136,7 @@ static enum q2_status backing_format(struct opening *opening, const struct q2_im
 }
 
 /* (qcow2: header field crypt_method) Without a key the ciphertext must not pose as the disk
- * (hazard F13). */
+ * (HAZARDS.md, F13). */
 static enum q2_status unlock(struct opening *opening, struct q2_image *image)
 {
     struct q2_unlocker *unlocker = opening->disk->unlocker;

@@ -213,7 +213,7 @@ static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece,
     uint64_t host_offset = piece->extent->host_offset + piece->skip;
     enum q2_status status;
 
-    /* A file that lost its end must not read as zeros (hazard F3). */
+    /* A file that lost its end must not read as zeros (HAZARDS.md, F3). */
     if (!q2_range_fits(host_offset, piece->length, source->size))
         return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
                              host_offset, source->size);

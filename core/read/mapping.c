@@ -66,7 +66,7 @@ static void append(struct mapping *m, const struct q2_extent *piece)
 }
 
 /* Decode and judge an L1 entry. NULL: right, else the rule that it breaks.
- * A table on other metadata of the image would let guest data pose as entries (hazard F2). */
+ * A table on other metadata of the image would let guest data pose as entries (HAZARDS.md, F2). */
 static const char *l1_breach(const struct q2_image *image, uint64_t entry, uint64_t *ret_table)
 {
     uint64_t cluster_size = 1ull << image->rules.cluster_bits;

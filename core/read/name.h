@@ -1,5 +1,5 @@
 /* File names found inside images: judged, then joined to the image's folder.
- * (design, "Files that an image names"; hazard F9)
+ * (DESIGN.md, 3.8; HAZARDS.md, F9)
  *
  * Called by core/read/chain.c. Pure functions on strings. A name in an image is a claim, not a
  * permission, and it is a path, not a URL.

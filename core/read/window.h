@@ -1,7 +1,7 @@
 /* Read-ahead windows: a few pieces of files, fetched in large requests ahead of small ones.
  *
  * Called by whatever in core/ reads files; calls the sources. A device's cost is per request, not
- * per byte (design, section 4): what is read in small steps, one behind the other, is worth
+ * per byte (DESIGN.md, 3.3): what is read in small steps, one behind the other, is worth
  * fetching in one. It works on host offsets, so one mechanism serves small guest requests, small
  * clusters whose L2 tables lie between them, and compressed streams.
  */

@@ -1,4 +1,4 @@
-/* The order of metadata writes.  (design, section 3; DESIGN.md, "Order of writes")
+/* The order of metadata writes.  (DESIGN.md, 6)
  *
  * Called by core/write/write.c, alloc.c and table.c. The rules, cited where they are enforced:
  *

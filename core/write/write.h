@@ -9,8 +9,8 @@
 #include "core/read/disk.h"
 
 /* Judge whether an opened disk may be written, and get ready. A file whose refcounts do not match
- * its references must not be written: the allocator would hand out live clusters (hazards F12, W1,
- * W3, W8).
+ * its references must not be written: the allocator would hand out live clusters
+ * (HAZARDS.md, F12, W1, W3, W8).
  *
  * Q2_ERR_CORRUPT      the corrupt bit is set, or the check finds corruption
  * Q2_ERR_UNSUPPORTED  dirty, a snapshot, or encrypted
@@ -52,7 +52,7 @@ enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_w
                              uint64_t *ret_offset, uint64_t *ret_nb);
 
 /* How far a cluster that ends at guest offset end may be filled: a raw data file may end inside the
- * disk's last one, and what it has behind the disk is not ours (hazard W9). */
+ * disk's last one, and what it has behind the disk is not ours (HAZARDS.md, W9). */
 uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end);
 
 /* Make guest clusters [start, end) unallocated, also behind the disk's end as far as the L1 table

@@ -1,8 +1,7 @@
-/* The unlocker: core/read/chain.c -> q2_unlocker_ops -> here -> luks_header.h, luks_key.h,
- * cipher_aes.h.
+/* The unlocker: makes the cipher of an encrypted image from a passphrase.
  *
- * May call those three and the image's source. Keeps: outside a call, the only secrets in its
- * memory are the expanded keys of ciphers that are in use.
+ * May call core/luks/header.h, luks_key.h, aes.h and the image's source. Keeps: outside a call, the
+ * only secrets in its memory are the expanded keys of ciphers that are in use.
  */
 #include "unlocker.h"
 

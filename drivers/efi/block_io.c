@@ -1,4 +1,4 @@
-/* Block I/O on a disk.  (UEFI 2.10, 13.9; design, section 5)
+/* Block I/O on a disk.  (UEFI 2.10, 13.9; DESIGN.md, 5)
  *
  * Top of the data path: the firmware calls in, q2_disk_read(), q2_disk_write() and q2_disk_flush()
  * are called below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit

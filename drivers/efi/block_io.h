@@ -1,4 +1,4 @@
-/* Block I/O: publishes a disk as EFI_BLOCK_IO_PROTOCOL.  (UEFI 2.10, 13.9; design, section 5)
+/* Block I/O: publishes a disk as EFI_BLOCK_IO_PROTOCOL.  (UEFI 2.10, 13.9; DESIGN.md, 5)
  *
  * The upward adapter. Made by efi/driver/publish.c, called by the firmware: ReadBlocks -> checks ->
  * LBA to guest offset -> q2_disk_read(); writes and flushes the same way. Holds no policy and
@@ -77,7 +77,7 @@ struct q2_block_request {
     bool write;
 };
 
-/* Judge a request by its parameters, in the order of the design's section 5. Touches nothing.
+/* Judge a request by its parameters, in the order of DESIGN.md, 5.1. Touches nothing.
  *
  * EFI_SUCCESS  the range lies inside the medium, or BufferSize is 0: then there is nothing to do
  * EFI_NO_MEDIA, EFI_MEDIA_CHANGED, EFI_WRITE_PROTECTED, EFI_INVALID_PARAMETER,

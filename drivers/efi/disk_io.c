@@ -1,7 +1,7 @@
 /* A byte source over a volume that the firmware publishes.
  *
  * Lowest step of the data path in firmware. Calls Block I/O and Disk I/O of one handle. Invariant:
- * no call reaches a medium other than the one that the source was made for (hazards U6, U7).
+ * no call reaches a medium other than the one that the source was made for (HAZARDS.md, U6, U7).
  */
 #include "disk_io.h"
 

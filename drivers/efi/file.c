@@ -2,7 +2,7 @@
  *
  * Lowest step of the data path on volumes that are not FAT. Calls EFI_FILE_PROTOCOL. Invariant: a
  * call either moves every byte or fails; the file system's "success" with fewer bytes is a failure
- * (hazard W6).
+ * (HAZARDS.md, W6).
  */
 #include "file.h"
 

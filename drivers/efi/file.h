@@ -5,7 +5,7 @@
  *
  * MUST NOT be called from inside Block I/O when the file lies on a FAT volume: EDK2's FAT driver
  * has one lock for all volumes that does not nest, and a FAT partition inside our disk reads
- * through us while it is held (design, section 4; hazard U1).
+ * through us while it is held (DESIGN.md, 4.1; HAZARDS.md, U1).
  *
  * The position of the handle belongs to the source. On EDK2's FAT a backward seek walks the cluster
  * chain from the start, so whoever reads should go forward in large pieces.
@@ -20,7 +20,7 @@
 struct q2_source_efi_file {
     struct q2_source source;
     EFI_FILE_PROTOCOL *File;
-    enum q2_status gone; /* as in source_efi_disk_io.h */
+    enum q2_status gone; /* as in drivers/efi/disk_io.h */
 };
 
 /* What the firmware does not say of a file. */

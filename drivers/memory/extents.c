@@ -1,8 +1,7 @@
 /* A byte source over a file that is reached through its extent map.
  *
- * On the data path: below the engine, above the volume's source (firmware: source_efi_disk_io.c).
- * Invariant: only bytes of the volume that the map names are ever touched; the map was found valid
- * when the source was made.
+ * May call the source of the volume only. Invariant: it touches only bytes of the volume that the
+ * map names. The map was found valid when the source was made.
  */
 #include "extents.h"
 

@@ -1,9 +1,8 @@
 /* A byte source over a file that is reached through its extent map, below the file system.
  *
- * The way that images are read and overwritten in firmware: requests go to the volume's source, no
- * file system driver is called (design, section 4: "EFI_FILE is never called from inside Block
- * I/O"). Implements include/q2_source.h. A request that lies in one extent is one call to the
- * volume.
+ * Images are read and overwritten in this way in firmware. Requests go to the volume's source, and
+ * no file system driver is called (DESIGN.md, 4.1). Implements include/q2_source.h. A request
+ * inside one extent is one call to the volume.
  *
  * It grows only into room: bytes that the map has behind source.size. Room is made through the file
  * system, outside of every request; then the file is mapped anew and q2_source_extents_remap()

@@ -1,9 +1,9 @@
 /* The lock of a writer on a POSIX file.
  *
- * Beside the data path: source_posix.c -> here -> the C library, when a file is opened. Each byte
- * below is a statement about the file that any number of programs can make (a shared lock); who
- * makes one that contradicts another's withdraws. Statements are made first and looked for second,
- * so of two that start at once at least one sees the other.
+ * May call the C library. Each byte below is a statement about the file, and any number of programs
+ * can make it by a shared lock. A program whose statement contradicts another's withdraws. Each
+ * program first makes its statements and then looks for those of others, so of two programs that
+ * start at the same time at least one sees the other.
  */
 #include "lock.h"
 

@@ -16,7 +16,7 @@ struct q2_source_posix {
 };
 
 enum q2_posix_flags {
-    Q2_POSIX_WRITABLE = 1 << 0,      /* read and write; locked (lock_posix.h) */
+    Q2_POSIX_WRITABLE = 1 << 0,      /* read and write; locked (drivers/posix/lock.h) */
     Q2_POSIX_BLOCK_DEVICES = 1 << 1, /* block devices too, not only regular files */
     Q2_POSIX_CREATE = 1 << 2,        /* make the file, which must not exist; implies WRITABLE */
     Q2_POSIX_REPLACE = 1 << 3,       /* with CREATE: empty a regular file that exists, locked */

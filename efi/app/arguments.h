@@ -1,7 +1,4 @@
-/* What the program was told on its command line, and where the files lie that it names.
- *
- * Called by app_main.c and commands.
- */
+/* The words of the command line, and the volume and path of the files that they name. */
 #ifndef METALCOW_EFI_ARGUMENTS_H
 #define METALCOW_EFI_ARGUMENTS_H
 

@@ -1,6 +1,6 @@
 /* The command line: which command, which options.
  *
- * Between app_main.c and the commands. Invariant: a command runs only if every word was understood.
+ * May call the commands. Invariant: a command runs only if every word was understood.
  */
 #include "commands.h"
 

@@ -1,6 +1,6 @@
 /* What metalcow.efi can be told to do.
  *
- * Called by app_main.c. Each command prints what it has to say, errors included.
+ * Each command prints what it has to say, errors included.
  */
 #ifndef METALCOW_EFI_COMMANDS_H
 #define METALCOW_EFI_COMMANDS_H

@@ -1,7 +1,7 @@
 /* The four memory functions of freestanding C, for the firmware programs.
  *
  * Bottom of everything; calls nothing. 64-bit loads and stores, four at a time: `rep movsb` is 8x
- * slower under emulation (design, section 4), and vector registers are not ours to use. Compiled
+ * slower under emulation (DESIGN.md, 13.3), and vector registers are not ours to use. Compiled
  * with -fno-tree-loop-distribute-patterns, or the loops below would become calls of themselves.
  */
 #include <stddef.h>

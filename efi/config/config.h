@@ -64,7 +64,7 @@
 #define MC_DEFAULT_OVERLAY_SIZE (64ull << 20)
 
 /* How much longer an image's file is made at once: FAT is not safe against power cuts while it
- * grows a file, so that is done rarely and in large steps (hazard U13). */
+ * grows a file, so that is done rarely and in large steps (HAZARDS.md, U13). */
 #define MC_DEFAULT_ROOM (64ull << 20)
 
 /* Where a removable disk's loader lies on x86-64.  (UEFI: "Removable Media Boot Behavior") */

@@ -20,7 +20,7 @@ static bool may_use_files(void)
     return mc_current_tpl() <= TPL_CALLBACK;
 }
 
-/* Deeper than this the disks would not attach anyway (hazard U11). */
+/* Deeper than this the disks would not attach anyway (HAZARDS.md, U11). */
 static bool is_shallow(EFI_HANDLE volume)
 {
     const EFI_DEVICE_PATH *path = mc_protocol(volume, &mc_device_path_guid);

@@ -1,6 +1,5 @@
 /* The driver model: Driver Binding on volumes with \metalcow\entries, Component Name 2.
- *
- * Called by driver_main.c; the firmware calls the protocols.  (UEFI 2.10, 11.1 and 11.5)
+ * (UEFI 2.10, 11.1 and 11.5)
  */
 #ifndef METALCOW_EFI_BINDING_H
 #define METALCOW_EFI_BINDING_H

@@ -1,4 +1,4 @@
-/* Installing the control protocol; called by driver_main.c. */
+/* Installs and removes the control protocol. */
 #ifndef METALCOW_EFI_CONTROL_SERVER_H
 #define METALCOW_EFI_CONTROL_SERVER_H
 

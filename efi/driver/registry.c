@@ -1,6 +1,6 @@
 /* All attached disks.
  *
- * Below binding.c and control.c; calls attach.c and publish.c. Invariants: a disk in the list is
+ * May call attach.c and publish.c. Invariants: a disk in the list is
  * published; a volume in the list is open BY_DRIVER; every disk's volume is in the list.
  */
 #include "registry.h"
@@ -196,7 +196,7 @@ static const struct q2_source *common_file(const struct q2_layer_info *a,
     return NULL;
 }
 
-/* A file that two disks have in common and one of them writes (hazard U10); NULL: none. */
+/* A file that two disks have in common and one of them writes (HAZARDS.md, U10); NULL: none. */
 static const struct q2_source *contested_file(const struct mc_image *a, const struct mc_image *b)
 {
     struct q2_layer_info layer_a, layer_b;

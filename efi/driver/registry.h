@@ -1,8 +1,8 @@
 /* All attached disks, and the volumes that carry them.
  *
- * Lives in the resident driver. Called by binding.c (the driver model) and control.c (programs that
- * ask); both ways give the same disks. A volume that carries disks is open BY_DRIVER, so that the
- * firmware calls Stop() before it takes the volume away.
+ * Part of the resident driver. The driver model and the control protocol give the same disks. A
+ * volume that carries disks is open BY_DRIVER, so that the firmware calls Stop() before it takes
+ * the volume away.
  */
 #ifndef METALCOW_EFI_REGISTRY_H
 #define METALCOW_EFI_REGISTRY_H
@@ -11,7 +11,7 @@
 #include "upkeep.h"
 
 /* Disks in images on disks of ours: an image inside an attached image may be attached, no deeper
- * (hazard U11). */
+ * (HAZARDS.md, U11). */
 #define MC_MAX_DEPTH 2u
 
 /* One attached disk. */

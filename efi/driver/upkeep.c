@@ -24,7 +24,7 @@ static bool set_timer(struct mc_upkeep *upkeep)
 }
 
 /* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
- * written anew has another size. Its clusters may be somebody else's by now (hazard U9). */
+ * written anew has another size. Its clusters may be somebody else's by now (HAZARDS.md, U9). */
 static bool is_same_file(const struct mc_file *file)
 {
     EFI_FILE_PROTOCOL *File = file->File;

@@ -1,4 +1,4 @@
-/* What a disk that is written needs between requests.  (design, section 4; hazards U9, U13, U15)
+/* What a disk that is written needs between requests.  (DESIGN.md, 8.2; HAZARDS.md, U9, U13, U15)
  *
  * Made by registry.c for a disk of mode rw, before it is published. Block I/O signals an event
  * after the first write, after those that change metadata, and where a file asks for attention; its

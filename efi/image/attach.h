@@ -1,7 +1,7 @@
 /* An image on a volume, opened: everything below one published disk.
  *
- * Called by registry.c. mc_disk_open() gets memory and files, mc_disk_close() gives them back; in
- * between no memory changes hands.
+ * mc_image_open() gets memory and files, mc_image_close() releases them. Between the two nothing is
+ * allocated or freed.
  */
 #ifndef METALCOW_EFI_ATTACH_H
 #define METALCOW_EFI_ATTACH_H

@@ -1,9 +1,9 @@
 /* Room: bytes behind the end of what an image uses, made ahead of the writes that will need them.
  *
  * Called by registry.c at attach and by upkeep.c later, never inside Block I/O: a file of a FAT
- * volume grows through the file system only, and that has one lock which does not nest (design,
- * section 4). FAT is not safe against a power cut while it grows a file, so this is done rarely and
- * in large steps, flushed before anything refers to it (hazards U12, U13).
+ * volume grows through the file system only, and that has one lock which does not nest (DESIGN.md,
+ * 4.1). FAT is not safe against a power cut while it grows a file, so this is done rarely and
+ * in large steps, flushed before anything refers to it (HAZARDS.md, U12, U13).
  */
 #ifndef METALCOW_EFI_ROOM_H
 #define METALCOW_EFI_ROOM_H

@@ -1,4 +1,4 @@
-/* A volume, and its files as byte sources.  (design, section 4)
+/* A volume, and its files as byte sources.  (DESIGN.md, 4)
  *
  * Called at attach: by attach.c, opener.c, entries.c and the commands. On a FAT volume a file is
  * read below the file system, through its extent map: nothing of the file system may be called from

@@ -128,7 +128,7 @@ static const struct row rows[] = {
      .field = "autoclear_features",
      .text = "img/top.qcow2: raw external data without an external data file (autoclear_features "
              "is 2); restore the image from a copy"},
-    /* Tables that the header names (hazards F1, F2, F3). */
+    /* Tables that the header names (HAZARDS.md, F1, F2, F3). */
     {.rule = "l1_table_unaligned",
      .set = {{"l1_table_offset", 192 * KIB + 512}},
      .status = Q2_ERR_BAD_HEADER,
@@ -213,7 +213,7 @@ static const struct row rows[] = {
      .field = "backing_file_offset",
      .text = "img/top.qcow2: the backing file name lies outside the first cluster "
              "(backing_file_offset is 65529, limit 0x10000); restore the image from a copy"},
-    /* Header extensions, features, strings (hazard F11). */
+    /* Header extensions, features, strings (HAZARDS.md, F11). */
     {.rule = "file_shorter_than_header",
      .build = build_file_short,
      .status = Q2_ERR_BAD_MAGIC,
@@ -285,7 +285,7 @@ static const struct row rows[] = {
      .text = "img/top.qcow2: the image has an incompatible feature that is not supported: "
              "'\\x1b[2J\\x1b[31mpwned\\x0d\\x0a\\x5c0123456789012345678901234567' (incompatible "
              "feature bit is 40); convert the image without it"},
-    /* Names (hazard F9). */
+    /* Names (HAZARDS.md, F9). */
     {.rule = "backing_name_absolute",
      .build = build_backing_absolute,
      .status = Q2_ERR_DENIED,
@@ -378,7 +378,7 @@ static const struct row rows[] = {
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: 'base.raw'; name "
              "the file yourself or allow more names"},
-    /* Data files and backing chains (hazards F7, F8, F10). */
+    /* Data files and backing chains (HAZARDS.md, F7, F8, F10). */
     {.rule = "data_file_not_named",
      .build = build_data_not_named,
      .status = Q2_ERR_DATA_FILE_REQUIRED,
@@ -514,7 +514,7 @@ static const struct row rows[] = {
      .field = "host offset",
      .text = "img/base.qcow2: the file ends before data that the image names (host offset is "
              "0x1000000, limit 0x50000); copy the file again, whole"},
-    /* Encryption (hazard F13). */
+    /* Encryption (HAZARDS.md, F13). */
     {.rule = "encrypted_aes_without_key",
      .set = {{"crypt_method", 1}},
      .status = Q2_ERR_ENCRYPTED,
@@ -626,7 +626,7 @@ static const struct row rows[] = {
      .field = "snapshot table length",
      .text = "img/top.qcow2: the snapshot table is too long (snapshot table length is 0x4003f60, "
              "limit 0x4000000)"},
-    /* L1 tables, L2 tables (hazards F2, F3, F4, F6). */
+    /* L1 tables, L2 tables (HAZARDS.md, F2, F3, F4, F6). */
     {.rule = "l1_entry_reserved",
      .build = build_l1_reserved,
      .stage = READ_ALL,
@@ -753,7 +753,7 @@ static const struct row rows[] = {
      .field = "",
      .text = "img/top.qcow2: compressed cluster lies past 2^56, at offset 0x808; run 'check' on "
              "the image"},
-    /* Data that is gone, and compressed clusters (hazards F3, F5, W9). */
+    /* Data that is gone, and compressed clusters (HAZARDS.md, F3, F5, W9). */
     {.rule = "data_past_file",
      .build = build_l2_past_end,
      .stage = READ,
@@ -915,7 +915,7 @@ static const struct row rows[] = {
      .field = "refcount_table_offset",
      .text = "img/top.qcow2: the refcount table ends past the end of the file "
              "(refcount_table_offset is 0x4000000, limit 0x80000); copy the file again, whole"},
-    /* What can be read, but must not be written (hazards F12, W1, W3). */
+    /* What can be read, but must not be written (HAZARDS.md, F12, W1, W3). */
     {.rule = "write_to_read_only_file",
      .arrange = arrange_write_to_read_only_file,
      .status = Q2_ERR_READ_ONLY,

@@ -197,7 +197,7 @@ static void build_feature_named(struct bad *bad)
     build_feature(bad, "time travel");
 }
 
-/* 46 bytes without a NUL, control sequences among them (hazard F11). */
+/* 46 bytes without a NUL, control sequences among them (HAZARDS.md, F11). */
 static void build_feature_hostile(struct bad *bad)
 {
     build_feature(bad, "\x1b[2J\x1b[31mpwned\r\n\\0123456789012345678901234567");
@@ -268,7 +268,7 @@ static void open_as(struct bad *bad, uint32_t slot, const char *path, const stru
     fake_opener_add(&bad->f.opener, path, &bad->others[slot]);
 }
 
-/* Cluster 1 is left to a base that breaks a rule (hazard F8). */
+/* Cluster 1 is left to a base that breaks a rule (HAZARDS.md, F8). */
 static void build_backing_broken(struct bad *bad)
 {
     build_backing_qcow2(bad);
@@ -748,14 +748,14 @@ static void arrange_write_encrypted_external(struct bad *bad)
     bad->f.data.source.writable = true;
 }
 
-/* Two guest clusters on one host cluster (hazard F12). */
+/* Two guest clusters on one host cluster (HAZARDS.md, F12). */
 static void build_shared_cluster(struct bad *bad)
 {
     build_plain(bad);
     entry_set(bad, image_get64(&bad->image, image_l2_entry(&bad->image, 0)), 0);
 }
 
-/* A cluster in use whose refcount is 0 (hazard F12). */
+/* A cluster in use whose refcount is 0 (HAZARDS.md, F12). */
 static void build_refcount_0(struct bad *bad)
 {
     uint64_t entry;

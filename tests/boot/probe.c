@@ -1,10 +1,11 @@
 /* probe.efi: what the boot tests ask of a running firmware, from the shell.
  *
  *   probe connect      disconnect and connect every disk of ours, read its volumes; TPL before and
- *                      after, and a timer event that still comes (hazard U1)
- *   probe levels       read at each TPL: served up to TPL_CALLBACK (hazard U4)
- *   probe reentry      a timer reads at TPL_CALLBACK while the program reads (hazard U5)
- *   probe cycles FILE  attach and detach an image many times; memory and handles stay (hazard U16)
+ *                      after, and a timer event that still comes (HAZARDS.md, U1)
+ *   probe levels       read at each TPL: served up to TPL_CALLBACK (HAZARDS.md, U4)
+ *   probe reentry      a timer reads at TPL_CALLBACK while the program reads (HAZARDS.md, U5)
+ *   probe cycles FILE  attach and detach an image many times; memory and handles stay
+ *                      (HAZARDS.md, U16)
  *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".

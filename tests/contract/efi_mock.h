@@ -172,7 +172,7 @@ static inline EFI_STATUS mock_move(struct mock_file *file, UINTN *Size, VOID *Bu
         return file->fail;
     if (write && file->read_only)
         return EFI_WRITE_PROTECTED;
-    if (*Size > left) /* hazard W6: fewer bytes are a success */
+    if (*Size > left) /* HAZARDS.md, W6: fewer bytes are a success */
         *Size = left;
     *Size -= *Size < file->shorter ? *Size : file->shorter;
     memcpy(write ? (void *)(file->bytes + file->position) : Buffer,

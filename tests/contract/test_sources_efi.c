@@ -244,7 +244,7 @@ static void test_disk_io_flush_reaches_the_device_if_it_can_be_written(void)
     T_CHECK_U64(disks[0].nb_flushes, 0);
 }
 
-/* Hazard W6, every shorter length. */
+/* HAZARDS.md, W6, every shorter length. */
 static void test_efi_file_short_transfers_are_errors(void)
 {
     struct q2_source *source = open_file(0, 1, true);

@@ -2,7 +2,7 @@
  *
  * Used by tests/fault/. From a log of writes, flushes and grows: at each flush, and at the end,
  * every subset of what was done to each file since its own last flush may have reached it
- * (hazards.md, "Crash order"). That includes every prefix. After each write, the write torn at each
+ * (HAZARDS.md, "Power cuts"). That includes every prefix. After each write, the write torn at each
  * sector.
  */
 #ifndef METALCOW_TESTS_CRASH_STATES_H

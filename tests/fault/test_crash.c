@@ -1,5 +1,5 @@
 /* Power cuts: every geometry runs every script once, recorded; then each content that the files may
- * have after a cut at any point is opened and judged (hazard W7; O1 to O9).
+ * have after a cut at any point is opened and judged (HAZARDS.md, W7; O1 to O9).
  *
  *   test_crash [--full] [--all-qemu] [--stop] [--seed N] [PART ...]   PART selects cases by name
  *

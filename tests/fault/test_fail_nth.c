@@ -1,5 +1,5 @@
 /* Failing files: every geometry runs every script again and again; the n-th call of its files
- * fails, for every n (hazards W4, W5, W6; O10).
+ * fails, for every n (HAZARDS.md, W4, W5, W6; O10).
  *
  *   test_fail_nth [--full] [--stop] [PART ...]   PART selects cases by name
  *

@@ -1,4 +1,4 @@
-/* Random operations against a plain array (hazard W8).
+/* Random operations against a plain array (HAZARDS.md, W8).
  *
  *   test_model [--full] [--ops N] [--seed N] [--stop] [PART ...]   PART selects cases by name
  *

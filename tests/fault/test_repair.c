@@ -1,6 +1,6 @@
 /* Repairing damaged images: every geometry is damaged by seed and repaired, recorded; then each
  * content that the files may have after a power cut, and each run in which one call fails, is
- * repaired again (hazards W4, W7; O5, O10).
+ * repaired again (HAZARDS.md, W4, W7; O5, O10).
  *
  *   test_repair [--full] [--all-qemu] [--stop] [--seed N] [PART ...]   PART selects cases by name
  *

@@ -69,7 +69,7 @@ static void test_discard_over_a_hole_reaches_what_lies_behind(void)
     end(&s, &b);
 }
 
-/* Hazard W9: a raw data file may be longer than the disk; the rest is not ours. */
+/* HAZARDS.md, W9: a raw data file may be longer than the disk; the rest is not ours. */
 static void test_raw_data_file_behind_the_disk_is_left_alone(void)
 {
     struct subject s;

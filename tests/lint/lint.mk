@@ -2,6 +2,7 @@
 #
 #   make clang-check   core/ and everything else that runs on the host, with clang's warnings
 #   make analyze       clang's analyzer over the same, and cppcheck; not in `make test`
+#   make doc-check    texts, references in comments, man pages, subjects of commits
 #   make coverage      lines and branches of core/ that the host's tests reach
 
 LINT_FACTS    := $(BUILD)/lint/facts
@@ -81,3 +82,7 @@ coverage: ## lines and branches of core/ that the tests reach
 	    --branches $(COVERAGE_BRANCHES) --sources $(CORE_SRCS) \
 	    --programs $(COVERAGE_PROGRAMS)
 .PHONY: format lint-objects clang-check analyze coverage
+
+doc-check: $(BUILD)/host/metalcow ## check texts, references, man pages and subjects of commits
+	tests/lint/test_doc.py
+.PHONY: doc-check

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Functions do one thing: half of them within 15 lines, nine in ten within 40, none over 80.
-(convention 10; tests aside)
+(CONTRIBUTING.md, 2.10; tests aside)
 
 Lines are counted from the one with the function's name to its closing brace.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Layers: which folder may include which. DESIGN.md, "Folders", has the picture.
+"""Layers: which folder may include which. DESIGN.md, 1.1, has the picture.
 
 core/ is built in floors; a floor may include itself, include/ and the floors that ALLOWED names.
 Everybody may use core/base. The rest of the engine is behind include/, except the pure readers of

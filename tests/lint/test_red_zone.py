@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The red zone: interrupts run on our stack, so nothing in firmware may lie below rsp.  (hazard U2)
+"""The red zone: interrupts use our stack, so no firmware code may use memory below rsp.
+(HAZARDS.md, U2)
 
 Refused in the disassembly of every firmware object and program:
 

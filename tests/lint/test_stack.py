@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Stack: firmware gives 128 KiB, part of it used before us, and the same stack serves interrupts.
-(hazard U3)
+(HAZARDS.md, U3)
 
     no frame of ours in firmware reaches 1 KiB, and none grows at run time
     no function calls itself, by any way

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The engine stands alone: core/ needs memcpy, memmove, memset and memcmp from outside and nothing
-else, and has no data of its own that could change.  (conventions 9 and 11)
+else, and has no data of its own that could change.  (CONTRIBUTING.md, 2.9 and 2.11)
 """
 
 import lint

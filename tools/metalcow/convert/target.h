@@ -1,7 +1,7 @@
 /* What convert writes to: a raw file or a qcow2 image.
  *
- * Called by verb_convert.c; implemented by target_raw.c and target_qcow2.c. Everything that fails
- * is said on stderr before these return.
+ * Implemented by target_raw.c and target_qcow2.c. Each function prints what failed on stderr before
+ * it returns.
  */
 #ifndef METALCOW_TARGET_H
 #define METALCOW_TARGET_H

@@ -1,8 +1,8 @@
 /* Converting into a qcow2 image, plain or compressed.
  *
- * verb_convert.c -> here -> core/read/disk.c, packer.c. Invariant: an image that we made does not
- * open as one before it is complete: its magic is taken away at the start and put back, behind a
- * flush, at the end. One that failed is removed.
+ * May call the engine and packer.c. Invariant: an image that we make does not open as one before it
+ * is complete. Its magic is removed at the start and written, after a flush, at the end. An image
+ * that failed is removed.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* Converting into a raw file: written in place, as qemu-img does, sparse where it is zero. One that
  * failed is left behind, and said to be incomplete.
  *
- * verb_convert.c -> here -> drivers/posix/source.c. Invariant: nothing is changed before the output
- * is known to be none of the input's own files.
+ * May call drivers/posix/source.c. Invariant: nothing is changed before the output is known to be
+ * none of the input's own files.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* The commands of io: cutting up a line, the table, help.
+/* The commands of io: splitting a line into words, the table of commands, help.
  *
- * verb_io.c -> here -> the commands. Invariant: a command runs only with as many arguments as it
+ * May call the commands. Invariant: a command runs only with as many arguments as it
  * takes, and with a file if it needs one.
  */
 #include <errno.h>

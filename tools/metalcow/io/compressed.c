@@ -1,5 +1,4 @@
-/* Compressed writes of io: cluster by cluster. io_transfer.c -> here -> encoders, core/read/disk.c.
- */
+/* Compressed writes of io, cluster by cluster. May call the encoders and the engine. */
 #include "compressed.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Compressed writes of io. Called by io_transfer.c. */
+/* Compressed writes of io. */
 #ifndef METALCOW_IO_COMPRESSED_H
 #define METALCOW_IO_COMPRESSED_H
 

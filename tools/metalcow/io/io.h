@@ -1,7 +1,6 @@
 /* The state of `metalcow io` and its commands, which are qemu-io's.
  *
- * verb_io.c -> io_command.c (the table) -> io_open.c, io_transfer.c, io_look.c -> io_report.c.
- * Commands print what qemu-io 7.2 prints, on the same stream.
+ * command.c has the table. Commands print what qemu-io 7.2 prints, on the same stream.
  */
 #ifndef METALCOW_IO_H
 #define METALCOW_IO_H

@@ -1,4 +1,4 @@
-/* How io prints sizes, rates and bytes. io_transfer.c, io_look.c -> here -> the C library. */
+/* How io prints sizes, rates and bytes. May call the C library only. */
 #include "report.h"
 
 #include <ctype.h>

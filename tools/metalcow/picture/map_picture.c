@@ -1,6 +1,6 @@
 /* The picture of an image: walks the map once, counts bytes into strips, draws them.
  *
- * verb_map.c -> here -> core/read/disk.c, tables.c, strip.c, svg.c. Invariant: nothing is printed
+ * May call the engine, tables.c, strip.c and svg.c. Invariant: nothing is printed
  * before the whole map has been read.
  */
 #include "map_picture.h"

@@ -1,4 +1,4 @@
-/* The LUKS header for `info`. verb_info.c -> here -> core/luks/header.c.
+/* The LUKS header for `info`. May call core/luks/header.c.
  * (LUKS1 On-Disk Format Specification 1.2.3, "PHDR")
  *
  * Invariant: every text ends inside its array, whatever the image holds.

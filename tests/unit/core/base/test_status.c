@@ -79,7 +79,7 @@ static void test_fault_format_parts(void)
                          "(bit is 7, limit 5), at offset 0x1; convert the image without it");
 }
 
-/* Hazard F11: no image sends control sequences to a console. */
+/* HAZARDS.md, F11: no image sends control sequences to a console. */
 static void test_fault_format_hostile_text_is_escaped(void)
 {
     struct q2_fault fault;

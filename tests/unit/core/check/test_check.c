@@ -202,7 +202,7 @@ static void test_check_leak(void)
     T_CHECK_U64(found.findings[0].references, 0);
 }
 
-/* Hazard F12: refcount 0 of a cluster in use reads, and is found. */
+/* HAZARDS.md, F12: refcount 0 of a cluster in use reads, and is found. */
 static void test_check_refcount_too_low(void)
 {
     uint64_t entry, host;
@@ -217,7 +217,7 @@ static void test_check_refcount_too_low(void)
     T_CHECK_U64(found.findings[0].references, 1);
 }
 
-/* Hazard F12: two guest clusters on one host cluster. */
+/* HAZARDS.md, F12: two guest clusters on one host cluster. */
 static void test_check_shared_cluster(void)
 {
     uint64_t host, lost;

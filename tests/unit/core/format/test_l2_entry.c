@@ -1,4 +1,4 @@
-/* core/format/l2_entry.c: L1 entries, L2 entries of all kinds (hazards F4, F6). */
+/* core/format/l2_entry.c: L1 entries, L2 entries of all kinds (HAZARDS.md, F4, F6). */
 #include "core/format/l2_entry.h"
 #include "tests/support/t.h"
 

@@ -1,5 +1,5 @@
 /* What a hostile image may cost: the worst images that could be thought of, and a counting source
- * below each layer. The bounds are those of DESIGN.md, "Bounds". */
+ * below each layer. The bounds are those of DESIGN.md, section 10. */
 #include <stdlib.h>
 
 #include "core/read/disk.h"

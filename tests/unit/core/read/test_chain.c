@@ -1,5 +1,5 @@
-/* core/read/chain.c: data files, backing chains, what is opened and closed when (hazards F7 to F10,
- * F13). The sentences of the refusals are in tests/bad/. */
+/* core/read/chain.c: data files, backing chains, what is opened and closed when
+ * (HAZARDS.md, F7 to F10, F13). The sentences of the refusals are in tests/bad/. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -381,7 +381,7 @@ static void test_chain_open_failure_closes_everything(void)
     }
 }
 
-/* ---- depth (hazard F7) ---- */
+/* ---- depth (HAZARDS.md, F7) ---- */
 
 struct deep {
     struct image image;
@@ -460,7 +460,7 @@ static void test_chain_open_200_deep_on_a_small_stack(void)
     deep_end();
 }
 
-/* ---- encryption (hazard F13) ---- */
+/* ---- encryption (HAZARDS.md, F13) ---- */
 
 struct fake_unlocker {
     struct q2_unlocker unlocker;

@@ -1,4 +1,4 @@
-/* core/read/compressed.c: what is decoded, how often, from which bytes (hazard F5). */
+/* core/read/compressed.c: what is decoded, how often, from which bytes (HAZARDS.md, F5). */
 #include <stdlib.h>
 
 #include "core/read/compressed.h"

@@ -318,7 +318,7 @@ static void test_map_unreadable_tables(void)
     image_free(&image);
 }
 
-/* The file ends inside the L2 table: what is there maps, the rest is an error (hazard F3). */
+/* The file ends inside the L2 table: what is there maps, the rest is an error (HAZARDS.md, F3). */
 static void test_map_l2_table_cut(void)
 {
     uint64_t table;

@@ -1,4 +1,4 @@
-/* core/read/name.c: names from images (hazard F9). */
+/* core/read/name.c: names from images (HAZARDS.md, F9). */
 #include "core/read/name.h"
 #include "tests/support/t.h"
 

@@ -143,7 +143,7 @@ static void test_slice_get_failed_read_leaves_nothing(void)
     T_CHECK_U64(fake.nb_reads, 2);
 }
 
-/* A bad sector behind the slice must not take the slice along (hazard F3: the rest reads). */
+/* A bad sector behind the slice must not take the slice along (HAZARDS.md, F3: the rest reads). */
 static void test_slice_get_bad_sector_in_the_run_spares_the_slice(void)
 {
     const uint8_t *at;

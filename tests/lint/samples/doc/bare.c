@@ -1,0 +1,3 @@
+/* Refused: there is no file app_main.c.
+ *
+ * May call app_main.c. */

@@ -1,0 +1,3 @@
+/* Refused: 'design, section' names no text of the repository.
+ *
+ * Why this is so (design, section 4). */
