@@ -5,7 +5,7 @@
  * running system, which opens the same disk from the same bytes of the same partition without a
  * file system. Implemented by core/handoff/record.c: pure functions, no allocation.
  *
- * The record travels in the cpio of include/q2_handoff_cpio.h, as the file metalcow/record. For
+ * The record travels in a cpio archive, as the file metalcow/record. For
  * guests that were prepared with our packages it is also published in volatile EFI variables, see
  * the end of this file.
  *
