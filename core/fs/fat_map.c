@@ -1,6 +1,6 @@
 /* The extent map of a file on a FAT volume.
  *
- * Beside the data path, at attach only. Calls fat_table.c. Invariant: a map that comes out is valid
+ * May call fat_table.c. Invariant: a map that is returned is valid for the returned size
  * (include/q2_extents.h), and no cluster is in it twice.
  */
 #include "fat_map.h"
@@ -59,81 +59,116 @@ static enum q2_status fail_limit(struct q2_fault *fault, const struct q2_source 
     return Q2_ERR_LIMIT;
 }
 
-/* The chain goes on behind the file's last cluster, with the cluster extra. If extra is one of the
- * file's own, the chain bites its tail. */
-static enum q2_status fail_long_chain(const struct q2_fat_volume *volume,
-                                      struct q2_fat_table *table, const struct q2_fat_file *file,
-                                      uint32_t nb_clusters, uint32_t extra, struct q2_fault *fault)
+static uint32_t nb_clusters_of(const struct q2_fat_volume *volume, uint64_t size)
 {
-    const char *what = "the cluster chain is longer than the file";
-    uint32_t cluster = file->first_cluster;
+    return (uint32_t)((size + volume->cluster_size - 1) / volume->cluster_size);
+}
 
-    for (uint32_t i = 0; i < nb_clusters; i++) {
-        enum q2_status status;
-        if (cluster == extra) {
-            what = "the cluster chain is a loop";
-            break;
-        }
-        status = q2_fat_table_next(table, cluster, fault, &cluster);
+/* Does a chain of nb clusters name its last one, `last`, before the end as well? A chain that comes
+ * back to a cluster goes round for ever, so then the last one of any part that is longer than the
+ * loop is in that part twice. */
+static enum q2_status comes_twice(struct q2_fat_table *table, const struct q2_fat_file *file,
+                                  uint32_t nb, uint32_t last, struct q2_fault *fault,
+                                  bool *ret_twice)
+{
+    uint32_t cluster = file->first_cluster, left = nb - 1; /* the clusters before the last one */
+
+    *ret_twice = false;
+    while (left > 0 && !*ret_twice) {
+        uint32_t first = cluster, length;
+        enum q2_status status =
+            q2_fat_table_run(table, cluster, left + 1, fault, &length, &cluster);
         if (status != Q2_OK)
             return status;
+        *ret_twice = last >= first && last - first < (length < left ? length : left);
+        left -= length < left ? length : left;
     }
-    return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, volume->source, what, "cluster", extra,
+    return Q2_OK;
+}
+
+/* A chain has no loop if its last cluster is followed by an end or by nothing that is a cluster. */
+static enum q2_status judge_loop(struct q2_fat_table *table, const struct q2_fat_file *file,
+                                 uint32_t nb, uint32_t last, struct q2_fault *fault)
+{
+    struct q2_fault tail;
+    uint32_t next;
+    bool twice;
+    enum q2_status status = q2_fat_table_next(table, last, &tail, &next);
+
+    if (status == Q2_ERR_BAD_VOLUME || (status == Q2_OK && next == Q2_FAT_END))
+        return Q2_OK;
+    if (status != Q2_OK) {
+        *fault = tail;
+        return status;
+    }
+    status = comes_twice(table, file, nb, last, fault, &twice);
+    if (status != Q2_OK || !twice)
+        return status;
+    return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, table->volume->source,
+                       "the cluster chain is a loop", "cluster", last, file->entry_offset);
+}
+
+static enum q2_status fail_short(const struct q2_fat_volume *volume, const struct q2_fat_file *file,
+                                 struct q2_fault *fault)
+{
+    return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, volume->source,
+                       "the cluster chain is shorter than the file", "DIR_FileSize", file->size,
                        file->entry_offset);
 }
 
-/* Follow the chain of a file that has at least one cluster. */
-static enum q2_status follow(const struct q2_fat_volume *volume, struct q2_fat_table *table,
-                             const struct q2_fat_file *file, struct map *map,
-                             struct q2_fault *fault)
+/* Follow the chain of a file that has at least one cluster, as far as its size goes or the chain.
+ * What makes it end early is left in fault, for the caller's message. */
+static enum q2_status follow(struct q2_fat_table *table, const struct q2_fat_file *file,
+                             struct map *map, struct q2_fault *fault, uint64_t *ret_size)
 {
-    uint32_t nb_clusters =
-        (uint32_t)(((uint64_t)file->size + volume->cluster_size - 1) / volume->cluster_size);
-    uint32_t cluster = file->first_cluster;
+    const struct q2_fat_volume *volume = table->volume;
+    uint32_t cluster = file->first_cluster, last = cluster;
     uint64_t left = file->size;
 
-    while (left > 0) {
-        uint32_t nb_left = (uint32_t)((left + volume->cluster_size - 1) / volume->cluster_size);
+    while (left > 0 && cluster > Q2_FAT_BROKEN) {
         uint32_t first = cluster, nb;
         uint64_t length;
-        enum q2_status status;
-        if (cluster == Q2_FAT_END)
-            return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, volume->source,
-                               "the cluster chain is shorter than the file", "DIR_FileSize",
-                               file->size, file->entry_offset);
-        status = q2_fat_table_run(table, cluster, nb_left, fault, &nb, &cluster);
+        enum q2_status status =
+            q2_fat_table_run(table, first, nb_clusters_of(volume, left), fault, &nb, &cluster);
         if (status != Q2_OK)
             return status;
+        last = first + nb - 1;
         length = (uint64_t)nb * volume->cluster_size;
         length = left < length ? left : length;
         if (!map_add(map, q2_fat_cluster_offset(volume, first), length))
             return fail_limit(fault, volume->source, map->capacity);
         left -= length;
     }
-    if (cluster != Q2_FAT_END)
-        return fail_long_chain(volume, table, file, nb_clusters, cluster, fault);
+    *ret_size = file->size - left;
+    if (left > 0 && cluster == Q2_FAT_END)
+        (void)fail_short(volume, file, fault);
+    if (left == 0) {
+        enum q2_status status =
+            judge_loop(table, file, nb_clusters_of(volume, file->size), last, fault);
+        if (status != Q2_OK)
+            return status;
+    }
     return map_close_extent(map) ? Q2_OK : fail_limit(fault, volume->source, map->capacity);
 }
 
-/* An empty file has no cluster, any other one a valid first cluster. */
+/* A file that is not empty has a valid first cluster. */
 static enum q2_status judge_first_cluster(const struct q2_fat_volume *volume,
                                           const struct q2_fat_file *file, struct q2_fault *fault)
 {
-    if (file->size == 0 ? file->first_cluster == 0
-                        : q2_fat_cluster_valid(volume, file->first_cluster))
+    if (file->size == 0 || q2_fat_cluster_valid(volume, file->first_cluster))
         return Q2_OK;
     return q2_fat_fail(fault, Q2_ERR_BAD_VOLUME, volume->source,
-                       file->size == 0 ? "the cluster chain is longer than the file"
-                                       : "the file starts in no cluster of the volume",
-                       "DIR_FstClus", file->first_cluster, file->entry_offset);
+                       "the file starts in no cluster of the volume", "DIR_FstClus",
+                       file->first_cluster, file->entry_offset);
 }
 
 enum q2_status q2_fat_map(const struct q2_fat_volume *volume, const struct q2_fat_file *file,
                           void *buffer, size_t size, struct q2_file_extent *extents,
-                          size_t capacity, struct q2_fault *fault, size_t *ret_nb_extents)
+                          size_t capacity, struct q2_fault *fault, struct q2_fat_chain *ret_chain)
 {
     struct map map = {.extents = extents, .capacity = capacity};
     struct q2_fat_table table;
+    uint64_t mapped_size = 0;
     enum q2_status status;
 
     if (size < Q2_FAT_MIN_BUFFER)
@@ -144,12 +179,12 @@ enum q2_status q2_fat_map(const struct q2_fat_volume *volume, const struct q2_fa
     status = judge_first_cluster(volume, file, fault);
     if (status != Q2_OK)
         return status;
-    q2_fat_table_init(&table, volume, buffer, size);
+    q2_fat_table_init(&table, volume, volume->fat_offset, buffer, size);
     if (file->size > 0) {
-        status = follow(volume, &table, file, &map, fault);
+        status = follow(&table, file, &map, fault, &mapped_size);
         if (status != Q2_OK)
             return status;
     }
-    *ret_nb_extents = map.nb_extents;
+    *ret_chain = (struct q2_fat_chain){.nb_extents = map.nb_extents, .size = mapped_size};
     return Q2_OK;
 }

@@ -1,11 +1,11 @@
 /* Finding a file of a FAT volume by its path.
  *
- * Beside the data path, at attach only. Calls fat_table.c and the volume's source. Invariants:
- * every directory is read at most 65536 entries far; nothing is believed of a long name before its
- * order and checksum are right. (FAT specification, "FAT Directory Structure", "Long File Names")
+ * May call fat_table.c and the volume's source. Invariants: every directory is read at most 65536
+ * entries far; nothing is believed of a long name before its order and checksum are right. (FAT
+ * specification, "FAT Directory Structure", "Long File Names")
  *
- * A long name lies in front of its short entry, last part first, 13 units in each entry. It is
- * compared part by part as it comes, so no name is ever put together.
+ * A long name is stored before its short entry, last part first, 13 units in each entry. It is
+ * compared part by part while it is read, so no name is ever put together.
  */
 #include "fat_path.h"
 
@@ -109,6 +109,31 @@ static bool utf8_next(const char **text, uint32_t *ret_character)
     return true;
 }
 
+static bool is_dots(const struct component *component)
+{
+    return component->length >= 1 && component->length <= 2 && component->units[0] == '.' &&
+           component->units[component->length - 1] == '.';
+}
+
+/* Drop blanks before a name, blanks and dots after it, as the firmware's driver does before it
+ * looks a name up. "." and ".." stay. False if nothing is left. */
+static bool component_trim(struct component *component)
+{
+    size_t skip = 0;
+
+    if (is_dots(component))
+        return true;
+    while (component->length > 0 && (component->units[component->length - 1] == '.' ||
+                                     component->units[component->length - 1] == ' '))
+        component->length--;
+    while (skip < component->length && component->units[skip] == ' ')
+        skip++;
+    component->length -= skip;
+    __builtin_memmove(component->units, component->units + skip,
+                      component->length * sizeof(component->units[0]));
+    return component->length > 0;
+}
+
 /* Take one component off *path, which starts with it. False if it is no name. */
 static bool component_next(const char **path, struct component *ret_component)
 {
@@ -125,7 +150,7 @@ static bool component_next(const char **path, struct component *ret_component)
         ret_component->units[length++] = fold(c);
     }
     ret_component->length = length;
-    return true;
+    return component_trim(ret_component);
 }
 
 /* A long name on its way through the entries. */
@@ -175,8 +200,7 @@ static void long_feed(struct long_name *name, const struct long_entry *entry,
     } else if (order + 1 != name->order || order == 0) {
         name->valid = false;
     }
-    if (entry->type != 0 || le16_get(entry->first_cluster_low) != 0 ||
-        entry->checksum != name->checksum)
+    if (le16_get(entry->first_cluster_low) != 0 || entry->checksum != name->checksum)
         name->valid = false;
     name->order = order;
     if (name->valid && name->matches)
@@ -195,7 +219,7 @@ static uint8_t short_checksum(const uint8_t *name)
 /* The next character of a component against a byte of a short name. */
 static bool short_byte_matches(const struct component *component, size_t at, uint8_t byte)
 {
-    return at < component->length && byte < 0x80 && component->units[at] == fold(byte);
+    return at < component->length && component->units[at] == fold(byte);
 }
 
 static size_t trimmed(const uint8_t *name, size_t length)
@@ -328,6 +352,7 @@ static void fill_file(const struct q2_fat_volume *volume, const struct short_ent
         .size = le32_get(entry->size),
         .attributes = entry->attributes,
     };
+    __builtin_memcpy(ret_file->short_name, entry->name, SHORT_LENGTH);
 }
 
 enum entry_result {
@@ -408,8 +433,7 @@ static enum q2_status judge_directory(const struct q2_fat_volume *volume,
                                       const struct q2_fat_file *file,
                                       const struct component *component, struct q2_fault *fault)
 {
-    bool is_parent =
-        component->length == 2 && component->units[0] == '.' && component->units[1] == '.';
+    bool is_parent = component->length == 2 && is_dots(component);
 
     if (q2_fat_cluster_valid(volume, file->first_cluster) ||
         (is_parent && file->first_cluster == 0))
@@ -426,9 +450,51 @@ static const char *skip_slashes(const char *path)
     return path;
 }
 
+/* A path of short names under construction; text NULL: none is wanted. */
+struct alias {
+    char *text;
+    size_t size, length;
+};
+
+static bool alias_put(struct alias *alias, uint8_t character)
+{
+    size_t nb = character < 0x80 ? 1 : 2;
+
+    if (alias->size - alias->length <= nb)
+        return false;
+    if (nb == 2)
+        alias->text[alias->length++] = (char)(0xc0 | character >> 6);
+    alias->text[alias->length++] = (char)(nb == 2 ? 0x80 | (character & 0x3f) : character);
+    alias->text[alias->length] = '\0';
+    return true;
+}
+
+/* Add a component. False if there is no room. */
+static bool alias_add(struct alias *alias, const uint8_t *name)
+{
+    size_t base = trimmed(name, SHORT_BASE);
+    size_t extension = trimmed(name + SHORT_BASE, SHORT_LENGTH - SHORT_BASE);
+
+    if (!alias->text)
+        return true;
+    if (!alias_put(alias, '/'))
+        return false;
+    for (size_t i = 0; i < base; i++) {
+        if (!alias_put(alias, name[i]))
+            return false;
+    }
+    if (extension > 0 && !alias_put(alias, '.'))
+        return false;
+    for (size_t i = 0; i < extension; i++) {
+        if (!alias_put(alias, name[SHORT_BASE + i]))
+            return false;
+    }
+    return true;
+}
+
 /* Walk the components; ret_file is the last one, the root at the start. */
-static enum q2_status walk(struct directory *directory, const char *path, struct q2_fault *fault,
-                           struct q2_fat_file *ret_file)
+static enum q2_status walk(struct directory *directory, const char *path, struct alias *alias,
+                           struct q2_fault *fault, struct q2_fat_file *ret_file)
 {
     struct q2_fat_file file = {.attributes = Q2_FAT_DIRECTORY};
     const char *at = skip_slashes(path);
@@ -441,7 +507,7 @@ static enum q2_status walk(struct directory *directory, const char *path, struct
         at = skip_slashes(at);
         if ((file.attributes & Q2_FAT_DIRECTORY) == 0)
             return fail_path(fault, Q2_ERR_NOT_FOUND, NULL, path);
-        if (component.length == 1 && component.units[0] == '.')
+        if (component.length == 1 && is_dots(&component))
             continue;
         directory_start(directory, file.first_cluster);
         status = directory_find(directory, &component, fault, &file);
@@ -451,25 +517,46 @@ static enum q2_status walk(struct directory *directory, const char *path, struct
             status = judge_directory(directory->volume, &file, &component, fault);
         if (status != Q2_OK)
             return status;
+        if (!alias_add(alias, file.short_name))
+            return fail_path(fault, Q2_ERR_LIMIT, "the path is too long", path);
     }
     *ret_file = file;
     return Q2_OK;
 }
 
-enum q2_status q2_fat_find(const struct q2_fat_volume *volume, const char *path, void *buffer,
-                           size_t size, struct q2_fault *fault, struct q2_fat_file *ret_file)
+/* Walk with a buffer for the directories' pieces and one for the FAT's. */
+static enum q2_status walk_path(const struct q2_fat_volume *volume, const char *path, void *buffer,
+                                size_t size, struct alias *alias, struct q2_fault *fault,
+                                struct q2_fat_file *ret_file)
 {
     struct directory directory = {.volume = volume};
     size_t half = size / 2 & ~(size_t)4095;
-    struct q2_fat_file file;
-    enum q2_status status;
 
     if (size < Q2_FAT_MIN_BUFFER)
         return fail_path(fault, Q2_ERR_ARGUMENT, "the working buffer is too small", path);
     directory.buffer = buffer;
     directory.buffer_size = half;
-    q2_fat_table_init(&directory.table, volume, (uint8_t *)buffer + half, half);
-    status = walk(&directory, path, fault, &file);
+    q2_fat_table_init(&directory.table, volume, volume->fat_offset, (uint8_t *)buffer + half, half);
+    return walk(&directory, path, alias, fault, ret_file);
+}
+
+enum q2_status q2_fat_alias(const struct q2_fat_volume *volume, const char *path, void *buffer,
+                            size_t size, struct q2_fault *fault, char *ret_alias, size_t alias_size)
+{
+    struct alias alias = {.text = ret_alias, .size = alias_size};
+    struct q2_fat_file file;
+
+    ret_alias[0] = '\0';
+    return walk_path(volume, path, buffer, size, &alias, fault, &file);
+}
+
+enum q2_status q2_fat_find(const struct q2_fat_volume *volume, const char *path, void *buffer,
+                           size_t size, struct q2_fault *fault, struct q2_fat_file *ret_file)
+{
+    struct alias none = {.text = NULL};
+    struct q2_fat_file file;
+    enum q2_status status = walk_path(volume, path, buffer, size, &none, fault, &file);
+
     if (status != Q2_OK)
         return status;
     if ((file.attributes & Q2_FAT_DIRECTORY) != 0)

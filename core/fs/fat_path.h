@@ -1,15 +1,16 @@
 /* Finding a file of a FAT volume by its path.
  *
- * Called by efi/ at attach and by tools/. Reads the volume through its source, never the firmware's
- * file system; allocates nothing.
+ * May call fat_table.c. Reads the volume through its source, never the firmware's file system;
+ * allocates nothing.
  *
- * How names compare. A component matches a long name (UTF-16, in entries whose order and checksum
- * are right) or a short one. Case does not matter for ASCII, Latin-1, Greek and Cyrillic letters
- * (one-to-one pairs in a table); any other letter must have the case of the directory. Short names
- * match in ASCII only, because the code page of their upper half is not known: a file whose name
- * was stored so without a long one (mtools does that) is not found by it. Long entries that are out
- * of order, or whose checksum is not that of the short entry behind them, are orphans: the file
- * then has its short name only, as everywhere else.
+ * How names compare: as the firmware's FAT driver compares them, so that one name cannot mean two
+ * files. Blanks before a component and blanks and dots after it are dropped. A component matches a
+ * long name (UTF-16, in entries whose order and checksum are right) or a short one. Case does not
+ * matter for ASCII, Latin-1, Greek and Cyrillic letters (one-to-one pairs in a table); any other
+ * letter must have the case of the directory. The upper half of a short name is taken for Latin-1:
+ * the code page that it was written in is not known. Long entries that are out of order, or whose
+ * checksum is not that of the short entry after them, are orphans: the file then has its short name
+ * only, as everywhere else.
  */
 #ifndef Q2_DRIVERS_FAT_PATH_H
 #define Q2_DRIVERS_FAT_PATH_H
@@ -26,9 +27,10 @@
 
 struct q2_fat_file {
     uint64_t entry_offset;  /* of the short directory entry, bytes into the volume */
-    uint32_t first_cluster; /* untrusted until q2_fat_map(); 0 if the file is empty */
+    uint32_t first_cluster; /* untrusted until q2_fat_map(); 0 if the file has no cluster */
     uint32_t size;          /* bytes */
     uint8_t attributes;
+    uint8_t short_name[11]; /* as stored: eight bytes and three, padded with blanks */
 };
 
 /* Find a file.
@@ -40,7 +42,7 @@ struct q2_fat_file {
  *
  * Q2_ERR_NOT_FOUND   no such file, or a component before the last is no directory
  * Q2_ERR_DENIED      it is a directory
- * Q2_ERR_BAD_NAME    a component is no UTF-8 or longer than 255 units
+ * Q2_ERR_BAD_NAME    a component is no UTF-8, longer than 255 units, or of blanks and dots only
  * Q2_ERR_ARGUMENT    the buffer is too small
  * Q2_ERR_BAD_VOLUME  a directory on the way is broken: its chain (q2_fat_table_next()), more than
  *                    65536 entries (so a chain that bites its tail ends here), or an entry whose
@@ -49,6 +51,17 @@ struct q2_fat_file {
  */
 enum q2_status q2_fat_find(const struct q2_fat_volume *volume, const char *path, void *buffer,
                            size_t size, struct q2_fault *fault, struct q2_fat_file *ret_file);
+
+/* The same file by short names only: what a driver can open whose paths may not be longer than 260
+ * units. The upper half of a short name is written as Latin-1.
+ *
+ * ret_alias   NUL-terminated UTF-8, '/' before each component; alias_size bytes of room
+ *
+ * Q2_ERR_LIMIT  no room; others as above, except that a directory is found too
+ */
+enum q2_status q2_fat_alias(const struct q2_fat_volume *volume, const char *path, void *buffer,
+                            size_t size, struct q2_fault *fault, char *ret_alias,
+                            size_t alias_size);
 
 /* A number that two files of a volume share only if they are the same file: for the second half of
  * a source's identity. */

@@ -1,7 +1,7 @@
 /* A FAT volume: decode the boot sector, then judge it, rule by rule.
  *
- * Beside the data path, at attach only. Calls the volume's source. Invariant: a geometry that comes
- * out of here keeps every table and every cluster inside the source.
+ * May call the volume's source. Invariant: a geometry that comes out of here keeps every table and
+ * every cluster inside the source.
  */
 #include "fat_volume.h"
 
@@ -136,31 +136,15 @@ static bool holds_reserved_sectors(const struct boot *boot)
     return boot->reserved_sectors != 0;
 }
 
-static bool holds_signature(const struct boot *boot)
-{
-    return boot->signature == 0xaa55;
-}
-
-static bool holds_jump(const struct boot *boot)
-{
-    return boot->jump == 0xeb || boot->jump == 0xe9;
-}
-
 static bool holds_bytes_per_sector(const struct boot *boot)
 {
     return power_of_two(boot->bytes_per_sector) && boot->bytes_per_sector >= 512 &&
-           boot->bytes_per_sector <= 4096;
+           boot->bytes_per_sector <= Q2_FAT_MAX_SECTOR_SIZE;
 }
 
 static bool holds_sectors_per_cluster(const struct boot *boot)
 {
-    return power_of_two(boot->sectors_per_cluster) &&
-           boot->sectors_per_cluster * boot->bytes_per_sector <= Q2_FAT_MAX_CLUSTER_SIZE;
-}
-
-static bool holds_media(const struct boot *boot)
-{
-    return boot->media == 0xf0 || boot->media >= 0xf8;
+    return power_of_two(boot->sectors_per_cluster);
 }
 
 static bool holds_total_sectors(const struct boot *boot)
@@ -180,15 +164,10 @@ static const struct rule field_rules[] = {
     RULE(Q2_ERR_UNSUPPORTED, "BPB_NumFATs", nb_fats, 16, "not a FAT volume", holds_nb_fats),
     RULE(Q2_ERR_UNSUPPORTED, "BPB_RsvdSecCnt", reserved_sectors, 14, "not a FAT volume",
          holds_reserved_sectors),
-    RULE(Q2_ERR_BAD_VOLUME, "Signature_word", signature, 510, "the boot sector has no signature",
-         holds_signature),
-    RULE(Q2_ERR_BAD_VOLUME, "BS_jmpBoot", jump, 0, "the boot sector does not start with a jump",
-         holds_jump),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_BytsPerSec", bytes_per_sector, 11,
-         "the sector size is not 512, 1024, 2048 or 4096", holds_bytes_per_sector),
+         "the sector size is no power of two from 512 to 8192", holds_bytes_per_sector),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_SecPerClus", sectors_per_cluster, 13,
-         "the cluster size is no power of two or above 256 KiB", holds_sectors_per_cluster),
-    RULE(Q2_ERR_BAD_VOLUME, "BPB_Media", media, 21, "the media byte is invalid", holds_media),
+         "the sectors of a cluster are no power of two", holds_sectors_per_cluster),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_TotSec32", total_sectors_32, 32, "the volume has no sectors",
          holds_total_sectors),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz32", fat_sectors_32, 36, "the FATs have no sectors",
@@ -200,17 +179,18 @@ static bool is_fat32(const struct boot *boot)
     return boot->type == Q2_FAT_32;
 }
 
-/* Bits of a FAT entry. */
-static uint32_t entry_bits(enum q2_fat_type type)
+/* The sectors that the partition can hold, at most as many as the boot sector counts. */
+static uint64_t real_sectors(const struct boot *boot)
 {
-    static const uint8_t bits[] = {[Q2_FAT_12] = 12, [Q2_FAT_16] = 16, [Q2_FAT_32] = 32};
+    uint64_t most = boot->source_size / boot->bytes_per_sector;
 
-    return bits[type];
+    return boot->total_sectors < most ? boot->total_sectors : most;
 }
 
 static bool holds_inside_source(const struct boot *boot)
 {
-    return boot->total_sectors <= boot->source_size / boot->bytes_per_sector;
+    return boot->overhead < real_sectors(boot) &&
+           real_sectors(boot) - boot->overhead >= boot->sectors_per_cluster;
 }
 
 static bool holds_overhead(const struct boot *boot)
@@ -230,14 +210,14 @@ static bool holds_fat_sectors_16(const struct boot *boot)
 
 static bool holds_root_entries(const struct boot *boot)
 {
-    return is_fat32(boot) == (boot->root_entries == 0);
+    return is_fat32(boot) || boot->root_entries != 0;
 }
 
-static bool holds_fat_size(const struct boot *boot)
+/* The clusters that lie inside the partition: fewer than the boot sector counts if it counts more
+ * sectors than there are. Valid after holds_inside_source(). */
+static uint32_t real_clusters(const struct boot *boot)
 {
-    uint64_t bits = (uint64_t)boot->fat_sectors * boot->bytes_per_sector * 8;
-
-    return bits / entry_bits(boot->type) >= (uint64_t)boot->nb_clusters + 2;
+    return (uint32_t)(real_sectors(boot) - boot->overhead) / boot->sectors_per_cluster;
 }
 
 static bool holds_fs_version(const struct boot *boot)
@@ -254,23 +234,22 @@ static bool holds_ext_flags(const struct boot *boot)
 static bool holds_root_cluster(const struct boot *boot)
 {
     return !is_fat32(boot) ||
-           (boot->root_cluster >= 2 && boot->root_cluster - 2 < boot->nb_clusters);
+           (boot->root_cluster >= 2 && boot->root_cluster - 2 < real_clusters(boot));
 }
 
 /* About fields against each other, once the geometry is computed. */
 static const struct rule geometry_rules[] = {
-    RULE(Q2_ERR_BAD_VOLUME, "BPB_TotSec32", total_sectors, 32,
-         "the FAT volume is larger than its partition", holds_inside_source),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz32", fat_sectors, 36, "the FATs leave no room for clusters",
          holds_overhead),
+    RULE(Q2_ERR_BAD_VOLUME, "BPB_TotSec32", total_sectors, 32,
+         "the FAT volume is larger than its partition, which has no room for a cluster",
+         holds_inside_source),
     RULE(Q2_ERR_BAD_VOLUME, "CountofClusters", nb_clusters, 32, "the volume has too many clusters",
          holds_nb_clusters),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz16", fat_sectors_16, 22,
          "the volume has too many clusters for FAT16", holds_fat_sectors_16),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_RootEntCnt", root_entries, 17,
-         "the root directory does not fit the FAT type", holds_root_entries),
-    RULE(Q2_ERR_BAD_VOLUME, "BPB_FATSz32", fat_sectors, 36, "a FAT is too small for the clusters",
-         holds_fat_size),
+         "the root directory of FAT12 or FAT16 has no entries", holds_root_entries),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_FSVer", fs_version, 42, "unknown version of FAT32",
          holds_fs_version),
     RULE(Q2_ERR_BAD_VOLUME, "BPB_ExtFlags", ext_flags, 40, "the active FAT does not exist",
@@ -294,11 +273,12 @@ static enum q2_status judge(const struct rule *rules, size_t nb_rules, const str
     return Q2_OK;
 }
 
-/* "FAT type determination", step by step. The fields' own rules have passed; sums are 64 bits wide:
- * 255 FATs of 2^32 sectors do not overflow them. */
+/* "FAT type determination", step by step. The fields' own rules have passed. Sums are 64 bits wide:
+ * 255 FATs of 2^32 sectors do not overflow them. The driver of the firmware takes BPB_RootEntCnt of
+ * FAT32 for 0, whatever it is. */
 static void compute_geometry(struct boot *boot)
 {
-    uint32_t root_bytes = boot->root_entries * 32;
+    uint32_t root_bytes = boot->fat_sectors_16 == 0 ? 0 : boot->root_entries * 32;
 
     boot->cluster_size = boot->sectors_per_cluster * boot->bytes_per_sector;
     boot->fat_sectors = boot->fat_sectors_16 != 0 ? boot->fat_sectors_16 : boot->fat_sectors_32;
@@ -316,8 +296,60 @@ static void compute_geometry(struct boot *boot)
                                                           : Q2_FAT_16;
 }
 
-/* A checked boot sector as bytes. Which FAT counts: the active one where FAT32 says that they are
- * not mirrored, else the first, and the second must agree (core/fs/fat_table.c). */
+static bool is_odd_jump(const struct boot *boot)
+{
+    return boot->jump != 0xeb && boot->jump != 0xe9;
+}
+
+static bool is_odd_signature(const struct boot *boot)
+{
+    return boot->signature != 0xaa55;
+}
+
+static bool is_odd_media(const struct boot *boot)
+{
+    return boot->media != 0xf0 && boot->media < 0xf8;
+}
+
+static bool is_odd_sectors(const struct boot *boot)
+{
+    return boot->total_sectors > boot->source_size / boot->bytes_per_sector;
+}
+
+static bool is_odd_coverage(const struct boot *boot)
+{
+    static const uint8_t entry_bits[] = {[Q2_FAT_12] = 12, [Q2_FAT_16] = 16, [Q2_FAT_32] = 32};
+    uint64_t bits = (uint64_t)boot->fat_sectors * boot->bytes_per_sector * 8;
+
+    return bits / entry_bits[boot->type] < (uint64_t)real_clusters(boot) + 2;
+}
+
+static bool is_odd_root_entries(const struct boot *boot)
+{
+    return is_fat32(boot) && boot->root_entries != 0;
+}
+
+/* What the specification asks for and the firmware's driver does not. */
+static const struct {
+    uint32_t bit;
+    bool (*is_odd)(const struct boot *boot);
+} odd_rows[] = {
+    {Q2_FAT_ODD_JUMP, is_odd_jump},         {Q2_FAT_ODD_SIGNATURE, is_odd_signature},
+    {Q2_FAT_ODD_MEDIA, is_odd_media},       {Q2_FAT_ODD_SECTORS, is_odd_sectors},
+    {Q2_FAT_ODD_COVERAGE, is_odd_coverage}, {Q2_FAT_ODD_ROOT_ENTRIES, is_odd_root_entries},
+};
+
+static uint32_t odd_bits(const struct boot *boot)
+{
+    uint32_t odd = 0;
+
+    for (size_t i = 0; i < sizeof(odd_rows) / sizeof(odd_rows[0]); i++)
+        odd |= odd_rows[i].is_odd(boot) ? odd_rows[i].bit : 0;
+    return odd;
+}
+
+/* A checked boot sector as bytes. Which FAT counts: the first, as in every driver; the active one
+ * where FAT32 says that they are not mirrored. */
 static void fill_volume(const struct boot *boot, struct q2_source *source,
                         struct q2_fat_volume *ret_volume)
 {
@@ -332,15 +364,16 @@ static void fill_volume(const struct boot *boot, struct q2_source *source,
         .type = boot->type,
         .sector_size = boot->bytes_per_sector,
         .cluster_size = boot->cluster_size,
-        .nb_clusters = boot->nb_clusters,
+        .nb_clusters = real_clusters(boot),
         .fat_offset = first_fat + active * fat_size,
         .fat_size = fat_size,
         .mirror_offset = first_fat + fat_size,
         .has_mirror = mirrored && boot->nb_fats > 1,
         .root_offset = first_fat + boot->nb_fats * fat_size,
-        .root_size = boot->root_entries * 32,
+        .root_size = is_fat32(boot) ? 0 : boot->root_entries * 32,
         .root_cluster = is_fat32(boot) ? boot->root_cluster : 0,
         .data_offset = boot->overhead * sector,
+        .odd = odd_bits(boot),
     };
 }
 

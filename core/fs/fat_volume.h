@@ -1,12 +1,14 @@
 /* A FAT volume: its geometry, out of the boot sector.  (FAT specification: Microsoft, "FAT32 File
  * System Specification", 1.03, the BPB and "FAT type determination")
  *
- * Called by efi/ at attach, by tools/ and by the other fat_*.c. Everything is read through a source
- * that is the volume (the partition), so the same objects run on the host and in firmware. Nothing
- * is ever written, nothing is allocated. All of it is untrusted until the checks here have passed.
+ * May call the volume's source and core/base. The source is the volume (the partition), so the same
+ * objects run on the host and in firmware. Nothing is written and nothing is allocated. Every field
+ * is untrusted until the checks here have passed.
  *
- * On any doubt a volume is refused, with a fault that names the field: the caller then has to reach
- * the file another way, and a wrong map would overwrite other people's files.
+ * For reading, a volume is accepted where the firmware's own FAT driver mounts it, because the file
+ * was found by that driver. What is unusual and yet does not hide the file's clusters is an oddity:
+ * a bit in `odd`, see fat_judge.h. A field that makes the place of a cluster uncertain is refused
+ * with a fault that names the field.
  */
 #ifndef Q2_DRIVERS_FAT_VOLUME_H
 #define Q2_DRIVERS_FAT_VOLUME_H
@@ -20,13 +22,23 @@ enum q2_fat_type {
     Q2_FAT_32,
 };
 
-/* Largest cluster that anybody formats: 64 sectors of 4096 bytes. */
-#define Q2_FAT_MAX_CLUSTER_SIZE (256u * 1024)
+/* Sectors and clusters that the firmware's driver mounts: 128 sectors of 8192 bytes at most. */
+#define Q2_FAT_MAX_SECTOR_SIZE  8192u
+#define Q2_FAT_MAX_CLUSTER_SIZE (128u * Q2_FAT_MAX_SECTOR_SIZE)
+
+/* Oddities of a volume: bits of struct q2_fat_volume.odd. Those of a file follow in fat_judge.h. */
+#define Q2_FAT_ODD_JUMP         0x0001u /* BS_jmpBoot is no jump */
+#define Q2_FAT_ODD_SIGNATURE    0x0002u /* no 0xaa55 at offset 510 */
+#define Q2_FAT_ODD_MEDIA        0x0004u /* BPB_Media is none of the defined values */
+#define Q2_FAT_ODD_SECTORS      0x0008u /* BPB_TotSec is larger than the partition */
+#define Q2_FAT_ODD_COVERAGE     0x0010u /* a FAT has no entries for the last clusters */
+#define Q2_FAT_ODD_ROOT_ENTRIES 0x0020u /* BPB_RootEntCnt is set on FAT32 */
 
 /* Smallest working buffer of the functions that follow chains: a quarter of it is one window. */
 #define Q2_FAT_MIN_BUFFER (32u * 1024)
 
-/* Geometry in bytes. Every cluster 2 .. nb_clusters + 1 lies inside the source. */
+/* Geometry in bytes. Every cluster 2 .. nb_clusters + 1 and every FAT lies inside the source. The
+ * FAT may have fewer entries than there are clusters: fat_table.c checks each entry's place. */
 struct q2_fat_volume {
     struct q2_source *source;
     enum q2_fat_type type;
@@ -35,26 +47,29 @@ struct q2_fat_volume {
     uint32_t nb_clusters;
     uint64_t fat_offset;    /* of the FAT that counts */
     uint64_t fat_size;      /* of one FAT */
-    uint64_t mirror_offset; /* of the copy that must say the same, if has_mirror */
+    uint64_t mirror_offset; /* of the second FAT, which should say the same, if has_mirror */
     uint64_t root_offset;   /* FAT12/16 */
     uint32_t root_size;     /* FAT12/16 */
     uint32_t root_cluster;  /* FAT32 */
     uint64_t data_offset;   /* of cluster 2 */
     uint32_t volume_id;
+    uint32_t odd; /* Q2_FAT_ODD_ bits */
     bool has_mirror;
 };
 
 /* Read the geometry of a volume.
  *
- * FAT12 and FAT16 are told apart by the count of clusters. A layout of FAT32 is FAT32 with any
- * count, as the firmware's own driver has it: mkfs.fat -F 32 on a small stick makes such volumes.
+ * FAT12 and FAT16 are told apart by the count of clusters that the boot sector gives. A layout of
+ * FAT32 is FAT32 with any count, as Linux has it: mkfs.fat -F 32 on a small stick makes such
+ * volumes.
  *
  * source      the volume; must outlive ret_volume
  * fault       filled on any error
  *
  * Q2_ERR_UNSUPPORTED  not FAT: no FATs, no reserved sectors or sectors of 0 bytes (NTFS, exFAT,
  *                     ext4, ISO 9660). A FAT driver refuses such a volume too.
- * Q2_ERR_BAD_VOLUME   FAT, but a field is out of its range or contradicts another
+ * Q2_ERR_BAD_VOLUME   FAT, but a field is out of its range or contradicts another, so that it is
+ *                     uncertain where clusters are stored
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the source failed
  */
 enum q2_status q2_fat_volume_open(struct q2_source *source, struct q2_fault *fault,

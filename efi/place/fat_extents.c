@@ -21,7 +21,7 @@ struct map {
     const struct q2_fat_file *file;
     struct q2_fault *fault;
     struct q2_file_extent *extents;
-    size_t nb;
+    struct q2_fat_chain chain;
 };
 
 static enum q2_status map_few(struct map *map, void *buffer)
@@ -30,22 +30,22 @@ static enum q2_status map_few(struct map *map, void *buffer)
     if (!map->extents)
         return mc_fail_memory(map->fault);
     return q2_fat_map(map->volume, map->file, buffer, BUFFER_SIZE, map->extents, FEW_EXTENTS,
-                      map->fault, &map->nb);
+                      map->fault, &map->chain);
 }
 
 /* Follow the chain twice: to count its extents, and to keep them. */
 static enum q2_status count_and_map(struct map *map, void *buffer, size_t size)
 {
     enum q2_status status =
-        q2_fat_map(map->volume, map->file, buffer, size, NULL, 0, map->fault, &map->nb);
+        q2_fat_map(map->volume, map->file, buffer, size, NULL, 0, map->fault, &map->chain);
 
     if (status != Q2_OK)
         return status;
-    map->extents = mc_alloc(map->nb * sizeof(map->extents[0]));
+    map->extents = mc_alloc(map->chain.nb_extents * sizeof(map->extents[0]));
     if (!map->extents)
         return mc_fail_memory(map->fault);
-    return q2_fat_map(map->volume, map->file, buffer, size, map->extents, map->nb, map->fault,
-                      &map->nb);
+    return q2_fat_map(map->volume, map->file, buffer, size, map->extents, map->chain.nb_extents,
+                      map->fault, &map->chain);
 }
 
 static enum q2_status map_many(struct map *map)
@@ -65,6 +65,26 @@ static enum q2_status map_many(struct map *map)
     return status;
 }
 
+/* Only a file without an oddity that would need care is mapped. */
+static enum q2_status judge(const struct map *map, void *buffer)
+{
+    uint32_t odd;
+    enum q2_status status;
+
+    if (map->chain.size != map->file->size)
+        return Q2_ERR_BAD_VOLUME; /* q2_fat_map() gave the reason */
+    status = q2_fat_judge(map->volume, map->file, map->extents, &map->chain, buffer, BUFFER_SIZE,
+                          map->fault, &odd);
+    if (status != Q2_OK || q2_fat_write_limit(odd) == Q2_FAT_WRITE_ALL)
+        return status;
+    for (size_t i = 0; q2_fat_oddity(i); i++) {
+        if ((q2_fat_oddity(i)->bit & odd) != 0 && q2_fat_oddity(i)->write != Q2_FAT_WRITE_ALL)
+            return mc_fail(map->fault, Q2_ERR_BAD_VOLUME, q2_fat_oddity(i)->what,
+                           map->volume->source->path);
+    }
+    return Q2_ERR_BAD_VOLUME;
+}
+
 enum q2_status mc_fat_extents(const struct q2_fat_volume *volume, const char *path,
                               struct q2_fault *fault, struct q2_fat_file *ret_file,
                               struct q2_file_extent **ret_extents, size_t *ret_nb_extents)
@@ -78,14 +98,16 @@ enum q2_status mc_fat_extents(const struct q2_fat_volume *volume, const char *pa
     status = q2_fat_find(volume, path, buffer, BUFFER_SIZE, fault, ret_file);
     if (status == Q2_OK)
         status = map_few(&map, buffer);
-    mc_free_pages(buffer, BUFFER_SIZE);
     if (status == Q2_ERR_LIMIT)
         status = map_many(&map);
+    if (status == Q2_OK)
+        status = judge(&map, buffer);
+    mc_free_pages(buffer, BUFFER_SIZE);
     if (status != Q2_OK) {
         mc_free(map.extents);
         return status;
     }
     *ret_extents = map.extents;
-    *ret_nb_extents = map.nb;
+    *ret_nb_extents = map.chain.nb_extents;
     return Q2_OK;
 }

@@ -5,7 +5,7 @@
 #ifndef METALCOW_EFI_FAT_EXTENTS_H
 #define METALCOW_EFI_FAT_EXTENTS_H
 
-#include "core/fs/fat_map.h"
+#include "core/fs/fat_judge.h"
 
 /* Find a file and map it.
  *

@@ -1,6 +1,6 @@
 /* FAT volumes as mkfs.fat and mtools make them: files found and read through their extent maps must
  * be the bytes that mcopy gives, and the maps must be the clusters that mshowfat shows. */
-#include "core/fs/fat_map.h"
+#include "core/fs/fat_judge.h"
 #include "drivers/memory/extents.h"
 #include "drivers/posix/source.h"
 #include "tests/support/t.h"
@@ -16,6 +16,7 @@ struct mapped {
     struct q2_source_extents source;
     struct q2_file_extent *extents;
     size_t nb_extents;
+    uint32_t odd;
 };
 
 static void mapped_close(struct mapped *mapped)
@@ -28,6 +29,7 @@ static bool mapped_open(struct mapped *mapped, const char *image, const char *pa
 {
     struct q2_fault fault = {.what = "?"};
     struct q2_source *volume = &mapped->file.source;
+    struct q2_fat_chain chain = {0};
     enum q2_status status;
 
     if (q2_source_posix_open(&mapped->file, fat_image_path(image), Q2_POSIX_WRITABLE) != Q2_OK)
@@ -37,11 +39,17 @@ static bool mapped_open(struct mapped *mapped, const char *image, const char *pa
         status = q2_fat_find(&mapped->volume, path, work, sizeof(work), &fault, &mapped->found);
     if (status == Q2_OK)
         status = q2_fat_map(&mapped->volume, &mapped->found, work, sizeof(work), NULL, 0, &fault,
-                            &mapped->nb_extents);
+                            &chain);
+    mapped->nb_extents = chain.nb_extents;
     mapped->extents = calloc(mapped->nb_extents + 1, sizeof(*mapped->extents));
     if (status == Q2_OK)
         status = q2_fat_map(&mapped->volume, &mapped->found, work, sizeof(work), mapped->extents,
-                            mapped->nb_extents, &fault, &mapped->nb_extents);
+                            mapped->nb_extents, &fault, &chain);
+    if (status == Q2_OK)
+        status = q2_fat_judge(&mapped->volume, &mapped->found, mapped->extents, &chain, work,
+                              sizeof(work), &fault, &mapped->odd);
+    if (status == Q2_OK && !T_CHECK_U64(mapped->odd, 0))
+        status = Q2_ERR_BAD_VOLUME;
     if (status == Q2_OK)
         status =
             q2_source_extents_init(&mapped->source, &(struct q2_extents_file){

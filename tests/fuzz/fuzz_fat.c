@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/fs/fat_map.h"
+#include "core/fs/fat_judge.h"
 #include "drivers/memory/extents.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -84,19 +84,24 @@ static void map_and_read(const struct q2_fat_volume *volume, const struct q2_fat
         .volume = volume->source, .extents = extents, .size = found->size, .path = "a"};
     struct q2_source_extents source;
     struct q2_fault fault;
-    size_t nb_counted;
+    struct q2_fat_chain counted, chain;
+    uint32_t odd;
     enum q2_status status;
 
-    if (q2_fat_map(volume, found, work, sizeof(work), NULL, 0, &fault, &nb_counted) != Q2_OK)
+    if (q2_fat_map(volume, found, work, sizeof(work), NULL, 0, &fault, &counted) != Q2_OK)
         return;
-    status = q2_fat_map(volume, found, work, sizeof(work), extents, MAX_EXTENTS, &fault,
-                        &file.nb_extents);
-    if (status == Q2_ERR_LIMIT && nb_counted > MAX_EXTENTS)
+    status = q2_fat_map(volume, found, work, sizeof(work), extents, MAX_EXTENTS, &fault, &chain);
+    if (status == Q2_ERR_LIMIT && counted.nb_extents > MAX_EXTENTS)
         return;
-    if (status != Q2_OK || file.nb_extents != nb_counted ||
-        q2_source_extents_init(&source, &file) != Q2_OK)
+    file.nb_extents = chain.nb_extents;
+    file.size = chain.size;
+    if (status != Q2_OK || chain.nb_extents != counted.nb_extents || chain.size != counted.size ||
+        chain.size > found->size || q2_source_extents_init(&source, &file) != Q2_OK)
         abort();
     read_all(&source.source);
+    if (q2_fat_judge(volume, found, extents, &chain, work, sizeof(work), &fault, &odd) != Q2_OK ||
+        ((odd & Q2_FAT_ODD_SHORT) != 0) != (chain.size < found->size))
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -115,8 +120,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         struct q2_fat_file found;
-        if (q2_fat_find(&volume, paths[i], work, sizeof(work), &fault, &found) == Q2_OK)
-            map_and_read(&volume, &found);
+        char alias[64];
+        if (q2_fat_find(&volume, paths[i], work, sizeof(work), &fault, &found) != Q2_OK)
+            continue;
+        map_and_read(&volume, &found);
+        if (q2_fat_alias(&volume, paths[i], work, sizeof(work), &fault, alias, sizeof(alias)) !=
+                Q2_OK ||
+            strlen(alias) >= sizeof(alias))
+            abort();
     }
     return 0;
 }
