@@ -40,7 +40,7 @@ INTERFACES = {
     "the C library": re.compile(
         r"(assert|ctype|errno|fcntl|getopt|inttypes|locale|math|poll|pthread|sched|signal|stdio|"
         r"stdlib|string|strings|termios|time|unistd|fnmatch|glob|libgen|endian)\.h"
-        r"|(sys|linux)/\w+\.h"),
+        r"|(sys|linux|net|netinet|arpa)/\w+\.h"),
     "UEFI": re.compile(r"(efi\w*|\w+/efi\w*|protocol/\w+|libsmbios)\.h"),
     "zlib": re.compile(r"(zlib|zconf|zutil|inftrees|inflate|inffast)\.h"),
     "zstd": re.compile(r"zstd\w*\.h|(common|decompress)/\w+\.h"),

@@ -17,7 +17,7 @@
 /* Verbs that open the files which an image names. */
 #define CHAIN                                                                                      \
     (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(INFO) | V(IO) | V(MAP) | V(MEASURE) |      \
-     V(READ) | V(REBASE) | V(RESIZE))
+     V(READ) | V(REBASE) | V(RESIZE) | V(SERVE))
 
 const struct option_row option_rows[] = {
     {'h', "help", NULL, OPTION_HELP, 0, ALL, "show this help"},
@@ -32,7 +32,7 @@ const struct option_row option_rows[] = {
     {'U', "force-share", NULL, OPTION_IGNORED, 0, READING,
      "accepted; images are always opened shared"},
     {0, "snapshot", "ID_OR_NAME", OPTION_TEXT, FIELD(image[0].snapshot),
-     V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ),
+     V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
      "the internal snapshot instead of the active state"},
     {'l', NULL, "SNAPSHOT", OPTION_TEXT, FIELD(snapshot_param), V(CONVERT) | V(MEASURE),
      "snapshot.id=ID,snapshot.name=NAME, or an id or name"},
@@ -136,6 +136,19 @@ const struct option_row option_rows[] = {
      "what discard does: unmap (default) or ignore"},
     {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), V(IO),
      "FILE is KEY=VALUE,...: 'help open' lists the keys"},
+
+    /* --- of serve --- */
+    {'k', "socket", "PATH", OPTION_TEXT, FIELD(socket_path), V(SERVE),
+     "listen on a Unix socket instead of TCP"},
+    {'p', "port", "NUMBER", OPTION_TEXT, FIELD(port), V(SERVE),
+     "the TCP port (default 10809; 0: any free one)"},
+    {'b', "bind", "ADDRESS", OPTION_TEXT, FIELD(bind_address), V(SERVE),
+     "the address to listen on (default 127.0.0.1: this machine only)"},
+    {'r', "read-only", NULL, OPTION_SET, FIELD(read_only), V(SERVE), "open FILE for reading only"},
+    {0, "mode", "rw|ro|overlay", OPTION_TEXT, FIELD(serve_mode), V(SERVE),
+     "write to FILE (default), only read it, or keep what is written in memory until the end"},
+    {0, "overlay-size", "SIZE", OPTION_SIZE, FIELD(overlay_size), V(SERVE),
+     "memory that --mode overlay may take (default 1G)"},
 
     /* --- accepted, because scripts for qemu-img and qemu-io give them --- */
     {'t', NULL, "CACHE", OPTION_IGNORED, 0, V(COMMIT) | V(CONVERT) | V(REBASE),

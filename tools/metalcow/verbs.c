@@ -40,6 +40,8 @@ const struct verb verbs[NB_VERBS] = {
                      USAGE, verb_rebase},
     [VERB_RESIZE] = {"resize", "FILE [+|-]SIZE", "change the size of the disk", 2, 0, true, USAGE,
                      verb_resize},
+    [VERB_SERVE] = {"serve", "FILE", "serve the disk to NBD clients until a signal comes", 1, 0,
+                    false, USAGE, verb_serve},
     [VERB_SNAPSHOT] = {"snapshot", "FILE", "list, take, apply and delete internal snapshots", 1, 0,
                        false, USAGE, verb_snapshot},
     [VERB_WRITE] = {"write", "OFFSET FILE [INPUT]",

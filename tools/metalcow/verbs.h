@@ -29,6 +29,7 @@ struct arguments;
     X(READ, read)                                                                                  \
     X(REBASE, rebase)                                                                              \
     X(RESIZE, resize)                                                                              \
+    X(SERVE, serve)                                                                                \
     X(SNAPSHOT, snapshot)                                                                          \
     X(WRITE, write)                                                                                \
     X(ZERO, zero)

@@ -20,9 +20,10 @@ struct image_options {
     const char *snapshot;
     const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
     enum q2_name_policy names;
-    bool backing_raw; /* a backing file without a format is raw */
-    bool writable;    /* what was written is durable after image_flush() */
-    bool repair;      /* with writable: for q2_disk_repair() alone */
+    bool backing_raw;          /* a backing file without a format is raw */
+    bool writable;             /* what was written is durable after image_flush() */
+    bool repair;               /* with writable: for q2_disk_repair() alone */
+    struct q2_source *overlay; /* with writable: takes what is written; the file is only read */
 };
 
 /* How map tells what it found. */
@@ -86,6 +87,8 @@ struct arguments {
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;
+    const char *socket_path, *port, *bind_address, *serve_mode; /* of serve */
+    uint64_t overlay_size;
     const char *operands[MAX_OPERANDS];
 };
 

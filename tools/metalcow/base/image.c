@@ -21,6 +21,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .metadata_only = metadata_only,
         .writable = options->writable,
         .repair = options->repair,
+        .overlay = options->overlay,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
         .unlocker = q2_unlocker_passphrase_init(&image->unlocker),
@@ -57,7 +58,8 @@ struct image *image_try_open(const char *path, const struct image_options *optio
     if (!image->workspace)
         goto no_memory;
     status = q2_source_posix_open(
-        &image->file, path, Q2_POSIX_BLOCK_DEVICES | (options->writable ? Q2_POSIX_WRITABLE : 0u));
+        &image->file, path,
+        Q2_POSIX_BLOCK_DEVICES | (options->writable && !options->overlay ? Q2_POSIX_WRITABLE : 0u));
     if (status != Q2_OK) {
         ret_fault->status = status;
         goto free_image;

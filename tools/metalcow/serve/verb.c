@@ -1,0 +1,159 @@
+/* metalcow serve: an image as a disk for NBD clients. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "drivers/memory/overlay.h"
+#include "server.h"
+#include "tools/metalcow/base/image.h"
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/verbs.h"
+
+#define DEFAULT_ADDRESS "127.0.0.1"
+#define DEFAULT_PORT    10809u
+
+/* Memory that an overlay may take if nobody says: it is only used as it fills. */
+#define DEFAULT_OVERLAY_SIZE (1ull << 30)
+
+struct overlay {
+    struct q2_source_memory source;
+    void *memory;
+    size_t size;
+};
+
+/* The image that is served; the export's callbacks find it by the export. */
+struct served {
+    struct nbd_disk_export export; /* first: the export's address is this struct's */
+    struct image *image;
+};
+
+static void print_failure(struct nbd_disk_export *export, enum q2_status status)
+{
+    (void)status;
+    image_print_fault(((struct served *)export)->image);
+}
+
+/* The size of the disk is in the image: it is opened once before it is opened with the overlay. */
+static bool make_overlay(const char *path, const struct image_options *options, uint64_t size,
+                         struct overlay *overlay)
+{
+    struct image *image = image_open(path, options, false);
+    struct q2_fault fault = {.status = Q2_OK};
+    void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    enum q2_status status;
+    uint64_t disk_size;
+
+    if (!image)
+        return false;
+    disk_size = q2_disk_size(image->disk);
+    image_close(image);
+    overlay->size = (size_t)size;
+    overlay->memory = mmap(NULL, overlay->size, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    status = overlay->memory == MAP_FAILED || !workspace
+                 ? Q2_ERR_LIMIT
+                 : q2_overlay_make(&overlay->source, overlay->memory, size, workspace, disk_size,
+                                   &fault);
+    free(workspace);
+    if (status == Q2_OK)
+        return true;
+    fprintf(stderr, "metalcow: no overlay of %llu bytes: %s\n", (unsigned long long)size,
+            q2_status_text(status));
+    return false;
+}
+
+/* How the image is opened, by --mode and --read-only; false, and said, if they make no sense. */
+static bool choose_mode(const struct arguments *arguments, struct image_options *options,
+                        bool *ret_overlay)
+{
+    const char *mode = arguments->serve_mode ? arguments->serve_mode : "rw";
+    bool read_only = arguments->read_only || strcmp(mode, "ro") == 0;
+
+    *ret_overlay = strcmp(mode, "overlay") == 0;
+    if (!*ret_overlay && strcmp(mode, "rw") != 0 && strcmp(mode, "ro") != 0) {
+        fputs("metalcow: --mode is rw, ro or overlay, not '", stderr);
+        print_escaped(stderr, mode);
+        fputs("'\n", stderr);
+        return false;
+    }
+    if (*ret_overlay && read_only) {
+        fputs("metalcow: --mode overlay and --read-only exclude each other\n", stderr);
+        return false;
+    }
+    if (options->snapshot && !read_only && !*ret_overlay) {
+        fputs("metalcow: a snapshot cannot be written: give --read-only or --mode overlay\n",
+              stderr);
+        return false;
+    }
+    options->writable = !read_only;
+    return true;
+}
+
+static bool choose_place(const struct arguments *arguments, struct serve_place *place)
+{
+    const char *port = arguments->port;
+    char *end = NULL;
+    unsigned long number = port ? strtoul(port, &end, 10) : DEFAULT_PORT;
+
+    if (arguments->socket_path && (port || arguments->bind_address)) {
+        fputs("metalcow: --socket excludes --port and --bind\n", stderr);
+        return false;
+    }
+    if (port && (port[0] < '0' || port[0] > '9' || *end != '\0' || number > UINT16_MAX)) {
+        fputs("metalcow: --port needs a number from 0 (any free port) to 65535\n", stderr);
+        return false;
+    }
+    *place = (struct serve_place){
+        .socket_path = arguments->socket_path,
+        .address = arguments->bind_address ? arguments->bind_address : DEFAULT_ADDRESS,
+        .port = (uint16_t)number,
+    };
+    return true;
+}
+
+static bool serve(struct image *image, const struct serve_place *place, bool writable)
+{
+    struct served served = {.image = image};
+    int listener = serve_listen(place);
+    bool good;
+
+    if (listener < 0)
+        return false;
+    nbd_disk_export_init(&served.export, image->disk, q2_disk_size(image->disk), !writable);
+    served.export.failed = print_failure;
+    serve_print_place(listener, place);
+    good = serve_clients(listener, &served.export);
+    (void)close(listener);
+    if (place->socket_path)
+        (void)unlink(place->socket_path);
+    return (!writable || image_flush(image)) && good;
+}
+
+int verb_serve(const struct arguments *arguments)
+{
+    struct image_options options = arguments->image[0];
+    struct overlay overlay = {.memory = NULL};
+    struct serve_place place;
+    struct image *image;
+    bool with_overlay, good;
+
+    if (!choose_mode(arguments, &options, &with_overlay) || !choose_place(arguments, &place))
+        return EXIT_ERROR;
+    if (with_overlay) {
+        options.writable = false;
+        if (!make_overlay(arguments->operands[0], &options,
+                          arguments->overlay_size ? arguments->overlay_size : DEFAULT_OVERLAY_SIZE,
+                          &overlay))
+            return EXIT_ERROR;
+        options.overlay = &overlay.source.source;
+        options.writable = true;
+    }
+    image = image_open(arguments->operands[0], &options, false);
+    if (!image)
+        return EXIT_ERROR;
+    good = serve(image, &place, options.writable || with_overlay);
+    image_close(image);
+    return good ? EXIT_SUCCESS : EXIT_ERROR;
+}
