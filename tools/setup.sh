@@ -17,14 +17,14 @@ BUILD=${BUILD:-build}
 packages_build=(gcc libc6-dev make binutils gnu-efi dpkg-dev xz-utils python3)
 packages_run=(qemu-system-x86 qemu-utils ovmf mtools dosfstools gdisk e2fsprogs)
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
-               shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio)
+               shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base)
 packages_bench=(qemu-utils libqcow-dev python3)
 
 # Programs that stand for the packages on a system without dpkg.
 programs_build=(gcc make ld objcopy nm xz python3)
 programs_run=(qemu-system-x86_64 qemu-img mcopy mkfs.fat sgdisk mke2fs)
 programs_test=(clang clang-tidy clang-format ctags cpio lcov shellcheck cppcheck genisoimage
-               nbdinfo nbdcopy fio)
+               nbdinfo nbdcopy fio man groff)
 programs_bench=(qemu-img qcowinfo python3)
 
 # Parts of the guest: package, and the file that proves it is unpacked.

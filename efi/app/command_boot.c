@@ -23,6 +23,10 @@ static EFI_STATUS start_disk(struct mc_session *session, const char *path)
     return status;
 }
 
+/* What a person has to know before an operating system starts: nothing hands the disk over yet. */
+static const char no_handoff[] =
+    "systems that are not in their initramfs lose this disk as they start";
+
 /* Attach, start, and undo it if the loader comes back. */
 static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume)
 {
@@ -38,6 +42,7 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
         mc_say(session->message);
         return status;
     }
+    mc_say(no_handoff);
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number))
         status = start_disk(session, session->entry.boot);

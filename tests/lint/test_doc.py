@@ -10,6 +10,9 @@ Looked at are the comments of all sources, and the texts *.md:
     `test_NAME` after the name of a file in HAZARDS.md: the file has that test
     "hazard W7", "design, section 4", "convention 10": refused, they name no text
 
+Man pages (tools/man/) have no warning of man, and name exactly the verbs, options and keys that the
+programs take: `metalcow help --list` for the host, the tables of efi/ for the firmware programs.
+
 Subjects of commits since STAGE_BEGIN are `area: summary` within 72 columns, with a body.
 """
 
@@ -227,11 +230,128 @@ def message_complaints(message):
         yield f"no body says why: {subject}"
 
 
+# ---- man pages ----
+
+
+def plain(text):
+    """troff without comments, with its escapes resolved that the pages use."""
+    text = re.sub(r'^\.\\".*$', "", text, flags=re.M)
+    return text.replace("\\-", "-").replace("\\e", "\\")
+
+
+def subsections(text):
+    """{heading: body} of .SS below SH VERBS or COMMANDS."""
+    parts = re.split(r"^\.(SH|SS) (.*)$", text, flags=re.M)
+    chapter, found = "", {}
+    for kind, title, body in zip(parts[1::3], parts[2::3], parts[3::3]):
+        if kind == "SH":
+            chapter = title
+        elif chapter in ("VERBS", "COMMANDS"):
+            found[title] = body
+    return found
+
+
+def chapter_of(text, *titles):
+    """The body of a chapter."""
+    match = re.search(rf"^\.SH (?:{'|'.join(titles)})$(.*?)(?=^\.SH |\Z)", text, re.M | re.S)
+    return match.group(1) if match else ""
+
+
+def tags(chapter):
+    """What the .TP entries of a chapter are for: the words in bold of their first line."""
+    lines = re.findall(r"^\.TP\n(.*)$", chapter, re.M)
+    return [word for line in lines for word in re.findall(r"\\fB([^\\]+)\\fR", line)]
+
+
+def bold_options(text):
+    return set(re.findall(r"\\fB(--?[\w-]+)(?: [^\\]*)?\\fR", text))
+
+
+def set_complaints(page, what, found, wanted):
+    yield from (f"{page} does not describe {what} {name}" for name in sorted(wanted - found))
+    yield from (f"{page} describes {what} {name}, which is not there"
+                for name in sorted(found - wanted))
+
+
+def host_page_complaints(page, text, listing):
+    """The page of the host command beside the rows of `metalcow help --list`."""
+    verbs, options = {}, {}
+    for row in (line.split("\t") for line in listing.splitlines()):
+        if row[0] == "verb":
+            verbs[row[1]] = set()
+        elif row[0] == "option":
+            names = {name for name in row[2:4] if name}
+            verbs[row[1]] |= names
+            options.update(dict.fromkeys(names))
+    described = subsections(text)
+    yield from set_complaints(page, "verb", set(described), set(verbs))
+    for verb in verbs.keys() & described.keys():
+        synopsis = described[verb].partition("\n.PP")[0]
+        yield from set_complaints(f"{page}, {verb},", "option", bold_options(synopsis),
+                                  verbs[verb] - {"-h", "--help"})
+    found = {tag for tag in tags(chapter_of(text, "OPTIONS")) if tag.startswith("-")}
+    yield from set_complaints(page, "option", found, set(options))
+
+
+def firmware_page_complaints(page, text, source):
+    """The page of the firmware programs beside the tables of the application."""
+    commands = set(re.findall(r'^    \{"([a-z]+)",', source, re.M))
+    options = set(re.findall(r'^    \{"(--[a-z-]+)",', source, re.M))
+    yield from set_complaints(page, "command", set(subsections(text)), commands)
+    found = {tag for tag in tags(chapter_of(text, "OPTIONS")) if tag.startswith("--")}
+    yield from set_complaints(page, "option", found, options)
+
+
+def key_page_complaints(page, text, source, table):
+    """The page of a file beside the table of its keys, which is `table[]` in the source."""
+    rows = re.search(rf"\b{table}\[\] = \{{(.*?)^\}};", source, re.M | re.S)
+    keys = set(re.findall(r'\{"([a-z-]+)",', rows.group(1))) if rows else set()
+    yield from set_complaints(page, "key", set(tags(chapter_of(text, "KEYS"))), keys)
+
+
+def page_warnings(path):
+    """What man says of a page."""
+    result = subprocess.run(["man", "--warnings=w", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path],
+                            capture_output=True, text=True, check=False,
+                            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "80"})
+    return [f"{pathlib.Path(path).name}: {line}" for line in result.stderr.splitlines()] + (
+        [f"{path}: man ends with {result.returncode}"] if result.returncode else [])
+
+
+def page_complaints(path):
+    """One page, with the programs that it is about."""
+    text = plain(path.read_text(encoding="utf-8"))
+    return [*page_warnings(str(path)), *page_contents(path.name, text)]
+
+
+def page_contents(name, text):
+    if name.startswith("metalcow.1"):
+        return host_page_complaints(name, text, lint.run(lint.BUILD / "host/metalcow", "help",
+                                                         "--list"))
+    if name.startswith("metalcow.efi.8"):
+        commands = (lint.ROOT / "efi/app/commands.c").read_text(encoding="utf-8")
+        return firmware_page_complaints(name, text, commands)
+    source = (lint.ROOT / "efi/config/config.c").read_text(encoding="utf-8")
+    table = "settings_rules" if name.startswith("metalcow.conf.5") else "entry_rules"
+    return key_page_complaints(name, text, source, table)
+
+
+def test_doc_man_pages():
+    pages = sorted((lint.ROOT / "tools/man").glob("*.[1-8]"))
+    cases.check_equal([page.name for page in pages],
+                      ["metalcow-entry.5", "metalcow.1", "metalcow.conf.5", "metalcow.efi.8"],
+                      "the man pages")
+    lint.check_none([complaint for page in pages for complaint in page_complaints(page)],
+                    "man pages")
+
+
 def sample_complaints(path):
     path = path.relative_to(lint.ROOT)
     if path.suffix == ".commit":
         message = re.sub(r"^Refused: .*\n", "", (lint.ROOT / path).read_text(encoding="utf-8"))
         return list(message_complaints(message))
+    if re.match(r"\.\d", path.suffix):
+        return page_complaints(lint.ROOT / path)
     return text_complaints(path) if path.suffix == ".md" else source_complaints(path)
 
 
