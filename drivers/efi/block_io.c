@@ -1,12 +1,13 @@
-/* Block I/O on a disk.  (UEFI 2.10, 13.9; DESIGN.md, 5)
+/* Requests for the blocks of a disk, and Block I/O.  (UEFI 2.10, 13.9; DESIGN.md, 5)
  *
- * Top of the data path: the firmware calls in, q2_disk_read(), q2_disk_write() and q2_disk_flush()
- * are called below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit
- * is TPL at entry; at most one request is inside a disk; a medium that is gone stays gone, one that
- * turned read-only stays so.
+ * Top of the data path: the firmware calls in, the engine's read, write, erase and flush are called
+ * below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit is TPL at
+ * entry; at most one request is inside a disk; a medium that is gone stays gone, one that turned
+ * read-only stays so; an accepted token is signalled once.
  */
 #include "block_io.h"
 
+#include "erase.h"
 #include "status.h"
 
 static struct q2_block_io *block_io_of(EFI_BLOCK_IO_PROTOCOL *This)
@@ -27,23 +28,26 @@ EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
 
     if (!media->MediaPresent)
         return EFI_NO_MEDIA;
+    if (request->kind == Q2_BLOCK_FLUSH)
+        return EFI_SUCCESS;
     if (request->MediaId != media->MediaId)
         return EFI_MEDIA_CHANGED;
-    if (request->write && media->ReadOnly)
+    if (request->kind != Q2_BLOCK_READ && media->ReadOnly)
         return EFI_WRITE_PROTECTED;
-    if (!request->Buffer)
+    if (!request->Buffer && request->kind != Q2_BLOCK_ERASE)
         return EFI_INVALID_PARAMETER;
     if (request->BufferSize == 0)
         return EFI_SUCCESS;
     if ((request->BufferSize & (media->BlockSize - 1)) != 0)
-        return EFI_BAD_BUFFER_SIZE;
+        return request->kind == Q2_BLOCK_ERASE ? EFI_INVALID_PARAMETER : EFI_BAD_BUFFER_SIZE;
     if (request->LBA > media->LastBlock)
         return EFI_INVALID_PARAMETER;
     nb_blocks = request->BufferSize >> block_bits(media);
     left = media->LastBlock - request->LBA; /* behind the first block: LastBlock + 1 might wrap */
     if (nb_blocks - 1 > left)
         return EFI_INVALID_PARAMETER;
-    if (media->IoAlign > 1 && ((uintptr_t)request->Buffer & (media->IoAlign - 1)) != 0)
+    if (request->kind != Q2_BLOCK_ERASE && media->IoAlign > 1 &&
+        ((uintptr_t)request->Buffer & (media->IoAlign - 1)) != 0)
         return EFI_INVALID_PARAMETER;
     return EFI_SUCCESS;
 }
@@ -93,27 +97,6 @@ static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status
     return q2_efi_block_from_status(status);
 }
 
-static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
-                                     UINTN BufferSize, VOID *Buffer)
-{
-    struct q2_block_io *block_io = block_io_of(This);
-    const struct q2_block_request request = {
-        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer};
-    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
-    enum q2_status result;
-    EFI_TPL tpl;
-
-    if (status != EFI_SUCCESS || BufferSize == 0)
-        return status;
-    if (!q2_block_io_acquire(block_io, &tpl))
-        return EFI_DEVICE_ERROR;
-    /* The check keeps the offset below the disk's size. */
-    result = q2_disk_read(block_io->disk, LBA << block_bits(&block_io->media), Buffer, BufferSize);
-    status = result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
-    q2_block_io_release(block_io, tpl);
-    return status;
-}
-
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
 static void tell_owner(struct q2_block_io *block_io)
 {
@@ -127,49 +110,119 @@ static void tell_owner(struct q2_block_io *block_io)
     (void)block_io->services->SignalEvent(block_io->written);
 }
 
-static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
-                                      UINTN BufferSize, VOID *Buffer)
+/* The check keeps the offset below the disk's size. */
+static enum q2_status run(struct q2_block_io *block_io, const struct q2_block_request *request)
 {
-    struct q2_block_io *block_io = block_io_of(This);
-    const struct q2_block_request request = {
-        .MediaId = MediaId, .LBA = LBA, .BufferSize = BufferSize, .Buffer = Buffer, .write = true};
-    EFI_STATUS status = q2_block_request_check(&block_io->media, &request);
+    uint64_t offset = request->LBA << block_bits(&block_io->media);
+
+    switch (request->kind) {
+    case Q2_BLOCK_READ:
+        return q2_disk_read(block_io->disk, offset, request->Buffer, request->BufferSize);
+    case Q2_BLOCK_WRITE:
+        return q2_disk_write(block_io->disk, offset, request->Buffer, request->BufferSize);
+    case Q2_BLOCK_ERASE:
+        return q2_disk_erase(block_io->disk, offset, request->BufferSize);
+    case Q2_BLOCK_FLUSH:
+    case Q2_NB_BLOCK_KINDS:
+    default:
+        return q2_disk_flush(block_io->disk);
+    }
+}
+
+/* EFI_DEVICE_ERROR and EFI_NO_MEDIA are the errors that a flush has. A disk that turned read-only
+ * has lost writes that a flush would have to cover: it says so each time. */
+static EFI_STATUS flush_status(EFI_STATUS status)
+{
+    return status == EFI_SUCCESS || status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR;
+}
+
+static bool is_nothing(const struct q2_block_request *request)
+{
+    return request->BufferSize == 0 && request->kind != Q2_BLOCK_FLUSH;
+}
+
+static bool has_event(const EFI_BLOCK_IO2_TOKEN *token)
+{
+    return token && token->Event;
+}
+
+/* The disk is acquired. */
+static EFI_STATUS serve(struct q2_block_io *block_io, const struct q2_block_request *request)
+{
+    enum q2_status result;
+    EFI_STATUS status;
+
+    if (is_nothing(request))
+        return EFI_SUCCESS;
+    result = run(block_io, request);
+    if (request->kind == Q2_BLOCK_READ)
+        return result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
+    status = end_status(block_io, result);
+    tell_owner(block_io);
+    return request->kind == Q2_BLOCK_FLUSH ? flush_status(status) : status;
+}
+
+/* Hand over how a request ended: in the token if it has an event, else as the call's result. */
+static EFI_STATUS finish(struct q2_block_io *block_io, EFI_BLOCK_IO2_TOKEN *token,
+                         EFI_STATUS status)
+{
+    if (!has_event(token))
+        return status;
+    token->TransactionStatus = status;
+    (void)block_io->services->SignalEvent(token->Event);
+    return EFI_SUCCESS;
+}
+
+EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
+                               EFI_BLOCK_IO2_TOKEN *token)
+{
+    EFI_STATUS status = q2_block_request_check(&block_io->media, request);
     EFI_TPL tpl;
 
-    if (status != EFI_SUCCESS || BufferSize == 0)
+    if (status != EFI_SUCCESS)
         return status;
+    if (is_nothing(request) && !has_event(token))
+        return EFI_SUCCESS;
     if (!q2_block_io_acquire(block_io, &tpl))
         return EFI_DEVICE_ERROR;
-    status = end_status(block_io, q2_disk_write(block_io->disk, LBA << block_bits(&block_io->media),
-                                                Buffer, BufferSize));
-    tell_owner(block_io);
+    status = finish(block_io, token, serve(block_io, request));
     q2_block_io_release(block_io, tpl);
     return status;
 }
 
-/* EFI_DEVICE_ERROR and EFI_NO_MEDIA are the errors that FlushBlocks has. A disk that turned
- * read-only has lost writes that a flush would have to cover: it says so each time. */
-static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
+static EFI_STATUS EFIAPI read_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                     UINTN BufferSize, VOID *Buffer)
 {
-    struct q2_block_io *block_io = block_io_of(This);
-    EFI_STATUS status;
-    EFI_TPL tpl;
+    const struct q2_block_request request = {Q2_BLOCK_READ, MediaId, LBA, BufferSize, Buffer};
 
-    if (!block_io->media.MediaPresent)
-        return EFI_NO_MEDIA;
-    if (!q2_block_io_acquire(block_io, &tpl))
-        return EFI_DEVICE_ERROR;
-    status = end_status(block_io, q2_disk_flush(block_io->disk));
-    tell_owner(block_io);
-    q2_block_io_release(block_io, tpl);
-    return status == EFI_SUCCESS || status == EFI_NO_MEDIA ? status : EFI_DEVICE_ERROR;
+    return q2_block_io_request(block_io_of(This), &request, NULL);
 }
 
-/* Nothing to reset. EFI_DEVICE_ERROR is the only error that Reset has. */
+static EFI_STATUS EFIAPI write_blocks(EFI_BLOCK_IO_PROTOCOL *This, UINT32 MediaId, EFI_LBA LBA,
+                                      UINTN BufferSize, VOID *Buffer)
+{
+    const struct q2_block_request request = {Q2_BLOCK_WRITE, MediaId, LBA, BufferSize, Buffer};
+
+    return q2_block_io_request(block_io_of(This), &request, NULL);
+}
+
+static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
+{
+    const struct q2_block_request request = {.kind = Q2_BLOCK_FLUSH};
+
+    return q2_block_io_request(block_io_of(This), &request, NULL);
+}
+
+/* EFI_DEVICE_ERROR is the only error that Reset has. */
+EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io)
+{
+    return block_io->media.MediaPresent ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+}
+
 static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVerification)
 {
     (void)ExtendedVerification;
-    return block_io_of(This)->media.MediaPresent ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+    return q2_block_io_reset(block_io_of(This));
 }
 
 enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *disk,

@@ -1,8 +1,8 @@
-/* Block I/O: publishes a disk as EFI_BLOCK_IO_PROTOCOL.  (UEFI 2.10, 13.9; DESIGN.md, 5)
+/* Requests for the blocks of a disk, and EFI_BLOCK_IO_PROTOCOL.  (UEFI 2.10, 13.9; DESIGN.md, 5)
  *
- * The upward adapter. Made by efi/driver/publish.c, called by the firmware: ReadBlocks -> checks ->
- * LBA to guest offset -> q2_disk_read(); writes and flushes the same way. Holds no policy and
- * installs nothing.
+ * The upward adapter: checks -> LBA to guest offset -> engine. Block I/O 2 and Erase Block
+ * (block_io2.h, erase_block.h) are faces of the same requests and share the Media structure. Holds
+ * no policy and installs nothing.
  *
  * The firmware may call from a timer while a request is under way, so a request runs at
  * TPL_CALLBACK and a second one on the same disk is refused. No call allocates or frees.
@@ -65,25 +65,51 @@ void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl);
 /* Is a request inside the disk, or has somebody acquired it? */
 bool q2_block_io_is_busy(const struct q2_block_io *block_io);
 
+/* What Reset of both protocols does: nothing is queued, so there is nothing to abort.
+ *
+ * EFI_DEVICE_ERROR  there is no medium */
+EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io);
+
 /* The medium is gone for good: no request reaches the disk any more. */
 void q2_block_io_lose_medium(struct q2_block_io *block_io);
 
-/* A request as ReadBlocks and WriteBlocks get it, of Block I/O and of Block I/O 2. */
-struct q2_block_request {
-    UINT32 MediaId;
-    EFI_LBA LBA;
-    UINTN BufferSize;
-    const VOID *Buffer;
-    bool write;
+enum q2_block_kind {
+    Q2_BLOCK_READ,
+    Q2_BLOCK_WRITE,
+    Q2_BLOCK_ERASE,
+    Q2_BLOCK_FLUSH,
+    Q2_NB_BLOCK_KINDS,
 };
 
-/* Judge a request by its parameters, in the order of DESIGN.md, 5.1. Touches nothing.
+/* A request as the functions of Block I/O, Block I/O 2 and Erase Block get it. */
+struct q2_block_request {
+    enum q2_block_kind kind;
+    UINT32 MediaId;   /* FLUSH: not used, like all below */
+    EFI_LBA LBA;      /* of the first block */
+    UINTN BufferSize; /* bytes; ERASE: Size */
+    VOID *Buffer;     /* READ is written to, WRITE is read from; ERASE: not used */
+};
+
+/* Judge a request by its parameters (DESIGN.md, 5.1). Touches nothing. The order: medium
+ * there, medium the same, write protection, buffer, size, range, alignment of the buffer.
  *
  * EFI_SUCCESS  the range lies inside the medium, or BufferSize is 0: then there is nothing to do
  * EFI_NO_MEDIA, EFI_MEDIA_CHANGED, EFI_WRITE_PROTECTED, EFI_INVALID_PARAMETER,
- * EFI_BAD_BUFFER_SIZE
+ * EFI_BAD_BUFFER_SIZE (ERASE does not have it: EFI_INVALID_PARAMETER)
  */
 EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
                                   const struct q2_block_request *request);
+
+/* Check a request and serve it: what every function of Block I/O 2 and Erase Block does.
+ *
+ * token  whose Event is signalled, once, after TransactionStatus was written. NULL, or without an
+ *        Event: the result comes back from the call, and the token is left alone
+ *
+ * EFI_SUCCESS       it was served; or the token says how it ended
+ * EFI_DEVICE_ERROR  it could not start: the TPL is too high, or a request is inside the disk
+ * what q2_block_request_check() gives; without a token also what the request ended with
+ */
+EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
+                               EFI_BLOCK_IO2_TOKEN *token);
 
 #endif

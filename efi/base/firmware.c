@@ -8,11 +8,14 @@
 #include <efigpt.h>
 #include <efishell.h>
 
+#include "drivers/efi/erase_block.h"
 #include "text.h"
 
 struct mc_firmware mc_firmware;
 
 EFI_GUID mc_block_io_guid = EFI_BLOCK_IO_PROTOCOL_GUID;
+EFI_GUID mc_block_io2_guid = EFI_BLOCK_IO2_PROTOCOL_GUID;
+EFI_GUID mc_erase_block_guid = Q2_EFI_ERASE_BLOCK_PROTOCOL_GUID;
 EFI_GUID mc_disk_io_guid = EFI_DISK_IO_PROTOCOL_GUID;
 EFI_GUID mc_file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
 EFI_GUID mc_device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;

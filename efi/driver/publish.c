@@ -26,18 +26,26 @@ static void close_by_child(const struct mc_published *published)
                                                   published->agent, published->handle);
 }
 
+/* The end of the list of protocols for a disk that was read-only from the start. */
+static EFI_GUID *erase_guid(const struct mc_published *published)
+{
+    return published->has_erase_block ? &mc_erase_block_guid : NULL;
+}
+
 static EFI_STATUS install(struct mc_published *published)
 {
     return mc_firmware.BootServices->InstallMultipleProtocolInterfaces(
         &published->handle, &mc_device_path_guid, published->device_path, &mc_block_io_guid,
-        &published->block_io.protocol, NULL);
+        &published->block_io.protocol, &mc_block_io2_guid, &published->block_io2.protocol,
+        erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
 static EFI_STATUS uninstall(struct mc_published *published)
 {
     return mc_firmware.BootServices->UninstallMultipleProtocolInterfaces(
         published->handle, &mc_device_path_guid, published->device_path, &mc_block_io_guid,
-        &published->block_io.protocol, NULL);
+        &published->block_io.protocol, &mc_block_io2_guid, &published->block_io2.protocol,
+        erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
 /* What the firmware will see, complete before it sees anything. */
@@ -58,6 +66,9 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
         return mc_fail(fault, status, "the disk is smaller than one sector", path);
     if (!volume)
         return mc_fail(fault, Q2_ERR_UNSUPPORTED, "the image's volume has no device path", path);
+    q2_block_io2_init(&published->block_io2, &published->block_io);
+    q2_erase_block_init(&published->erase_block, &published->block_io);
+    published->has_erase_block = q2_disk_is_writable(image->disk);
     published->device_path = mc_device_path_disk(volume, path, instance);
     return published->device_path ? Q2_OK : mc_fail_memory(fault);
 }

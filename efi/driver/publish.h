@@ -1,10 +1,13 @@
-/* A disk that the firmware sees: an opened image with a handle, a device path and Block I/O.
+/* A disk that the firmware sees: an opened image with a handle, a device path, Block I/O,
+ * Block I/O 2 and, if it can be written, Erase Block.
  *
  * Called by registry.c, with the driver's binding handle as agent.
  */
 #ifndef METALCOW_EFI_PUBLISH_H
 #define METALCOW_EFI_PUBLISH_H
 
+#include "drivers/efi/block_io2.h"
+#include "drivers/efi/erase_block.h"
 #include "efi/image/attach.h"
 
 /* Does not move while it is published. */
@@ -14,6 +17,9 @@ struct mc_published {
     EFI_HANDLE agent;
     EFI_DEVICE_PATH *device_path; /* pool memory */
     struct q2_block_io block_io;
+    struct q2_block_io2 block_io2;
+    struct q2_erase_block erase_block;
+    bool has_erase_block; /* the disk could be written when it was published */
 };
 
 /* Publish an image as a child of its volume.

@@ -1,4 +1,5 @@
-# Block I/O on the host: UEFI's adapter over the real engine.
-CFLAGS_tests_contract_test_block_io.c := $(EFI_HOST_CFLAGS)
-$(BUILD)/san/tests/contract/test_block_io: \
-    $(call objects,san,drivers/efi/block_io.c drivers/efi/status.c)
+# The block protocols on the host: UEFI's adapters over the real engine.
+BLOCK_TESTS := test_block_io test_block_io2 test_erase_block
+BLOCK_SRCS  := $(addprefix drivers/efi/,block_io.c block_io2.c erase_block.c erase.c status.c)
+$(foreach test,$(BLOCK_TESTS),$(eval CFLAGS_tests_contract_$(test).c := $(EFI_HOST_CFLAGS)))
+$(BLOCK_TESTS:%=$(BUILD)/san/tests/contract/%): $(call objects,san,$(BLOCK_SRCS))
