@@ -74,6 +74,16 @@ void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
     block_io->services->RestoreTPL(tpl);
 }
 
+bool q2_block_io_drain(struct q2_block_io *block_io)
+{
+    return !block_io->queue || q2_block_queue_drain(block_io->queue);
+}
+
+static bool is_idle(const struct q2_block_io *block_io)
+{
+    return !block_io->queue || q2_block_queue_is_idle(block_io->queue);
+}
+
 bool q2_block_io_is_busy(const struct q2_block_io *block_io)
 {
     return block_io->busy;
@@ -173,6 +183,35 @@ static EFI_STATUS finish(struct q2_block_io *block_io, EFI_BLOCK_IO2_TOKEN *toke
     return EFI_SUCCESS;
 }
 
+/* Get the disk for a request. What changes it waits for the reads that are on their way, at the
+ * caller's TPL; more of them may come in the meantime, so often is asked again. */
+#define MAX_TURNS 1000u
+static bool acquire_for(struct q2_block_io *block_io, const struct q2_block_request *request,
+                        EFI_TPL *ret_tpl)
+{
+    for (uint32_t i = 0; i < MAX_TURNS; i++) {
+        if (!q2_block_io_acquire(block_io, ret_tpl))
+            return false;
+        if (request->kind == Q2_BLOCK_READ || is_idle(block_io))
+            return true;
+        q2_block_io_release(block_io, *ret_tpl);
+        if (!q2_block_io_drain(block_io))
+            return false;
+    }
+    return false;
+}
+
+/* A read with an event, if all of it can be queued below. The disk is acquired. */
+static bool queue_read(struct q2_block_io *block_io, const struct q2_block_request *request,
+                       EFI_BLOCK_IO2_TOKEN *token)
+{
+    return block_io->queue && request->kind == Q2_BLOCK_READ && has_event(token) &&
+           request->BufferSize > 0 &&
+           q2_block_queue_read(block_io->queue, block_io->disk,
+                               request->LBA << block_bits(&block_io->media), request->Buffer,
+                               request->BufferSize, token);
+}
+
 EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
                                EFI_BLOCK_IO2_TOKEN *token)
 {
@@ -183,9 +222,10 @@ EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_blo
         return status;
     if (is_nothing(request) && !has_event(token))
         return EFI_SUCCESS;
-    if (!q2_block_io_acquire(block_io, &tpl))
+    if (!acquire_for(block_io, request, &tpl))
         return EFI_DEVICE_ERROR;
-    status = finish(block_io, token, serve(block_io, request));
+    if (!queue_read(block_io, request, token))
+        status = finish(block_io, token, serve(block_io, request));
     q2_block_io_release(block_io, tpl);
     return status;
 }
@@ -216,7 +256,16 @@ static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
 /* EFI_DEVICE_ERROR is the only error that Reset has. */
 EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io)
 {
-    return block_io->media.MediaPresent ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+    EFI_TPL tpl;
+
+    if (!block_io->media.MediaPresent)
+        return EFI_DEVICE_ERROR;
+    if (is_idle(block_io))
+        return EFI_SUCCESS;
+    if (!q2_block_io_acquire(block_io, &tpl)) /* above TPL_CALLBACK nothing below us would end */
+        return EFI_DEVICE_ERROR;
+    q2_block_io_release(block_io, tpl);
+    return q2_block_io_drain(block_io) ? EFI_SUCCESS : EFI_DEVICE_ERROR;
 }
 
 static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVerification)

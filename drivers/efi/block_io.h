@@ -20,6 +20,7 @@
 
 #include <efi.h>
 
+#include "block_queue.h"
 #include "q2_disk.h"
 
 /* All of it is the caller's memory; it must not move while the protocol is installed. */
@@ -33,6 +34,7 @@ struct q2_block_io {
     uint64_t nb_writes;          /* writes and flushes that reached the disk */
     uint64_t nb_changes;         /* of metadata, when the event was signalled last */
     bool busy;                   /* a request is in the disk */
+    struct q2_block_queue *queue; /* the owner's; NULL: every request ends before its call */
 };
 
 struct q2_block_io_options {
@@ -62,12 +64,17 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl);
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl);
 
+/* Wait at the caller's TPL, up to TPL_CALLBACK, for the reads that are on their way.
+ *
+ * false  the firmware below does not end them */
+bool q2_block_io_drain(struct q2_block_io *block_io);
+
 /* Is a request inside the disk, or has somebody acquired it? */
 bool q2_block_io_is_busy(const struct q2_block_io *block_io);
 
-/* What Reset of both protocols does: nothing is queued, so there is nothing to abort.
+/* What Reset of both protocols does: wait for what is queued.
  *
- * EFI_DEVICE_ERROR  there is no medium */
+ * EFI_DEVICE_ERROR  there is no medium, or the firmware below does not end its requests */
 EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io);
 
 /* The medium is gone for good: no request reaches the disk any more. */

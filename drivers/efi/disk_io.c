@@ -43,7 +43,8 @@ static bool is_direct(const struct q2_source_efi_disk_io *disk_io, uint64_t offs
 }
 
 /* A failure may well be the medium's last word: look again, so that the answer is the right one. */
-static enum q2_status finish(struct q2_source_efi_disk_io *disk_io, EFI_STATUS Status)
+enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_io,
+                                            EFI_STATUS Status)
 {
     enum q2_status status;
 
@@ -73,7 +74,7 @@ static enum q2_status disk_io_read(struct q2_source *source, uint64_t offset, vo
     else
         Status =
             disk_io->DiskIo->ReadDisk(disk_io->DiskIo, disk_io->MediaId, offset, length, buffer);
-    return finish(disk_io, Status);
+    return q2_source_efi_disk_io_finish(disk_io, Status);
 }
 
 /* gnu-efi's prototypes take what is written as a pointer to something writable. */
@@ -100,7 +101,7 @@ static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, c
     else
         Status = disk_io->DiskIo->WriteDisk(disk_io->DiskIo, disk_io->MediaId, offset, length,
                                             without_const(buffer));
-    return finish(disk_io, Status);
+    return q2_source_efi_disk_io_finish(disk_io, Status);
 }
 
 static enum q2_status disk_io_flush(struct q2_source *source)
@@ -110,7 +111,7 @@ static enum q2_status disk_io_flush(struct q2_source *source)
 
     if (status != Q2_OK || !source->writable)
         return status;
-    return finish(disk_io, disk_io->BlockIo->FlushBlocks(disk_io->BlockIo));
+    return q2_source_efi_disk_io_finish(disk_io, disk_io->BlockIo->FlushBlocks(disk_io->BlockIo));
 }
 
 static const struct q2_source_ops disk_io_ops = {
@@ -118,6 +119,11 @@ static const struct q2_source_ops disk_io_ops = {
     .write_at = disk_io_write,
     .flush = disk_io_flush,
 };
+
+struct q2_source_efi_disk_io *q2_source_efi_disk_io_of(struct q2_source *source)
+{
+    return source->ops == &disk_io_ops ? disk_io_of(source) : NULL;
+}
 
 /* log2 of a block size; 0: it is no power of two, and every request goes through Disk I/O. */
 static uint32_t block_bits(UINT32 BlockSize)

@@ -18,6 +18,8 @@ struct q2_source_efi_disk_io {
     struct q2_source source;
     EFI_DISK_IO_PROTOCOL *DiskIo;
     EFI_BLOCK_IO_PROTOCOL *BlockIo;
+    EFI_BLOCK_IO2_PROTOCOL
+        *BlockIo2; /* of the same handle; the owner's to set; NULL: it has none */
     UINT32 MediaId;
     UINT32 BlockSize;
     uint32_t block_bits; /* log2 of BlockSize; 0: it has none */
@@ -35,5 +37,14 @@ struct q2_source_efi_disk_io {
 enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
                                           EFI_DISK_IO_PROTOCOL *DiskIo,
                                           EFI_BLOCK_IO_PROTOCOL *BlockIo, const char *path);
+
+/* The source as what it is, for whoever queues requests below it; NULL: it is another kind. */
+struct q2_source_efi_disk_io *q2_source_efi_disk_io_of(struct q2_source *source);
+
+/* Keep in mind how a request below the source ended, as the source's own requests do.
+ *
+ * returns  what the engine is told: Q2_OK, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED or Q2_ERR_IO */
+enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_io,
+                                            EFI_STATUS Status);
 
 #endif

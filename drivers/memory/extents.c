@@ -168,6 +168,22 @@ static const struct q2_source_ops growing_ops = {
     .grow = extents_grow,
 };
 
+bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t length,
+                              struct q2_source **ret_volume, uint64_t *ret_offset,
+                              size_t *ret_length)
+{
+    struct piece piece;
+
+    if ((source->ops != &extents_ops && source->ops != &growing_ops) ||
+        !inside(source, offset, length) || length == 0)
+        return false;
+    piece = next_piece(extents_of(source), offset, length);
+    *ret_volume = extents_of(source)->volume;
+    *ret_offset = piece.volume_offset;
+    *ret_length = piece.length;
+    return true;
+}
+
 static bool map_valid(const struct q2_source *volume, const struct q2_file_extent *extents,
                       size_t nb_extents, uint64_t size)
 {

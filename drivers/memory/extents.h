@@ -65,6 +65,17 @@ enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
                                        const struct q2_file_extent *map, size_t nb_extents,
                                        uint64_t size);
 
+/* Where the first bytes of a range lie on the volume; for whoever reads there by itself.
+ *
+ * offset, length   bytes, inside source->size
+ * ret_length       1..length bytes that lie in one piece
+ *
+ * false  the source is of another kind, or the range leaves it
+ */
+bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t length,
+                              struct q2_source **ret_volume, uint64_t *ret_offset,
+                              size_t *ret_length);
+
 /* The pages that lie wholly inside an extent, so that nobody shares them: [*ret_first, *ret_end),
  * numbers; empty if *ret_first >= *ret_end. */
 void q2_source_extents_own_pages(const struct q2_source_extents *extents,

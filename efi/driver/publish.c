@@ -48,6 +48,22 @@ static EFI_STATUS uninstall(struct mc_published *published)
         erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
+/* Reads are queued below where the volume can do that. Without events left they are not. */
+static void open_queue(struct mc_published *published, const struct mc_image *image)
+{
+    if (image->volume.device.BlockIo2 &&
+        q2_block_queue_open(&published->queue, mc_firmware.BootServices,
+                            &published->block_io.media) == EFI_SUCCESS)
+        published->block_io.queue = &published->queue;
+}
+
+static void close_queue(struct mc_published *published)
+{
+    published->block_io.queue = NULL;
+    if (published->queue.is_open)
+        q2_block_queue_close(&published->queue);
+}
+
 /* What the firmware will see, complete before it sees anything. */
 static enum q2_status prepare(struct mc_published *published, const struct mc_image *image,
                               unsigned int instance, uint32_t media_id, EFI_EVENT written,
@@ -83,6 +99,7 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
     status = prepare(published, image, instance, media_id, written, fault);
     if (status != Q2_OK)
         return status;
+    open_queue(published, image);
     if (EFI_ERROR(install(published)))
         goto free_path;
     if (EFI_ERROR(open_by_child(published)))
@@ -93,6 +110,7 @@ uninstall:
     (void)uninstall(published);
     published->handle = NULL;
 free_path:
+    close_queue(published);
     mc_free(published->device_path);
     published->device_path = NULL;
     return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk", image->file->path);
@@ -103,6 +121,8 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     EFI_STATUS status = services->DisconnectController(published->handle, NULL, NULL);
 
+    if (!EFI_ERROR(status) && !q2_block_io_drain(&published->block_io))
+        status = EFI_DEVICE_ERROR;
     if (!EFI_ERROR(status)) {
         close_by_child(published);
         status = uninstall(published);
@@ -113,6 +133,7 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
         (void)services->ConnectController(published->handle, NULL, NULL, TRUE);
         return status;
     }
+    close_queue(published);
     /* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. */
     mc_free(published->device_path);
     published->device_path = NULL;

@@ -18,6 +18,7 @@ struct mc_published {
     EFI_DEVICE_PATH *device_path; /* pool memory */
     struct q2_block_io block_io;
     struct q2_block_io2 block_io2;
+    struct q2_block_queue queue; /* open if the volume has Block I/O 2 */
     struct q2_erase_block erase_block;
     bool has_erase_block; /* the disk could be written when it was published */
 };

@@ -343,7 +343,8 @@ EFI_STATUS mc_registry_detach(struct mc_disk *disk)
 
     /* A driver below may find its medium gone while it serves us, and take everything above it away
      * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
-    if (q2_block_io_is_busy(&disk->published.block_io))
+    if (q2_block_io_is_busy(&disk->published.block_io) ||
+        !q2_block_io_drain(&disk->published.block_io))
         return EFI_DEVICE_ERROR;
     status = mc_unpublish(&disk->published);
     if (EFI_ERROR(status))

@@ -35,6 +35,7 @@ static void look_at_device(struct mc_volume *volume)
         (void)mc_fail(&volume->doubt, status, NULL, "volume");
         return;
     }
+    volume->device.BlockIo2 = mc_protocol(volume->handle, &mc_block_io2_guid);
     status = q2_fat_volume_open(&volume->device.source, &volume->doubt, &volume->fat);
     volume->is_fat = status != Q2_ERR_UNSUPPORTED;
     if (status == Q2_OK)
