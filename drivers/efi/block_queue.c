@@ -235,7 +235,11 @@ bool q2_block_queue_read(struct q2_block_queue *queue, struct q2_disk *disk, uin
                          void *buffer, size_t length, EFI_BLOCK_IO2_TOKEN *token)
 {
     struct plan plan = {.nb = 0};
+    bool goes_on = offset == queue->next_offset;
 
+    queue->next_offset = offset + length;
+    if (goes_on && length <= Q2_BLOCK_QUEUE_SMALL)
+        return false;
     return queue->is_open && queue->nb_busy < Q2_BLOCK_QUEUE_SLOTS &&
            make_plan(&plan, disk, offset, buffer, length) && start(queue, &plan, token);
 }

@@ -4,6 +4,9 @@
  * engine and handed to the Block I/O 2 of that volume, piece by piece; the last piece that ends
  * signals the caller's event. Everything else is served before its call returns (block_io.c).
  *
+ * Small reads in sequence are not queued: the engine's windows give them faster than a queue whose
+ * ends are noticed at the firmware's timer ticks (DESIGN.md, 5.5).
+ *
  * Order: reads pass each other freely. What changes the disk or its files (write, erase, flush,
  * reset, detach) waits until no read is on its way, so no cluster changes its owner under a read.
  *
@@ -26,6 +29,9 @@
 /* Pieces of one read; one that lies in more is served at once. */
 #define Q2_BLOCK_QUEUE_PIECES 8u
 
+/* A read of at most so many bytes that goes on where the last one ended is not queued. */
+#define Q2_BLOCK_QUEUE_SMALL (128u * 1024)
+
 struct q2_block_queue;
 
 /* One piece on its way. The first piece of a read stands for the read. */
@@ -46,6 +52,7 @@ struct q2_block_queue {
     EFI_BLOCK_IO_MEDIA *media;   /* the disk's: a medium that goes below goes here too */
     uint32_t nb_busy;            /* slots */
     bool is_open;
+    uint64_t next_offset; /* where the last read with an event ended */
     struct q2_block_slot slots[Q2_BLOCK_QUEUE_SLOTS];
 };
 

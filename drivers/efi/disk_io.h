@@ -19,7 +19,7 @@ struct q2_source_efi_disk_io {
     EFI_DISK_IO_PROTOCOL *DiskIo;
     EFI_BLOCK_IO_PROTOCOL *BlockIo;
     EFI_BLOCK_IO2_PROTOCOL
-        *BlockIo2; /* of the same handle; the owner's to set; NULL: it has none */
+    *BlockIo2; /* of the same handle; the owner's to set; NULL: it has none */
     UINT32 MediaId;
     UINT32 BlockSize;
     uint32_t block_bits; /* log2 of BlockSize; 0: it has none */

@@ -14,7 +14,9 @@
 #define MC_BENCH_MAX_TURNS    32u            /* in one round */
 #define MC_BENCH_MAX_REQUESTS 1024u          /* in one turn */
 #define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
-#define MC_BENCH_NB_WAYS      7u
+#define MC_BENCH_NB_WAYS      8u
+#define MC_BENCH_MAX_QUEUED   64u /* requests on their way at once */
+#define MC_BENCH_BUFFER_SIZE  (4u * 1024 * 1024)
 #define MC_BENCH_MAX_FILES    8u
 
 /* A file of the plan, opened through the file system. */
@@ -33,6 +35,7 @@ struct mc_bench_times {
 
 struct mc_bench {
     EFI_BLOCK_IO_PROTOCOL *ours;   /* the published disk */
+    EFI_BLOCK_IO2_PROTOCOL *ours2; /* the same disk's */
     EFI_BLOCK_IO_PROTOCOL *beside; /* another one, NULL if none was named */
     EFI_HANDLE volume;             /* where the image lies */
     EFI_BLOCK_IO_PROTOCOL *volume_block_io;
@@ -41,7 +44,8 @@ struct mc_bench {
     const struct mc_attach_options *options;
     struct mc_plan plan;
     struct mc_bench_file files[MC_BENCH_MAX_FILES];
-    uint8_t *buffer; /* MC_BENCH_MAX_LENGTH bytes in pages */
+    EFI_BLOCK_IO2_TOKEN tokens[MC_BENCH_MAX_QUEUED];
+    uint8_t *buffer; /* MC_BENCH_BUFFER_SIZE bytes in pages */
     uint64_t frequency;
     uint32_t nb_rounds;
     uint64_t position; /* sequential rows: the next guest offset; others: a number to draw from */
@@ -80,6 +84,11 @@ struct mc_bench_way {
 /* bench_ways.c; the first one is our disk. */
 #define MC_BENCH_BARE 2u
 extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
+
+/* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; and close
+ * the events that this took. */
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests);
+void mc_bench_close_events(struct mc_bench *bench);
 
 /* Close what the ways opened. */
 void mc_bench_close_files(struct mc_bench *bench);

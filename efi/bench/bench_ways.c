@@ -41,6 +41,11 @@ static EFI_STATUS by_beside(struct mc_bench *bench, size_t nb)
     return read_blocks(bench, bench->beside, nb);
 }
 
+static bool has_block_io2(const struct mc_bench *bench)
+{
+    return bench->ours2 != NULL;
+}
+
 /* Pieces of the plan one behind the other, as far as nb requests go. */
 typedef EFI_STATUS piece_reader(struct mc_bench *bench, const struct mc_piece *piece, void *buffer);
 
@@ -192,4 +197,5 @@ const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS] = {
     {"file", is_all_data, by_file, 32},
     {"fill-firmware", is_all_fill, fill_by_firmware, 1},
     {"fill-stosq", is_all_fill, fill_by_stos, 1},
+    {"queued", has_block_io2, mc_bench_queue, 1},
 };

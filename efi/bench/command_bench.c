@@ -96,6 +96,8 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
         if (status == Q2_OK)
             status = find_block_io(session, number, &bench->ours);
     }
+    if (status == Q2_OK)
+        bench->ours2 = mc_protocol(session->record.handle, &mc_block_io2_guid);
     run->options = session->image.options;
     run->options.mode = MC_MODE_READ_ONLY;
     bench->options = &run->options;
@@ -119,7 +121,7 @@ static enum q2_status prepare(struct mc_session *session, struct run *run)
         return mc_fail(&session->fault, Q2_ERR_UNSUPPORTED, "the image's volume is not on a disk",
                        NULL);
     bench->frequency = mc_clock_frequency();
-    bench->buffer = mc_alloc_pages(MC_BENCH_MAX_LENGTH);
+    bench->buffer = mc_alloc_pages(MC_BENCH_BUFFER_SIZE);
     if (!mc_plan_init(&bench->plan) || !bench->buffer)
         return mc_fail_memory(&session->fault);
     if (session->line.write && mc_bench_write_prepare(bench) != Q2_OK) {
@@ -182,9 +184,10 @@ static void clean_up(struct mc_session *session, struct run *run)
     struct mc_control *control = session->client.control;
 
     mc_bench_close_files(&run->bench);
+    mc_bench_close_events(&run->bench);
     if (run->bench.image)
         mc_image_close(run->bench.image);
-    mc_free_pages(run->bench.buffer, MC_BENCH_MAX_LENGTH);
+    mc_free_pages(run->bench.buffer, MC_BENCH_BUFFER_SIZE);
     mc_plan_free(&run->bench.plan);
     while (run->nb_attached > 0)
         (void)control->Detach(control, run->numbers[--run->nb_attached], (CHAR8 *)session->message);

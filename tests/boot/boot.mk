@@ -1,5 +1,5 @@
 # probe.efi: the boot tests' own program in the firmware.
-PROBE_SRCS := tests/boot/probe.c $(wildcard efi/base/*.c) efi/app/arguments.c
+PROBE_SRCS := $(wildcard tests/boot/probe*.c) $(wildcard efi/base/*.c) efi/app/arguments.c
 $(BUILD)/x64/tests/probe.so: $(call objects,x64,$(PROBE_SRCS)) $(EFI_X64_LIB)
 	@mkdir -p $(@D)
 	$(call efi_link,x64)

@@ -6,10 +6,13 @@
  *   probe reentry      a timer reads at TPL_CALLBACK while the program reads (HAZARDS.md, U5)
  *   probe cycles FILE  attach and detach an image many times; memory and handles stay
  *                      (HAZARDS.md, U16)
+ *   probe queue        Block I/O 2, Disk I/O 2, Erase Block: hostile calls, queued reads, erasing
  *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
  */
+#include "probe.h"
+
 #include "efi/app/arguments.h"
 #include "efi/base/console.h"
 #include "efi/base/control.h"
@@ -21,7 +24,7 @@
 
 EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
-static EFI_STATUS say(const char *name, const char *what, uint64_t number)
+EFI_STATUS probe_say(const char *name, const char *what, uint64_t number)
 {
     char line[200];
     struct q2_line text = q2_line_start(line, sizeof(line));
@@ -38,7 +41,7 @@ static EFI_STATUS say(const char *name, const char *what, uint64_t number)
 }
 
 /* The first disk of ours, not one of its partitions. */
-static EFI_HANDLE find_disk(EFI_BLOCK_IO_PROTOCOL **ret_block_io)
+EFI_HANDLE probe_find_disk(EFI_BLOCK_IO_PROTOCOL **ret_block_io)
 {
     UINTN nb;
     EFI_HANDLE *handles = mc_handles(&mc_block_io_guid, &nb);
@@ -102,21 +105,22 @@ static EFI_STATUS probe_connect(const char *operand)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     EFI_BLOCK_IO_PROTOCOL *block_io;
-    EFI_HANDLE disk = find_disk(&block_io);
+    EFI_HANDLE disk = probe_find_disk(&block_io);
     EFI_TPL before = mc_current_tpl();
     uint64_t nb_files;
 
     (void)operand;
     if (!disk)
-        return say("connect", "failed: no disk", 0);
+        return probe_say("connect", "failed: no disk", 0);
     (void)services->DisconnectController(disk, NULL, NULL);
     (void)services->ConnectController(disk, NULL, NULL, TRUE);
     nb_files = read_folders(disk);
     if (mc_current_tpl() != before)
-        return say("connect", "failed: TPL", mc_current_tpl());
+        return probe_say("connect", "failed: TPL", mc_current_tpl());
     if (nb_files == 0)
-        return say("connect", "failed: files read", nb_files);
-    return event_comes() ? say("connect", "ok, TPL", before) : say("connect", "failed: event", 0);
+        return probe_say("connect", "failed: files read", nb_files);
+    return event_comes() ? probe_say("connect", "ok, TPL", before)
+                         : probe_say("connect", "failed: event", 0);
 }
 
 static EFI_STATUS probe_levels(const char *operand)
@@ -133,8 +137,8 @@ static EFI_STATUS probe_levels(const char *operand)
     EFI_BLOCK_IO_PROTOCOL *block_io;
 
     (void)operand;
-    if (!find_disk(&block_io))
-        return say("levels", "failed: no disk", 0);
+    if (!probe_find_disk(&block_io))
+        return probe_say("levels", "failed: no disk", 0);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         EFI_TPL old = services->RaiseTPL(rows[i].tpl);
         EFI_STATUS status =
@@ -142,11 +146,11 @@ static EFI_STATUS probe_levels(const char *operand)
         EFI_TPL after = mc_current_tpl();
         services->RestoreTPL(old);
         if (status != rows[i].status)
-            return say("levels", "failed: status at TPL", rows[i].tpl);
+            return probe_say("levels", "failed: status at TPL", rows[i].tpl);
         if (after != rows[i].tpl)
-            return say("levels", "failed: TPL left at", after);
+            return probe_say("levels", "failed: TPL left at", after);
     }
-    return say("levels", "ok", 0);
+    return probe_say("levels", "ok", 0);
 }
 
 /* Two readers of one disk: the program, and a timer that interrupts it. */
@@ -195,26 +199,26 @@ static EFI_STATUS probe_reentry(const char *operand)
 
     (void)operand;
     program = (struct readers){.seed = 1, .expected = mc_alloc_pages(READERS_SIZE)};
-    if (!find_disk(&program.block_io) || !program.expected ||
+    if (!probe_find_disk(&program.block_io) || !program.expected ||
         EFI_ERROR(program.block_io->ReadBlocks(program.block_io, program.block_io->Media->MediaId,
                                                0, READERS_SIZE, program.expected)))
-        return say("reentry", "failed: no disk", 0);
+        return probe_say("reentry", "failed: no disk", 0);
     timer = program;
     timer.seed = 2;
     if (EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, timer_reads,
                                         &timer, &event)) ||
         EFI_ERROR(services->SetTimer(event, TimerPeriodic, 10000)))
-        return say("reentry", "failed: timer", 0);
+        return probe_say("reentry", "failed: timer", 0);
     /* A busy host gives few timer events; the bound is for one that gives none. */
     for (unsigned int i = 0; i < 2000000 && timer.nb_served < 100; i++)
         read_some(&program, buffer);
     (void)services->CloseEvent(event);
     mc_free_pages(program.expected, READERS_SIZE);
     if (program.nb_wrong + timer.nb_wrong > 0)
-        return say("reentry", "failed: wrong bytes", program.nb_wrong + timer.nb_wrong);
+        return probe_say("reentry", "failed: wrong bytes", program.nb_wrong + timer.nb_wrong);
     if (program.nb_refused > 0 || timer.nb_served < 100)
-        return say("reentry", "failed: timer was served", timer.nb_served);
-    return say("reentry", "ok, timer was served", timer.nb_served);
+        return probe_say("reentry", "failed: timer was served", timer.nb_served);
+    return probe_say("reentry", "ok, timer was served", timer.nb_served);
 }
 
 static uint64_t free_pages(void)
@@ -270,7 +274,7 @@ static EFI_STATUS probe_cycles(const char *operand)
     uint64_t pages, handles;
 
     if (!control || mc_locate(operand, &fault, &location) != Q2_OK)
-        return say("cycles", "failed: no driver or file", 0);
+        return probe_say("cycles", "failed: no driver or file", 0);
     /* The firmware's own pools grow during the first few. */
     for (unsigned int i = 0; i < 10; i++)
         (void)cycle(control, location.volume, location.path);
@@ -278,15 +282,15 @@ static EFI_STATUS probe_cycles(const char *operand)
     handles = count_handles();
     for (unsigned int i = 0; i < NB_CYCLES; i++) {
         if (!cycle(control, location.volume, location.path))
-            return say("cycles", "failed: cycle", i);
+            return probe_say("cycles", "failed: cycle", i);
     }
     mc_free(location.path);
     if (count_handles() != handles)
-        return say("cycles", "failed: handles", count_handles() - handles);
+        return probe_say("cycles", "failed: handles", count_handles() - handles);
     /* Room for the firmware's pools: 50 cycles that leak two pages each lose more than 64. */
     if (free_pages() + 64 < pages)
-        return say("cycles", "failed: pages lost", pages - free_pages());
-    return say("cycles", "ok, pages lost", pages > free_pages() ? pages - free_pages() : 0);
+        return probe_say("cycles", "failed: pages lost", pages - free_pages());
+    return probe_say("cycles", "ok, pages lost", pages > free_pages() ? pages - free_pages() : 0);
 }
 
 /* Words behind the probe's name. */
@@ -333,11 +337,11 @@ static EFI_STATUS probe_write(const char *operand)
     EFI_STATUS status;
 
     (void)operand;
-    if (!find_disk(&block_io) || number(2) > MAX_SECTORS)
-        return say("write", "failed: no disk", 0);
+    if (!probe_find_disk(&block_io) || number(2) > MAX_SECTORS)
+        return probe_say("write", "failed: no disk", 0);
     status = write_pattern(block_io, number(1), number(2));
-    return EFI_ERROR(status) ? say("write", "failed: status", status & 0xff)
-                             : say("write", "ok", 0);
+    return EFI_ERROR(status) ? probe_say("write", "failed: status", status & 0xff)
+                             : probe_say("write", "ok", 0);
 }
 
 static EFI_STATUS probe_read(const char *operand)
@@ -345,10 +349,11 @@ static EFI_STATUS probe_read(const char *operand)
     EFI_BLOCK_IO_PROTOCOL *block_io;
 
     (void)operand;
-    if (!find_disk(&block_io) || number(2) > MAX_SECTORS)
-        return say("read", "failed: no disk", 0);
-    return has_pattern(block_io, number(1), number(2)) ? say("read", "ok", 0)
-                                                       : say("read", "failed: other bytes", 0);
+    if (!probe_find_disk(&block_io) || number(2) > MAX_SECTORS)
+        return probe_say("read", "failed: no disk", 0);
+    return has_pattern(block_io, number(1), number(2))
+               ? probe_say("read", "ok", 0)
+               : probe_say("read", "failed: other bytes", 0);
 }
 
 static EFI_STATUS probe_flush(const char *operand)
@@ -357,11 +362,11 @@ static EFI_STATUS probe_flush(const char *operand)
     EFI_STATUS status;
 
     (void)operand;
-    if (!find_disk(&block_io))
-        return say("flush", "failed: no disk", 0);
+    if (!probe_find_disk(&block_io))
+        return probe_say("flush", "failed: no disk", 0);
     status = block_io->FlushBlocks(block_io);
-    return EFI_ERROR(status) ? say("flush", "failed: status", status & 0xff)
-                             : say("flush", "ok", 0);
+    return EFI_ERROR(status) ? probe_say("flush", "failed: status", status & 0xff)
+                             : probe_say("flush", "ok", 0);
 }
 
 static EFI_STATUS probe_fill(const char *operand)
@@ -370,20 +375,20 @@ static EFI_STATUS probe_fill(const char *operand)
     uint64_t nb = 0;
 
     (void)operand;
-    if (!find_disk(&block_io))
-        return say("fill", "failed: no disk", 0);
+    if (!probe_find_disk(&block_io))
+        return probe_say("fill", "failed: no disk", 0);
     while (nb + MAX_SECTORS <= block_io->Media->LastBlock + 1 &&
            !EFI_ERROR(write_pattern(block_io, nb, MAX_SECTORS)))
         nb += MAX_SECTORS;
     for (uint64_t lba = 0; lba < nb; lba += MAX_SECTORS) {
         if (!has_pattern(block_io, lba, MAX_SECTORS))
-            return say("fill", "failed: other bytes at", lba);
+            return probe_say("fill", "failed: other bytes at", lba);
     }
     if (nb > 0 && EFI_ERROR(write_pattern(block_io, 0, MAX_SECTORS)))
-        return say("fill", "failed: no write in place", 0);
+        return probe_say("fill", "failed: no write in place", 0);
     if (EFI_ERROR(block_io->FlushBlocks(block_io)))
-        return say("fill", "failed: flush", 0);
-    return say("fill", "ok, MiB", nb / MAX_SECTORS);
+        return probe_say("fill", "failed: flush", 0);
+    return probe_say("fill", "ok, MiB", nb / MAX_SECTORS);
 }
 
 static EFI_STATUS probe_touch(const char *operand)
@@ -396,7 +401,7 @@ static EFI_STATUS probe_touch(const char *operand)
     CHAR16 *name;
 
     if (mc_locate(operand, &fault, &location) != Q2_OK)
-        return say("touch", "failed: no file", 0);
+        return probe_say("touch", "failed: no file", 0);
     FileSystem = mc_protocol(location.volume, &mc_file_system_guid);
     name = mc_to_ucs2(location.path);
     for (CHAR16 *c = name; *c != 0; c++)
@@ -404,8 +409,8 @@ static EFI_STATUS probe_touch(const char *operand)
     if (EFI_ERROR(FileSystem->OpenVolume(FileSystem, &root)) ||
         EFI_ERROR(root->Open(root, &file, name, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, 0)) ||
         EFI_ERROR(file->Write(file, &size, "T")) || EFI_ERROR(file->Close(file)))
-        return say("touch", "failed: write", 0);
-    return say("touch", "ok", 0);
+        return probe_say("touch", "failed: write", 0);
+    return probe_say("touch", "ok", 0);
 }
 
 /* The disk may vanish whenever the TPL is low (a stick is pulled): a round is one piece. */
@@ -416,7 +421,7 @@ static EFI_STATUS storm_round(uint64_t lba)
     EFI_BLOCK_IO_PROTOCOL *block_io;
     EFI_STATUS status = EFI_NOT_FOUND;
 
-    if (find_disk(&block_io)) {
+    if (probe_find_disk(&block_io)) {
         status = write_pattern(block_io, lba, 64);
         if (!EFI_ERROR(status))
             status = block_io->FlushBlocks(block_io);
@@ -432,10 +437,10 @@ static EFI_STATUS probe_storm(const char *operand)
     (void)operand;
     for (uint64_t round = 0; round < 1000; round++) {
         if (EFI_ERROR(storm_round(first + round * 64)))
-            return say("storm", "failed: write or flush of round", round);
-        (void)say("storm", "round", round);
+            return probe_say("storm", "failed: write or flush of round", round);
+        (void)probe_say("storm", "round", round);
     }
-    return say("storm", "failed: too slow a cut", 0);
+    return probe_say("storm", "failed: too slow a cut", 0);
 }
 
 static EFI_STATUS probe_exit(const char *operand)
@@ -448,14 +453,14 @@ static EFI_STATUS probe_exit(const char *operand)
     EFI_STATUS status = EFI_INVALID_PARAMETER;
 
     (void)operand;
-    if (!find_disk(&block_io) || EFI_ERROR(write_pattern(block_io, number(1), 64)))
-        return say("exit", "failed: write", 0);
+    if (!probe_find_disk(&block_io) || EFI_ERROR(write_pattern(block_io, number(1), 64)))
+        return probe_say("exit", "failed: write", 0);
     /* Twice, as every loader: the first try may change the map. */
     for (unsigned int i = 0; i < 2 && EFI_ERROR(status); i++) {
         size = sizeof(map);
         if (EFI_ERROR(services->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)(void *)map, &key,
                                              &descriptor_size, &version)))
-            return say("exit", "failed: map", 0);
+            return probe_say("exit", "failed: map", 0);
         status = services->ExitBootServices(mc_firmware.ImageHandle, key);
     }
     mc_firmware.SystemTable->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
@@ -484,16 +489,16 @@ static EFI_STATUS probe_detach(const char *operand)
     EFI_STATUS status;
 
     (void)operand;
-    if (!control || EFI_ERROR(control->Get(control, 0, &record)) || !find_disk(&block_io))
-        return say("detach", "failed: no disk", 0);
+    if (!control || EFI_ERROR(control->Get(control, 0, &record)) || !probe_find_disk(&block_io))
+        return probe_say("detach", "failed: no disk", 0);
     if (EFI_ERROR(write_pattern(block_io, number(1), 64)))
-        return say("detach", "failed: write", 0);
+        return probe_say("detach", "failed: write", 0);
     close_event = mc_firmware.BootServices->CloseEvent;
     mc_firmware.BootServices->CloseEvent = close_event_late;
     status = control->Detach(control, record.number, message);
     mc_firmware.BootServices->CloseEvent = close_event;
-    return EFI_ERROR(status) ? say("detach", "failed: status", status & 0xff)
-                             : say("detach", "ok", 0);
+    return EFI_ERROR(status) ? probe_say("detach", "failed: status", status & 0xff)
+                             : probe_say("detach", "ok", 0);
 }
 
 static const struct {
@@ -504,6 +509,7 @@ static const struct {
     {"cycles", probe_cycles},   {"write", probe_write},   {"read", probe_read},
     {"flush", probe_flush},     {"fill", probe_fill},     {"touch", probe_touch},
     {"storm", probe_storm},     {"exit", probe_exit},     {"detach", probe_detach},
+    {"queue", probe_queue},
 };
 
 EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
@@ -512,10 +518,10 @@ EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 
     mc_firmware_init(ImageHandle, SystemTable);
     if (mc_arguments_get(&arguments, &fault) != Q2_OK || arguments.nb == 0)
-        return say("probe", "failed: arguments", arguments.nb);
+        return probe_say("probe", "failed: arguments", arguments.nb);
     for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
         if (mc_text_equal(arguments.words[0], probes[i].name))
             return probes[i].run(arguments.nb > 1 ? arguments.words[1] : "");
     }
-    return say("probe", "failed: no such probe", 0);
+    return probe_say("probe", "failed: no such probe", 0);
 }

@@ -1,0 +1,68 @@
+/* Reading our disk through Block I/O 2, with as many requests on their way as fit the buffer.
+ *
+ * A way of bench_ways.c. Requests are queued in order, each into its own part of the buffer; a part
+ * is used again when its request has ended. Events are made once and closed with the files.
+ */
+#include "bench.h"
+
+#include "efi/base/firmware.h"
+
+static EFI_EVENT *event_of(struct mc_bench *bench, size_t slot)
+{
+    EFI_EVENT *event = &bench->tokens[slot].Event;
+
+    if (!*event &&
+        EFI_ERROR(mc_firmware.BootServices->CreateEvent(0, TPL_CALLBACK, NULL, NULL, event)))
+        *event = NULL;
+    return *event ? event : NULL;
+}
+
+static EFI_STATUS wait(struct mc_bench *bench, size_t slot)
+{
+    EFI_BLOCK_IO2_TOKEN *token = &bench->tokens[slot];
+    UINTN index;
+    EFI_STATUS status = mc_firmware.BootServices->WaitForEvent(1, &token->Event, &index);
+
+    return EFI_ERROR(status) ? status : token->TransactionStatus;
+}
+
+static EFI_STATUS queue(struct mc_bench *bench, size_t slot, uint64_t offset)
+{
+    EFI_BLOCK_IO2_PROTOCOL *block_io2 = bench->ours2;
+    const EFI_BLOCK_IO_MEDIA *media = block_io2->Media;
+
+    return block_io2->ReadBlocksEx(block_io2, media->MediaId, offset / media->BlockSize,
+                                   &bench->tokens[slot], bench->request,
+                                   bench->buffer + slot * bench->request);
+}
+
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb)
+{
+    size_t depth = MC_BENCH_BUFFER_SIZE / bench->request;
+    EFI_STATUS status = EFI_SUCCESS, ended;
+    size_t first = 0, next = 0;
+
+    depth = depth < MC_BENCH_MAX_QUEUED ? depth : MC_BENCH_MAX_QUEUED;
+    while (first < nb) {
+        if (next < nb && next - first < depth && !EFI_ERROR(status)) {
+            status = event_of(bench, next % depth)
+                         ? queue(bench, next % depth, bench->offsets[next])
+                         : EFI_OUT_OF_RESOURCES;
+            next += EFI_ERROR(status) ? 0 : 1;
+            continue;
+        }
+        if (first == next)
+            break;
+        ended = wait(bench, first++ % depth); /* also after an error: the buffer is ours again */
+        status = EFI_ERROR(status) ? status : ended;
+    }
+    return status;
+}
+
+void mc_bench_close_events(struct mc_bench *bench)
+{
+    for (size_t i = 0; i < MC_BENCH_MAX_QUEUED; i++) {
+        if (bench->tokens[i].Event)
+            (void)mc_firmware.BootServices->CloseEvent(bench->tokens[i].Event);
+    }
+}

@@ -1,0 +1,35 @@
+/* What the parts of probe.efi share. */
+#ifndef METALCOW_TESTS_PROBE_H
+#define METALCOW_TESTS_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <efi.h>
+
+/* Print "probe: NAME WHAT NUMBER"; returns EFI_SUCCESS. */
+EFI_STATUS probe_say(const char *name, const char *what, uint64_t number);
+
+/* The first disk of ours, not one of its partitions; NULL: there is none. */
+EFI_HANDLE probe_find_disk(EFI_BLOCK_IO_PROTOCOL **ret_block_io);
+
+enum probe_function {
+    PROBE_READ,
+    PROBE_WRITE,
+    PROBE_ERASE
+};
+
+/* The arguments of a call of Block I/O 2 or Erase Block. */
+struct probe_call {
+    enum probe_function function;
+    UINT32 MediaId;
+    EFI_LBA LBA;
+    UINTN size;
+    VOID *buffer;
+};
+
+/* probe_queue.c: Block I/O 2, Disk I/O 2 and Erase Block of the first disk. */
+EFI_STATUS probe_queue(const char *operand);
+
+#endif
