@@ -15,7 +15,7 @@ judge() {
     local name=$1 program=$build/san/tests/fault/mutants/$1 parts log status
     log=$build/san/tests/fault/mutants/$name.log
     read -r -a parts < <(sed -n '1s/^# //p' "tests/fault/mutants/$name.sed")
-    timeout 200 "$program" --stop "${parts[@]:2}" >"$log" 2>&1
+    tools/speed.py 200 "$program" --stop "${parts[@]:2}" >"$log" 2>&1
     status=$?
     if [ $status -eq 1 ] && grep -q '^not ok - ' "$log"; then
         echo "ok - mutant_${name}_of_${parts[0]}_is_noticed"

@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.cases import check, check_equal, main  # noqa: E402
+from tools import speed  # noqa: E402
 
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
@@ -103,7 +104,7 @@ class Log:
         """Run metalcow in the place of a QEMU program; return its exit status."""
         done = subprocess.run([str(METALCOW), *map(str, arguments)], cwd=FOLDER, check=False,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=120,
+                              stderr=subprocess.STDOUT, timeout=speed.stretch(120),
                               env={**os.environ, **(environment or {})})
         text = done.stdout.decode(errors="replace")
         self.lines += filtered(text, stands_for).splitlines()

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.cases import check, check_equal, main  # noqa: E402
+from tools import speed  # noqa: E402
 
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
@@ -79,7 +80,8 @@ def run(program, flags, commands, file, data=b""):
     """Return (status, output, errors), with what differs by design or by time evened out."""
     words = [word for command in commands for word in ("-c", command)]
     done = subprocess.run([*program, *flags.split(), *words, *([file] if file else [])],
-                          cwd=FOLDER, input=data, capture_output=True, check=False, timeout=60)
+                          cwd=FOLDER, input=data, capture_output=True, check=False,
+                          timeout=speed.stretch(60))
     out = re.sub(r" ops; .*", " ops; TIMES", done.stdout.decode(errors="replace"))
     out = re.sub(r",1,\d+:.*", ",1,TIMES", out)
     out = re.sub(r"(qemu-io|metalcow)> ", "> ", out)

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.cases import check, check_equal, main  # noqa: E402
+from tools import speed  # noqa: E402
 
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
@@ -26,7 +27,7 @@ MIB = 1024 * KIB
 def run(program, *arguments, data=b""):
     """Run a program in FOLDER with data as its input; return (status, output, errors)."""
     done = subprocess.run([str(program), *map(str, arguments)], cwd=FOLDER, check=False,
-                          input=data, capture_output=True, timeout=60)
+                          input=data, capture_output=True, timeout=speed.stretch(60))
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
         errors="replace")
 
@@ -195,7 +196,7 @@ def test_failed_flush_is_told():
         for arguments in (("write", "0", "flush.qcow2"), ("zero", "0", "64k", "flush.qcow2"),
                           ("discard", "0", "64k", "flush.qcow2"), ("flush", "flush.qcow2")):
             done = subprocess.run([str(METALCOW), *arguments], cwd=FOLDER, check=False, input=b"x",
-                                  capture_output=True, timeout=60,
+                                  capture_output=True, timeout=speed.stretch(60),
                                   env={**os.environ, **preload, "FAIL_FLUSH": victim})
             check_equal(done.returncode, 1, f"{arguments} where {victim} cannot be flushed")
             check(f"{victim}: a flush failed".encode() in done.stderr, done.stderr)

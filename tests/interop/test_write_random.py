@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.cases import Failure, check, check_equal, run_case  # noqa: E402
+from tools import speed  # noqa: E402
 
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
@@ -74,7 +75,7 @@ ROWS = [
 
 def run(*command):
     done = subprocess.run(list(map(str, command)), cwd=FOLDER, check=False, capture_output=True,
-                          stdin=subprocess.DEVNULL, timeout=60)
+                          stdin=subprocess.DEVNULL, timeout=speed.stretch(60))
     text = (done.stdout + done.stderr).decode(errors="replace")
     check_equal(done.returncode, 0, f"{' '.join(map(str, command))}: {text[-600:]}")
     return text

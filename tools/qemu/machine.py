@@ -9,7 +9,8 @@
 The machine has no network and no display. Its firmware variables are a private copy, kept over
 several boots when the caller names a file. What the guest writes to the serial port is read as
 text without terminal escapes. A drive is never written to unless it says so (`snapshot=False`), so
-one stick serves many boots. Every wait has a deadline, and a Machine left by `with` is gone.
+one stick serves many boots. Every wait has a limit in seconds of the reference machine
+(tools/speed.py), so a busy machine waits longer. A Machine left by `with` is gone.
 """
 
 import argparse
@@ -26,6 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tools import speed  # noqa: E402
 
 OVMF = pathlib.Path(os.environ.get("METALCOW_OVMF", "/usr/share/OVMF"))
 MEMORY_MIB = 512
@@ -92,7 +96,8 @@ class Machine:
                  timeout=BOOT_TIMEOUT, extra=(), cpus=1):
         """drives: Drive objects. variables: firmware variables file, made from OVMF's template
         when absent and then kept. log: file that gets the raw serial bytes. echo: a function that
-        is given every piece of readable text. timeout: seconds from start to a forced end."""
+        is given every piece of readable text. timeout: seconds of the reference machine from start
+        to a forced end."""
         self.drives = drives
         self.memory = memory
         self.cpus = cpus
@@ -109,6 +114,7 @@ class Machine:
         self.folder = None
         self.log = None
         self.monitor = None
+        self.clock = None
         self.started = 0.0
 
     def __enter__(self):
@@ -139,6 +145,7 @@ class Machine:
         if self.log_path:
             pathlib.Path(self.log_path).parent.mkdir(parents=True, exist_ok=True)
             self.log = open(self.log_path, "wb")
+        self.clock = speed.Clock()
         self.started = time.monotonic()
         try:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE,
@@ -161,6 +168,8 @@ class Machine:
         if self.monitor:
             self.monitor.close()
             self.monitor = None
+        if self.clock:
+            self.clock.stop()
         if self.log:
             self.log.close()
             self.log = None
@@ -170,6 +179,7 @@ class Machine:
 
     @property
     def seconds(self):
+        """Since the start, by the watch."""
         return time.monotonic() - self.started
 
     def running(self):
@@ -209,6 +219,12 @@ class Machine:
         tail = "\n".join("    | " + line for line in lines) or "    | (nothing)"
         raise MachineError(f"{why} after {self.seconds:.1f} s; the last serial lines:\n{tail}")
 
+    def deadline(self, timeout):
+        """When a wait ends that begins now: the call's limit, and the machine's."""
+        if timeout is None:
+            return self.timeout
+        return min(self.timeout, self.clock.seconds() + timeout)
+
     def expect(self, pattern, timeout=None, absent=None):
         """Wait until the text after the last match has `pattern`; return the match.
 
@@ -216,9 +232,7 @@ class Machine:
         machine stops or the deadline (the call's or the machine's) passes."""
         wanted = re.compile(pattern, re.MULTILINE)
         refused = re.compile(absent, re.MULTILINE) if absent else None
-        deadline = self.started + self.timeout
-        if timeout is not None:
-            deadline = min(deadline, time.monotonic() + timeout)
+        deadline = self.deadline(timeout)
         alive = True
         while True:
             match = wanted.search(self.text, self.mark)
@@ -230,20 +244,18 @@ class Machine:
                 self.fail(f"'{unwanted.group().strip()}' came instead of '{pattern}'")
             if not alive:
                 self.fail(f"the machine stopped before '{pattern}'")
-            left = deadline - time.monotonic()
+            left = deadline - self.clock.seconds()
             if left <= 0:
                 self.fail(f"no '{pattern}'")
             alive = self.pump(min(left, 0.5))
 
     def wait_end(self, timeout=None):
         """Wait until the machine powers itself off; return its exit status."""
-        deadline = self.started + self.timeout
-        if timeout is not None:
-            deadline = min(deadline, time.monotonic() + timeout)
+        deadline = self.deadline(timeout)
         while self.pump(0.5):
-            if time.monotonic() > deadline:
+            if self.clock.seconds() > deadline:
                 self.fail("the machine does not stop")
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=speed.stretch(10))
 
     def send(self, keys):
         """Type. Slowly, because the firmware's input buffer is short."""
@@ -275,7 +287,7 @@ class Machine:
         """One command to QEMU's monitor (system_powerdown, eject, device_del, ...)."""
         if not self.monitor:
             self.monitor = socket.socket(socket.AF_UNIX)
-            self.monitor.settimeout(10)
+            self.monitor.settimeout(speed.stretch(10))
             self.monitor.connect(f"{self.folder}/qmp")
             self.replies = self.monitor.makefile("rb")
             self.replies.readline()
