@@ -6,7 +6,7 @@
         cases.main(globals())
 
 A case fails by an exception (assert, MachineError, ToolError, ...). The output is what tests/run.py
-counts: `ok - name`, `not ok - name: why`, details behind `#`, and a total as the last line. Names
+counts: `ok - name`, `not ok - name: why`, details after `#`, and a total as the last line. Names
 given as arguments select cases by a part of their name.
 """
 

@@ -3,7 +3,7 @@
 
     tests/run.py [--build build] [--list] [--jobs 2] [PART ...]    PART selects suites by name
 
-A suite is a program found by where it lies:
+A suite is a program found by where it is stored:
 
     build/san/tests/DIR/test_*    one per tests/DIR/test_*.c, built with the sanitizers
     tests/**/test_*.py, test_*.sh

@@ -1,6 +1,6 @@
 """Disk images out of plain files, without root: GPT, FAT and ext4 inside an image file.
 
-Used by the guest maker and the stick maker. Every function takes byte offsets into the image and
+Every function takes byte offsets into the image and
 calls one Debian tool (sgdisk, mkfs.fat, mtools, mke2fs); nothing here is mounted. The same input
 gives the same image: GUIDs, volume numbers and times are the caller's or fixed.
 """

@@ -154,7 +154,7 @@ guest_part() {
     compgen -G "$guest_root/$proof" >/dev/null && return
     if [ "$package" = linux-image-cloud-amd64 ] && command -v apt-cache >/dev/null; then
         package=$(kernel_package)
-        [ -n "$package" ] || die "apt knows no kernel package behind linux-image-cloud-amd64"
+        [ -n "$package" ] || die "apt knows no kernel package for linux-image-cloud-amd64"
     fi
     if ! command -v dpkg-deb >/dev/null || ! command -v apt-get >/dev/null; then
         die "the guest is made of Debian's own $package; unpack that package below $guest_root" \

@@ -97,7 +97,7 @@ $(eval $(call third_party_fetch,zlib,zlib,$(ZLIB_SRC)))
 $(eval $(call third_party_fetch,zstd,libzstd,$(ZSTD_SRC)))
 .PHONY: third-party-force
 
-# The adapters read the libraries' headers, which lie below build/ once they are fetched.
+# The adapters read the libraries' headers, which are below build/ after they are fetched.
 CFLAGS_drivers_codec_zlib.c := -DZ_SOLO -DNO_GZIP -isystem $(THIRD_PARTY)/zlib
 CFLAGS_drivers_codec_zstd.c := $(ZSTD_OPTIONS) -isystem $(THIRD_PARTY)/zstd/lib
 CODEC_SRCS := drivers/codec/zlib.c drivers/codec/zstd.c

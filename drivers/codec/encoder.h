@@ -1,7 +1,7 @@
 /* The encoder: turns one cluster into the stream that is stored for it.  (qcow2: "Compressed
  * Clusters Descriptor")
  *
- * Host only: the engine stores streams and never makes them. Called by tools/; implemented by
+ * Host only: the engine stores streams and never makes them. Implemented by
  * encoder_zlib.c and encoder_zstd.c on the distribution's libraries. An encoder belongs to one
  * thread; it lives in memory that the caller gives and allocates nothing.
  */

@@ -1,4 +1,4 @@
-/* The zlib encoder: raw deflate. tools/ -> here -> zlib (built from the distribution's source
+/* The zlib encoder: raw deflate. May call zlib (built from the distribution's source
  * package, drivers/codec/codec.mk). Keeps: the library sees no memory but the encoder's own.
  */
 #include "encoder.h"

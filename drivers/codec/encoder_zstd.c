@@ -1,4 +1,4 @@
-/* The zstd encoder. tools/ -> here -> zstd (built from the distribution's source package,
+/* The zstd encoder. May call zstd (built from the distribution's source package,
  * drivers/codec/codec.mk). Keeps: the library sees no memory but the encoder's own.
  */
 #include "encoder.h"

@@ -11,7 +11,7 @@
 
 #include "q2_codec.h"
 
-/* inflate's state is the only thing that lies here; the window is the output itself. */
+/* Only the state of inflate is stored here. Its window is the output itself. */
 #define Q2_CODEC_ZLIB_ARENA_SIZE (8u << 10)
 
 /* All memory of the codec. Holds nothing between two calls, so it may be moved or shared by disks

@@ -14,7 +14,7 @@
 #include <decompress/zstd_decompress_internal.h>
 
 /* Writers may ask for this much even if the cluster is smaller: zstd's own lower bound for what
- * every decoder supports lies between the two common cluster sizes, 64 KiB and 2 MiB.
+ * every decoder supports is between the two common cluster sizes, 64 KiB and 2 MiB.
  */
 #define WINDOW_SIZE_ALWAYS_ALLOWED (128u << 10)
 
@@ -49,7 +49,7 @@ static bool header_is_allowed(const void *input, size_t input_length, size_t roo
 static bool frame_decode(ZSTD_DCtx *context, const uint8_t *input, size_t input_length,
                          uint8_t *output, size_t room, size_t *ret_read, size_t *ret_written)
 {
-    /* The decoder refuses bytes behind the frame, so it is told the exact length. */
+    /* The decoder refuses bytes after the frame, so it gets the exact length. */
     size_t read = ZSTD_findFrameCompressedSize(input, input_length);
     size_t written;
 

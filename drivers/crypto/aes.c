@@ -1,4 +1,4 @@
-/* AES-XTS and AES-CBC over sectors: core/read/encrypted.c -> q2_cipher_ops -> here -> BearSSL.
+/* AES-XTS and AES-CBC over sectors. May call BearSSL.
  *
  * May call BearSSL's bit-sliced AES (built from the distribution's source package,
  * drivers/crypto/crypto.mk) and SHA-256; the modes are ours, because the library has CBC with one

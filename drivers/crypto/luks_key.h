@@ -1,7 +1,7 @@
 /* From a passphrase to the master key of a LUKS1 header: PBKDF2, the anti-forensic merge, and the
  * digest that tells whether the key is right.  (LUKS1 specification, "Reading a key"; RFC 8018)
  *
- * Called by drivers/crypto/unlocker.c. Works in memory that the caller gives and wipes nothing of
+ * Works in memory that the caller gives and wipes nothing of
  * the caller's; what it keeps on the stack it wipes itself.
  */
 #ifndef METALCOW_DRIVERS_LUKS_KEY_H
@@ -58,7 +58,7 @@ struct q2_luks_work {
 
 /* Open a key slot.
  *
- * header         has passed q2_luks_header_check() with what lies at header_offset of image
+ * header         has passed q2_luks_header_check() with the bytes at header_offset of image
  * slot           an active one of header's
  * ret_key        gets header->key_length bytes
  *

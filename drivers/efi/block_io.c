@@ -43,7 +43,7 @@ EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
     if (request->LBA > media->LastBlock)
         return EFI_INVALID_PARAMETER;
     nb_blocks = request->BufferSize >> block_bits(media);
-    left = media->LastBlock - request->LBA; /* behind the first block: LastBlock + 1 might wrap */
+    left = media->LastBlock - request->LBA; /* after the first block: LastBlock + 1 might wrap */
     if (nb_blocks - 1 > left)
         return EFI_INVALID_PARAMETER;
     if (request->kind != Q2_BLOCK_ERASE && media->IoAlign > 1 &&

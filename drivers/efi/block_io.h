@@ -100,7 +100,7 @@ struct q2_block_request {
 /* Judge a request by its parameters (DESIGN.md, 5.1). Touches nothing. The order: medium
  * there, medium the same, write protection, buffer, size, range, alignment of the buffer.
  *
- * EFI_SUCCESS  the range lies inside the medium, or BufferSize is 0: then there is nothing to do
+ * EFI_SUCCESS  the range is inside the medium, or BufferSize is 0: then there is nothing to do
  * EFI_NO_MEDIA, EFI_MEDIA_CHANGED, EFI_WRITE_PROTECTED, EFI_INVALID_PARAMETER,
  * EFI_BAD_BUFFER_SIZE (ERASE does not have it: EFI_INVALID_PARAMETER)
  */

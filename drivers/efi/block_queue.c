@@ -13,7 +13,7 @@
 #define WAIT_STEP  50u /* us */
 #define WAIT_STEPS (15u * 1000000 / WAIT_STEP)
 
-/* Bytes of one read that lie in one piece on the volume. */
+/* Bytes of one read that are stored in one piece on the volume. */
 struct piece {
     struct q2_source_efi_disk_io *device;
     uint64_t offset; /* on the volume */

@@ -26,7 +26,7 @@
 
 #define Q2_BLOCK_QUEUE_SLOTS 64u
 
-/* Pieces of one read; one that lies in more is served at once. */
+/* Pieces of one read; one in more pieces is served at once. */
 #define Q2_BLOCK_QUEUE_PIECES 8u
 
 /* A read of at most so many bytes that goes on where the last one ended is not queued. */

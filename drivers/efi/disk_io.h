@@ -1,6 +1,6 @@
 /* A byte source over a volume (or a whole device) that the firmware publishes.
  *
- * Called in firmware only, at TPL_CALLBACK or below; sources over extent maps stand on it. Requests
+ * For firmware, at TPL_CALLBACK or below; sources over extent maps stand on it. Requests
  * that are aligned to blocks go through Block I/O, all others through Disk I/O of the same handle.
  * Implements include/q2_source.h. No file system driver is ever called.
  *

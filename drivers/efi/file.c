@@ -8,7 +8,7 @@
 
 #include "status.h"
 
-/* SetPosition() takes this for "behind the last byte". */
+/* SetPosition() takes this value for the end of the file. */
 #define END_OF_FILE_POSITION UINT64_MAX
 
 static struct q2_source_efi_file *efi_file_of(struct q2_source *source)

@@ -1,10 +1,10 @@
 /* A byte source over an open file of the firmware's file system.
  *
- * Called in firmware only. For two things: checking an extent map at attach (q2_extents_verify()),
+ * For firmware. It has two uses: checking an extent map at attach (q2_extents_verify()),
  * and files on volumes that are not FAT. Implements include/q2_source.h.
  *
- * MUST NOT be called from inside Block I/O when the file lies on a FAT volume: EDK2's FAT driver
- * has one lock for all volumes that does not nest, and a FAT partition inside our disk reads
+ * MUST NOT be called from inside Block I/O when the file is stored on a FAT volume: EDK2's FAT
+ * driver has one lock for all volumes that does not nest, and a FAT partition inside our disk reads
  * through us while it is held (DESIGN.md, 4.1; HAZARDS.md, U1).
  *
  * The position of the handle belongs to the source. On EDK2's FAT a backward seek walks the cluster

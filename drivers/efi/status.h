@@ -1,6 +1,6 @@
 /* Statuses of ours and of UEFI, both ways.
  *
- * Called by the adapters to UEFI in drivers/ and by efi/. Const tables, no state.
+ * Const tables, no state.
  */
 #ifndef Q2_DRIVERS_EFI_STATUS_H
 #define Q2_DRIVERS_EFI_STATUS_H

@@ -34,7 +34,7 @@ static size_t find(struct q2_source_extents *file, uint64_t offset)
     return low;
 }
 
-/* The part of a request that lies in one extent. */
+/* The part of a request that is in one extent. */
 struct piece {
     uint64_t volume_offset;
     size_t length;

@@ -14,9 +14,9 @@ struct q2_source_memory {
     uint64_t capacity; /* bytes of buffer; source.size can grow to it */
 };
 
-/* Make a source of size bytes that lie at buffer.
+/* Make a source of size bytes that are stored at buffer.
  *
- * capacity  bytes at buffer, >= size; what lies past size is overwritten with zeros by grow()
+ * capacity  bytes at buffer, >= size; what is past size is overwritten with zeros by grow()
  * path      a name for messages, not copied
  */
 void q2_source_memory_init(struct q2_source_memory *memory, void *buffer, uint64_t size,

@@ -15,7 +15,7 @@
 
 struct nbd_export;
 
-/* The session has checked every range: it lies inside export->size and is not empty. Functions that
+/* The session has checked every range: it is inside export->size and is not empty. Functions that
  * change something are only called if the export is not read_only. */
 struct nbd_export_ops {
     enum q2_status (*read)(struct nbd_export *export, uint64_t offset, void *buffer, size_t length);

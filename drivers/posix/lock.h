@@ -1,6 +1,6 @@
 /* The lock of a writer on a POSIX file, in the language of QEMU's image locks.
  *
- * Called by drivers/posix/source.c. An image that a virtual machine or qemu-img has open for
+ * An image that a virtual machine or qemu-img has open for
  * writing is refused, and so is one that they rely on not to change (a backing file, an image being
  * copied); they refuse what is locked here.
  */

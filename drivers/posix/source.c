@@ -53,7 +53,7 @@ static enum q2_status posix_read(struct q2_source *source, uint64_t offset, void
             continue;
         if (n < 0)
             return q2_status_from_errno(errno);
-        if (n == 0) /* someone else cut the file: zeros would be a lie */
+        if (n == 0) /* somebody else truncated the file: zeros would be wrong */
             return Q2_ERR_IO;
         to += n;
         offset += (uint64_t)n;

@@ -1,6 +1,6 @@
 /* A byte source over a file or block device of a POSIX system.
  *
- * Called by drivers/posix/opener.c and by tools/. Implements include/q2_source.h. The struct is the
+ * Implements include/q2_source.h. The struct is the
  * caller's; a file descriptor is held between open and close.
  */
 #ifndef Q2_DRIVERS_SOURCE_POSIX_H

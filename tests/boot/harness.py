@@ -1,6 +1,6 @@
 """What the boot tests share: guests, images, sticks with our programs, and waiting for a result.
 
-A boot test says in three lines what lies on the stick and what must come:
+A boot test says in three lines what is on the stick and what must come:
 
     with harness.stick(image="data-file", entry={"image": "/img/debian.qcow2"}) as stick:
         harness.check_guest_boots(stick)
@@ -71,8 +71,8 @@ def entry_text(keys):
 def stick(image=None, entry=None, files=None, application=BOOT_PATH, loader="grub", **options):
     """A stick for one case, removed afterwards.
 
-    image: variant whose files lie in /img. entry: keys of the entry debian.conf. files: more files.
-    application: where metalcow.efi lies on it, None for a stick without it. options: make_stick's.
+    image: variant whose files are in /img. entry: keys of the entry debian.conf. files: more files.
+    application: where metalcow.efi is on it, None for a stick without it. options: make_stick's.
     """
     content = {}
     if application:

@@ -293,7 +293,7 @@ static EFI_STATUS probe_cycles(const char *operand)
     return probe_say("cycles", "ok, pages lost", pages > free_pages() ? pages - free_pages() : 0);
 }
 
-/* Words behind the probe's name. */
+/* Words after the probe's name. */
 static struct mc_arguments arguments;
 
 static uint64_t number(size_t index)

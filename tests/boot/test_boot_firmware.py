@@ -139,7 +139,7 @@ def test_firmware_image_inside_an_attached_image():
 
 
 def test_firmware_stick_pulled_out():
-    """U6: the disk goes with the stick that its image lies on; the firmware and the driver live."""
+    """U6: the disk goes with the stick that its image is on; the firmware and the driver live."""
     usb = harness.BUILD / "boot/pulled.img"
     harness.make_stick.make_stick(usb, harness.image_files("plain"))
     with stick() as path:

@@ -2,8 +2,8 @@
 """What boot loaders write to a disk of mode rw.
 
 GRUB's environment block is written in place, below GRUB's own file systems; systemd-boot's count
-of tries is a file renamed through the firmware's FAT driver. Nobody flushes; the guest starts right
-behind, and the power goes then.
+of tries is a file renamed through the firmware's FAT driver. Nobody flushes. The guest starts
+directly after that, and then the power goes.
 """
 
 import pathlib

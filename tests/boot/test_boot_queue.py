@@ -37,7 +37,7 @@ def nb_waiting(bus, variant, words):
 
 
 def test_queue_on_nvme_reads_wait():
-    """An image whose data lies on the volume: most reads are on their way when they return."""
+    """An image whose data is on the volume: most reads are on their way when they return."""
     waiting = nb_waiting("nvme", "data-file", "--mode rw")
     cases.check(waiting > 20, f"{waiting} of 96 reads were queued")
 

@@ -120,7 +120,7 @@ def empty_image(folder, name="empty.qcow2", size="64M"):
 
 
 def small_stick(folder, mib, **files):
-    """A FAT16 stick with an image that holds nothing yet, and its neighbours behind it."""
+    """A FAT16 stick with an image that holds nothing yet, and its neighbours after it."""
     content = {"/probe.efi": harness.BUILD / "x64/tests/probe.efi",
                "/img/empty.qcow2": empty_image(folder), **files}
     return harness.stick(application="/metalcow.efi", files=content, bits=16, size=mib * fs.MIB,
@@ -319,7 +319,7 @@ def test_write_medium_goes_in_the_middle_of_a_request():
             nb_rounds = last_round(shell)
             shell.expect(r"^FS\d:.*> $")
             check(shell.shell("metalcow.efi list"), "the medium is gone")
-            # What is put in next is another medium, whatever lies on it.
+            # What is put in next is another medium, whatever is on it.
             shell.qmp("blockdev-change-medium", device="drive1", filename=str(usb[1]),
                       format="raw")
             check(shell.shell("probe.efi write 0 8"), "write failed")

@@ -1,7 +1,7 @@
 """What a person reads when a boot goes wrong: one table, regular expressions.
 
 Every row names the file at fault and the cause. ATTACH rows are tried with `metalcow.efi attach`
-in the UEFI shell: name -> (image variant, further arguments, files left out, text). The files lie
+in the UEFI shell: name -> (image variant, further arguments, files left out, text). The files are
 in a folder named like the row; arguments None attaches the data file itself.
 """
 

@@ -1,6 +1,6 @@
 /* Streams for the codec tests, made by the encoders of the same source packages.
  *
- * Called by tests only, on the host. An encoder gives the length of the stream and aborts the test
+ * For tests on the host. An encoder gives the length of the stream and aborts the test
  * program when the room is too small or the library reports an error: its input is ours.
  */
 #ifndef METALCOW_TESTS_CODEC_ENCODE_H
@@ -19,7 +19,7 @@ struct codec_encoding {
     int level;
     int window_bits;      /* zlib: -15..-9 raw, 9..15 with zlib's header; zstd: 0 or windowLog */
     int strategy;         /* zlib: Z_FIXED and so on */
-    bool checksum;        /* zstd: checksum behind the frame */
+    bool checksum;        /* zstd: checksum after the frame */
     bool no_content_size; /* zstd: written as a stream of unknown length */
     size_t chunk;         /* zstd: flush after so many bytes, which makes blocks; 0: never */
 };

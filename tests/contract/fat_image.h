@@ -101,7 +101,7 @@ static inline void fat_image_forget_last(const char *image)
         fat_image_die("cannot write FSInfo");
 }
 
-/* Leave holes of a few KiB all over the start of a volume, so that the next file lies in pieces:
+/* Leave holes of a few KiB all over the start of a volume, so that the next file is in pieces:
  * fill it with small files and delete every other one. */
 static inline void fat_image_fragment(const char *image, unsigned nb_files, unsigned file_size)
 {

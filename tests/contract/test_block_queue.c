@@ -1,7 +1,7 @@
 /* Reads that are queued below: with the real engine, file map and adapters, over a volume whose
  * Block I/O 2 ends its requests when the test says so, in any order.
  *
- * The image is a raw file in extents of 8 KiB that lie on the volume in another order.
+ * The image is a raw file in extents of 8 KiB that are on the volume in another order.
  */
 #include "block_rig.h"
 

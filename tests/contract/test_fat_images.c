@@ -138,7 +138,7 @@ static const struct image images[] = {
     {"32_sector_4096_256k", "-F 32 -S 4096 -s 64", 17000000, Q2_FAT_32, 262144},
 };
 
-/* The files of every image: where they lie and how long they are. */
+/* The files of every image: where they are stored and how long they are. */
 static const struct {
     const char *path;            /* as mtools writes it */
     const char *alias;           /* another way to write it; NULL: none */
@@ -287,7 +287,7 @@ static void test_images_file_of_4_gib_less_one_is_mapped(void)
     link_clusters(&mapped, mapped.found.first_cluster, 131072, run);
     T_CHECK_U64(volume->ops->write_at(volume, mapped.found.entry_offset + 28, &size, 4), Q2_OK);
     for (uint8_t i = 0; i < 4; i++) {
-        uint64_t index = places[i] / cluster; /* one cluster is left out behind each run */
+        uint64_t index = places[i] / cluster; /* one cluster is left out after each run */
         uint64_t at = q2_fat_cluster_offset(&mapped.volume, (uint32_t)(mapped.found.first_cluster +
                                                                        index + index / run)) +
                       places[i] % cluster;

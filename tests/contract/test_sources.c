@@ -310,7 +310,7 @@ static void test_extents_that_cannot_grow_say_so(void)
     T_CHECK_U64(file_map.source.ops->grow(&file_map.source, 513), Q2_ERR_READ_ONLY);
 }
 
-/* Pages of 1 KiB from offset 1000 on; the file lies in pages 1 (a part) to 5 (a part), and again
+/* Pages of 1 KiB from offset 1000 on; the file is in pages 1 (a part) to 5 (a part), and again
  * inside page 70, which has the slot of page 6. */
 static void test_extents_account_for_shared_pages_that_were_written(void)
 {

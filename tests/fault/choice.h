@@ -17,7 +17,7 @@ struct choice {
     bool stop;          /* at the first failure */
     uint64_t seed;      /* 1 unless given; printed */
     uint32_t nb_ops;    /* 0 unless given */
-    char **parts;       /* NULL behind the last */
+    char **parts;       /* NULL after the last */
 };
 
 /* Exits with 2 and says how it is used if there is a word that it does not know. */

@@ -1,6 +1,6 @@
 /* A file in memory that records what is done to it, and fails on demand.
  *
- * Used by tests/fault/. Several sources share one log, so that the order between an image and its
+ * Several sources share one log, so that the order between an image and its
  * data file is kept. The device below has sectors of 512 bytes that are written whole: a write is
  * recorded as the sectors that it touches, with their content after it. crash_states.h builds from
  * the log every content that the files may have after a power cut.

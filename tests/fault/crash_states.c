@@ -201,7 +201,7 @@ static void visit_subsets(struct walk *w, uint32_t op)
     }
 }
 
-/* The newest write torn, behind everything before it and alone. */
+/* The newest write torn, after everything before it and alone. */
 static void visit_torn(struct walk *w, uint32_t op)
 {
     const struct crash_event *event = &w->log->events[w->in_flight[w->nb_in_flight - 1]];

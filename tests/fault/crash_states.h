@@ -1,6 +1,6 @@
 /* Every content that files may have after a power cut.
  *
- * Used by tests/fault/. From a log of writes, flushes and grows: at each flush, and at the end,
+ * From a log of writes, flushes and grows: at each flush, and at the end,
  * every subset of what was done to each file since its own last flush may have reached it
  * (HAZARDS.md, "Power cuts"). That includes every prefix. After each write, the write torn at each
  * sector.

@@ -207,7 +207,7 @@ static void create(const struct subject *s)
                 g->options ? g->options : "", data, backing, s->image_name, s->disk_size);
 }
 
-/* Bytes of one value behind zone B, from fill cluster `first` on. */
+/* Bytes of one value after zone B, from fill cluster `first` on. */
 static void write_fill(const struct subject *s, uint32_t first, uint32_t nb)
 {
     uint64_t start = s->zone_start[1] + s->zone_length[1] + first * s->cluster_size;

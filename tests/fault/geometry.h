@@ -1,11 +1,11 @@
 /* The images that the fault tests start from, one per geometry, made by qemu-img.
  *
- * Used by tests/fault/. Every image has the same layout in clusters, so that one script of
+ * Every image has the same layout in clusters, so that one script of
  * operations fits all. Two zones of the guest are modelled; nothing else is ever written.
  *
  *   zone A  clusters 0 to 23: 0 to 7 data (compressed in some), 8 to 11 unallocated, 12 zeros,
  *           13 allocated zeros, 14 and 15 discarded data, 16 to 23 unallocated
- *   zone B  from 3 clusters before the reach of the first L2 table to 5 behind it and the disk's
+ *   zone B  from 3 clusters before the reach of the first L2 table to 5 after it and the disk's
  *           end: the 2 clusters before the border are data, the second L2 table does not exist
  */
 #ifndef METALCOW_TESTS_GEOMETRY_H
@@ -35,9 +35,9 @@ struct geometry {
     bool snapshot; /* taken before cluster 1 and half of 2 were written again */
     bool bitmap;
     bool one_table;   /* the border of zone B is not one of L2 tables but of slices in one */
-    bool scattered;   /* the clusters of zone A lie far apart in the file */
+    bool scattered;   /* the clusters of zone A are far apart in the file */
     uint32_t tail;    /* bytes of the disk beyond its last whole cluster */
-    uint32_t fill;    /* clusters of data behind zone B, to bring a table to its limit */
+    uint32_t fill;    /* clusters of data after zone B, to bring a table to its limit */
     bool grows_table; /* the refcount table must grow on the way */
     bool grows_block; /* a refcount block must be added on the way */
 };
@@ -58,7 +58,7 @@ struct subject {
     uint64_t disk_size; /* guest bytes */
     uint64_t zone_length[2];
     uint64_t zone_start[2];
-    uint64_t model_size; /* both zones, one behind the other */
+    uint64_t model_size; /* both zones, one after the other */
     uint32_t nb_files;   /* image, and the data file if there is one */
     uint8_t *files[CRASH_MAX_FILES];
     uint64_t sizes[CRASH_MAX_FILES];

@@ -1,6 +1,4 @@
 /* Opening a subject's files and judging what is found in them.
- *
- * Used by tests/fault/.
  */
 #ifndef METALCOW_TESTS_JUDGE_H
 #define METALCOW_TESTS_JUDGE_H
@@ -40,7 +38,7 @@ void bench_reset(struct bench *bench);
  * to be written are gone, as if others had taken their place. Until bench_reset(). */
 void bench_evict(struct bench *bench);
 
-/* Judge the files that lie in the bench's sources now, with no call failing: they open, the check
+/* Judge the files that are in the bench's sources now, with no call failing: they open, the check
  * finds no corruption, and each sector is one of the model's versions from..to. The snapshot, if
  * there is one, is as it was. False: bench->why says what is wrong. */
 bool bench_judge(struct bench *bench, const struct model *model, uint32_t from, uint32_t to);

@@ -1,6 +1,6 @@
 /* Scripts of operations on a disk, and what the guest must then read.
  *
- * Used by tests/fault/. A model is the list of all contents that the zones ever had: version 0
+ * A model is the list of all contents that the zones ever had: version 0
  * before the first operation, one more after each. A sector may be found as any version that is not
  * older than the last completed flush, and it is always found whole.
  */
@@ -29,7 +29,7 @@ static inline bool op_is_durable(enum op_kind kind)
 }
 
 /* Offsets and lengths count clusters, quarters of clusters and bytes. Clusters from BORDER - 3 on
- * lie around the border between two L2 tables. */
+ * are around the border between two L2 tables. */
 #define BORDER 1000
 
 struct op {
@@ -78,7 +78,7 @@ void op_range(const struct guest_op *op, const struct subject *subject, uint64_t
 const char *snapshot_name(uint32_t number);
 const char *op_text(const struct guest_op *op);
 
-/* Where a guest offset lies in the model. */
+/* Where a guest offset is in the model. */
 uint64_t model_offset(const struct subject *subject, uint64_t guest_offset);
 /* Read all zones. */
 enum q2_status model_read(const struct subject *subject, struct q2_disk *disk, uint8_t *bytes);

@@ -6,7 +6,7 @@
  * Judged are: the check finds no corruption, each sector is one of the versions since the last
  * completed flush, snapshots are untouched; for some qemu-img check agrees, and for some writing
  * goes on. A point is distinct if no other one of its case has the same bytes in all files and the
- * same completed flush behind it.
+ * same completed flush after it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -120,7 +120,7 @@ static bool judge_content(struct crash_case *c, const struct crash_state *state)
     return bench_judge(c->bench, &c->model, apply ? to : from, to);
 }
 
-/* Judge the state where it lies; nothing is written. */
+/* Judge the state where it is stored; nothing is written. */
 static bool judge_in_place(struct crash_case *c, const struct crash_state *state)
 {
     struct bench *b = c->bench;

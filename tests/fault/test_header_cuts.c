@@ -3,7 +3,7 @@
  *   test_header_cuts [PART ...]   PART selects rows by name
  *
  * Images of qemu-img get one list of names after the other. Judged is each content that the file
- * may have after a cut: it opens, it has the old or the new names, everything behind the header
+ * may have after a cut: it opens, it has the old or the new names, everything after the header
  * cluster and every extension that is no name is as it was; for some qemu-img tells the same.
  */
 #include <inttypes.h>

@@ -49,7 +49,7 @@ static void test_discard_where_nothing_is_allocated_changes_nothing(void)
     }
 }
 
-/* A discard goes on behind a hole. */
+/* A discard goes on after a hole. */
 static void test_discard_over_a_hole_reaches_what_lies_behind(void)
 {
     struct subject s;

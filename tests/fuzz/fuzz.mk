@@ -1,7 +1,7 @@
 # Fuzzing with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
 #
 # Every tests/fuzz/fuzz_NAME.c with a LLVMFuzzerTestOneInput becomes build/fuzz/fuzz_NAME, linked
-# against everything that can run on the host. Its seeds, if any, lie in tests/fuzz/corpus/NAME/
+# against everything that can run on the host. Its seeds, if any, are in tests/fuzz/corpus/NAME/
 # (committed, tiny) and in build/fuzz/seeds/NAME/ (made: a rule for build/fuzz/seeds/NAME.stamp,
 # named in FUZZ_SEEDS). What a long run finds goes to build/fuzz/corpus/NAME/ and is used again; an
 # input that fails is kept as build/fuzz/NAME-crash-... (give it to the program as its argument to

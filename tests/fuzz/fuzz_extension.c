@@ -1,4 +1,4 @@
-/* Any bytes as the first cluster behind a right header: extensions, names, feature table.
+/* Any bytes as the first cluster after a right header: extensions, names, feature table.
  *
  * The input is flags (1: external data file, 2: unknown feature), the place of the backing file's
  * name and its length (2 bytes each), and the bytes from 112 on.

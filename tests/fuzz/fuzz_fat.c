@@ -74,7 +74,7 @@ static void read_all(struct q2_source *source)
         uint64_t left = source->size - at;
         size_t length = left < READ_SIZE ? (size_t)left : READ_SIZE;
         if (source->ops->read_at(source, at, bytes, length) != Q2_OK)
-            abort(); /* a valid map lies inside the volume */
+            abort(); /* a valid map is inside the volume */
     }
 }
 

@@ -4,7 +4,7 @@
  *
  *   0     flags: 1 metadata only, 2 any name, 4 unnamed backing is raw, 8 snapshot "1",
  *         16 data file given, 32 backing file given, 64 check, 128 no codecs
- *   1     the file is at least 2^(n % 40) bytes long, zeros behind the input
+ *   1     the file is at least 2^(n % 40) bytes long, zeros after the input
  *   2     n: the opener's files are the input from n * 256 on; 0: the whole image
  *   3     unused
  *   4..7  where to read

@@ -1,6 +1,6 @@
 /* Any bytes as a snapshot table, and from byte 512 on as a bitmap directory.
  *
- * The input is the number of entries (2 bytes), and the table; what is behind it is the file's end,
+ * The input is the number of entries (2 bytes), and the table; what is after it is the file's end,
  * or zeros if bit 15 of the number is set.
  */
 #include "fuzz_disk.h"

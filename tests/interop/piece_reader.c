@@ -3,7 +3,7 @@
  *   piece_reader IMAGE FORMAT RAW SEED COUNT [SNAPSHOT]
  *
  * FORMAT is qcow2 or raw. Prints nothing and exits with 0 if every piece is equal; says what is not
- * and exits with 1. Called by the interop tests: thousands of small reads in one process.
+ * and exits with 1. It makes thousands of small reads in one process.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -25,7 +25,7 @@ NAMES = ("base", "mid", "top")
 
 def writes(chooser, size, compressed):
     """Data and zeros at places that no layer has from another; compressed clusters first, since
-    qemu-io writes none where something lies."""
+    qemu-io writes none where something is stored."""
     clusters = chooser.sample(range(size // CLUSTER), 3)
     commands = [f"write -c -P 3 {at * CLUSTER} {CLUSTER}" for at in clusters] if compressed else []
     for _ in range(12):
@@ -135,7 +135,7 @@ def test_chains_of_three_into_the_base():
 
 
 def test_layers_shorter_than_the_base_hide_it():
-    """What lies behind a short middle reads as zeros, and has to in the base afterwards."""
+    """What is after a short middle reads as zeros, and has to in the base afterwards."""
     want, left = compare_with_qemu([("", 3 * MIB), ("", MIB), ("", 3 * MIB)], "-b", "base")
     check(left[0][1] == want, "the base has the disk")
 

@@ -4,7 +4,7 @@ and beyond 1 TiB. What QEMU says and reads is what metalcow says and reads, in t
 small image takes.
 
 The files are sparse. QEMU is made to write far out by preallocated metadata: what comes after it
-lies behind it. Every row says which offsets must be far, and that is checked first. The peak memory
+is after it. Every row says which offsets must be far, and that is checked first. The peak memory
 of each command is printed, and held against the small image's.
 """
 
@@ -187,10 +187,10 @@ def test_sizes_64_tib_disk_in_small_clusters():
 
 
 def far_image(limit, options, size, larger):
-    """An image of which everything but the old state lies beyond `limit` in the file; its pieces.
+    """An image of which everything but the old state is beyond `limit` in the file; its pieces.
 
     Preallocated metadata fills the file to its end. A snapshot, then growing, puts the snapshot's
-    table and L1 copy, the new L1 table, new L2 tables and refcount blocks behind it."""
+    table and L1 copy, the new L1 table, new L2 tables and refcount blocks after it."""
     new_image(size, "preallocation=metadata", *options)
     qemu_io(f"write -q -P 1 {limit} 64k")
     run("qemu-img", "snapshot", "-c", "old", IMAGE)
@@ -221,7 +221,7 @@ def test_sizes_metadata_beyond_4_gib():
 
 
 def test_sizes_metadata_beyond_1_tib():
-    """2 MiB clusters: what is far lies beyond 2^41. The disk grows to 64 TiB."""
+    """2 MiB clusters: what is far is beyond 2^41. The disk grows to 64 TiB."""
     limit = 2 * TIB
     pieces = far_image(TIB, ["cluster_size=2M"], limit, 64 * TIB)
     header = Header()

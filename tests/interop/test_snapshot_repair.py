@@ -206,7 +206,7 @@ def same_counts(ours, theirs, what):
 
 def test_repairs_are_qemu_imgs():
     """Each damage mended by both: the same counts and exit status, no errors after it, and the same
-    content. Rebuilt refcount structures lie elsewhere and count differently: there only the end
+    content. Rebuilt refcount structures are elsewhere and count differently: there only the end
     counts."""
     rebuilt = (no_block, block_reserved, too_low, dirty)
     for damage in DAMAGES:

@@ -128,7 +128,7 @@ def test_write_of_nothing_changes_nothing():
 
 
 def extents(name):
-    """What each layer answers for, as qemu-img sees it; not where it lies."""
+    """What each layer answers for, as qemu-img sees it; not where it is stored."""
     keys = ("start", "length", "depth", "zero", "data")
     return [[extent[key] for key in keys]
             for extent in json.loads(qemu("qemu-img", "map", "--output=json", name))]
@@ -407,7 +407,7 @@ RESIZE_ROWS = [
 
 
 def test_resize_does_what_qemu_img_does():
-    """But for one thing: after a shrink and a growth qemu-img shows what lay behind the end."""
+    """But for one thing: after a shrink and a growth qemu-img shows what was past the end."""
     for number, (options, size, steps) in enumerate(RESIZE_ROWS):
         image_format = "raw" if options == "raw" else "qcow2"
         names = [f"resize{number}-{who}" for who in ("theirs", "ours")]

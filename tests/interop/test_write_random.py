@@ -56,7 +56,7 @@ ROWS = [
         700 * KIB + 1536),
     # Snapshots have no size of their own there.
     Row("version-2", "compat=0.10,cluster_size=8k", 8 * KIB, 800 * KIB, grows=False),
-    # QEMU leaves a discarded cluster unallocated in version 2: what lies below would show.
+    # QEMU leaves a discarded cluster unallocated in version 2: what is below would show.
     Row("version-2-backing", "compat=0.10,cluster_size=8k", 8 * KIB, 800 * KIB, backing=True,
         discard=False, snapshots=False),
     Row("backing", "cluster_size=16k", 16 * KIB, backing=True),

@@ -39,7 +39,7 @@ POSITIONAL = (
 # Where the general rule would see a file calling itself: a source over a source. file: {implementer
 # files that its calls do not reach}, and why.
 NARROWED = {
-    # A file's extents lie on a whole volume, whose source is the device's own.
+    # A file's extents are on a whole volume, whose source is the device's own.
     "drivers/memory/extents.c": {"drivers/memory/extents.c"},
 }
 

@@ -97,7 +97,7 @@ class File:
                 sum(count > 0 for count in branches), len(branches))
 
     def missing(self):
-        """Lines that never ran, and behind them lines with a branch never taken, marked ?"""
+        """Lines that never ran, and after them lines with a branch never taken, marked ?"""
         lines = [number for number, count in sorted(self.lines.items()) if count == 0]
         partly = [f"{number}?" for number, counts in sorted(self.branches.items())
                   if 0 in counts and self.lines[number] > 0]

@@ -53,7 +53,7 @@ examine()
         awk '$4 ~ /^\.(data|bss)/ && $4 !~ /^\.data\.rel\.ro/ && $5 !~ /^0+$/ {print $NF}')
     verdict "$name objects of x64 have no writable data" "$writable"
 
-    # Interrupts run on our stack: nothing may lie below rsp, and vector registers are not ours.
+    # Interrupts run on our stack: nothing may be below rsp, and vector registers are not ours.
     below=$(objdump -d --no-show-raw-insn "$work/all.o" |
         grep -E '(^|[^0-9a-z])-0x[0-9a-f]+\(%rsp' | grep -v 'lea ' || true)
     verdict "$name objects of x64 do not use the red zone" "$below"
@@ -70,7 +70,7 @@ examine luks "$libraries/crypto.a" \
     "br_aes_ct64_bitslice_decrypt br_hmac_out br_sha512_out q2_unlocker_passphrase_init" \
     "$build"/x64/obj/core/luks/header.o "$drivers"/crypto/{aes,luks_key,unlocker}.o
 
-# The bench compares decoders of two programs, and where a loop lies in its page matters there.
+# The bench compares decoders of two programs, and where a loop is in its page matters there.
 place()
 {
     nm "$build/x64/$1.so" | awk '$3 ~ /^(inflate|ZSTD_decompressDCtx)$/' | sort -k 3

@@ -5,7 +5,7 @@
 Refused in the disassembly of every firmware object and program:
 
     an access below rsp:              mov %eax,-0x14(%rsp)    orq $0x0,-0x8(%rsp)
-    the address of what lies there:   lea -0x48(%rsp),%rax    (lea into rsp itself makes room)
+    the address of what is there:   lea -0x48(%rsp),%rax    (lea into rsp itself makes room)
     the same through a frame pointer: mov %rsp,%rbp; mov %eax,-0x4(%rbp) in a function that has not
                                       made that much room anywhere before
 """
@@ -25,7 +25,7 @@ MAKE_ROOM = re.compile(r"^\$0x([0-9a-f]+),%rsp$")
 class Frame:
     """What is known of one function's frame, read from its first line to its last.
 
-    Room is never taken back here: code behind a return is reached by a jump from before it.
+    Room is never taken back here: code after a return is reached by a jump from before it.
     """
 
     def __init__(self, name="?"):

@@ -1,4 +1,4 @@
-/* Run-length coding behind the codec contract. */
+/* Run-length coding with the contract of a codec. */
 #include "fake_codec.h"
 
 #include <string.h>

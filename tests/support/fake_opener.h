@@ -1,6 +1,6 @@
 /* An opener over a table of names: what the unit tests give q2_disk_open().
  *
- * Used by tests/unit/ and tests/bad/. Closing a source that is not open through this opener aborts
+ * Closing a source that is not open through this opener aborts
  * the test program.
  */
 #ifndef METALCOW_TESTS_FAKE_OPENER_H

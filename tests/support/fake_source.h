@@ -1,6 +1,6 @@
 /* A source in memory whose calls fail on demand and are counted: what the unit tests read from.
  *
- * Used by tests/unit/ and tests/bad/. It holds the engine to the contract of q2_source.h: a call
+ * It holds the engine to the contract of q2_source.h: a call
  * outside the source's size or of length 0 aborts the test program. A failed call leaves garbage in
  * the buffer, so that nobody can use it unnoticed.
  */

@@ -137,7 +137,7 @@ static inline uint64_t fb_cluster_offset(const struct fat_builder *fb, uint32_t 
     return fb->data_offset + (uint64_t)(cluster - 2) * fb->cluster;
 }
 
-/* Where the index-th entry of the root directory lies (FAT32: in its first cluster). */
+/* Where the index-th entry of the root directory is (FAT32: in its first cluster). */
 static inline uint64_t fb_root_entry(const struct fat_builder *fb, uint32_t index)
 {
     return (fb->bits == 32 ? fb_cluster_offset(fb, FB_ROOT_CLUSTER) : fb->root_offset) +
@@ -164,7 +164,7 @@ static inline uint8_t fb_checksum(const char *name)
     return sum;
 }
 
-/* Write the long entries for a name in front of a short entry; returns the offset behind them. */
+/* Write the long entries for a name in front of a short entry; returns the offset after them. */
 static inline uint64_t fb_long(struct fat_builder *fb, uint64_t offset, const uint16_t *units,
                                size_t length, const char *short_name)
 {

@@ -1,6 +1,6 @@
 /* One disk under test: workspace, image source, opener, codecs, ready to open.
  *
- * Used by tests/unit/ and tests/bad/. The workspace is filled with garbage at the start, so that
+ * The workspace is filled with garbage at the start, so that
  * nothing can rely on what it held.
  */
 #ifndef METALCOW_TESTS_FIXTURE_H

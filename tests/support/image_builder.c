@@ -472,7 +472,7 @@ uint64_t image_subclusters(struct image *image, uint64_t guest_offset, uint32_t 
 
 /* ---- compressed clusters ---- */
 
-/* Room for a stream: behind the last one if its cluster has room, else in new clusters. */
+/* Room for a stream: after the last one if its cluster has room, else in new clusters. */
 static uint64_t stream_place(struct image *image, size_t length)
 {
     uint64_t size = image_cluster_size(image);

@@ -1,7 +1,7 @@
 /* Builds small qcow2 images in memory, right ones and wrong ones, with the bytes that they must
  * read as.
  *
- * Used by tests/unit/, tests/bad/ and tests that need an image without qemu-img. What the functions
+ * For tests that need an image without qemu-img. What the functions
  * build is right (refcounts and COPIED flags included, so that a consistency check finds nothing)
  * until image_field_set() and image_put*() make it wrong. Out of memory or room aborts.
  *
@@ -28,7 +28,7 @@ struct image_spec {
     uint32_t refcount_bits; /* version 3; 0 means 16 */
     uint32_t max_clusters;  /* what the refcount blocks cover; 0 means 256 */
     bool extended;          /* extended L2 entries */
-    bool external;          /* guest data lies in an external data file */
+    bool external;          /* guest data is in an external data file */
     uint8_t compression_type;
 };
 

@@ -75,7 +75,7 @@ static inline void luks_build_digest(struct q2_luks_header_disk *disk, const uin
 
 /* Put a key into a slot and switch it on.
  *
- * image  the header and the room behind it, LUKS_BUILD_LENGTH bytes
+ * image  the header and the room after it, LUKS_BUILD_LENGTH bytes
  */
 static inline void luks_build_slot(uint8_t *image, uint32_t index, const uint8_t *key,
                                    const char *passphrase, uint32_t iterations, uint32_t stripes)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Sticks with scattered files: the volume is sound, the file is whole, and it lies in pieces."""
+"""Sticks with scattered files: the volume is sound, the file is whole, and it is in pieces."""
 
 import pathlib
 import re

@@ -7,7 +7,7 @@
 Every case makes its images, lets each reader read them into nothing once per round, one after the
 other, and deletes them. What is compared is CPU time, user plus system, of the whole process (of
 the loop alone in bare loops, which know the image beforehand), scaled to 2 GiB; ratios are taken
-within a round and the median of the rounds is shown. Images lie in the page cache. Nothing fails
+within a round and the median of the rounds is shown. Images are in the page cache. Nothing fails
 because something is slow.
 """
 

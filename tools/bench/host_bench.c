@@ -139,7 +139,7 @@ static struct q2_extent *collect(size_t *ret_nb)
     return extents;
 }
 
-/* A descriptor of our own for the file that an extent lies in. */
+/* A descriptor of our own for the file that an extent is stored in. */
 static int descriptor(const struct q2_extent *extent)
 {
     static int opened[Q2_MAX_LAYERS];

@@ -47,7 +47,7 @@ def header(cluster_bits, size, l1, refcounts, backing):
                          0, 0, 0, 0, 0, 4, 104)
     extensions = struct.pack(">II", 0, 0)
     if backing:
-        # The name behind the extensions; the format's extension goes first.
+        # The name after the extensions; the format's extension goes first.
         extensions = struct.pack(">II8s", 0xE2792ACA, 5, b"qcow2") + struct.pack(">II", 0, 0)
         fields = fields[:8] + struct.pack(">Q", 104 + len(extensions)) + fields[16:]
     return fields + extensions + backing
@@ -96,7 +96,7 @@ def write_qcow2(path, pool, size, cluster_bits, kinds, backing=b""):
 
 
 def write_table(image, pool, at, cluster_bits, first, marks):
-    """One L2 table at `at` and the data behind it; returns where the next one goes."""
+    """One L2 table at `at` and the data after it; returns where the next one goes."""
     cluster = 1 << cluster_bits
     entries, offset = [], at + cluster
     for mark in marks:

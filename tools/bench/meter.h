@@ -1,6 +1,6 @@
 /* CPU time and peak memory of a piece of a process.
  *
- * Used by the bench programs; calls the C library. One line of JSON per measurement, on stdout.
+ * May call the C library. One line of JSON per measurement, on stdout.
  */
 #ifndef METALCOW_TOOLS_BENCH_METER_H
 #define METALCOW_TOOLS_BENCH_METER_H

@@ -145,7 +145,7 @@ def make_unknown_feature(folder, raw):
 
 
 def make_truncated_data(folder, raw):
-    """The data file ends in the middle of the ESP's contents, where the loader lies."""
+    """The data file ends in the middle of the ESP's contents, where the loader is stored."""
     make_raw_data(folder, raw)
     with open(folder / DATA, "r+b") as file:
         file.truncate(2 * fs.MIB)

@@ -1,4 +1,4 @@
-"""Files of a FAT volume whose clusters lie apart, as on a volume that was used for years.
+"""Files of a FAT volume whose clusters are scattered, as on a volume that was used for years.
 
 mtools has no say in where a file goes, so the file is entered with one byte by mcopy, and then its
 cluster chain, its size and its content are written here. Same input, same volume.
@@ -62,7 +62,7 @@ class Volume:
         return bytes(data) + bytes(self.fat_size - len(data))
 
     def cluster_at(self, cluster):
-        """Where a cluster lies in the image file."""
+        """Where a cluster is stored in the image file."""
         return self.data_at + (cluster - 2) * self.cluster
 
     def chain(self, cluster):
@@ -80,7 +80,7 @@ class Volume:
         return [(self.cluster_at(cluster), self.cluster) for cluster in self.chain(first)]
 
     def find_entry(self, folder, first_cluster):
-        """Where the directory entry of the file lies that starts at a cluster."""
+        """Where the directory entry of the file is stored that starts at a cluster."""
         with open(self.path, "rb") as image:
             for place, length in self.folder_pieces(folder):
                 image.seek(place)
@@ -116,7 +116,7 @@ def gcd(a, b):
 
 
 def copy_scattered(path, offset, source, target, piece):
-    """Copy a host file to a path of the FAT volume, in pieces of `piece` bytes that lie apart."""
+    """Copy a host file to a path of the FAT volume, in scattered pieces of `piece` bytes."""
     target = target.replace("\\", "/").strip("/")
     source = pathlib.Path(source)
     size = source.stat().st_size

@@ -51,7 +51,7 @@ def good_size(files, bits, cluster):
 
 def make_stick(out, files, scheme="gpt", bits=32, cluster=4096, size=None, pieces=None):
     """Write the stick. files: {path on the volume: host path or bytes}. pieces: {path on the
-    volume: bytes}, files that are to lie in pieces of this size. Returns `out` as a Path."""
+    volume: bytes}, files that are stored in pieces of this size. Returns `out` as a Path."""
     out = pathlib.Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--text", action="append", default=[], metavar="TARGET=TEXT",
                         help=r"a file with this text; \n in it is a new line")
     parser.add_argument("--pieces", action="append", default=[], metavar="TARGET=BYTES",
-                        help="a file that is to lie in pieces of this size, scattered")
+                        help="a file that is stored in scattered pieces of this size")
     parser.add_argument("--scheme", choices=SCHEMES, default="gpt")
     parser.add_argument("--bits", type=int, choices=(12, 16, 32), default=32)
     parser.add_argument("--cluster", type=int, default=4096, help="bytes")

@@ -1,6 +1,6 @@
 /* Creation options: a table of names, one parser for each kind of value.
  *
- * verbs -> here -> size.c. Invariant: an option is stored only after it has parsed.
+ * May call size.c. Invariant: an option is stored only after it has parsed.
  */
 #include "create_options.h"
 

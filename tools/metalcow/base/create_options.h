@@ -1,6 +1,6 @@
 /* Creation options, as `-o NAME=VALUE,NAME=VALUE` names them in qemu-img.
  *
- * Called by the verbs that make images or say what one would take: create, convert, measure, amend.
+ * For verbs that make images, or that say how large one would be.
  */
 #ifndef METALCOW_CREATE_OPTIONS_H
 #define METALCOW_CREATE_OPTIONS_H

@@ -1,4 +1,4 @@
-/* The allocation of a disk as qemu-img tells it. Verbs -> here -> core/read/disk.c, holes.c.
+/* The allocation of a disk as qemu-img shows it. May call the engine and holes.c.
  *
  * Below raw layers, and below data clusters of images that look preallocated, the file system is
  * asked for holes: what lies in one is known to be zero. Never below encrypted ones, where a hole

@@ -1,6 +1,4 @@
 /* The allocation of a disk as qemu-img's `map` tells it: runs of one state, from all layers.
- *
- * Called by the verbs map, convert and compare.
  */
 #ifndef METALCOW_ENTRIES_H
 #define METALCOW_ENTRIES_H

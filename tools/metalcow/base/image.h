@@ -1,6 +1,6 @@
 /* An image that a verb has opened: source, opener, codecs, unlocker and disk in one heap block.
  *
- * Called by verbs. Everything that fails is said on stderr before these return.
+ * Each function prints what failed on stderr before it returns.
  */
 #ifndef METALCOW_IMAGE_H
 #define METALCOW_IMAGE_H

@@ -1,4 +1,4 @@
-/* A JSON writer. Called by the verbs; calls stdio. Invariant: whatever bytes come in, the output is
+/* A JSON writer. May call stdio. Invariant: whatever bytes come in, the output is
  * valid JSON in ASCII.
  */
 #include "json.h"

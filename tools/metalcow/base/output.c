@@ -1,4 +1,4 @@
-/* What the verbs print. Called by all of them; calls core/base/status.c and the C library. */
+/* What the verbs print. May call core/base/status.c and the C library. */
 #include "output.h"
 
 #include <string.h>

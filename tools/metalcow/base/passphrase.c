@@ -1,4 +1,4 @@
-/* Passphrases: image.c -> here -> a file, or the terminal without echo.
+/* Passphrases, from a file or from the terminal without echo.
  *
  * Invariant: whatever ends the reading, the terminal has its echo again; stdio never buffers the
  * bytes.

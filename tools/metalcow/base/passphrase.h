@@ -1,6 +1,6 @@
 /* The passphrase of an encrypted image: out of a file, or asked for on the terminal.
  *
- * Called by image.c. The bytes lie in struct passphrase only, until passphrase_wipe().
+ * The bytes are in struct passphrase only, until passphrase_wipe().
  */
 #ifndef METALCOW_PASSPHRASE_H
 #define METALCOW_PASSPHRASE_H

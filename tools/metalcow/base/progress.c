@@ -1,4 +1,4 @@
-/* The progress bar of long work. Called by verbs; calls stdio and the clock. */
+/* The progress bar of long work. May call stdio and the clock. */
 #include "progress.h"
 
 #include <unistd.h>

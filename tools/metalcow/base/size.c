@@ -1,4 +1,4 @@
-/* Sizes as people type them. Pure; called by arguments.c and create_options.c. */
+/* Sizes as people type them. Pure functions. */
 #include "size.h"
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Internal snapshots. Verbs -> here -> core/read/disk.c. The strings are untrusted: escaped. */
+/* Internal snapshots. May call the engine. The strings are untrusted: escaped. */
 #include "snapshots.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* Metadata of an image: two tables of offsets, read in pieces. map_picture.c -> here -> source.
+/* Metadata of an image: two tables of offsets, read in pieces. May call the source of the image.
  *
  * The tables are untrusted: they are read only as far as they lie inside the file.
  */

@@ -1,4 +1,4 @@
-/* Where the metadata of an image lie in its file. Called by map_picture.c. */
+/* Where the metadata of an image is stored in its file. */
 #ifndef METALCOW_TABLES_H
 #define METALCOW_TABLES_H
 

@@ -1,4 +1,4 @@
-/* Holes of sparse files, by lseek(). Called by entries.c. */
+/* Holes of sparse files, by lseek(). */
 #include "holes.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* Making the files of a new image.
  *
- * verbs -> here -> core/write/create.c, drivers/posix/source.c. Invariant: no file is emptied
+ * May call core/write/create.c and drivers/posix/source.c. Invariant: no file is emptied
  * before all of them are open, locked and known to be different ones.
  */
 #include "make_image.h"

@@ -1,6 +1,6 @@
 /* Making the files of a new image: the image itself and its external data file.
  *
- * Called by create and convert. Everything that fails is said on stderr.
+ * Each function prints what failed on stderr.
  */
 #ifndef METALCOW_MAKE_IMAGE_H
 #define METALCOW_MAKE_IMAGE_H

@@ -1,6 +1,6 @@
 /* The packer: a ring of slots, each a chunk of clusters.
  *
- * target_qcow2.c -> here -> drivers/encoder_*.c, in threads. Invariant: stored <= taken <= filled
+ * May call the encoders of drivers/codec/, in threads. Invariant: stored <= taken <= filled
  * <= stored + nb_slots; slots [stored, taken) are a worker's until done, [taken, filled) wait, the
  * rest are free. The counters and `done` are touched under the lock only.
  */

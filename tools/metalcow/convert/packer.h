@@ -1,6 +1,6 @@
 /* The packer: threads that encode clusters, stored in guest order by the thread that submits them.
  *
- * Called by target_qcow2.c. What is stored, and in which order, does not depend on the number of
+ * What is stored, and in which order, does not depend on the number of
  * threads or on how they are scheduled.
  */
 #ifndef METALCOW_PACKER_H

@@ -1,7 +1,7 @@
 /* Whether an image looks preallocated: counts refcounts, as few as answer the question.
  * (qcow2: "Host cluster management")
  *
- * entries.c -> here -> the image's source. The refcount structure is untrusted: offsets are checked
+ * May call the source of the image. The refcount structure is untrusted: offsets are checked
  * against the file before they are read.
  */
 #include "preallocated.h"

@@ -1,4 +1,4 @@
-/* Preallocation. verbs -> here -> core/write/preallocate.c, the file system. */
+/* Preallocation. May call core/write/preallocate.c and the file system. */
 #include "preallocation.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* Preallocation: giving a disk the room that it may need one day.
  *
- * Called by create and resize. Everything that fails is said on stderr.
+ * Each function prints what failed on stderr.
  */
 #ifndef METALCOW_PREALLOCATION_H
 #define METALCOW_PREALLOCATION_H

@@ -1,4 +1,4 @@
-/* SVG: strings of a few element kinds. map_picture.c -> here.
+/* SVG: strings of a few element kinds.
  *
  * Invariant: what comes from an image passes print_text(), which lets only printable ASCII through
  * and makes it XML.

@@ -1,4 +1,4 @@
-/* Drawing: strips, legends and text as SVG, standing alone. Called by map_picture.c.
+/* Drawing: strips, legends and text as SVG, standing alone.
  *
  * All text is escaped here, so that names out of images stay text.
  */

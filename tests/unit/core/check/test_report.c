@@ -216,7 +216,7 @@ static void test_check_result_percent_is_printfs(void)
     uint64_t seed = 1;
 
     for (size_t i = 0; i < sizeof(wholes) / sizeof(wholes[0]); i++) {
-        /* Whatever lies between two hundredths is among 20000ths, and more. */
+        /* Whatever is between two hundredths is among 20000ths, and more. */
         uint64_t step = wholes[i] / 20000 + 1;
         for (uint64_t part = 1; part <= wholes[i] && part / step <= 40000; part += step)
             check_percent(part, wholes[i]);

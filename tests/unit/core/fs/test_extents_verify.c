@@ -25,7 +25,7 @@ static enum q2_status recording_read(struct q2_source *source, uint64_t offset, 
     return memory_ops->read_at(source, offset, to, length);
 }
 
-/* A file whose extents lie in reverse order on the volume; the last one has tail bytes. */
+/* A file whose extents are in reverse order on the volume; the last one has tail bytes. */
 static void make(size_t nb_extents, uint64_t tail)
 {
     static struct q2_source_ops recording_ops;

@@ -352,7 +352,7 @@ static void test_find_folder_goes_on_in_its_next_clusters(void)
         for (uint32_t i = c == 0 ? 3 : 0; i < 16; i++)
             fb_entry(&fb, fb_cluster_offset(&fb, chain[c]) + i * 32, "FILL       ", 0, 5, 0);
     }
-    name_at = fb_cluster_offset(&fb, 31); /* 30 and 31 lie in a row in memory */
+    name_at = fb_cluster_offset(&fb, 31); /* 30 and 31 are in a row in memory */
     T_CHECK_U64(fb_long_ascii(&fb, name_at - 32, "a-long-name.qcow2", "ALONGN~1QCO"), name_at + 32);
     fb_entry(&fb, name_at + 32, "ALONGN~1QCO", 0, 5, 99);
     expect(&fb, "/a/a-long-name.qcow2", Q2_OK, 99);

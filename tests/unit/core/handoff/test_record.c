@@ -159,7 +159,7 @@ static void seal(uint8_t *bytes, size_t length)
     q2_sha256_end(&hash, bytes + 16);
 }
 
-/* Behind the checksum nothing reads past the end, whatever the numbers say. */
+/* After the checksum nothing reads past the end, whatever the numbers say. */
 static void test_handoff_decode_every_changed_byte_behind_the_checksum_is_safe(void)
 {
     static const uint8_t values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};

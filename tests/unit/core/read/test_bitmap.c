@@ -91,7 +91,7 @@ static void test_bitmap_none(void)
     cleanup();
 }
 
-/* Entry 0 lies in the first slice, its name ends in the second; entry 1 in the third. */
+/* Entry 0 is in the first slice, its name ends in the second; entry 1 in the third. */
 static void test_bitmap_unreadable_directory(void)
 {
     static const struct entry entries[2] = {{0x10000, 3, 0, 4090, 16, "first of the two"},

@@ -45,7 +45,7 @@ static void cleanup(void)
     image_free(&base);
 }
 
-/* Where a request of 4 KiB crosses two L2 tables, whose L1 entries lie in two slices: the L1 table
+/* Where a request of 4 KiB crosses two L2 tables, whose L1 entries are in two slices: the L1 table
  * begins somewhere in a slice, and an entry of it maps 32 KiB. */
 #define SIZE (17 * MIB)
 

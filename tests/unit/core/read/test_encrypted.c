@@ -56,7 +56,7 @@ static struct q2_unlocker unlocker = {.ops = &unlocker_ops};
 static struct image image;
 static struct fixture f;
 
-/* A data cluster whose bytes lie encrypted in the file. */
+/* A data cluster whose bytes are encrypted in the file. */
 static void add_data(uint64_t guest, uint32_t method, uint32_t seed)
 {
     uint64_t size = image_cluster_size(&image), host = image_data(&image, guest, seed);

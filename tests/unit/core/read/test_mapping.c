@@ -80,7 +80,7 @@ static void test_map_run_of_contiguous_clusters(void)
     T_CHECK(is(Q2_EXTENT_DATA, 700, 1000));
     T_CHECK_U64(map(6 * 512, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 6 * 512, 512));
-    T_CHECK_U64(fake.nb_reads, 0); /* all in the slice that the header lies in */
+    T_CHECK_U64(fake.nb_reads, 0); /* all in the slice that the header is in */
     image_free(&image);
 }
 
@@ -246,7 +246,7 @@ static void test_map_subclusters(void)
     image_free(&image);
 }
 
-/* Two whole clusters of subclusters that lie in a row are one run. */
+/* Two whole clusters of subclusters that are in a row are one run. */
 static void test_map_subclusters_run_over_clusters(void)
 {
     image_start(&image,

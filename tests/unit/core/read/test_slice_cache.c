@@ -143,7 +143,7 @@ static void test_slice_get_failed_read_leaves_nothing(void)
     T_CHECK_U64(fake.nb_reads, 2);
 }
 
-/* A bad sector behind the slice must not take the slice along (HAZARDS.md, F3: the rest reads). */
+/* A bad sector after the slice must not take the slice along (HAZARDS.md, F3: the rest reads). */
 static void test_slice_get_bad_sector_in_the_run_spares_the_slice(void)
 {
     const uint8_t *at;
@@ -327,14 +327,14 @@ static void test_slice_overwritten_by_a_large_range(void)
     T_CHECK(good(&fake, 3 * SLICE));
 }
 
-/* Writes of data look at regions first: every slice is counted in the one where it lies, also when
- * slices go and when they could not be read. */
+/* Writes of data look at regions first: every slice is counted in the one where it is stored, also
+ * when slices go and when they could not be read. */
 static void test_slice_regions_count_what_is_cached(void)
 {
     uint64_t random = 1;
 
     setup(NB_BYTES);
-    fake.source.size = 3000ull << 20; /* what is behind the bytes fails to be read */
+    fake.source.size = 3000ull << 20; /* what is after the bytes fails to be read */
     for (uint32_t i = 0; i < 4000; i++) {
         uint16_t counted[Q2_SLICE_REGIONS] = {0};
         const uint8_t *held;

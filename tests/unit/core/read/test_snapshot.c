@@ -256,7 +256,7 @@ static void test_snapshot_list_is_one_walk(void)
     image_free(&image);
 }
 
-/* The fixed part of an entry ends with a slice; what follows lies in a bad sector. */
+/* The fixed part of an entry ends with a slice; what follows is in a bad sector. */
 static void test_snapshot_extra_data_unreadable(void)
 {
     char name[4096 - 40 - 8 - 1 - 40 + 1];

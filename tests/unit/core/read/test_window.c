@@ -145,7 +145,7 @@ static void test_windows_join_begins_no_stream(void)
     T_CHECK_U64(fake.nb_reads, 1);
 }
 
-/* Where a table is the first thing behind a window, that window stays: the data before the table is
+/* Where a table is the first thing after a window, that window stays: the data before the table is
  * read after it was looked up. */
 static void test_windows_join_keeps_the_window_before(void)
 {
@@ -167,7 +167,7 @@ static void test_windows_join_keeps_the_window_before(void)
     T_CHECK(seen(1024, 512));
 }
 
-/* What begins in one window and ends behind it is wanted in one piece: from a new one. */
+/* What begins in one window and ends after it is wanted in one piece: from a new one. */
 static void test_windows_view_over_the_end_of_a_window(void)
 {
     setup(SIZE);

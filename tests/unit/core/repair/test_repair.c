@@ -422,7 +422,7 @@ static void test_repair_if_dirty(void)
     cleanup();
 }
 
-/* No new structure where entries may lie on it. */
+/* No new structure where entries may be on it. */
 static void test_repair_refuses_to_rebuild_over_broken_entries(void)
 {
     build(&(struct image_spec){.size = MIB});

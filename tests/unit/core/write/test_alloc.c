@@ -159,7 +159,7 @@ static void test_alloc_row_where_the_block_comes_by_itself(void)
     setup();
     f.disk->writer.first_free = 256; /* what the image's blocks cover */
     T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_OK);
-    T_CHECK_U64(offset, (256 + 2) * 512); /* behind the block and the cluster that is given back */
+    T_CHECK_U64(offset, (256 + 2) * 512); /* after the block and the cluster that is given back */
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
     T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
     T_CHECK_U64(result.corruptions + result.check_errors, 0);

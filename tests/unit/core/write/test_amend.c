@@ -60,7 +60,7 @@ static void test_set_backing_of_a_file_that_is_missing(void)
     cleanup();
 }
 
-/* The name stands right behind the header: no room for an extension, not even the last one. */
+/* The name stands directly after the header: no room for an extension, not even the last one. */
 static void test_set_backing_of_an_image_without_extensions(void)
 {
     image_start(&image, &(struct image_spec){.size = 64 * KIB});
@@ -299,7 +299,7 @@ static void test_resize_is_refused(void)
     cleanup();
 }
 
-/* What lies behind the end of the last cluster, and in clusters behind that, never shows. */
+/* What is past the end of the last cluster, and in clusters after that, never shows. */
 static void test_resize_hides_what_lies_behind_the_end(void)
 {
     static uint8_t want[1024 * KIB];
@@ -340,7 +340,7 @@ static void test_resize_from_nothing_and_back(void)
     cleanup();
 }
 
-/* The data file follows the disk; what it had behind the disk is overwritten if it is raw. */
+/* The data file follows the disk; what it had past the disk is overwritten if it is raw. */
 static void test_resize_with_a_raw_data_file(void)
 {
     static uint8_t want[256 * KIB];
@@ -361,7 +361,7 @@ static void test_resize_with_a_raw_data_file(void)
     cleanup();
 }
 
-/* Behind the end of a short data file there is nothing to overwrite. */
+/* After the end of a short data file there is nothing to overwrite. */
 static void test_discard_behind_a_raw_data_file(void)
 {
     image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});

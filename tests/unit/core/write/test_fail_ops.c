@@ -87,7 +87,7 @@ static enum q2_status op_write(struct q2_disk *disk)
     return q2_disk_write(disk, 50 * KIB + 100, bytes, sizeof(bytes));
 }
 
-/* Streams of the fake codec for clusters in a row, packed behind each other. */
+/* Streams of the fake codec for clusters in a row, packed one after the other. */
 static enum q2_status op_compressed(struct q2_disk *disk)
 {
     static const uint8_t stream[100] = {1};

@@ -124,7 +124,7 @@ static const struct wide_case {
 
 enum kind {
     READS,
-    READS_ON, /* this one and all behind it */
+    READS_ON, /* this one and all after it */
     WRITES,
     FLUSHES,
     NB_KINDS
@@ -221,7 +221,7 @@ static void test_fail_wide_refcounts_in_one_set(void)
     image_start(&image,
                 &(struct image_spec){.size = MIB, .refcount_bits = 64, .max_clusters = 81920});
     name_far_clusters(512 * MIB);
-    file_size = 5 * GIB; /* what lies behind the image is zeros */
+    file_size = 5 * GIB; /* what is after the image is zeros */
     place();
     f.image.nb_held = image.size;
     judge();

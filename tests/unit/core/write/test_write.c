@@ -218,7 +218,7 @@ static void check_extents(uint64_t offset, const enum q2_extent_kind *kinds,
 }
 
 /* A new cluster gets the subclusters that are written, not all of them: the others stay what they
- * were, and what lies below is not copied up. */
+ * were, and what is below is not copied up. */
 static void test_write_allocates_subclusters_only(void)
 {
     const enum q2_extent_kind one[] = {Q2_EXTENT_UNALLOCATED, Q2_EXTENT_DATA,

@@ -118,7 +118,7 @@ static void test_write_compressed_crosses_into_a_free_neighbour_only(void)
     cleanup();
 }
 
-/* A cluster that lost all its streams is anybody's: nothing more is packed behind them. */
+/* A cluster that lost all its streams is anybody's: nothing more is packed after them. */
 static void test_write_compressed_leaves_a_freed_cluster_alone(void)
 {
     uint8_t bytes[4096];
@@ -159,7 +159,7 @@ static void test_write_compressed_replaces_and_is_replaced(void)
     cleanup();
 }
 
-/* Two streams that fill a cluster to its last byte: the next one has nothing to go on behind. */
+/* Two streams that fill a cluster to its last byte: the next one has nothing to go on after. */
 static void test_write_compressed_fills_a_cluster(void)
 {
     static const uint8_t stream[2048] = {1}; /* of no codec: nobody reads it */

@@ -102,7 +102,7 @@ static void test_luks_merge_gives_the_key_in_any_pieces(void)
             t_row(row->name);
             (void)hex_decode(row->key, want, sizeof(want));
             q2_luks_merge_init(&merge, row->hash, row->key_length, row->stripes);
-            /* All material each time: what is behind the last stripe must not count. */
+            /* All material each time: what is after the last stripe must not count. */
             for (size_t at = 0; at < sizeof(material); at += pieces[j])
                 q2_luks_merge_add(&merge, material + at,
                                   sizeof(material) - at < pieces[j] ? sizeof(material) - at

@@ -5,7 +5,7 @@
 #include "tests/support/luks_builder.h"
 #include "tests/support/t.h"
 
-/* The LUKS header lies somewhere inside the file. */
+/* The LUKS header is somewhere inside the file. */
 #define HEADER_OFFSET 3u * 512
 
 static uint8_t file[HEADER_OFFSET + LUKS_BUILD_LENGTH];

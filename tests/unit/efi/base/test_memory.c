@@ -67,7 +67,7 @@ static void test_memcmp_every_place_of_a_difference(void)
     for (size_t length = 0; length <= LENGTH; length++) {
         fill();
         memcpy(ours, from, SIZE);
-        ours[length] ^= 0x80; /* behind the range */
+        ours[length] ^= 0x80; /* after the range */
         T_CHECK(mc_memcmp(ours, from, length) == 0);
         for (size_t at = 0; at < length; at++) {
             int sign;

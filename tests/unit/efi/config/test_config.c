@@ -485,7 +485,7 @@ static void test_entry_parse_error_leaves_the_entry_alone(void)
     T_CHECK(memcmp(&entry, &before, sizeof entry) == 0);
 }
 
-/* Every prefix of a good file parses or is refused, and nothing is read behind it. */
+/* Every prefix of a good file parses or is refused, and nothing is read after it. */
 static void test_entry_parse_every_prefix_is_safe(void)
 {
     static const char text[] = "\xef\xbb\xbftitle \xc3\x9c\r\nimage \\a\\b\r\nboot /x/y\nmode rw";
@@ -497,7 +497,7 @@ static void test_entry_parse_every_prefix_is_safe(void)
 
         good += parse_entry(text, length, &entry, &error) == MC_CONFIG_OK;
     }
-    /* Good ones end in or behind the value of image ("/a", "/a/b"), but not in "\\a\\", which names
+    /* Good ones end in or after the value of image ("/a", "/a/b"), but not in "\\a\\", which names
      * a folder, nor where "boot" or "mode" stands with half a value. */
     T_CHECK_U64(good, 14);
 }

@@ -204,7 +204,7 @@ static void test_overlay_large_write_takes_all_the_room(void)
     image_free(&image);
 }
 
-/* Room is what the file has behind its last cluster in use. */
+/* Room is what the file has after its last cluster in use. */
 static void test_room_and_dirt_of_a_writable_disk(void)
 {
     uint64_t before;

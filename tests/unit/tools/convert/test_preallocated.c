@@ -68,7 +68,7 @@ static void test_is_preallocated_broken_refcounts_are_no_answer(void)
     struct q2_header header = make_image(4, 50);
 
     T_CHECK(is_preallocated(&source.source, &header, 0));
-    file[CLUSTER + 1] = 1; /* the block lies far past the end */
+    file[CLUSTER + 1] = 1; /* the block is far past the end */
     T_CHECK(!is_preallocated(&source.source, &header, 0));
     header = make_image(4, 50);
     header.refcount_table_offset = UINT64_MAX - 1; /* and so does the table */
