@@ -9,7 +9,7 @@
 FIRMWARE_ARCHS ?= x64
 
 # Pure parts of the firmware programs: they run on the host too, under the tests and the fuzzer.
-EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/text.c
+EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/text.c efi/place/fat_name.c
 
 # Both programs: firmware, places of files, images, configuration.
 EFI_COMMON_SRCS := $(sort $(EFI_HOST_SRCS) $(wildcard efi/base/*.c efi/place/*.c efi/image/*.c))

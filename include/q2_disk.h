@@ -48,13 +48,21 @@ struct q2_disk_options {
     const char *data_file;    /* path of the top image's data file; NULL: the header's name */
     const char *backing_file; /* path of the top image's backing file, which must have one; NULL:
                                  the header's name */
+    const char *const *lower_backing_files; /* the same for the layers below, in order: the second
+                                               entry is the backing file of the backing file's
+                                               backing file. NULL entry: the header's name */
+    uint32_t nb_lower_backing_files;
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
-    enum q2_image_format format; /* of the top image; never probed */
-    bool backing_raw_if_unnamed; /* a backing file without a format is raw (else: refused) */
-    bool metadata_only;          /* open no other file: info, check; reads and writes of guest
+    enum q2_image_format format;   /* of the top image; never probed */
+    bool backing_raw_if_unnamed;   /* a backing file without a format is raw (else: refused) */
+    bool backing_qcow2_if_unnamed; /* the same, and it is qcow2; not both */
+    bool look_beside; /* a file whose name in the image is not allowed, or leads nowhere, is looked
+                         for by the name's last component in the image's own folder, unless names
+                         is Q2_NAMES_NONE; q2_layer_info.is_beside tells */
+    bool metadata_only; /* open no other file: info, check; reads and writes of guest
                                     bytes give Q2_ERR_NOT_OPEN */
-    bool writable;               /* with metadata_only: the image itself (include/q2_amend.h) */
+    bool writable;      /* with metadata_only: the image itself (include/q2_amend.h) */
     bool repair; /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
                     image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
     bool repair_if_dirty; /* with writable: a dirty image is repaired first; else it is refused */
@@ -261,6 +269,7 @@ struct q2_layer_info {
     uint64_t encryption_offset; /* of the LUKS header, bytes into the image; 0: there is none.
                                    (qcow2: "Full disk encryption header pointer") */
     bool is_snapshot;
+    bool is_beside; /* this layer's file, or its data file, was found by options.look_beside */
 };
 
 /* Number of layers, 1..Q2_MAX_LAYERS (1 if metadata_only). */

@@ -19,6 +19,7 @@ struct opening {
     struct q2_fault *fault;
     char *path;     /* disk->path: the file to open next */
     uint32_t image; /* the layer that the options are about: 1 below an overlay, else 0 */
+    bool is_beside; /* path is that of a file in the image's folder, not what its name says */
 };
 
 static bool same_file(const struct q2_source *a, const struct q2_source *b)
@@ -71,23 +72,60 @@ static enum q2_status take_path(struct opening *opening, const char *path)
     return Q2_OK;
 }
 
-/* Set opening->path from the caller's word, which wins, or from the image's, which must pass the
- * gate. */
-static enum q2_status choose_path(struct opening *opening, const struct q2_image *image,
-                                  const char *given, const char *named)
+/* The last component of a name, as of a path of any system: "C:\\vm\\base.qcow2" too. */
+static const char *last_component(const char *name)
 {
-    enum q2_status status;
+    const char *last = name;
 
-    if (given)
-        return take_path(opening, given);
-    status = q2_name_resolve(named, opening->options->names, image->source->path, opening->path,
-                             Q2_MAX_PATH_LENGTH + 1);
-    if (status == Q2_OK)
-        return Q2_OK;
+    for (; *name != '\0'; name++) {
+        if (*name == '/' || *name == '\\' || *name == ':')
+            last = name + 1;
+    }
+    return last;
+}
+
+/* Set opening->path to a file by the name's last component, in the image's folder. */
+static enum q2_status look_beside(struct opening *opening, const struct q2_image *image,
+                                  const char *named)
+{
+    if (!opening->options->look_beside || opening->options->names == Q2_NAMES_NONE)
+        return Q2_ERR_DENIED;
+    opening->is_beside = true;
+    return q2_name_resolve(last_component(named), Q2_NAMES_BELOW, image->source->path,
+                           opening->path, Q2_MAX_PATH_LENGTH + 1);
+}
+
+static enum q2_status fail_name(struct opening *opening, const struct q2_image *image,
+                                enum q2_status status, const char *named)
+{
     (void)q2_fail(opening->fault, status,
                   status == Q2_ERR_DENIED ? "the image names a file that must not be opened" : NULL,
                   image->source->path);
     q2_fault_add_detail(opening->fault, named, q2_text_length(named));
+    return status;
+}
+
+/* Open the file that the caller gives, which wins, or that the image names, which must pass the
+ * gate. A name that leads nowhere is looked for beside the image. */
+static enum q2_status open_named(struct opening *opening, const struct q2_image *image,
+                                 const char *given, const char *named, bool writable,
+                                 struct q2_source **ret_source)
+{
+    enum q2_status status;
+
+    opening->is_beside = false;
+    if (given) {
+        status = take_path(opening, given);
+        return status == Q2_OK ? open_file(opening, writable, ret_source) : status;
+    }
+    status = q2_name_resolve(named, opening->options->names, image->source->path, opening->path,
+                             Q2_MAX_PATH_LENGTH + 1);
+    if (status != Q2_OK && look_beside(opening, image, named) != Q2_OK)
+        return fail_name(opening, image, status, named);
+    status = open_file(opening, writable, ret_source);
+    if (status == Q2_ERR_NOT_FOUND && !opening->is_beside &&
+        look_beside(opening, image, named) == Q2_OK)
+        status = open_file(opening, writable, ret_source);
     return status;
 }
 
@@ -104,11 +142,11 @@ static enum q2_status open_data_file(struct opening *opening, struct q2_image *i
     }
     if (!given && image->data_file[0] == '\0')
         return q2_fail(opening->fault, Q2_ERR_DATA_FILE_REQUIRED, NULL, image->source->path);
-    status = choose_path(opening, image, given, image->data_file);
-    if (status == Q2_OK)
-        status = open_file(opening, top && opening->options->writable && !opening->options->overlay,
-                           &image->data);
+    status =
+        open_named(opening, image, given, image->data_file,
+                   top && opening->options->writable && !opening->options->overlay, &image->data);
     image->owns_data = status == Q2_OK;
+    image->is_beside = image->is_beside || opening->is_beside;
     return status;
 }
 
@@ -118,7 +156,8 @@ static enum q2_status backing_format(struct opening *opening, const struct q2_im
 {
     const char *format = image->backing_format;
 
-    if (q2_text_equal(format, "qcow2")) {
+    if (q2_text_equal(format, "qcow2") ||
+        (format[0] == '\0' && opening->options->backing_qcow2_if_unnamed)) {
         *ret_format = Q2_FORMAT_QCOW2;
         return Q2_OK;
     }
@@ -211,13 +250,25 @@ static enum q2_status use_snapshot(struct opening *opening)
     return q2_image_use_snapshot(top, &disk->snapshot, opening->fault);
 }
 
+/* The backing file that the caller gives for the last layer; NULL: none. */
+static const char *given_backing(const struct opening *opening)
+{
+    const struct q2_disk_options *options = opening->options;
+    uint32_t layer = opening->disk->nb_layers - opening->image - 1;
+
+    if (layer == 0)
+        return options->backing_file;
+    return layer <= options->nb_lower_backing_files ? options->lower_backing_files[layer - 1]
+                                                    : NULL;
+}
+
 /* Open the backing file of the last layer, if it has one. */
 static enum q2_status open_backing(struct opening *opening, bool *ret_done)
 {
     struct q2_disk *disk = opening->disk;
     const struct q2_image *image = &disk->layers[disk->nb_layers - 1];
-    const char *given =
-        disk->nb_layers == opening->image + 1 ? opening->options->backing_file : NULL;
+    const char *given = given_backing(opening);
+    bool is_beside;
     enum q2_image_format format = Q2_FORMAT_RAW;
     struct q2_source *source;
     enum q2_status status;
@@ -232,12 +283,13 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
                              image->source->path, "layers", Q2_MAX_LAYERS + 1ull, Q2_MAX_LAYERS);
     status = backing_format(opening, image, &format);
     if (status == Q2_OK)
-        status = choose_path(opening, image, given, image->backing_file);
-    if (status == Q2_OK)
-        status = open_file(opening, false, &source);
+        status = open_named(opening, image, given, image->backing_file, false, &source);
     if (status != Q2_OK)
         return status;
-    return open_layer(opening, source, format, true);
+    is_beside = opening->is_beside;
+    status = open_layer(opening, source, format, true);
+    disk->layers[disk->nb_layers - 1].is_beside |= is_beside;
+    return status;
 }
 
 /* The image that takes the writes. Its file names no backing file, but it has one. */

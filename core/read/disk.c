@@ -324,6 +324,7 @@ void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_la
         .data_file = image->data_file,
         .encryption_offset = image->encryption_offset,
         .is_snapshot = image->is_snapshot,
+        .is_beside = image->is_beside,
     };
 }
 

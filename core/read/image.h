@@ -18,6 +18,7 @@ struct q2_image {
     struct q2_source *data;   /* where clusters lie: source, or the external data file */
     bool owns_source, owns_data;
     bool is_snapshot;
+    bool is_beside;          /* its file or data file was found beside the image that names it */
     bool has_data_file_name; /* the extension is there */
     bool has_backing;        /* header names a backing file */
     struct q2_header header;

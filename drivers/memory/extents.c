@@ -174,8 +174,7 @@ bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t 
 {
     struct piece piece;
 
-    if ((source->ops != &extents_ops && source->ops != &growing_ops) ||
-        !inside(source, offset, length) || length == 0)
+    if (source->ops->read_at != extents_read || !inside(source, offset, length) || length == 0)
         return false;
     piece = next_piece(extents_of(source), offset, length);
     *ret_volume = extents_of(source)->volume;
@@ -210,6 +209,13 @@ static uint64_t volume_number(const struct q2_source *volume)
     return number ^ number >> 31;
 }
 
+void q2_source_extents_identity(const struct q2_source *volume, uint64_t file_id,
+                                uint64_t ret_identity[2])
+{
+    ret_identity[0] = volume_number(volume);
+    ret_identity[1] = file_id;
+}
+
 enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
                                       const struct q2_extents_file *file)
 {
@@ -223,7 +229,6 @@ enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
                 .ops = file->can_grow ? &growing_ops : &extents_ops,
                 .path = file->path,
                 .size = file->size,
-                .identity = {volume_number(file->volume), file->file_id},
                 .io_align = file->volume->io_align,
                 .writable = file->writable,
             },
@@ -234,6 +239,7 @@ enum q2_status q2_source_extents_init(struct q2_source_extents *extents,
         .page_start = file->page_start,
         .page_bits = file->page_bits,
     };
+    q2_source_extents_identity(file->volume, file->file_id, extents->source.identity);
     return Q2_OK;
 }
 
@@ -265,4 +271,18 @@ enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
     extents->nb_extents = nb_extents;
     extents->mapped_size = size;
     return Q2_OK;
+}
+
+void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map)
+{
+    uint64_t size = extents->source.size;
+
+    while (extents->nb_extents > 0 && map[extents->nb_extents - 1].file_offset >= size)
+        extents->nb_extents--;
+    if (extents->nb_extents > 0) {
+        struct q2_file_extent *last = &map[extents->nb_extents - 1];
+        last->length = size - last->file_offset;
+    }
+    extents->hint = 0;
+    extents->mapped_size = size;
 }

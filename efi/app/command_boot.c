@@ -9,6 +9,7 @@
 #include "efi/base/console.h"
 #include "efi/image/entries.h"
 #include "efi/base/fail.h"
+#include "efi/place/place.h"
 
 /* Start the loader of the disk in session->record. Returns only when the loader does. */
 static EFI_STATUS start_disk(struct mc_session *session, const char *path)
@@ -28,16 +29,18 @@ static const char no_handoff[] =
     "systems that are not in their initramfs lose this disk as they start";
 
 /* Attach, start, and undo it if the loader comes back. */
-static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume)
+static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume,
+                                   const struct mc_entry *entry)
 {
-    struct mc_attach_options options = mc_entry_options(&session->entry);
+    struct mc_disk_spec spec = entry->spec;
     struct mc_control *control = session->client.control;
     CHAR8 *message = (CHAR8 *)session->message;
     uint32_t number;
     EFI_STATUS status;
 
-    options.may_ask = true;
-    status = control->Attach(control, volume, &options, message, &number);
+    spec.title = mc_entry_title(entry);
+    spec.may_ask = true;
+    status = control->Attach(control, volume, &spec, message, &number);
     if (EFI_ERROR(status)) {
         mc_say(session->message);
         return status;
@@ -45,7 +48,7 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
     mc_say(no_handoff);
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number))
-        status = start_disk(session, session->entry.boot);
+        status = start_disk(session, spec.boot ? spec.boot : MC_DEFAULT_BOOT_PATH);
     if (EFI_ERROR(control->Detach(control, number, message)))
         mc_say(session->message);
     return status;
@@ -63,29 +66,42 @@ static const struct mc_entry *choose(const struct mc_entries *entries, const cha
     return NULL;
 }
 
-/* Read the configuration and keep one entry of it. */
-static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume)
+/* Read the configuration into session->entries and choose an entry of it. */
+static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume,
+                                const struct mc_entry **ret_entry)
 {
     const char *wanted = session->line.operand;
     struct q2_fault *fault = &session->fault;
-    struct mc_entries *entries;
-    const struct mc_entry *entry;
-    enum q2_status status = mc_volume_open(volume, fault, &session->volume);
+    struct q2_place *place;
+    enum q2_status status = mc_place_open(volume, fault, &place);
 
-    if (status == Q2_OK)
-        status = mc_entries_read(&session->volume, fault, &entries);
+    if (status == Q2_OK) {
+        status = mc_entries_read(place, fault, &session->entries);
+        mc_place_close(place);
+    }
     if (status == Q2_ERR_NOT_FOUND)
         return mc_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
     if (status != Q2_OK)
         return status;
-    entry = choose(entries, wanted);
-    if (entry)
-        __builtin_memcpy(&session->entry, entry, sizeof(*entry));
-    else
-        status = mc_fail(fault, Q2_ERR_NOT_FOUND,
-                         wanted ? "no entry has this name" : "no entry is configured",
-                         wanted ? wanted : MC_ENTRIES_FOLDER);
-    mc_entries_free(entries);
+    *ret_entry = choose(session->entries, wanted);
+    if (*ret_entry)
+        return Q2_OK;
+    return mc_fail(fault, Q2_ERR_NOT_FOUND,
+                   wanted ? "no entry has this name" : "no entry is configured",
+                   wanted ? wanted : MC_ENTRIES_FOLDER);
+}
+
+static EFI_STATUS boot_from(struct mc_session *session, EFI_HANDLE volume)
+{
+    const struct mc_entry *entry;
+    EFI_STATUS status;
+
+    if (get_entry(session, volume, &entry) != Q2_OK ||
+        mc_client_open(&session->client, true, &session->fault) != Q2_OK)
+        return mc_session_fail(session);
+    mc_say(mc_entry_title(entry));
+    status = attach_and_start(session, volume, entry);
+    mc_client_unload(&session->client);
     return status;
 }
 
@@ -94,15 +110,14 @@ static EFI_STATUS boot_entry(struct mc_session *session)
     EFI_HANDLE volume = mc_own_volume();
     EFI_STATUS status;
 
-    if (!volume)
+    if (!volume) {
         (void)mc_fail(&session->fault, Q2_ERR_UNSUPPORTED,
                       "the program was not loaded from a volume", NULL);
-    if (!volume || get_entry(session, volume) != Q2_OK ||
-        mc_client_open(&session->client, true, &session->fault) != Q2_OK)
         return mc_session_fail(session);
-    mc_say(mc_entry_title(&session->entry));
-    status = attach_and_start(session, volume);
-    mc_client_unload(&session->client);
+    }
+    status = boot_from(session, volume);
+    mc_entries_free(session->entries);
+    session->entries = NULL;
     return status;
 }
 

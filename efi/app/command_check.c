@@ -51,7 +51,7 @@ static enum q2_status check(const struct mc_image *image, struct q2_check_result
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header)
         return mc_fail(fault, Q2_ERR_UNSUPPORTED, "This image format does not support checks",
-                       image->file->path);
+                       image->file->source->path);
     printer.cluster_bits = info.header->cluster_bits;
     status = q2_disk_check(image->disk, &printer.reporter, result);
     if (status != Q2_OK) {
@@ -70,8 +70,8 @@ EFI_STATUS mc_command_check(struct mc_session *session)
     enum q2_status status = mc_session_image(session);
 
     if (status == Q2_OK)
-        status = mc_image_open(session->image.image.volume, &session->image.options, true,
-                               &session->fault, &image);
+        status = mc_image_open(session->image.volume, &session->image.spec, true, &session->fault,
+                               &image);
     if (status == Q2_OK) {
         status = check(image, &result, &session->fault);
         mc_image_close(image);

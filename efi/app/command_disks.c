@@ -26,8 +26,8 @@ static EFI_STATUS attach(struct mc_session *session)
     uint32_t number;
     EFI_STATUS status;
 
-    session->image.options.may_ask = true;
-    status = control->Attach(control, session->image.image.volume, &session->image.options,
+    session->image.spec.may_ask = true;
+    status = control->Attach(control, session->image.volume, &session->image.spec,
                              (CHAR8 *)session->message, &number);
     if (EFI_ERROR(status)) {
         mc_say(session->message);
@@ -35,7 +35,7 @@ static EFI_STATUS attach(struct mc_session *session)
     }
     if (mc_session_find(session, number))
         mc_connect_disk(session->record.handle);
-    say_attached(number, session->image.options.image);
+    say_attached(number, session->image.spec.image);
     return EFI_SUCCESS;
 }
 

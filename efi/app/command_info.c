@@ -83,31 +83,18 @@ static void put_qcow2(struct report *report, const struct q2_layer_info *info)
 }
 
 /* How the firmware reads a file, and why. */
-static void put_way(struct report *report, const struct mc_file *file)
+static void put_way(struct report *report, const struct q2_place_file *file)
 {
-    char why[400];
-
-    if (file->way == MC_FILE_BY_EXTENTS) {
-        put(report, "extent map (");
-        q2_line_put_number(&report->text, file->nb_extents, 10);
-        put(report, file->nb_extents == 1 ? " extent)\n" : " extents)\n");
-    } else if (file->way == MC_FILE_IN_MEMORY) {
-        (void)q2_fault_format(&file->doubt, why, sizeof(why));
-        put(report, "a copy in memory (");
-        put(report, why);
-        put(report, ")\n");
-    } else {
-        put(report, "the file system (it is not FAT)\n");
-    }
+    file->place->ops->explain(file, &report->text);
+    put(report, "\n");
 }
 
-/* The opener's sources are the first of a file. */
-static void put_file(struct report *report, const struct q2_source *source)
+static void put_file(struct report *report, const struct q2_place_file *file)
 {
     put(report, "    ");
-    q2_line_put_escaped(&report->text, source->path);
+    q2_line_put_escaped(&report->text, file->source->path);
     put(report, ": ");
-    put_way(report, (const struct mc_file *)(const void *)source);
+    put_way(report, file);
 }
 
 static void put_chain(struct report *report, const struct mc_image *image)
@@ -117,9 +104,9 @@ static void put_chain(struct report *report, const struct mc_image *image)
     put(report, "files, and what they are read through:\n");
     for (uint32_t i = 0; i < q2_disk_nb_layers(image->disk); i++) {
         q2_disk_layer_info(image->disk, i, &info);
-        put_file(report, info.source);
+        put_file(report, mc_opener_find(&image->opener, info.source));
         if (info.data_source != info.source)
-            put_file(report, info.data_source);
+            put_file(report, mc_opener_find(&image->opener, info.data_source));
     }
 }
 
@@ -128,17 +115,17 @@ static void put_image(struct report *report, const struct mc_image *image)
     struct q2_layer_info info;
 
     q2_disk_layer_info(image->disk, 0, &info);
-    put_line(report, "image", image->file->path);
+    put_line(report, "image", image->file->source->path);
     put_line(report, "file format", info.header ? "qcow2" : "raw");
     put_size_line(report, "virtual size", info.virtual_size);
-    put_size_line(report, "file length", image->file->as.source.size);
+    put_size_line(report, "file length", image->file->source->size);
     if (info.header)
         put_qcow2(report, &info);
     put(report, "read through: ");
     put_way(report, image->file);
 }
 
-static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *options, bool chain,
+static enum q2_status show(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool chain,
                            struct q2_fault *fault)
 {
     struct report *report = mc_alloc(sizeof(*report));
@@ -148,7 +135,7 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_attach_options *op
     if (!report)
         return mc_fail_memory(fault);
     report->text = q2_line_start(report->buffer, sizeof(report->buffer));
-    status = mc_image_open(volume, options, !chain, fault, &image);
+    status = mc_image_open(volume, spec, !chain, fault, &image);
     if (status == Q2_OK) {
         put_image(report, image);
         if (chain)
@@ -165,7 +152,7 @@ EFI_STATUS mc_command_info(struct mc_session *session)
     enum q2_status status = mc_session_image(session);
 
     if (status == Q2_OK)
-        status = show(session->image.image.volume, &session->image.options,
+        status = show(session->image.volume, &session->image.spec,
                       session->line.backing_chain != NULL, &session->fault);
     mc_image_arguments_free(session);
     return status == Q2_OK ? EFI_SUCCESS : mc_session_fail(session);

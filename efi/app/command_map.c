@@ -56,11 +56,10 @@ EFI_STATUS mc_command_map(struct mc_session *session)
     struct mc_image *image;
     enum q2_status status = mc_image_arguments_get(session);
 
-    session->image.options.may_ask = true;
-    session->image.options.mode = MC_MODE_READ_ONLY;
+    session->image.spec.may_ask = true;
+    session->image.spec.mode = MC_MODE_READ_ONLY;
     if (status == Q2_OK)
-        status = mc_image_open(session->image.image.volume, &session->image.options, false, fault,
-                               &image);
+        status = mc_image_open(session->image.volume, &session->image.spec, false, fault, &image);
     if (status == Q2_OK) {
         mc_print(Q2_MAP_HEADING "\n");
         status = print_entries(image, fault);

@@ -45,24 +45,14 @@ static const struct command commands[] = {
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* Options: each takes the next word, or none. */
+/* Options of commands, beside those that say something of a disk (mc_spec_keys). Each takes the
+ * next word, or none. */
 static const struct option {
     const char *name;
     size_t offset; /* of its member in struct mc_command_line */
     bool is_flag;  /* it takes none: its member gets the option's own name */
 } options[] = {
-    {"--data-file", offsetof(struct mc_command_line, data_file), false},
-    {"--backing-file", offsetof(struct mc_command_line, backing_file), false},
-    {"--backing-format", offsetof(struct mc_command_line, backing_format), false},
-    {"--passphrase-file", offsetof(struct mc_command_line, passphrase_file), false},
-    {"--key-file", offsetof(struct mc_command_line, key_file), false},
-    {"--snapshot", offsetof(struct mc_command_line, snapshot), false},
     {"--disk", offsetof(struct mc_command_line, disk), false},
-    {"--names", offsetof(struct mc_command_line, names), false},
-    {"--format", offsetof(struct mc_command_line, format), false},
-    {"--mode", offsetof(struct mc_command_line, mode), false},
-    {"--overlay-size", offsetof(struct mc_command_line, overlay_size), false},
-    {"--room", offsetof(struct mc_command_line, room), false},
     {"--rounds", offsetof(struct mc_command_line, rounds), false},
     {"--row", offsetof(struct mc_command_line, row), false},
     {"--beside", offsetof(struct mc_command_line, beside), false},
@@ -118,25 +108,77 @@ static const struct option *find_option(const char *word)
     return NULL;
 }
 
+/* Words that were taken, and what is known of them. */
+struct parsing {
+    struct mc_session *session;
+    const struct mc_arguments *arguments;
+    size_t at;     /* the word that is being taken */
+    uint64_t seen; /* bit i: mc_spec_keys[i] was given */
+};
+
+/* The word after an option; NULL: there is none, and the fault says so. */
+static const char *take_value(struct parsing *p)
+{
+    const char *option = p->arguments->words[p->at];
+
+    if (++p->at < p->arguments->nb)
+        return p->arguments->words[p->at];
+    (void)mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "this option needs a value", option);
+    return NULL;
+}
+
+static enum q2_status set_once(struct parsing *p, const char **to, const char *value)
+{
+    if (*to)
+        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice",
+                       p->arguments->words[p->at]);
+    *to = value;
+    return Q2_OK;
+}
+
+/* An option that says something of the disk. */
+static enum q2_status take_key(struct parsing *p, const struct mc_spec_key *key)
+{
+    uint64_t bit = 1ull << (key - mc_spec_keys);
+    const char *value = take_value(p), *refusal;
+
+    if (!value)
+        return Q2_ERR_ARGUMENT;
+    if ((p->seen & bit) != 0 && key->kind != MC_SPEC_PATHS)
+        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice", key->option);
+    p->seen |= bit;
+    refusal = mc_spec_set(&p->session->image.spec, key, value, mc_text_length(value), NULL);
+    return refusal ? mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, refusal, key->option) : Q2_OK;
+}
+
+static enum q2_status take_option(struct parsing *p)
+{
+    const char *word = p->arguments->words[p->at];
+    const struct mc_spec_key *key = mc_spec_find_option(word);
+    const struct option *option = find_option(word);
+    const char *value = word;
+
+    if (key)
+        return take_key(p, key);
+    if (!option)
+        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option", word);
+    if (!option->is_flag)
+        value = take_value(p);
+    if (!value)
+        return Q2_ERR_ARGUMENT;
+    return set_once(p, (const char **)(void *)((char *)&p->session->line + option->offset), value);
+}
+
 static enum q2_status parse(const struct mc_arguments *arguments, struct mc_session *session)
 {
-    for (size_t i = 1; i < arguments->nb; i++) {
-        const char *word = arguments->words[i];
-        const char **value = &session->line.operand;
-        if (word[0] == '-') {
-            const struct option *option = find_option(word);
-            if (!option)
-                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such option", word);
-            value = (const char **)(void *)((char *)&session->line + option->offset);
-            i += option->is_flag ? 0 : 1;
-            if (i == arguments->nb)
-                return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "this option needs a value", word);
-        }
-        if (*value)
-            return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "given twice", arguments->words[i]);
-        *value = arguments->words[i];
+    struct parsing p = {.session = session, .arguments = arguments};
+    enum q2_status status = Q2_OK;
+
+    for (p.at = 1; p.at < arguments->nb && status == Q2_OK; p.at++) {
+        const char *word = arguments->words[p.at];
+        status = word[0] == '-' ? take_option(&p) : set_once(&p, &session->line.operand, word);
     }
-    return Q2_OK;
+    return status;
 }
 
 static const struct command *find_command(const char *name)
@@ -175,7 +217,9 @@ static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *s
     if (parse(arguments, session) != Q2_OK)
         return mc_session_fail(session);
     if (command->needs_operand && !session->line.operand) {
-        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "what? see 'metalcow help'", command->name);
+        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT,
+                      "this command needs an image or a disk number; see 'metalcow help'",
+                      command->name);
         return mc_session_fail(session);
     }
     flush_disks(session);
@@ -191,6 +235,7 @@ EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
         mc_say("out of memory");
         return EFI_OUT_OF_RESOURCES;
     }
+    mc_spec_init(&session->image.spec);
     status = run(arguments, session);
     mc_free(session);
     return status;

@@ -6,34 +6,37 @@
 #define METALCOW_EFI_COMMANDS_H
 
 #include "arguments.h"
-#include "efi/config/config.h"
 #include "control_client.h"
-#include "efi/place/volume.h"
+#include "efi/image/attach.h"
+#include "efi/image/entries.h"
 
-/* A command line, read. Strings point into the arguments or are NULL. */
+/* A command line, read, without what it says of a disk. Strings point into the arguments or are
+ * NULL. */
 struct mc_command_line {
     const char *operand; /* the word that is no option */
-    const char *data_file, *backing_file, *backing_format, *snapshot, *disk, *names, *format;
-    const char *passphrase_file, *key_file;
-    const char *mode, *overlay_size, *room;
+    const char *disk;
     const char *rounds, *beside, *row, *write;
     const char *backing_chain; /* a flag */
 };
 
-/* What a command line says of an image, with paths resolved. */
+/* Files that one command line can name: the image, and those of mc_spec_keys. */
+#define MC_MAX_LOCATIONS (MC_MAX_BACKING_FILES + 4)
+
+/* What a command line says of a disk. Its paths are as typed until mc_image_arguments_get(). */
 struct mc_image_arguments {
-    struct mc_attach_options options;
-    struct mc_location image, data_file, backing_file, passphrase_file, key_file;
+    struct mc_disk_spec spec;
+    EFI_HANDLE volume;             /* of all the files */
+    char *paths[MC_MAX_LOCATIONS]; /* pool memory, what spec points to */
+    size_t nb_paths;
 };
 
-/* One run of a command: its words and all that it works with. Some 20 KiB, in pool memory. */
+/* One run of a command: its words and all that it works with. Some KiB, in pool memory. */
 struct mc_session {
     struct mc_command_line line;
     struct mc_client client;
     struct mc_disk_record record;
     struct mc_image_arguments image;
-    struct mc_volume volume;
-    struct mc_entry entry;
+    struct mc_entries *entries; /* of the configuration, while boot runs */
     struct q2_fault fault;
     char message[MC_MESSAGE_SIZE]; /* from the driver */
 };

@@ -7,7 +7,7 @@
 #include "efi/base/device_path.h"
 #include "efi/base/fail.h"
 #include "efi/base/firmware.h"
-#include "efi/place/volume.h"
+#include "efi/place/file_system.h"
 
 void mc_connect_disk(EFI_HANDLE disk)
 {
@@ -20,7 +20,7 @@ static bool holds(EFI_HANDLE volume, const char *path)
     EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *file_system = mc_protocol(volume, &mc_file_system_guid);
     EFI_FILE_PROTOCOL *file;
 
-    if (!file_system || mc_file_system_open(file_system, path, &file) != Q2_OK)
+    if (!file_system || mc_file_system_open(file_system, path, EFI_FILE_MODE_READ, &file) != Q2_OK)
         return false;
     (void)file->Close(file);
     return true;

@@ -11,32 +11,13 @@
 
 #include <efi.h>
 
-#include "efi/config/config.h"
-#include "q2_disk.h"
+#include "core/spec/disk_spec.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 3u
+#define MC_CONTROL_VERSION 4u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
-
-/* What to attach and how. NULL strings: not given. */
-struct mc_attach_options {
-    const char *image;           /* UTF-8, absolute on the volume, '/' between components */
-    const char *data_file;       /* the same; NULL: the image's own name */
-    const char *backing_file;    /* the same */
-    const char *passphrase_file; /* the same: its first line is the passphrase */
-    const char *key_file;        /* the same: all of it is the passphrase */
-    const char *snapshot;
-    const char *title; /* what people call it; NULL: the image's path */
-    enum q2_name_policy names;
-    enum q2_image_format format;
-    enum mc_mode mode;
-    uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
-    uint64_t room;         /* MC_MODE_READ_WRITE: bytes that the file is made longer at once */
-    bool backing_raw;      /* a backing file without a format in the image is raw */
-    bool may_ask;          /* for a passphrase, on the console: a person has asked for the disk */
-};
 
 /* mc_disk_record.room of a disk that has a place for all that can be written. */
 #define MC_ROOM_FOR_ALL UINT64_MAX
@@ -45,7 +26,7 @@ struct mc_attach_options {
 struct mc_disk_record {
     UINT32 number;     /* for Detach(); never used again */
     EFI_HANDLE handle; /* the disk's own: Block I/O and device path */
-    EFI_HANDLE volume; /* where the image lies */
+    EFI_HANDLE volume; /* where the image is stored */
     UINT64 size;       /* bytes */
     UINT32 nb_layers;
     enum mc_mode mode;
@@ -61,8 +42,8 @@ struct mc_control {
 
     /* Attach and publish; the disk is not connected. message gets MC_MESSAGE_SIZE bytes. */
     EFI_STATUS(EFIAPI *Attach)
-    (struct mc_control *This, EFI_HANDLE Volume, const struct mc_attach_options *Options,
-     CHAR8 *Message, UINT32 *RetNumber);
+    (struct mc_control *This, EFI_HANDLE Volume, const struct mc_disk_spec *Spec, CHAR8 *Message,
+     UINT32 *RetNumber);
 
     /* Take a disk away. EFI_NOT_FOUND: no such number. Other errors: the firmware does not let go
      * of it, and it keeps working. */

@@ -5,6 +5,8 @@
 #include "bench.h"
 
 #include "bench_clock.h"
+#include "core/fs/fat_volume.h"
+#include "drivers/efi/disk_io.h"
 #include "efi/base/fail.h"
 #include "efi/base/firmware.h"
 
@@ -139,16 +141,20 @@ static enum q2_status open_once(struct mc_bench *bench, uint64_t *ret_ticks)
 /* One FAT in pieces of a MiB; nothing to read on other volumes. */
 static enum q2_status read_fat_once(struct mc_bench *bench, uint64_t *ret_ticks)
 {
-    const struct q2_fat_volume *fat = &bench->image->volume.fat;
     EFI_DISK_IO_PROTOCOL *disk_io = bench->volume_disk_io;
-    uint64_t start = mc_clock_now(), at = 0;
+    struct q2_source_efi_disk_io device;
+    struct q2_fat_volume fat = {.fat_size = 0};
+    uint64_t start, at = 0;
     EFI_STATUS status = EFI_SUCCESS;
 
-    while (at < fat->fat_size && !EFI_ERROR(status)) {
-        uint64_t left = fat->fat_size - at;
+    if (q2_source_efi_disk_io_init(&device, disk_io, bench->volume_block_io, "volume") == Q2_OK)
+        (void)q2_fat_volume_open(&device.source, &bench->fault, &fat);
+    start = mc_clock_now();
+    while (at < fat.fat_size && !EFI_ERROR(status)) {
+        uint64_t left = fat.fat_size - at;
         size_t length = left < MC_BENCH_MAX_LENGTH ? (size_t)left : MC_BENCH_MAX_LENGTH;
         status = disk_io->ReadDisk(disk_io, bench->volume_block_io->Media->MediaId,
-                                   fat->fat_offset + at, length, bench->buffer);
+                                   fat.fat_offset + at, length, bench->buffer);
         at += length;
     }
     *ret_ticks = mc_clock_now() - start;
@@ -164,7 +170,7 @@ enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret
     *ret_result = (struct mc_bench_result){.row = MC_BENCH_OPEN};
     ret_result->ways[0].way = "ours";
     ret_result->ways[1].way = "fat";
-    if (bench->image->file->way != MC_FILE_BY_EXTENTS)
+    if (!q2_place_can(bench->image->file->place, Q2_PLACE_LOCATES))
         return Q2_OK;
     for (uint32_t round = 0; round < bench->nb_rounds; round++) {
         for (size_t way = 0; way < 2; way++) {

@@ -21,7 +21,7 @@
 
 /* A file of the plan, opened through the file system. */
 struct mc_bench_file {
-    const struct mc_file *file;
+    const struct q2_place_file *file;
     EFI_FILE_PROTOCOL *File;
     uint64_t position; /* where the next Read() begins by itself */
 };
@@ -41,7 +41,7 @@ struct mc_bench {
     EFI_BLOCK_IO_PROTOCOL *volume_block_io;
     EFI_DISK_IO_PROTOCOL *volume_disk_io;
     struct mc_image *image; /* the same image, opened by this program, for the plan */
-    const struct mc_attach_options *options;
+    const struct mc_disk_spec *options;
     struct mc_plan plan;
     struct mc_bench_file files[MC_BENCH_MAX_FILES];
     EFI_BLOCK_IO2_TOKEN tokens[MC_BENCH_MAX_QUEUED];

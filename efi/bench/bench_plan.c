@@ -44,30 +44,33 @@ static void append(struct mc_plan *plan, const struct mc_piece *piece)
 }
 
 /* The extent of a file that holds offset. */
-static const struct q2_file_extent *extent_at(const struct mc_file *file, uint64_t offset)
+static const struct q2_file_extent *extent_at(const struct q2_stored_file *file, uint64_t offset)
 {
     size_t low = 0, high = file->nb_extents;
 
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        if (file->map[middle].file_offset <= offset)
+        if (file->extents[middle].file_offset <= offset)
             low = middle;
         else
             high = middle;
     }
-    return &file->map[low];
+    return &file->extents[low];
 }
 
-static void add_data(struct mc_plan *plan, struct mc_file *file, const struct q2_extent *extent)
+static void add_data(struct mc_plan *plan, struct q2_place_file *file,
+                     const struct q2_extent *extent)
 {
+    struct q2_stored_file stored;
     uint64_t at = extent->host_offset, left = extent->length;
 
-    if (file->way != MC_FILE_BY_EXTENTS) {
+    if (!q2_place_can(file->place, Q2_PLACE_LOCATES) ||
+        file->place->ops->locate(file, &stored) != Q2_OK) {
         plan->complete = false;
         return;
     }
-    while (left > 0 && at < file->as.source.size) {
-        const struct q2_file_extent *place = extent_at(file, at);
+    while (left > 0 && at < file->source->size) {
+        const struct q2_file_extent *place = extent_at(&stored, at);
         uint64_t skip = at - place->file_offset;
         uint64_t n = place->length - skip < left ? place->length - skip : left;
         append(plan, &(struct mc_piece){
@@ -119,7 +122,7 @@ static enum q2_status add_extent(struct mc_plan *plan, struct mc_image *image,
     if (extent->kind == Q2_EXTENT_COMPRESSED)
         return add_stream(plan, image, &info, extent);
     if (extent->kind == Q2_EXTENT_DATA)
-        add_data(plan, (struct mc_file *)(uintptr_t)info.data_source, extent);
+        add_data(plan, mc_opener_find(&image->opener, info.data_source), extent);
     else
         append(plan, &(struct mc_piece){.kind = extent->kind, .length = (uint32_t)extent->length});
     return Q2_OK;

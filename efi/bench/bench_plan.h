@@ -12,11 +12,11 @@
 struct mc_piece {
     enum q2_extent_kind kind;
     uint32_t length;
-    struct mc_file *file;   /* DATA */
-    uint64_t file_offset;   /* DATA */
-    uint64_t volume_offset; /* DATA, if file is read by extents */
-    struct q2_codec *codec; /* COMPRESSED: a whole cluster */
-    const uint8_t *stream;  /* COMPRESSED */
+    struct q2_place_file *file; /* DATA */
+    uint64_t file_offset;       /* DATA */
+    uint64_t volume_offset;     /* DATA, if file is read by extents */
+    struct q2_codec *codec;     /* COMPRESSED: a whole cluster */
+    const uint8_t *stream;      /* COMPRESSED */
     size_t stream_length;
 };
 

@@ -169,8 +169,11 @@ static void json_way(const struct mc_bench_result *result, size_t way, struct li
 
 static void json_head(const struct mc_bench *bench, struct line *line)
 {
-    const struct mc_file *file = bench->image->file;
+    const struct q2_place_file *file = bench->image->file;
+    struct q2_stored_file stored = {.nb_extents = 0};
 
+    if (q2_place_can(file->place, Q2_PLACE_LOCATES))
+        (void)file->place->ops->locate(file, &stored);
     token(line, "{\"version\": 1, ");
     token(line, "\"tick_hz\": ");
     token_number(line, bench->frequency, ", ");
@@ -179,9 +182,9 @@ static void json_head(const struct mc_bench *bench, struct line *line)
     token(line, "\"virtual_size\": ");
     token_number(line, q2_disk_size(bench->image->disk), ", ");
     token(line, "\"file_size\": ");
-    token_number(line, file->as.source.size, ", ");
+    token_number(line, file->source->size, ", ");
     token(line, "\"extents\": ");
-    token_number(line, file->way == MC_FILE_BY_EXTENTS ? file->nb_extents : 0, ", ");
+    token_number(line, stored.nb_extents, ", ");
     token(line, "\"io_align\": ");
     token_number(line, bench->ours->Media->IoAlign, ", ");
     token(line, "\"results\": [");

@@ -5,6 +5,7 @@
 #include "bench.h"
 
 #include "efi/base/firmware.h"
+#include "efi/place/file_system.h"
 
 static EFI_STATUS read_blocks(struct mc_bench *bench, EFI_BLOCK_IO_PROTOCOL *block_io, size_t nb)
 {
@@ -122,7 +123,7 @@ static EFI_STATUS by_block_io(struct mc_bench *bench, size_t nb)
 }
 
 /* The handle of a piece's file, opened when it is first asked for. */
-static struct mc_bench_file *open_file(struct mc_bench *bench, const struct mc_file *file)
+static struct mc_bench_file *open_file(struct mc_bench *bench, const struct q2_place_file *file)
 {
     EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem = mc_protocol(bench->volume, &mc_file_system_guid);
 
@@ -132,7 +133,8 @@ static struct mc_bench_file *open_file(struct mc_bench *bench, const struct mc_f
             return open;
         if (open->file)
             continue;
-        if (mc_file_system_open(FileSystem, file->path, &open->File) != Q2_OK)
+        if (mc_file_system_open(FileSystem, file->source->path, EFI_FILE_MODE_READ, &open->File) !=
+            Q2_OK)
             return NULL;
         open->file = file;
         return open;

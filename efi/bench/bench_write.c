@@ -92,7 +92,7 @@ static enum q2_status run_round(struct mc_bench *bench, const struct row *row, u
         status = mc_plan_add(&bench->plan, bench->image, bench->offsets[i], bench->request);
     if (status != Q2_OK || !bench->plan.complete || bench->plan.nb_data != bench->plan.nb)
         return mc_fail(&bench->fault, Q2_ERR_UNSUPPORTED, "the scratch image is not plain data",
-                       bench->image->file->path);
+                       bench->image->file->source->path);
     for (size_t i = 0; i < NB_WAYS; i++) {
         size_t way = (i + round) % NB_WAYS;
         uint64_t start = mc_clock_now();

@@ -16,15 +16,15 @@
 struct run {
     struct mc_bench bench;
     struct mc_bench_result results[MC_BENCH_NB_ROWS + 1];
-    struct mc_attach_options options; /* of the same image, to be read only */
-    struct mc_location beside;        /* the image of --beside */
-    char image[256];                  /* path of a disk that was attached before */
-    uint32_t numbers[2];              /* disks that were attached for this run */
+    struct mc_disk_spec options; /* of the same image, to be read only */
+    struct mc_location beside;   /* the image of --beside */
+    char image[256];             /* path of a disk that was attached before */
+    uint32_t numbers[2];         /* disks that were attached for this run */
     size_t nb_attached;
 };
 
 static enum q2_status attach(struct mc_session *session, struct run *run, EFI_HANDLE volume,
-                             const struct mc_attach_options *options, uint32_t *ret_number)
+                             const struct mc_disk_spec *options, uint32_t *ret_number)
 {
     struct mc_control *control = session->client.control;
     EFI_STATUS status =
@@ -54,7 +54,7 @@ static enum q2_status find_block_io(struct mc_session *session, uint32_t number,
 
 static enum q2_status attach_beside(struct mc_session *session, struct run *run)
 {
-    struct mc_attach_options options = {.image = NULL};
+    struct mc_disk_spec options = {.image = NULL};
     uint32_t number;
     enum q2_status status;
 
@@ -84,21 +84,21 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
                        "only an image that may be lost is written: IMAGE --write scratch",
                        session->line.operand);
     if (session->line.write)
-        session->image.options.mode = MC_MODE_READ_WRITE;
+        session->image.spec.mode = MC_MODE_READ_WRITE;
     if (mc_number_parse(session->line.operand, &number)) {
         status = find_block_io(session, number, &bench->ours);
         (void)mc_text_copy(run->image, sizeof(run->image), (const char *)session->record.image);
-        session->image.options.image = run->image;
+        session->image.spec.image = run->image;
         bench->volume = session->record.volume;
     } else if (status == Q2_OK) {
-        bench->volume = session->image.image.volume;
-        status = attach(session, run, bench->volume, &session->image.options, &number);
+        bench->volume = session->image.volume;
+        status = attach(session, run, bench->volume, &session->image.spec, &number);
         if (status == Q2_OK)
             status = find_block_io(session, number, &bench->ours);
     }
     if (status == Q2_OK)
         bench->ours2 = mc_protocol(session->record.handle, &mc_block_io2_guid);
-    run->options = session->image.options;
+    run->options = session->image.spec;
     run->options.mode = MC_MODE_READ_ONLY;
     bench->options = &run->options;
     return status;

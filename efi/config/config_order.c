@@ -1,8 +1,7 @@
 /* The configuration: entries named, chosen and put in order.
  *
- * Called by efi/ after config.c has parsed; calls nothing but utf8.h. Pure functions on
- * NUL-terminated strings. Invariant: comparisons are total orders, so that any sort gives the same
- * menu on every boot.
+ * May call core/base/utf8.h. Pure functions on NUL-terminated strings. Invariant: comparisons are
+ * total orders, so that any sort gives the same menu on every boot.
  */
 #include "config.h"
 
@@ -77,7 +76,7 @@ static int letters_compare(const char **a, const char **b)
 }
 
 /* Separators in the specification's order: who has one where the other has none is older. The end
- * of a string ranks behind '~' and before the rest. */
+ * of a string ranks after '~' and before the rest. */
 static int separators_compare(const char **a, const char **b)
 {
     static const char order[] = {'~', '\0', '-', '^', '.'};
@@ -115,20 +114,25 @@ int mc_version_compare(const char *a, const char *b)
     return difference;
 }
 
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 int mc_entry_compare(const struct mc_entry *a, const struct mc_entry *b)
 {
-    bool a_sorted = a->sort_key[0] != '\0';
-    bool b_sorted = b->sort_key[0] != '\0';
+    bool a_sorted = a->spec.sort_key != NULL;
+    bool b_sorted = b->spec.sort_key != NULL;
     int difference = 0;
 
     if (a_sorted != b_sorted)
         return a_sorted ? -1 : 1;
     if (a_sorted) {
-        difference = string_compare(a->sort_key, b->sort_key);
+        difference = string_compare(a->spec.sort_key, b->spec.sort_key);
         if (difference == 0)
-            difference = string_compare(a->machine_id, b->machine_id);
+            difference = string_compare(or_empty(a->spec.machine_id), or_empty(b->spec.machine_id));
         if (difference == 0)
-            difference = mc_version_compare(b->version, a->version);
+            difference = mc_version_compare(or_empty(b->spec.version), or_empty(a->spec.version));
     }
     if (difference == 0)
         difference = mc_version_compare(b->id, a->id);
@@ -161,7 +165,7 @@ bool mc_entry_set_id(struct mc_entry *entry, const char *file_name)
 
 const char *mc_entry_title(const struct mc_entry *entry)
 {
-    return entry->title[0] != '\0' ? entry->title : entry->id;
+    return entry->spec.title ? entry->spec.title : entry->id;
 }
 
 /* Take the first character of a string that is not empty, in lower case if it is an ASCII letter.
@@ -229,7 +233,7 @@ static bool glob_take(const char **pattern, const char **name)
 
 bool mc_glob_match(const char *pattern, const char *name)
 {
-    const char *star = NULL; /* pattern behind the last '*' */
+    const char *star = NULL; /* pattern after the last '*' */
     const char *star_name = NULL;
 
     /* Only the last '*' needs to be tried again: an earlier one taking more can win nothing that

@@ -12,6 +12,7 @@
 #include "efi/base/device_path.h"
 #include "efi/image/entries.h"
 #include "efi/base/firmware.h"
+#include "efi/place/place.h"
 #include "registry.h"
 
 /* The firmware calls a driver at TPL_APPLICATION; a file system may be used up to TPL_CALLBACK. */
@@ -28,21 +29,37 @@ static bool is_shallow(EFI_HANDLE volume)
     return path && mc_device_path_depth(path) < MC_MAX_DEPTH;
 }
 
+/* Has the place on a handle entries? */
+static bool has_entries(EFI_HANDLE handle)
+{
+    struct q2_place *place;
+    struct q2_fault fault;
+    bool has;
+
+    if (mc_place_open(handle, &fault, &place) != Q2_OK)
+        return false;
+    has = mc_entries_exist(place);
+    mc_place_close(place);
+    return has;
+}
+
 static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                                    EFI_DEVICE_PATH *RemainingDevicePath)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    EFI_GUID *held = mc_place_held(Controller);
     void *interface;
-    EFI_STATUS status =
-        services->OpenProtocol(Controller, &mc_file_system_guid, &interface,
-                               This->DriverBindingHandle, Controller, EFI_OPEN_PROTOCOL_BY_DRIVER);
+    EFI_STATUS status;
 
     (void)RemainingDevicePath;
+    if (!held)
+        return EFI_UNSUPPORTED;
+    status = services->OpenProtocol(Controller, held, &interface, This->DriverBindingHandle,
+                                    Controller, EFI_OPEN_PROTOCOL_BY_DRIVER);
     if (EFI_ERROR(status))
         return status;
-    (void)services->CloseProtocol(Controller, &mc_file_system_guid, This->DriverBindingHandle,
-                                  Controller);
-    if (!may_use_files() || !is_shallow(Controller) || !mc_entries_exist(interface))
+    (void)services->CloseProtocol(Controller, held, This->DriverBindingHandle, Controller);
+    if (!may_use_files() || !is_shallow(Controller) || !has_entries(Controller))
         return EFI_UNSUPPORTED;
     return EFI_SUCCESS;
 }
@@ -50,23 +67,31 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
 /* Attach one entry; what fails is said, and the rest goes on. */
 static void attach_entry(EFI_HANDLE volume, const struct mc_entry *entry, struct q2_fault *fault)
 {
-    struct mc_attach_options options = mc_entry_options(entry);
+    struct mc_disk_spec spec = entry->spec;
     struct mc_disk *disk;
 
-    if (entry->attach && mc_registry_attach(volume, &options, fault, &disk) != Q2_OK)
+    spec.title = mc_entry_title(entry);
+    if (!spec.no_attach && mc_registry_attach(volume, &spec, fault, &disk) != Q2_OK)
         mc_say_fault(fault);
 }
 
-static void attach_entries(struct mc_volume *volume, struct q2_fault *fault)
+static void attach_entries(EFI_HANDLE volume)
 {
-    struct mc_entries *entries;
+    struct mc_entries *entries = NULL;
+    struct q2_place *place;
+    struct q2_fault fault;
+    enum q2_status status = mc_place_open(volume, &fault, &place);
 
-    if (mc_entries_read(volume, fault, &entries) != Q2_OK) {
-        mc_say_fault(fault);
+    if (status == Q2_OK) {
+        status = mc_entries_read(place, &fault, &entries);
+        mc_place_close(place);
+    }
+    if (status != Q2_OK) {
+        mc_say_fault(&fault);
         return;
     }
     for (size_t i = 0; i < entries->nb; i++)
-        attach_entry(volume->handle, entries->sorted[i], fault);
+        attach_entry(volume, entries->sorted[i], &fault);
     mc_entries_free(entries);
 }
 
@@ -74,8 +99,6 @@ static void attach_entries(struct mc_volume *volume, struct q2_fault *fault)
 static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                                EFI_DEVICE_PATH *RemainingDevicePath)
 {
-    struct mc_volume *volume;
-    struct q2_fault fault;
     EFI_STATUS status = mc_registry_keep(Controller);
 
     (void)This;
@@ -84,16 +107,7 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
     /* An end node asks for the bus without children. */
     if (RemainingDevicePath && IsDevicePathEnd(RemainingDevicePath))
         return EFI_SUCCESS;
-    volume = mc_alloc(sizeof(*volume));
-    if (!volume) {
-        (void)mc_registry_release(Controller);
-        return EFI_OUT_OF_RESOURCES;
-    }
-    if (mc_volume_open(Controller, &fault, volume) == Q2_OK)
-        attach_entries(volume, &fault);
-    else
-        mc_say_fault(&fault);
-    mc_free(volume);
+    attach_entries(Controller);
     return EFI_SUCCESS;
 }
 

@@ -8,14 +8,13 @@
 #include "control_server.h"
 #include "efi/base/firmware.h"
 #include "registry.h"
-#include "efi/place/room.h"
+#include "efi/image/room.h"
 #include "efi/base/text.h"
 
 #include "drivers/efi/status.h"
 
 static EFI_STATUS EFIAPI attach(struct mc_control *This, EFI_HANDLE Volume,
-                                const struct mc_attach_options *Options, CHAR8 *Message,
-                                UINT32 *RetNumber)
+                                const struct mc_disk_spec *Spec, CHAR8 *Message, UINT32 *RetNumber)
 {
     struct mc_disk *disk;
     struct q2_fault fault;
@@ -23,7 +22,7 @@ static EFI_STATUS EFIAPI attach(struct mc_control *This, EFI_HANDLE Volume,
 
     (void)This;
     Message[0] = '\0';
-    status = mc_registry_attach(Volume, Options, &fault, &disk);
+    status = mc_registry_attach(Volume, Spec, &fault, &disk);
     if (status != Q2_OK) {
         (void)q2_fault_format(&fault, (char *)Message, MC_MESSAGE_SIZE);
         return q2_efi_from_status(status);
@@ -65,7 +64,8 @@ static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
         .is_read_only = media->ReadOnly,
         .is_gone = !media->MediaPresent,
     };
-    (void)mc_text_copy((char *)record->image, sizeof(record->image), disk->image->file->path);
+    (void)mc_text_copy((char *)record->image, sizeof(record->image),
+                       disk->image->file->source->path);
     (void)mc_text_copy((char *)record->title, sizeof(record->title), disk->title);
 }
 

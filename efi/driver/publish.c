@@ -8,6 +8,7 @@
 #include "efi/base/device_path.h"
 #include "efi/base/fail.h"
 #include "efi/base/firmware.h"
+#include "efi/place/place.h"
 
 #define BLOCK_SIZE 512u
 
@@ -15,14 +16,14 @@ static EFI_STATUS open_by_child(const struct mc_published *published)
 {
     void *interface;
 
-    return mc_firmware.BootServices->OpenProtocol(published->volume, &mc_file_system_guid,
-                                                  &interface, published->agent, published->handle,
+    return mc_firmware.BootServices->OpenProtocol(published->volume, published->held, &interface,
+                                                  published->agent, published->handle,
                                                   EFI_OPEN_PROTOCOL_BY_CHILD_CONTROLLER);
 }
 
 static void close_by_child(const struct mc_published *published)
 {
-    (void)mc_firmware.BootServices->CloseProtocol(published->volume, &mc_file_system_guid,
+    (void)mc_firmware.BootServices->CloseProtocol(published->volume, published->held,
                                                   published->agent, published->handle);
 }
 
@@ -51,7 +52,7 @@ static EFI_STATUS uninstall(struct mc_published *published)
 /* Reads are queued below where the volume can do that. Without events left they are not. */
 static void open_queue(struct mc_published *published, const struct mc_image *image)
 {
-    if (image->volume.device.BlockIo2 &&
+    if (q2_place_can(image->opener.place, Q2_PLACE_QUEUES) &&
         q2_block_queue_open(&published->queue, mc_firmware.BootServices,
                             &published->block_io.media) == EFI_SUCCESS)
         published->block_io.queue = &published->queue;
@@ -70,11 +71,11 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
                               struct q2_fault *fault)
 {
     const struct q2_block_io_options options = {.block_size = BLOCK_SIZE,
-                                                .io_align = image->volume.io_align,
+                                                .io_align = image->opener.place->io_align,
                                                 .media_id = media_id,
                                                 .written = written};
-    const char *path = image->file->path;
-    const EFI_DEVICE_PATH *volume = mc_protocol(image->volume.handle, &mc_device_path_guid);
+    const char *path = image->file->source->path;
+    const EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
     enum q2_status status =
         q2_block_io_init(&published->block_io, image->disk, mc_firmware.BootServices, &options);
 
@@ -95,7 +96,8 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
 {
     enum q2_status status;
 
-    *published = (struct mc_published){.volume = image->volume.handle, .agent = agent};
+    *published = (struct mc_published){
+        .volume = image->volume, .held = mc_place_held(image->volume), .agent = agent};
     status = prepare(published, image, instance, media_id, written, fault);
     if (status != Q2_OK)
         return status;
@@ -113,7 +115,8 @@ free_path:
     close_queue(published);
     mc_free(published->device_path);
     published->device_path = NULL;
-    return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk", image->file->path);
+    return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
+                   image->file->source->path);
 }
 
 EFI_STATUS mc_unpublish(struct mc_published *published)

@@ -14,6 +14,7 @@
 struct mc_published {
     EFI_HANDLE handle; /* the disk's; NULL if it is not published */
     EFI_HANDLE volume;
+    EFI_GUID *held; /* the protocol of the volume that the driver has open */
     EFI_HANDLE agent;
     EFI_DEVICE_PATH *device_path; /* pool memory */
     struct q2_block_io block_io;

@@ -8,14 +8,15 @@
 #include "efi/base/console.h"
 #include "efi/base/device_path.h"
 #include "efi/base/fail.h"
-#include "efi/place/fat_cache.h"
 #include "efi/base/firmware.h"
-#include "efi/place/room.h"
+#include "efi/place/place.h"
+#include "efi/image/room.h"
 
 /* A volume that is open BY_DRIVER. */
 struct host {
     struct host *next;
     EFI_HANDLE volume;
+    EFI_GUID *held;        /* the protocol that is open */
     unsigned int nb_disks; /* with one that is on its way in or out: it needs the volume too */
     bool keep;             /* between Start and Stop */
 };
@@ -63,14 +64,17 @@ static EFI_STATUS add_host(EFI_HANDLE volume, struct host **ret_host)
 
     if (!host)
         return EFI_OUT_OF_RESOURCES;
-    status =
-        mc_firmware.BootServices->OpenProtocol(volume, &mc_file_system_guid, &interface,
-                                               registry.agent, volume, EFI_OPEN_PROTOCOL_BY_DRIVER);
+    host->held = mc_place_held(volume);
+    status = host->held ? mc_firmware.BootServices->OpenProtocol(volume, host->held, &interface,
+                                                                 registry.agent, volume,
+                                                                 EFI_OPEN_PROTOCOL_BY_DRIVER)
+                        : EFI_UNSUPPORTED;
     if (EFI_ERROR(status)) {
         mc_free(host);
         return status;
     }
-    *host = (struct host){.next = registry.hosts, .volume = volume};
+    host->volume = volume;
+    host->next = registry.hosts;
     registry.hosts = host;
     *ret_host = host;
     return EFI_SUCCESS;
@@ -83,8 +87,8 @@ static void remove_host(struct host *host)
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
-    (void)mc_firmware.BootServices->CloseProtocol(host->volume, &mc_file_system_guid,
-                                                  registry.agent, host->volume);
+    (void)mc_firmware.BootServices->CloseProtocol(host->volume, host->held, registry.agent,
+                                                  host->volume);
     mc_free(host);
 }
 
@@ -148,12 +152,12 @@ struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle)
 static unsigned int free_instance(const struct mc_image *image)
 {
     unsigned int instance = 0;
-    EFI_DEVICE_PATH *volume = mc_protocol(image->volume.handle, &mc_device_path_guid);
+    EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
     EFI_DEVICE_PATH *path;
     bool taken = true;
 
     while (volume && taken && instance < 255) {
-        path = mc_device_path_disk(volume, image->file->path, instance);
+        path = mc_device_path_disk(volume, image->file->source->path, instance);
         if (!path)
             break;
         taken = false;
@@ -229,28 +233,22 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
 /* Get the files of a disk ready to be written. Less room than asked for is said and no error. */
 static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
 {
-    struct mc_file *files[2];
-    size_t nb = mc_image_written_files(image, files);
-    uint64_t held;
+    struct q2_place *place = image->opener.place;
 
+    if (image->mode != MC_MODE_READ_WRITE)
+        return Q2_OK;
     if (mc_image_top_up(image, fault) != Q2_OK)
         mc_say_fault(fault);
-    held = mc_fat_cache_evict(files, nb, MC_ALL_PAGES);
-    for (size_t i = 0; i < nb; i++) {
-        if ((held & mc_fat_cache_used(files[i])) != 0)
-            return mc_fail(
-                fault, Q2_ERR_UNSUPPORTED,
-                "too small to be written beside the firmware's file system; give it room",
-                files[i]->path);
-    }
-    return Q2_OK;
+    if (!q2_place_can(place, Q2_PLACE_REMEMBERS))
+        return Q2_OK;
+    return place->ops->forget(place, true, fault);
 }
 
 static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
-                                 const struct mc_attach_options *options, struct q2_fault *fault)
+                                 const struct mc_disk_spec *spec, struct q2_fault *fault)
 {
-    const char *title = options->title ? options->title : options->image;
-    enum q2_status status = mc_image_open(volume, options, false, fault, &disk->image);
+    const char *title = spec->title ? spec->title : spec->image;
+    enum q2_status status = mc_image_open(volume, spec, false, fault, &disk->image);
 
     if (status != Q2_OK)
         return status;
@@ -290,7 +288,7 @@ static void append_disk(struct mc_disk *disk)
 }
 
 /* Open and publish on a volume that is held. */
-static enum q2_status attach_on(struct host *host, const struct mc_attach_options *options,
+static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *spec,
                                 struct q2_fault *fault, struct mc_disk **ret_disk)
 {
     struct mc_disk *disk = mc_alloc(sizeof(*disk));
@@ -299,7 +297,7 @@ static enum q2_status attach_on(struct host *host, const struct mc_attach_option
     if (!disk)
         return mc_fail_memory(fault);
     disk->number = registry.next_number;
-    status = open_image(disk, host->volume, options, fault);
+    status = open_image(disk, host->volume, spec, fault);
     if (status == Q2_OK)
         status = mc_upkeep_start(&disk->upkeep, disk->image, &disk->published.block_io, fault);
     if (status == Q2_OK)
@@ -316,19 +314,18 @@ static enum q2_status attach_on(struct host *host, const struct mc_attach_option
     return Q2_OK;
 }
 
-enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_options *options,
+enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *spec,
                                   struct q2_fault *fault, struct mc_disk **ret_disk)
 {
     struct host *host = find_host(volume);
-    enum q2_status status = check_depth(volume, options->image, fault);
+    enum q2_status status = check_depth(volume, spec->image, fault);
 
     if (status != Q2_OK)
         return status;
     if (!host && EFI_ERROR(add_host(volume, &host)))
-        return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume",
-                       options->image);
+        return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
     host->nb_disks++;
-    status = attach_on(host, options, fault, ret_disk);
+    status = attach_on(host, spec, fault, ret_disk);
     if (status != Q2_OK)
         host->nb_disks--;
     remove_host_if_unused(host);

@@ -33,7 +33,7 @@ void mc_registry_init(EFI_HANDLE agent);
  * fault       filled on any error; then nothing is left behind
  * ret_disk    valid until it is detached
  */
-enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_attach_options *options,
+enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *spec,
                                   struct q2_fault *fault, struct mc_disk **ret_disk);
 
 /* Detach a disk; its volume is given back with the last one, unless it is kept. On an error the

@@ -7,9 +7,8 @@
 
 #include "efi/base/console.h"
 #include "efi/base/fail.h"
-#include "efi/place/fat_cache.h"
 #include "efi/base/firmware.h"
-#include "efi/place/room.h"
+#include "efi/image/room.h"
 
 /* How long a disk must be left alone before its metadata is flushed: long against a write, so that
  * many share a flush; short against what a boot loader does before it ends boot services. Who
@@ -23,59 +22,47 @@ static bool set_timer(struct mc_upkeep *upkeep)
         mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
 }
 
-/* Is the file what it was when it was mapped? A file that was deleted has no position, one that was
- * written anew has another size. Its clusters may be somebody else's by now (HAZARDS.md, U9). */
-static bool is_same_file(const struct mc_file *file)
-{
-    EFI_FILE_PROTOCOL *File = file->File;
-    UINT64 size;
-
-    return !EFI_ERROR(File->SetPosition(File, UINT64_MAX)) &&
-           !EFI_ERROR(File->GetPosition(File, &size)) && size == file->file_size;
-}
-
-/* The FAT driver must not bring back what it holds of the pages that were written. */
-static void forget_old_bytes(struct mc_file *const *files, size_t nb)
-{
-    uint64_t slots = 0;
-
-    for (size_t i = 0; i < nb; i++) {
-        slots |= files[i]->as.extents.stale;
-        files[i]->as.extents.stale = 0;
-    }
-    if (slots != 0)
-        files[0]->as.extents.stale = mc_fat_cache_evict(files, nb, slots);
-}
-
 /* The disk is acquired. Asking the file system costs as much as a small write: not for each. */
-static void check_files(struct mc_upkeep *upkeep, struct mc_file *const *files, size_t nb)
+static void check_files(struct mc_upkeep *upkeep, struct q2_place_file *const *files, size_t nb)
 {
     struct q2_fault fault;
 
     for (size_t i = 0; i < nb; i++) {
-        if (is_same_file(files[i]))
+        enum q2_status status = files[i]->place->ops->check(files[i], &fault);
+        if (status == Q2_OK)
             continue;
         q2_block_io_lose_medium(upkeep->block_io);
-        (void)mc_fail(&fault, Q2_ERR_BUSY, "the file was changed while it is a disk",
-                      files[i]->path);
-        mc_say_fault(&fault);
+        if (status == Q2_ERR_BUSY)
+            mc_say_fault(&fault);
+        upkeep->is_lost = true;
         return;
     }
 }
 
+/* The firmware must neither show nor write back what it keeps of the bytes that were written. What
+ * it does not forget now is tried again after the next write. */
+static void forget_old_bytes(struct q2_place *place)
+{
+    struct q2_fault fault;
+
+    if (q2_place_can(place, Q2_PLACE_REMEMBERS))
+        (void)place->ops->forget(place, false, &fault);
+}
+
 static void look_after_files(struct mc_upkeep *upkeep, bool check)
 {
-    struct mc_file *files[2];
+    struct q2_place_file *files[2];
     size_t nb = mc_image_written_files(upkeep->image, files);
     struct q2_fault fault;
     EFI_TPL tpl;
 
     if (!q2_block_io_acquire(upkeep->block_io, &tpl))
         return;
-    if (check && upkeep->block_io->media.MediaPresent)
+    /* Where the source itself refused to write, the reason is still to be said, once. */
+    if (!upkeep->is_lost && (check || !upkeep->block_io->media.MediaPresent))
         check_files(upkeep, files, nb);
     if (upkeep->block_io->media.MediaPresent) {
-        forget_old_bytes(files, nb);
+        forget_old_bytes(upkeep->image->opener.place);
         if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
             mc_say_fault(&fault);
     }
@@ -118,6 +105,7 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
         return;
     upkeep->block_io->attention = true;
     flush_metadata(upkeep);
+    upkeep->image->opener.place->ops->settle(upkeep->image->opener.place);
 }
 
 static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
@@ -131,20 +119,23 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
 
-    struct mc_file *files[2];
+    struct q2_place_file *files[2];
     size_t nb = mc_image_written_files(image, files);
 
     *upkeep = (struct mc_upkeep){.image = image, .block_io = block_io};
     if (image->mode != MC_MODE_READ_WRITE)
         return Q2_OK;
-    for (size_t i = 0; i < nb; i++)
-        files[i]->as.extents.attention = &block_io->attention;
+    for (size_t i = 0; i < nb; i++) {
+        if (files[i]->place->ops->watch)
+            files[i]->place->ops->watch(files[i], &block_io->attention);
+    }
     if (EFI_ERROR(services->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, after_write, upkeep,
                                         &upkeep->written)) ||
         EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,
                                         upkeep, &upkeep->timer))) {
         mc_upkeep_stop(upkeep);
-        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", image->file->path);
+        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left",
+                       image->file->source->path);
     }
     /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
      * when USB does not work any more. Without both the timer must do. */

@@ -1,13 +1,13 @@
-/* Opening an image on a volume.
+/* Opening an image in a place.
  *
- * Between registry.c and the engine, at attach and detach only. Calls volume.c, q2_disk_open(),
- * q2_disk_map(). Invariant: an image that does not open leaves nothing behind.
+ * Calls the place, q2_disk_open(), q2_disk_map(). Invariant: an image that does not open leaves
+ * nothing behind.
  */
 #include "attach.h"
 
 #include "efi/base/fail.h"
-#include "efi/place/fat_cache.h"
 #include "efi/base/firmware.h"
+#include "efi/place/place.h"
 
 /* Extents looked at by mc_image_check_files(). Contiguous files need a handful; 64 GiB of scattered
  * 64 KiB clusters are a million, of which the first part is looked at. */
@@ -36,16 +36,29 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
         *fault = opener->fault;
 }
 
-static enum q2_status open_disk(struct mc_image *image, const struct mc_attach_options *options,
+static uint32_t nb_backing_files(const struct mc_disk_spec *spec)
+{
+    uint32_t nb = 0;
+
+    while (nb < MC_MAX_BACKING_FILES && spec->backing_files[nb])
+        nb++;
+    return nb;
+}
+
+static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spec *spec,
                                 bool metadata_only, struct q2_fault *fault)
 {
     const struct q2_disk_options disk_options = {
-        .data_file = options->data_file,
-        .backing_file = options->backing_file,
-        .snapshot = options->snapshot,
-        .names = options->names,
-        .format = options->format,
-        .backing_raw_if_unnamed = options->backing_raw,
+        .data_file = spec->data_file,
+        .backing_file = spec->backing_files[0],
+        .snapshot = spec->snapshot,
+        .names = spec->names,
+        .format = spec->format,
+        .lower_backing_files = spec->backing_files + 1,
+        .nb_lower_backing_files = nb_backing_files(spec) > 1 ? nb_backing_files(spec) - 1 : 0,
+        .backing_raw_if_unnamed = spec->backing_format == MC_BACKING_RAW,
+        .backing_qcow2_if_unnamed = spec->backing_format == MC_BACKING_QCOW2,
+        .look_beside = true,
         .metadata_only = metadata_only,
         .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,
         .overlay = !metadata_only && image->overlay.memory ? &image->overlay.source.source : NULL,
@@ -53,12 +66,11 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_attach_o
         .zstd = q2_codec_zstd_init(&image->zstd),
         .unlocker = &image->unlock.unlocker.unlocker,
     };
-    enum q2_status status = mc_unlock_init(&image->unlock, &image->volume, options, fault);
+    enum q2_status status = mc_unlock_init(&image->unlock, image->opener.place, spec, fault);
 
     if (status != Q2_OK)
         return status;
-    mc_opener_init(&image->opener, &image->volume);
-    status = q2_disk_open(image->workspace, &image->file->as.source, &image->opener.opener,
+    status = q2_disk_open(image->workspace, image->file->source, &image->opener.opener,
                           &disk_options, fault, &image->disk);
     if (status != Q2_OK)
         use_openers_fault(&image->opener, fault);
@@ -68,39 +80,55 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_attach_o
 
 /* The overlay is made before the disk is opened for good, and must know its size: that stands in
  * the image's metadata. */
-static enum q2_status make_overlay(struct mc_image *image, const struct mc_attach_options *options,
+static enum q2_status make_overlay(struct mc_image *image, const struct mc_disk_spec *spec,
                                    struct q2_fault *fault)
 {
     uint64_t size;
-    enum q2_status status = open_disk(image, options, true, fault);
+    enum q2_status status = open_disk(image, spec, true, fault);
 
     if (status != Q2_OK)
         return status;
     size = q2_disk_size(image->disk);
     q2_disk_close(image->disk);
     image->disk = NULL;
-    return mc_overlay_make(image->workspace, size, options->overlay_size, fault, &image->overlay);
+    return mc_overlay_make(image->workspace, size, spec->overlay_size, fault, &image->overlay);
 }
 
-enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *options,
-                             bool metadata_only, struct q2_fault *fault,
-                             struct mc_image **ret_image)
+/* The place, and the image's own file in it. */
+static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const char *path,
+                                struct q2_fault *fault)
+{
+    struct q2_place *place = NULL;
+    enum q2_status status = mc_place_open(volume, fault, &place);
+
+    if (status != Q2_OK)
+        return status;
+    image->volume = volume;
+    mc_opener_init(&image->opener, place);
+    if (image->mode == MC_MODE_READ_WRITE && !q2_place_can(place, Q2_PLACE_WRITES))
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "it is on a volume that cannot be written below the firmware's file system; "
+                       "use mode overlay",
+                       path);
+    return mc_opener_open(&image->opener, path, image->mode == MC_MODE_READ_WRITE, fault,
+                          &image->file);
+}
+
+enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
+                             struct q2_fault *fault, struct mc_image **ret_image)
 {
     struct mc_image *image;
     enum q2_status status = get_memory(&image, fault);
 
     if (status != Q2_OK)
         return status;
-    image->mode = metadata_only ? MC_MODE_READ_ONLY : options->mode;
-    image->room = options->room;
-    status = mc_volume_open(volume, fault, &image->volume);
-    if (status == Q2_OK)
-        status = mc_file_open(&image->volume, options->image, image->mode == MC_MODE_READ_WRITE,
-                              fault, &image->file);
+    image->mode = metadata_only ? MC_MODE_READ_ONLY : spec->mode;
+    image->room = spec->room;
+    status = open_file(image, volume, spec->image, fault);
     if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
-        status = make_overlay(image, options, fault);
+        status = make_overlay(image, spec, fault);
     if (status == Q2_OK)
-        status = open_disk(image, options, metadata_only, fault);
+        status = open_disk(image, spec, metadata_only, fault);
     if (status != Q2_OK) {
         mc_image_close(image);
         return status;
@@ -109,7 +137,7 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *
     return Q2_OK;
 }
 
-size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_files[2])
+size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2])
 {
     struct q2_layer_info info;
     size_t nb = 0;
@@ -118,18 +146,19 @@ size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_
         return 0;
     q2_disk_layer_info(image->disk, 0, &info);
     ret_files[nb++] = image->file;
-    if (info.data_source != info.source) /* the opener's sources are the first of a file */
-        ret_files[nb++] = (struct mc_file *)(uintptr_t)info.data_source;
+    if (info.data_source != info.source)
+        ret_files[nb++] = mc_opener_find(&image->opener, info.data_source);
     return nb;
 }
 
 /* Who reads the files next, through the file system, reads what is there. */
 static void forget_old_bytes(struct mc_image *image)
 {
-    struct mc_file *files[2];
-    size_t nb = mc_image_written_files(image, files);
+    struct q2_place *place = image->opener.place;
+    struct q2_fault fault;
 
-    (void)mc_fat_cache_evict(files, nb, MC_ALL_PAGES);
+    if (image->mode == MC_MODE_READ_WRITE && q2_place_can(place, Q2_PLACE_REMEMBERS))
+        (void)place->ops->forget(place, true, &fault);
 }
 
 void mc_image_close(struct mc_image *image)
@@ -139,13 +168,15 @@ void mc_image_close(struct mc_image *image)
         q2_disk_close(image->disk);
     }
     mc_unlock_close(&image->unlock);
-    mc_file_close(image->file);
+    if (image->file)
+        mc_opener_close(&image->opener, image->file);
+    mc_place_close(image->opener.place);
     mc_overlay_free(&image->overlay);
     mc_free_pages(image->workspace, Q2_WORKSPACE_SIZE);
     mc_free_pages(image, sizeof(*image));
 }
 
-/* Does an extent lie inside its file? */
+/* Is an extent inside its file? */
 static bool extent_is_there(const struct q2_disk *disk, const struct q2_extent *extent,
                             const struct q2_source **ret_source)
 {

@@ -1,7 +1,7 @@
-/* An image on a volume, opened: everything below one published disk.
+/* An image in a place, opened: everything below one published disk.
  *
- * mc_image_open() gets memory and files, mc_image_close() releases them. Between the two nothing is
- * allocated or freed.
+ * mc_image_open() gets memory and files, mc_image_close() gives them back; in between no memory
+ * changes hands. May call the place and the engine, outside of requests only.
  */
 #ifndef METALCOW_EFI_ATTACH_H
 #define METALCOW_EFI_ATTACH_H
@@ -10,15 +10,15 @@
 #include "drivers/codec/zlib.h"
 #include "drivers/codec/zstd.h"
 #include "efi/base/control.h"
-#include "efi/place/opener.h"
+#include "opener.h"
 #include "overlay.h"
 #include "unlock.h"
 
 /* Files and engine of one image. Does not move while it is open. */
 struct mc_image {
-    struct mc_volume volume;
+    EFI_HANDLE volume; /* the handle of its place */
     struct mc_opener opener;
-    struct mc_file *file; /* the image itself */
+    struct q2_place_file *file; /* the image itself */
     struct q2_codec_zlib zlib;
     struct q2_codec_zstd zstd;
     struct mc_unlock unlock;
@@ -36,12 +36,11 @@ struct mc_image {
  * fault          filled on any error
  * ret_image      pages, until mc_image_close()
  */
-enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_attach_options *options,
-                             bool metadata_only, struct q2_fault *fault,
-                             struct mc_image **ret_image);
+enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
+                             struct q2_fault *fault, struct mc_image **ret_image);
 
 /* The files that are written, the image first; returns how many, 0 to 2. */
-size_t mc_image_written_files(const struct mc_image *image, struct mc_file *ret_files[2]);
+size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2]);
 
 void mc_image_close(struct mc_image *image);
 

@@ -1,88 +1,72 @@
-/* Reading the configuration of a volume.
+/* Reading the configuration of a place.
  *
- * Above config.c, beside volume.c; calls the file system. Invariant: what stands in sorted[] was
- * accepted by config.c.
+ * Calls the place and the parsers of efi/config/. Invariant: what is in sorted[] was accepted by
+ * mc_entry_parse().
  */
 #include "entries.h"
 
-#include "drivers/efi/status.h"
 #include "efi/base/console.h"
 #include "efi/base/fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
-
-/* A directory record: EFI_FILE_INFO and a name of 255 units. */
-#define RECORD_SIZE (sizeof(EFI_FILE_INFO) + 256 * sizeof(CHAR16))
 
 /* One entry file more than the parser takes, so that it can refuse. */
 #define FILE_BUFFER_SIZE (MC_MAX_CONFIG_SIZE + 1)
 
 /* Memory to read with, beside the result. */
 struct reading {
-    const struct mc_volume *volume;
+    struct q2_place_visitor visitor; /* first: of the folder's files */
+    struct q2_place *place;
     struct mc_entries *entries;
     struct q2_fault *fault;
     char *buffer; /* FILE_BUFFER_SIZE */
+    struct mc_problems problems;
     char path[sizeof(MC_ENTRIES_FOLDER) + 1 + 3 * 256];
 };
 
-bool mc_entries_exist(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem)
+/* Ends the list at its first file. */
+static enum q2_status found(struct q2_place_visitor *visitor, const char *name,
+                            struct q2_fault *fault)
 {
-    EFI_FILE_PROTOCOL *folder;
-
-    if (mc_file_system_open(FileSystem, MC_ENTRIES_FOLDER, &folder) != Q2_OK)
-        return false;
-    (void)folder->Close(folder);
-    return true;
+    (void)visitor;
+    (void)name;
+    fault->status = Q2_ERR_BUSY;
+    return Q2_ERR_BUSY;
 }
 
-static enum q2_status open_file(struct reading *reading, const char *path,
-                                EFI_FILE_PROTOCOL **ret_file)
+bool mc_entries_exist(struct q2_place *place)
 {
-    enum q2_status status = mc_file_system_open(reading->volume->FileSystem, path, ret_file);
+    struct q2_place_visitor visitor = {.visit = found};
+    struct q2_fault fault;
+    enum q2_status status = place->ops->list(place, MC_ENTRIES_FOLDER, &visitor, &fault);
 
-    return status == Q2_OK ? Q2_OK : mc_fail(reading->fault, status, NULL, path);
+    return status == Q2_OK || status == Q2_ERR_BUSY;
 }
 
 /* The text of a file, at most the buffer. */
 static enum q2_status read_text(struct reading *reading, const char *path, size_t *ret_length)
 {
     *ret_length = FILE_BUFFER_SIZE;
-    return mc_file_system_read(reading->volume->FileSystem, path, reading->buffer, ret_length,
-                               reading->fault);
+    return reading->place->ops->load(reading->place, path, reading->buffer, ret_length,
+                                     reading->fault);
 }
 
-static void say_error(const struct mc_config_error *error, const char *path)
+/* Say all that is wrong with a file. */
+static void say_problems(const struct mc_problems *problems, const char *path)
 {
     char line[512];
 
-    (void)mc_config_error_format(error, path, line, sizeof(line));
-    mc_say(line);
-}
-
-/* A key that nobody knows is no error, but mostly a typing mistake. */
-static void say_unknown(const struct mc_unknown_keys *unknown, const char *path)
-{
-    char line[512];
-    struct q2_line text;
-
-    if (unknown->nb == 0)
-        return;
-    text = q2_line_start(line, sizeof(line));
-    q2_line_put(&text, path);
-    q2_line_put(&text, ", line ");
-    q2_line_put_number(&text, unknown->line, 10);
-    q2_line_put(&text, ": unknown key '");
-    q2_line_put(&text, unknown->key);
-    q2_line_put(&text, "' is ignored");
-    mc_say(line);
+    for (uint32_t i = 0; i < problems->nb && i < MC_MAX_PROBLEMS; i++) {
+        (void)mc_problem_format(&problems->list[i], path, line, sizeof(line));
+        mc_say(line);
+    }
+    if (problems->nb > MC_MAX_PROBLEMS)
+        mc_say("there are more lines like these");
 }
 
 /* No file is no error: the defaults hold. */
 static enum q2_status read_settings(struct reading *reading)
 {
-    struct mc_settings *settings = &reading->entries->settings;
-    struct mc_config_error error;
     size_t length;
     enum q2_status status = read_text(reading, MC_SETTINGS_FILE, &length);
 
@@ -90,11 +74,8 @@ static enum q2_status read_settings(struct reading *reading)
         length = 0;
     else if (status != Q2_OK)
         return status;
-    if (mc_settings_parse(reading->buffer, length, settings, &error) != MC_CONFIG_OK) {
-        say_error(&error, MC_SETTINGS_FILE);
-        (void)mc_settings_parse("", 0, settings, &error);
-    }
-    say_unknown(&settings->unknown, MC_SETTINGS_FILE);
+    mc_settings_parse(reading->buffer, length, &reading->entries->settings, &reading->problems);
+    say_problems(&reading->problems, MC_SETTINGS_FILE);
     return Q2_OK;
 }
 
@@ -103,8 +84,8 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
 {
     struct mc_entries *entries = reading->entries;
     struct mc_entry *entry = &entries->entries[entries->nb];
-    struct mc_config_error error;
     struct q2_line path;
+    bool is_usable;
     size_t length;
     enum q2_status status;
 
@@ -119,56 +100,26 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
     status = read_text(reading, reading->path, &length);
     if (status != Q2_OK)
         return status;
-    if (mc_entry_parse(reading->buffer, length, entry, &error) != MC_CONFIG_OK) {
-        say_error(&error, reading->path);
+    is_usable = mc_entry_parse(reading->buffer, length, entry, &reading->problems);
+    say_problems(&reading->problems, reading->path);
+    if (!is_usable)
         return Q2_OK;
-    }
-    say_unknown(&entry->unknown, reading->path);
     (void)mc_entry_set_id(entry, name);
     entries->sorted[entries->nb++] = entry;
     return Q2_OK;
 }
 
-/* A folder's next file; *ret_name is NULL at its end, else pool memory. */
-static enum q2_status next_name(struct reading *reading, EFI_FILE_PROTOCOL *folder,
-                                EFI_FILE_INFO *record, char **ret_name)
+/* struct q2_place_visitor.visit */
+static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
+                            struct q2_fault *fault)
 {
-    UINTN size;
-    EFI_STATUS status;
+    struct reading *reading = (struct reading *)visitor;
 
-    *ret_name = NULL;
-    do {
-        size = RECORD_SIZE;
-        status = folder->Read(folder, &size, record);
-        if (EFI_ERROR(status))
-            return mc_fail(reading->fault, q2_status_from_efi(status), NULL, MC_ENTRIES_FOLDER);
-        if (size == 0)
-            return Q2_OK;
-    } while ((record->Attribute & EFI_FILE_DIRECTORY) != 0);
-    *ret_name = mc_to_utf8(record->FileName);
-    return *ret_name ? Q2_OK : mc_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, MC_ENTRIES_FOLDER);
+    if (reading->entries->nb == MC_MAX_ENTRIES)
+        return mc_fail(fault, Q2_ERR_LIMIT, "more than 64 entries", MC_ENTRIES_FOLDER);
+    return read_entry(reading, name);
 }
-
-static enum q2_status read_folder(struct reading *reading, EFI_FILE_PROTOCOL *folder)
-{
-    EFI_FILE_INFO *record = mc_alloc(RECORD_SIZE);
-    enum q2_status status = record ? Q2_OK : mc_fail_memory(reading->fault);
-    char *name = NULL;
-
-    while (status == Q2_OK) {
-        status = next_name(reading, folder, record, &name);
-        if (status != Q2_OK || !name)
-            break;
-        if (reading->entries->nb == MC_MAX_ENTRIES)
-            status =
-                mc_fail(reading->fault, Q2_ERR_LIMIT, "more than 64 entries", MC_ENTRIES_FOLDER);
-        else
-            status = read_entry(reading, name);
-        mc_free(name);
-    }
-    mc_free(record);
-    return status;
-}
+_Static_assert(MC_MAX_ENTRIES == 64, "text above");
 
 /* Insertion sort: there are few. */
 static void sort(struct mc_entries *entries)
@@ -184,20 +135,16 @@ static void sort(struct mc_entries *entries)
 
 static enum q2_status read_all(struct reading *reading)
 {
-    EFI_FILE_PROTOCOL *folder;
-    enum q2_status status = open_file(reading, MC_ENTRIES_FOLDER, &folder);
+    enum q2_status status = read_settings(reading);
 
-    if (status != Q2_OK)
-        return status;
-    status = read_settings(reading);
     if (status == Q2_OK)
-        status = read_folder(reading, folder);
-    (void)folder->Close(folder);
+        status = reading->place->ops->list(reading->place, MC_ENTRIES_FOLDER, &reading->visitor,
+                                           reading->fault);
     sort(reading->entries);
     return status;
 }
 
-enum q2_status mc_entries_read(const struct mc_volume *volume, struct q2_fault *fault,
+enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,
                                struct mc_entries **ret_entries)
 {
     struct reading *reading = mc_alloc(sizeof(*reading));
@@ -207,8 +154,11 @@ enum q2_status mc_entries_read(const struct mc_volume *volume, struct q2_fault *
 
     if (reading && entries && buffer) {
         __builtin_memset(entries, 0, sizeof(*entries));
-        *reading = (struct reading){
-            .volume = volume, .entries = entries, .fault = fault, .buffer = buffer};
+        *reading = (struct reading){.visitor = {.visit = visit},
+                                    .place = place,
+                                    .entries = entries,
+                                    .fault = fault,
+                                    .buffer = buffer};
         status = read_all(reading);
     } else {
         (void)mc_fail_memory(fault);
@@ -237,27 +187,4 @@ const struct mc_entry *mc_entries_default(const struct mc_entries *entries)
             return entries->sorted[i];
     }
     return entries->nb > 0 ? entries->sorted[0] : NULL;
-}
-
-static const char *or_null(const char *text)
-{
-    return text[0] != '\0' ? text : NULL;
-}
-
-struct mc_attach_options mc_entry_options(const struct mc_entry *entry)
-{
-    return (struct mc_attach_options){
-        .image = entry->image,
-        .data_file = or_null(entry->data_file),
-        .backing_file = or_null(entry->backing_file),
-        .passphrase_file = or_null(entry->passphrase_file),
-        .key_file = or_null(entry->key_file),
-        .snapshot = or_null(entry->snapshot),
-        .title = mc_entry_title(entry),
-        .names = entry->names,
-        .mode = entry->mode,
-        .overlay_size = entry->overlay_size,
-        .room = entry->room,
-        .backing_raw = entry->backing_raw,
-    };
 }

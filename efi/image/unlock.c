@@ -16,32 +16,31 @@
 #define TICK 10000000ull
 
 /* Read a small file; one byte more than a passphrase has tells that it is too long. */
-static enum q2_status load(struct mc_unlock *unlock, const struct mc_volume *volume,
-                           const char *path, struct q2_fault *fault)
+static enum q2_status load(struct mc_unlock *unlock, struct q2_place *place, const char *path,
+                           struct q2_fault *fault)
 {
     struct mc_passphrase *passphrase = &unlock->passphrase;
 
     passphrase->length = sizeof(passphrase->bytes);
-    return mc_file_system_read(volume->FileSystem, path, passphrase->bytes, &passphrase->length,
-                               fault);
+    return place->ops->load(place, path, passphrase->bytes, &passphrase->length, fault);
 }
 
-static enum q2_status load_given(struct mc_unlock *unlock, const struct mc_volume *volume,
-                                 const struct mc_attach_options *options, struct q2_fault *fault)
+static enum q2_status load_given(struct mc_unlock *unlock, struct q2_place *place,
+                                 const struct mc_disk_spec *spec, struct q2_fault *fault)
 {
     struct mc_passphrase *passphrase = &unlock->passphrase;
-    const char *path = options->key_file ? options->key_file : options->passphrase_file;
+    const char *path = spec->key_file ? spec->key_file : spec->passphrase_file;
     enum q2_status status;
     bool fits;
 
-    if (options->key_file && options->passphrase_file)
+    if (spec->key_file && spec->passphrase_file)
         return mc_fail(fault, Q2_ERR_ARGUMENT, "a passphrase-file and a key-file are given",
-                       options->image);
-    status = load(unlock, volume, path, fault);
+                       spec->image);
+    status = load(unlock, place, path, fault);
     if (status != Q2_OK)
         return status;
-    fits = options->key_file ? passphrase->length <= Q2_MAX_PASSPHRASE_LENGTH
-                             : mc_passphrase_take_line(passphrase);
+    fits = spec->key_file ? passphrase->length <= Q2_MAX_PASSPHRASE_LENGTH
+                          : mc_passphrase_take_line(passphrase);
     if (!fits)
         return mc_fail(fault, Q2_ERR_LIMIT, "a passphrase has at most 4096 bytes", path);
     unlock->unlocker.passphrase = passphrase->bytes;
@@ -167,17 +166,17 @@ static void trying(struct q2_unlocker_passphrase *unlocker, const char *path, bo
     }
 }
 
-enum q2_status mc_unlock_init(struct mc_unlock *unlock, const struct mc_volume *volume,
-                              const struct mc_attach_options *options, struct q2_fault *fault)
+enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
+                              const struct mc_disk_spec *spec, struct q2_fault *fault)
 {
     struct q2_unlocker_passphrase *unlocker = &unlock->unlocker;
 
     (void)q2_unlocker_passphrase_init(unlocker);
     unlocker->ask_context = unlock;
     unlocker->trying = trying;
-    if (options->key_file || options->passphrase_file)
-        return load_given(unlock, volume, options, fault);
-    if (options->may_ask && mc_can_ask())
+    if (spec->key_file || spec->passphrase_file)
+        return load_given(unlock, place, spec, fault);
+    if (spec->may_ask && mc_can_ask())
         unlocker->ask = ask;
     return Q2_OK;
 }

@@ -15,7 +15,7 @@
 #include "drivers/crypto/unlocker.h"
 #include "efi/base/control.h"
 #include "efi/config/passphrase.h"
-#include "efi/place/volume.h"
+#include "q2_place.h"
 
 /* Some 80 KiB. Does not move between mc_unlock_init() and mc_unlock_close(). */
 struct mc_unlock {
@@ -25,7 +25,7 @@ struct mc_unlock {
     EFI_EVENT exiting;               /* ends with boot services; NULL: no key is there */
 };
 
-/* Make an unlocker, and read the file that options name.
+/* Make an unlocker, and read the file that the specification names.
  *
  * unlock  zeroed
  *
@@ -33,8 +33,8 @@ struct mc_unlock {
  * Q2_ERR_LIMIT     the passphrase is over Q2_MAX_PASSPHRASE_LENGTH
  * Q2_ERR_NOT_FOUND, Q2_ERR_DENIED (a directory), Q2_ERR_BAD_NAME, Q2_ERR_IO ...   the file
  */
-enum q2_status mc_unlock_init(struct mc_unlock *unlock, const struct mc_volume *volume,
-                              const struct mc_attach_options *options, struct q2_fault *fault);
+enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
+                              const struct mc_disk_spec *spec, struct q2_fault *fault);
 
 /* q2_disk_open() has returned status: the passphrase is forgotten. Says in the fault what to do
  * about an image that nobody could be asked about. */

@@ -1,11 +1,21 @@
-/* Emptying slots of the FAT driver's cache, by reading our own file through it.
+/* The cache of the firmware's FAT driver, and files that are written below it.
  *
- * Below attach.c, room.c and upkeep.c; calls the file system. Invariant: reads go forward through
- * the file, since the driver walks the chain from its start for every step back.
+ * EDK2's driver keeps pages of the volume (64 KiB; 8 KiB on FAT12), page p in slot p % 64, and
+ * writes a page back whole when a part of it was changed. A page that holds a piece of our file and
+ * a piece of another file would so bring our old bytes back. The driver has no call that drops a
+ * page, but reading another page of the same slot does. What that costs: one read of a page for
+ * each slot. On a driver that works otherwise these reads do no harm.
+ *
+ * Calls the file system, never from inside a request. Invariant: reads go forward through a file,
+ * because the driver walks the chain from its start for every step back.
  */
 #include "fat_cache.h"
 
-#define NB_SLOTS 64u
+#include "efi/base/fail.h"
+#include "fat_place.h"
+
+#define NB_SLOTS  64u
+#define ALL_SLOTS UINT64_MAX
 
 static uint64_t slot_of(uint64_t page)
 {
@@ -13,7 +23,7 @@ static uint64_t slot_of(uint64_t page)
 }
 
 /* Read one byte of an extent: less than a page, so it goes through the cache. */
-static bool touch(struct mc_file *file, const struct q2_file_extent *extent, uint64_t page)
+static bool touch(struct mc_fat_file *file, const struct q2_file_extent *extent, uint64_t page)
 {
     const struct q2_source_extents *extents = &file->as.extents;
     uint64_t at = extents->page_start + (page << extents->page_bits);
@@ -26,7 +36,7 @@ static bool touch(struct mc_file *file, const struct q2_file_extent *extent, uin
 }
 
 /* Fill slots with pages that are all ours: what the cache holds of them it never writes back. */
-static uint64_t fill_with_own(struct mc_file *file, uint64_t slots)
+static uint64_t fill_with_own(struct mc_fat_file *file, uint64_t slots)
 {
     for (size_t i = 0; i < file->nb_extents && slots != 0; i++) {
         const struct q2_file_extent *extent = &file->map[i];
@@ -41,7 +51,7 @@ static uint64_t fill_with_own(struct mc_file *file, uint64_t slots)
 }
 
 /* Pages of an extent, [*ret_first, *ret_end), shared ones too. */
-static void pages_of(const struct mc_file *file, const struct q2_file_extent *extent,
+static void pages_of(const struct mc_fat_file *file, const struct q2_file_extent *extent,
                      uint64_t *ret_first, uint64_t *ret_end)
 {
     const struct q2_source_extents *extents = &file->as.extents;
@@ -51,8 +61,9 @@ static void pages_of(const struct mc_file *file, const struct q2_file_extent *ex
     *ret_end = ((start + extent->length - 1) >> extents->page_bits) + 1;
 }
 
-/* Two pages of one slot, one after the other: whichever was in it, it was read anew. */
-static uint64_t fill_with_two(struct mc_file *file, uint64_t slots)
+/* Read two pages that share a slot. Each read evicts the other page, so the slot holds no old data
+ * afterwards. */
+static uint64_t fill_with_two(struct mc_fat_file *file, uint64_t slots)
 {
     uint64_t first_page[NB_SLOTS], seen = 0;
 
@@ -75,16 +86,20 @@ static uint64_t fill_with_two(struct mc_file *file, uint64_t slots)
     return slots;
 }
 
-uint64_t mc_fat_cache_evict(struct mc_file *const *files, size_t nb_files, uint64_t slots)
+/* Empty slots by reading pages of any writable file; gives back those that could not be emptied. */
+static uint64_t evict(struct mc_fat_place *place, uint64_t slots)
 {
-    for (size_t i = 0; i < nb_files && slots != 0; i++)
-        slots = fill_with_own(files[i], slots);
-    for (size_t i = 0; i < nb_files && slots != 0; i++)
-        slots = fill_with_two(files[i], slots);
+    struct mc_fat_file *file;
+
+    for (file = place->written; file && slots != 0; file = file->next_written)
+        slots = fill_with_own(file, slots);
+    for (file = place->written; file && slots != 0; file = file->next_written)
+        slots = fill_with_two(file, slots);
     return slots;
 }
 
-uint64_t mc_fat_cache_used(const struct mc_file *file)
+/* The slots of all pages that a file has a part in. */
+static uint64_t slots_of(const struct mc_fat_file *file)
 {
     uint64_t slots = 0;
 
@@ -95,4 +110,39 @@ uint64_t mc_fat_cache_used(const struct mc_file *file)
             slots |= slot_of(page);
     }
     return slots;
+}
+
+/* Take the slots that were written since the last time. */
+static uint64_t take_stale(struct mc_fat_place *place)
+{
+    uint64_t slots = 0;
+
+    for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
+        slots |= file->as.extents.stale;
+        file->as.extents.stale = 0;
+    }
+    return slots;
+}
+
+enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_fault *fault)
+{
+    struct mc_fat_place *place = (struct mc_fat_place *)q2_place;
+    uint64_t stale = take_stale(place), kept = evict(place, all ? ALL_SLOTS : stale);
+
+    /* What is kept still is tried again next time. */
+    if (place->written)
+        place->written->as.extents.stale = kept & stale;
+    for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
+        if ((kept & slots_of(file)) != 0)
+            return mc_fail(
+                fault, Q2_ERR_UNSUPPORTED,
+                "too small to be written beside the firmware's file system; give it room",
+                file->path);
+    }
+    return Q2_OK;
+}
+
+void mc_fat_watch(struct q2_place_file *place_file, bool *attention)
+{
+    ((struct mc_fat_file *)place_file)->as.extents.attention = attention;
 }

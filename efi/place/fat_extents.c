@@ -1,6 +1,6 @@
 /* The extent map of a file on a FAT volume, with memory for it.
  *
- * Below volume.c; calls drivers/fat_*.c and boot services.
+ * May call core/fs/ and boot services.
  */
 #include "fat_extents.h"
 

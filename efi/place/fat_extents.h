@@ -1,7 +1,4 @@
-/* The extent map of a file on a FAT volume, with memory for it.
- *
- * Called by volume.c at attach, never from inside Block I/O.
- */
+/* The extent map of a file on a FAT volume, with memory for it. Never used inside a request. */
 #ifndef METALCOW_EFI_FAT_EXTENTS_H
 #define METALCOW_EFI_FAT_EXTENTS_H
 

@@ -252,7 +252,7 @@ static uint64_t count_handles(void)
 /* One cycle, the disk connected in between: partitions and file systems come and go with it. */
 static bool cycle(struct mc_control *control, EFI_HANDLE volume, const char *path)
 {
-    const struct mc_attach_options options = {.image = path};
+    const struct mc_disk_spec options = {.image = path};
     static struct mc_disk_record record;
     static CHAR8 message[MC_MESSAGE_SIZE];
     UINT32 number;

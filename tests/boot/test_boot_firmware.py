@@ -71,7 +71,7 @@ def test_firmware_wrong_words_are_said():
         "attach nosuch:\\a.qcow2": "no such volume or mapping",
         f"attach {IMAGE} --nosuch 1": "--nosuch: no such option",
         f"attach {IMAGE} --names": "--names: this option needs a value",
-        f"attach {IMAGE} --names some": "some: no such choice",
+        f"attach {IMAGE} --names some": "--names: is none of below, none, any",
         f"attach {IMAGE} fs0:\\b": "given twice",
         "detach 7": "no disk",
         "detach x": "no disk",

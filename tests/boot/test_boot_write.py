@@ -216,7 +216,7 @@ def test_write_beside_neighbours_and_until_the_volume_is_full():
                 check(shell.shell(f"metalcow.efi {words}"), "disk 2:")
                 probe(shell, "read 0 64")
                 output = probe(shell, "fill")
-                check(output, "cannot be made as long as its room asks for")
+                check(output, "has no space for the room that it asks for")
                 nb_mib = int(re.search(r"fill ok, MiB (\d+)", output).group(1))
                 cases.check(30 <= nb_mib < 44, f"{nb_mib} MiB fit on the stick")
                 check(shell.shell("metalcow.efi list"), r"(?m)^2 .* rw .*room for \d+(\.\d+)? [KB]")

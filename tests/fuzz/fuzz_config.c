@@ -17,46 +17,50 @@ static void require(bool holds)
 }
 
 /* What the opener and the firmware side count on. */
-static void check_path(const char *path, bool may_be_absent)
+static void check_path(const char *path)
 {
-    size_t length = strlen(path);
+    size_t length = path ? strlen(path) : 0;
 
-    require(length <= Q2_MAX_PATH_LENGTH && (length > 1 || (length == 0 && may_be_absent)));
-    if (length == 0)
+    if (!path)
         return;
+    require(length > 1 && length <= Q2_MAX_PATH_LENGTH);
     require(path[0] == '/' && path[length - 1] != '/');
     require(strstr(path, "//") == NULL && strstr(path, "/../") == NULL);
     require(strpbrk(path, "\\:*?\"<>|") == NULL);
 }
 
-static void check_error(const struct mc_config_error *error, enum mc_config_status status)
+static void check_problems(const struct mc_problems *problems)
 {
-    char line[128];
+    char line[256];
 
-    require(error->status == status && status < MC_CONFIG_NB_STATUS && error->text != NULL);
-    require(mc_config_error_format(error, "file", line, sizeof line) > 4);
-    require(strlen(line) < sizeof line);
+    for (uint32_t i = 0; i < problems->nb && i < MC_MAX_PROBLEMS; i++) {
+        const struct mc_problem *problem = &problems->list[i];
+        require(problem->status != MC_CONFIG_OK && problem->status < MC_CONFIG_NB_STATUS);
+        require(problem->text != NULL);
+        require(mc_problem_format(problem, "file", line, sizeof line) > 4);
+        require(strlen(line) < sizeof line);
+    }
 }
 
 static bool parse_entry(const uint8_t *data, size_t size, struct mc_entry *entry)
 {
-    struct mc_config_error error;
-    enum mc_config_status status = mc_entry_parse((const char *)data, size, entry, &error);
+    static struct mc_problems problems;
+    const struct mc_disk_spec *spec = &entry->spec;
+    bool is_usable = mc_entry_parse((const char *)data, size, entry, &problems);
 
-    if (status != MC_CONFIG_OK) {
-        check_error(&error, status);
-        return false;
-    }
-    check_path(entry->image, false);
-    check_path(entry->boot, false);
-    check_path(entry->data_file, true);
-    check_path(entry->backing_file, true);
-    check_path(entry->passphrase_file, true);
-    check_path(entry->key_file, true);
-    require(entry->names <= Q2_NAMES_ANY && entry->mode <= MC_MODE_OVERLAY);
-    require(entry->handoff <= MC_HANDOFF_NONE);
-    require(strlen(entry->title) <= MC_MAX_TEXT_LENGTH);
-    return true;
+    check_problems(&problems);
+    require(is_usable == (spec->image != NULL));
+    check_path(spec->image);
+    check_path(spec->boot);
+    check_path(spec->data_file);
+    for (size_t i = 0; i < MC_MAX_BACKING_FILES; i++)
+        check_path(spec->backing_files[i]);
+    check_path(spec->passphrase_file);
+    check_path(spec->key_file);
+    require(spec->names <= Q2_NAMES_ANY && spec->mode <= MC_MODE_OVERLAY);
+    require(spec->mode != MC_MODE_READ_WRITE || problems.nb == 0);
+    require(!spec->title || strlen(spec->title) <= MC_MAX_TEXT_LENGTH);
+    return is_usable;
 }
 
 static int sign(int n)
@@ -80,8 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct mc_entry a, b;
     struct mc_settings settings;
-    struct mc_config_error error;
-    enum mc_config_status status;
+    static struct mc_problems problems;
     size_t cut;
 
     if (size < 1)
@@ -89,14 +92,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cut = data[0] < size - 1 ? data[0] : size - 1;
     data++;
     size--;
-    status = mc_settings_parse((const char *)data, size, &settings, &error);
-    if (status != MC_CONFIG_OK)
-        check_error(&error, status);
+    mc_settings_parse((const char *)data, size, &settings, &problems);
+    check_problems(&problems);
     (void)parse_entry(data, size, &a);
     if (parse_entry(data, cut, &a) && parse_entry(data + cut, size - cut, &b)) {
         require(sign(mc_entry_compare(&a, &b)) == -sign(mc_entry_compare(&b, &a)));
-        (void)mc_entry_set_id(&a, a.title);
-        (void)mc_entry_matches(&a, b.title);
+        (void)mc_entry_set_id(&a, mc_entry_title(&a));
+        (void)mc_entry_matches(&a, mc_entry_title(&b));
     }
     check_strings(data, cut, size);
     return 0;

@@ -297,15 +297,29 @@ def firmware_page_complaints(page, text, source):
     """The page of the firmware programs beside the tables of the application."""
     commands = set(re.findall(r'^    \{"([a-z]+)",', source, re.M))
     options = set(re.findall(r'^    \{"(--[a-z-]+)",', source, re.M))
+    options |= {option for _, option in disk_keys() if option}
     yield from set_complaints(page, "command", set(subsections(text)), commands)
     found = {tag for tag in tags(chapter_of(text, "OPTIONS")) if tag.startswith("--")}
     yield from set_complaints(page, "option", found, options)
 
 
-def key_page_complaints(page, text, source, table):
-    """The page of a file beside the table of its keys, which is `table[]` in the source."""
-    rows = re.search(rf"\b{table}\[\] = \{{(.*?)^\}};", source, re.M | re.S)
-    keys = set(re.findall(r'\{"([a-z-]+)",', rows.group(1))) if rows else set()
+def disk_keys():
+    """The rows of mc_spec_keys: (key, option or "")."""
+    source = (lint.ROOT / "core/spec/disk_spec.c").read_text(encoding="utf-8")
+    rows = re.search(r"\bmc_spec_keys\[\] = \{(.*?)^\};", source, re.M | re.S).group(1)
+    return re.findall(r'\{"([a-z-]+)",\s*(?:NULL|"(--[a-z-]+)"),', rows)
+
+
+def settings_keys():
+    """The keys of metalcow.conf."""
+    source = (lint.ROOT / "efi/config/config.c").read_text(encoding="utf-8")
+    names = re.search(r"\bsettings_names\[\] = \{(.*?)\};", source, re.S).group(1)
+    return re.findall(r'"([a-z-]+)"', names)
+
+
+def key_page_complaints(page, text, keys):
+    """The page of a file beside its keys."""
+    keys = set(keys)
     yield from set_complaints(page, "key", set(tags(chapter_of(text, "KEYS"))), keys)
 
 
@@ -331,9 +345,9 @@ def page_contents(name, text):
     if name.startswith("metalcow.efi.8"):
         commands = (lint.ROOT / "efi/app/commands.c").read_text(encoding="utf-8")
         return firmware_page_complaints(name, text, commands)
-    source = (lint.ROOT / "efi/config/config.c").read_text(encoding="utf-8")
-    table = "settings_rules" if name.startswith("metalcow.conf.5") else "entry_rules"
-    return key_page_complaints(name, text, source, table)
+    if name.startswith("metalcow.conf.5"):
+        return key_page_complaints(name, text, settings_keys())
+    return key_page_complaints(name, text, [key for key, _ in disk_keys()])
 
 
 def test_doc_man_pages():

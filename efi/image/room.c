@@ -1,0 +1,114 @@
+/* Room of an image's files: how much they need.
+ *
+ * Calls the place, outside of requests only. Invariant: a file is never asked to be longer than its
+ * image can ever use.
+ */
+#include "room.h"
+
+#include "efi/base/fail.h"
+
+/* One file of a disk, and how long it should be. */
+struct need {
+    struct q2_place_file *file;
+    uint64_t left;   /* bytes that can be used before it must grow */
+    uint64_t wanted; /* left should be this */
+    uint64_t size;   /* what the file should have then */
+};
+
+/* Metadata beside an external data file: L2 tables (16 bytes for a cluster at most) and refcounts,
+ * all of them twice over, for a snapshot. */
+static uint64_t metadata_bound(const struct q2_layer_info *info)
+{
+    return (info->virtual_size >> info->header->cluster_bits) * 64 + (1u << 20);
+}
+
+static struct need image_need(const struct mc_image *image, const struct q2_layer_info *info)
+{
+    const struct q2_source *source = image->file->source;
+    uint64_t unused = q2_disk_room(image->disk);
+    struct need need = {.file = image->file, .wanted = image->room};
+
+    if (info->data_source != info->source && need.wanted > metadata_bound(info))
+        need.wanted = metadata_bound(info);
+    need.left = unused + image->file->mapped_size - source->size;
+    need.size = source->size - unused + need.wanted;
+    return need;
+}
+
+/* Guest offsets are host offsets in a data file: it needs the disk's size, in whole clusters. */
+static struct need data_need(const struct mc_image *image, const struct q2_layer_info *info)
+{
+    struct q2_place_file *file = mc_opener_find(&image->opener, info->data_source);
+    uint64_t size = info->data_source->size;
+    uint64_t mask = (1ull << info->header->cluster_bits) - 1;
+    uint64_t full = (info->virtual_size + mask) & ~mask;
+    struct need need = {.file = file, .wanted = image->room};
+
+    if ((info->header->autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0)
+        full = info->virtual_size;
+    need.left = file->mapped_size - size;
+    if (full <= size)
+        need.wanted = 0;
+    else if (full - size < need.wanted)
+        need.wanted = full - size;
+    need.size = size + need.wanted;
+    return need;
+}
+
+static enum q2_status fill_need(const struct need *need, struct q2_fault *fault)
+{
+    if (need->left >= need->wanted / 2 + need->wanted % 2 || need->size <= need->file->mapped_size)
+        return Q2_OK;
+    return need->file->place->ops->make_room(need->file, need->size, fault);
+}
+
+enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault)
+{
+    struct q2_layer_info info;
+    struct need need;
+    enum q2_status status;
+
+    if (image->mode != MC_MODE_READ_WRITE || image->no_more_room || image->room == 0 ||
+        !q2_disk_is_writable(image->disk) || !q2_place_can(image->opener.place, Q2_PLACE_GROWS))
+        return Q2_OK;
+    q2_disk_layer_info(image->disk, 0, &info);
+    if (!info.header)
+        return Q2_OK; /* a raw image has its size */
+    need = image_need(image, &info);
+    status = fill_need(&need, fault);
+    if (status == Q2_OK && info.data_source != info.source) {
+        need = data_need(image, &info);
+        status = fill_need(&need, fault);
+    }
+    image->no_more_room = status != Q2_OK;
+    return status;
+}
+
+static uint64_t room_in_files(const struct mc_image *image)
+{
+    struct q2_layer_info info;
+    struct need need;
+
+    q2_disk_layer_info(image->disk, 0, &info);
+    if (!info.header)
+        return MC_ROOM_FOR_ALL;
+    if (info.data_source == info.source)
+        return image_need(image, &info).left;
+    need = data_need(image, &info);
+    return need.file->mapped_size >= info.virtual_size ? MC_ROOM_FOR_ALL : need.left;
+}
+
+uint64_t mc_image_room(const struct mc_image *image)
+{
+    const struct q2_source_memory *overlay = &image->overlay.source;
+
+    switch (image->mode) {
+    case MC_MODE_OVERLAY:
+        return overlay->capacity - overlay->source.size + q2_disk_room(image->disk);
+    case MC_MODE_READ_WRITE:
+        return room_in_files(image);
+    case MC_MODE_READ_ONLY:
+    default:
+        return 0;
+    }
+}

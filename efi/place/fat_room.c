@@ -1,0 +1,137 @@
+/* Making files of the FAT place longer, and giving their room back.
+ *
+ * Calls the file system, outside of requests only. FAT is not safe against a power cut while it
+ * grows a file, so callers do this rarely, in large steps, and before anything refers to the new
+ * bytes. Invariant: a source's map is replaced by one that was verified, or stays.
+ */
+#include "fat_place.h"
+
+#include "drivers/efi/status.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+/* EFI_FILE_INFO and EFI_FILE_SYSTEM_INFO end with a name: of 255 units, and of a label. */
+#define INFO_SIZE (sizeof(EFI_FILE_INFO) + 256 * sizeof(CHAR16))
+
+/* The longest file that every program can handle. FAT counts a file's size in 32 bits. A program
+ * that adds up the sizes of the clusters in 32 bits gets 0 if the last cluster ends at 4 GiB, and
+ * takes the file for empty. */
+static uint64_t max_file_size(const struct mc_fat_place *place)
+{
+    return (1ull << 32) - place->fat.cluster_size;
+}
+
+/* The volume's free space; UINT64_MAX if it does not say. */
+static uint64_t free_space(EFI_FILE_PROTOCOL *File, void *info)
+{
+    const EFI_FILE_SYSTEM_INFO *volume = info;
+    UINTN size = INFO_SIZE;
+
+    if (EFI_ERROR(File->GetInfo(File, &mc_file_system_info_guid, &size, info)))
+        return UINT64_MAX;
+    return volume->FreeSpace;
+}
+
+/* Set the file's size; times of zero are left as they are. (UEFI: "EFI_FILE_PROTOCOL.SetInfo()") */
+static EFI_STATUS set_size(EFI_FILE_PROTOCOL *File, EFI_FILE_INFO *info, uint64_t file_size)
+{
+    UINTN size = INFO_SIZE;
+    EFI_STATUS status = File->GetInfo(File, &mc_file_info_guid, &size, info);
+
+    if (EFI_ERROR(status))
+        return status;
+    info->FileSize = file_size;
+    info->CreateTime = info->LastAccessTime = info->ModificationTime = (EFI_TIME){.Year = 0};
+    status = File->SetInfo(File, &mc_file_info_guid, size, info);
+    return EFI_ERROR(status) ? status : File->Flush(File);
+}
+
+/* What the file system says after an attempt, whether it worked or not. */
+static void note_size(struct mc_fat_file *file)
+{
+    UINT64 size;
+
+    if (!EFI_ERROR(file->File->SetPosition(file->File, UINT64_MAX)) &&
+        !EFI_ERROR(file->File->GetPosition(file->File, &size)))
+        file->file_size = size;
+}
+
+/* Take the map of the file as it is now. */
+static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
+{
+    struct mc_fat_map map;
+    enum q2_status status = mc_fat_map_make(mc_fat_place_of(&file->file), file, true, fault, &map);
+
+    if (status != Q2_OK)
+        return status;
+    status = q2_source_extents_remap(&file->as.extents, map.extents, map.nb, map.file.size);
+    if (status != Q2_OK) {
+        mc_free(map.extents);
+        return mc_fail(fault, status, "the file is stored elsewhere now", file->path);
+    }
+    mc_free(file->map);
+    file->map = map.extents;
+    file->nb_extents = map.nb;
+    file->file.mapped_size = map.file.size;
+    status = mc_fat_guard(file, &map.file);
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+}
+
+enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
+                                struct q2_fault *fault)
+{
+    struct mc_fat_file *file = (struct mc_fat_file *)place_file;
+    uint64_t old_size = place_file->mapped_size, limit = max_file_size(mc_fat_place_of(place_file));
+    uint64_t target = size, left;
+    EFI_STATUS efi_status = EFI_SUCCESS;
+    enum q2_status status = Q2_OK;
+    void *info = mc_alloc(INFO_SIZE);
+
+    if (!info)
+        return mc_fail_memory(fault);
+    left = free_space(file->File, info);
+    if (target > old_size && target - old_size > left)
+        target = old_size + left;
+    if (target > limit)
+        target = limit;
+    /* The driver writes directories and the file's last page out of its cache, and the new map is
+     * verified by what it reads. */
+    (void)mc_fat_forget(place_file->place, true, fault);
+    if (target > old_size) {
+        efi_status = set_size(file->File, info, target);
+        note_size(file);
+        status = remap(file, fault);
+    }
+    mc_free(info);
+    if (status != Q2_OK || place_file->mapped_size >= size)
+        return status;
+    status = EFI_ERROR(efi_status) ? q2_status_from_efi(efi_status) : Q2_ERR_NO_SPACE;
+    return mc_fail(fault, status,
+                   size > limit ? "it is as long as a file on FAT can be, 4 GiB"
+                                : "the volume has no space for the room that it asks for",
+                   file->path);
+}
+
+enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_fault *fault)
+{
+    struct mc_fat_file *file = (struct mc_fat_file *)place_file;
+    EFI_STATUS efi_status;
+    void *info;
+
+    if (place_file->mapped_size <= place_file->source->size)
+        return Q2_OK;
+    info = mc_alloc(INFO_SIZE);
+    if (!info)
+        return mc_fail_memory(fault);
+    (void)mc_fat_forget(place_file->place, true, fault);
+    efi_status = set_size(file->File, info, place_file->source->size);
+    note_size(file);
+    mc_free(info);
+    if (EFI_ERROR(efi_status))
+        return mc_fail(fault, q2_status_from_efi(efi_status), "its room cannot be given back",
+                       file->path);
+    q2_source_extents_cut(&file->as.extents, file->map);
+    file->nb_extents = file->as.extents.nb_extents;
+    place_file->mapped_size = place_file->source->size;
+    return remap(file, fault);
+}
