@@ -19,22 +19,44 @@ EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/app/*.c efi/bench/*.
 # The loops of memcpy() must not become calls of memcpy().
 CFLAGS_efi_base_memory.c := -fno-tree-loop-distribute-patterns -fno-builtin
 
-# gnu-efi's start code, linker script and self-relocation; nothing else of its library.
+# The loader relocates the program, so it has no start code: the firmware calls efi_main().
 EFI_LDFLAGS := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \
-               --build-id=none
+               --no-warn-rwx-segments --build-id=none
 
 # $(call efi_link,ARCH): link what the rule's prerequisites are. The decoders come first, and whole:
 # so both programs have them at the same place in their pages, and the bench compares like with
 # like. A loop over the border of a page is slow under emulation.
-efi_link = $($(1)_LD) $(EFI_LDFLAGS) -T $($(1)_LINKER_SCRIPT) -o $@ $($(1)_START) \
+efi_link = $($(1)_LD) $(EFI_LDFLAGS) -T efi/link/efi.lds -o $@ \
     --whole-archive $(filter %/decoders.a,$^) --no-whole-archive $(filter %.o,$^) \
-    --start-group $(filter %.a,$^) --end-group -L$($(1)_GNU_EFI) -lgnuefi
+    --start-group $(filter %.a,$^) --end-group
+
+# The version goes into the section that revocation under Secure Boot looks at.
+CFLAGS_efi_base_sbat.c = $(METALCOW_CFLAGS)
 
 # Whoever builds before anything was installed is told what to do.
 efi-headers:
 	@test -e /usr/include/efi/efi.h || \
 	    { echo "gnu-efi's headers are missing: 'make setup' installs what is needed" >&2; exit 1; }
 .PHONY: efi-headers
+
+# $(call sign,FROM,TO): sign a program and look at the result. sbsign says what it does on stderr.
+define sign
+sbsign --key '$(KEY)' --cert '$(CERT)' --output '$(2)' '$(1)' 2>'$(2).log' || \
+    { cat '$(2).log' >&2; exit 1; }
+sbverify --cert '$(CERT)' '$(2)' >/dev/null
+endef
+
+# A key's file name is no prerequisite: whoever signs gets fresh signatures.
+sign-key:
+	@test -n '$(KEY)' -a -n '$(CERT)' || \
+	    { echo "make sign needs a key: make sign KEY=my.key CERT=my.pem" >&2; exit 1; }
+	@command -v sbsign >/dev/null || \
+	    { echo "sbsign is missing: 'apt-get install sbsigntool' brings it" >&2; exit 1; }
+.PHONY: sign-key
+sign: $(FIRMWARE_ARCHS:%=sign-%) ## sign both programs: KEY=FILE CERT=FILE, results in build/ARCH/signed
+	@for arch in $(FIRMWARE_ARCHS); do echo "signed: $(BUILD)/$$arch/signed/metalcow.efi" \
+	    "$(BUILD)/$$arch/signed/metalcowdxe.efi"; done
+.PHONY: sign
 
 # $(call firmware,ARCH): the rules of both programs. Subsystems: application 10, boot service
 # driver 11.
@@ -47,19 +69,38 @@ $$(EFI_LIB_$(1)): $$(call objects,$(1),$$(CORE_SRCS) $$(DRIVERS_EFI_SRCS))
 
 $(BUILD)/$(1)/metalcowdxe.so: $$(call objects,$(1),$$(EFI_DRIVER_SRCS))
 $(BUILD)/$(1)/metalcow.so: $$(call objects,$(1),$$(EFI_APP_SRCS))
-$(BUILD)/$(1)/metalcowdxe.so $(BUILD)/$(1)/metalcow.so: $$(EFI_LIB_$(1)) $$(THIRD_PARTY_LIB_$(1))
+$(BUILD)/$(1)/metalcowdxe.so $(BUILD)/$(1)/metalcow.so: $$(EFI_LIB_$(1)) $$(THIRD_PARTY_LIB_$(1)) \
+                                                        efi/link/efi.lds
 	$$(call efi_link,$(1))
 
 $(BUILD)/$(1)/metalcowdxe.efi: EFI_SUBSYSTEM := 11
 $(BUILD)/$(1)/%.efi: EFI_SUBSYSTEM := 10
-$(BUILD)/$(1)/%.efi: $(BUILD)/$(1)/%.so
-	$$($(1)_OBJCOPY) -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
-	    $$($(1)_OBJCOPY_FORMAT) --subsystem $$(EFI_SUBSYSTEM) $$< $$@
+$(BUILD)/$(1)/%.efi: $(BUILD)/$(1)/%.so efi/link/elf2pe.py
+	efi/link/elf2pe.py --subsystem $$(EFI_SUBSYSTEM) $$< $$@
 
 $(BUILD)/$(1)/obj/efi/app/embedded_driver.o: $(BUILD)/$(1)/metalcowdxe.efi
 $(BUILD)/$(1)/obj/efi/app/embedded_driver.o: \
     CFLAGS_efi_app_embedded_driver.c = -DMC_EMBEDDED_DRIVER='"$(BUILD)/$(1)/metalcowdxe.efi"'
 $$(call objects,$(1),$$(EFI_DRIVER_SRCS) $$(EFI_APP_SRCS) $$(DRIVERS_EFI_SRCS)): | efi-headers
+
+# The same programs, signed: the driver before it goes into the application.
+$(BUILD)/$(1)/signed/metalcowdxe.efi: $(BUILD)/$(1)/metalcowdxe.efi sign-key
+	@mkdir -p $$(@D)
+	$$(call sign,$$<,$$@)
+$(BUILD)/$(1)/signed/embedded_driver.o: efi/app/embedded_driver.c \
+                                        $(BUILD)/$(1)/signed/metalcowdxe.efi
+	$$($(1)_CC) $$(filter-out -MMD -MP,$$($(1)_CFLAGS)) \
+	    -DMC_EMBEDDED_DRIVER='"$(BUILD)/$(1)/signed/metalcowdxe.efi"' -c $$< -o $$@
+$(BUILD)/$(1)/signed/metalcow.so: $(BUILD)/$(1)/signed/embedded_driver.o \
+    $$(filter-out %/embedded_driver.o,$$(call objects,$(1),$$(EFI_APP_SRCS))) \
+    $$(EFI_LIB_$(1)) $$(THIRD_PARTY_LIB_$(1)) efi/link/efi.lds
+	$$(call efi_link,$(1))
+$(BUILD)/$(1)/signed/unsigned.efi: $(BUILD)/$(1)/signed/metalcow.so efi/link/elf2pe.py
+	efi/link/elf2pe.py --subsystem 10 $$< $$@
+$(BUILD)/$(1)/signed/metalcow.efi: $(BUILD)/$(1)/signed/unsigned.efi
+	$$(call sign,$$<,$$@)
+sign-$(1): $(BUILD)/$(1)/signed/metalcow.efi $(BUILD)/$(1)/signed/metalcowdxe.efi
+.PHONY: sign-$(1)
 
 firmware-$(1): $(BUILD)/$(1)/metalcow.efi $(BUILD)/$(1)/metalcowdxe.efi
 .PHONY: firmware-$(1)

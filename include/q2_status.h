@@ -57,6 +57,7 @@ enum q2_status {
     Q2_ERR_MEDIA_CHANGED, /* another medium is in the drive */
     Q2_ERR_BUSY,          /* the file is in use in a way that forbids this */
     Q2_ERR_BAD_VOLUME,    /* the file system below the image breaks its specification */
+    Q2_ERR_UNTRUSTED,     /* Secure Boot: the firmware has no key for a program's signature */
 
     Q2_NB_STATUS
 };

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install what building, running and testing metalcow needs, and fetch the guest's parts.
 #
-#   tools/setup.sh [build|run|test|bench]...   groups to provide; none given means the first three
+#   tools/setup.sh [build|run|test|bench|aarch64]...   groups to provide; none given means the first three
 #
 # Silent and quick when nothing is missing. Debian packages come from the machine's own configured
 # apt sources. The guest's kernel, boot loaders and busybox are downloaded and unpacked below
@@ -17,14 +17,17 @@ BUILD=${BUILD:-build}
 packages_build=(gcc libc6-dev make binutils gnu-efi dpkg-dev xz-utils python3)
 packages_run=(qemu-system-x86 qemu-utils ovmf mtools dosfstools gdisk e2fsprogs)
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
-               shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base)
+               shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base
+               sbsigntool openssl)
+packages_aarch64=(gcc-aarch64-linux-gnu qemu-system-arm qemu-efi-aarch64 u-boot-qemu)
 packages_bench=(qemu-utils libqcow-dev python3)
 
 # Programs that stand for the packages on a system without dpkg.
 programs_build=(gcc make ld objcopy nm xz python3)
 programs_run=(qemu-system-x86_64 qemu-img mcopy mkfs.fat sgdisk mke2fs)
 programs_test=(clang clang-tidy clang-format ctags cpio lcov shellcheck cppcheck genisoimage
-               nbdinfo nbdcopy fio man groff)
+               nbdinfo nbdcopy fio man groff sbsign openssl)
+programs_aarch64=(aarch64-linux-gnu-gcc qemu-system-aarch64)
 programs_bench=(qemu-img qcowinfo python3)
 
 # Parts of the guest: package, and the file that proves it is unpacked.
@@ -170,8 +173,8 @@ groups=("$@")
 [ $# -gt 0 ] || groups=(build run test)
 for group in "${groups[@]}"; do
     case $group in
-    build | run | test | bench) ;;
-    *) die "unknown group '$group'; the groups are: build run test bench" ;;
+    build | run | test | bench | aarch64) ;;
+    *) die "unknown group '$group'; the groups are: build run test bench aarch64" ;;
     esac
 done
 

@@ -67,6 +67,8 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_BUSY, "the file is in use", "close the program or machine that has it open"),
     ROW(Q2_ERR_BAD_VOLUME, "the file system of the volume is damaged",
         "check the volume with 'fsck.fat' or 'chkdsk'"),
+    ROW(Q2_ERR_UNTRUSTED, "Secure Boot does not allow the program",
+        "sign it with a key that this machine trusts, or switch Secure Boot off"),
 };
 _Static_assert(sizeof(status_rows) / sizeof(status_rows[0]) == Q2_NB_STATUS, "one row per status");
 

@@ -65,7 +65,7 @@ $(BUILD)/$(1)/third_party/zstd/%.o: $(ZSTD_STAMP) $(THIRD_PARTY_SHIMS) drivers/c
 $$(THIRD_PARTY_LIB_$(1)): $$(ZLIB_DECODER:%=$(BUILD)/$(1)/third_party/zlib/%.o) \
                           $$(ZSTD_DECODER:%=$(BUILD)/$(1)/third_party/zstd/%.o)
 	@rm -f $$@
-	@echo "$$(AR) $$@" && $$(AR) qcs $$@ $$^
+	@echo "ar $$@" && $$(or $$($(1)_AR),$$(AR)) qcs $$@ $$^
 endef
 $(eval $(call third_party_variant,host,HOST,$(CC)))
 $(eval $(call third_party_variant,san,SAN,$(CC)))

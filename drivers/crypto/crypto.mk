@@ -29,7 +29,7 @@ $(BUILD)/$(1)/third_party/bearssl/%.o: $(BEARSSL_STAMP) $(THIRD_PARTY_SHIMS) \
 
 $(BUILD)/$(1)/third_party/crypto.a: \
     $(BEARSSL_PARTS:%=$(BUILD)/$(1)/third_party/bearssl/%.o)
-	rm -f $$@ && $$(AR) qcs $$@ $$^
+	rm -f $$@ && $$(or $$($(1)_AR),$$(AR)) qcs $$@ $$^
 THIRD_PARTY_LIB_$(1) += $(BUILD)/$(1)/third_party/crypto.a
 endef
 $(eval $(call crypto_variant,host,HOST,$(CC)))

@@ -42,6 +42,7 @@ static const EFI_STATUS from_status[] = {
     [Q2_ERR_MEDIA_CHANGED] = EFI_MEDIA_CHANGED,
     [Q2_ERR_BUSY] = EFI_ACCESS_DENIED,
     [Q2_ERR_BAD_VOLUME] = EFI_VOLUME_CORRUPTED,
+    [Q2_ERR_UNTRUSTED] = EFI_SECURITY_VIOLATION,
 };
 _Static_assert(sizeof(from_status) / sizeof(from_status[0]) == Q2_NB_STATUS, "one row per status");
 
@@ -59,7 +60,7 @@ static const enum q2_status from_efi[NB_EFI_ERRORS] = {
     [INDEX(EFI_MEDIA_CHANGED)] = Q2_ERR_MEDIA_CHANGED,
     [INDEX(EFI_NOT_FOUND)] = Q2_ERR_NOT_FOUND,
     [INDEX(EFI_ACCESS_DENIED)] = Q2_ERR_DENIED,
-    [INDEX(EFI_SECURITY_VIOLATION)] = Q2_ERR_DENIED,
+    [INDEX(EFI_SECURITY_VIOLATION)] = Q2_ERR_UNTRUSTED,
 };
 
 EFI_STATUS q2_efi_from_status(enum q2_status status)
@@ -87,4 +88,9 @@ enum q2_status q2_status_from_efi(EFI_STATUS efi_status)
     if ((efi_status & EFI_ERROR_MASK) == 0 || index >= NB_EFI_ERRORS || from_efi[index] == Q2_OK)
         return Q2_ERR_IO;
     return from_efi[index];
+}
+
+enum q2_status q2_status_from_efi_load(EFI_STATUS efi_status)
+{
+    return efi_status == EFI_ACCESS_DENIED ? Q2_ERR_UNTRUSTED : q2_status_from_efi(efi_status);
 }

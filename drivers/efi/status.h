@@ -21,4 +21,8 @@ EFI_STATUS q2_efi_block_from_status(enum q2_status status);
  * are Q2_ERR_IO too: no call of ours can use half a result. */
 enum q2_status q2_status_from_efi(EFI_STATUS efi_status);
 
+/* The same for LoadImage() and StartImage(). Which of two codes they give for a program without a
+ * good signature depends on the firmware's policy: both are Q2_ERR_UNTRUSTED here. */
+enum q2_status q2_status_from_efi_load(EFI_STATUS efi_status);
+
 #endif

@@ -15,6 +15,7 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     const EFI_DEVICE_PATH *device = mc_protocol(volume, &mc_device_path_guid);
     EFI_DEVICE_PATH *file = device ? mc_device_path_file(device, path) : NULL;
+    enum q2_status failed;
     EFI_STATUS status;
 
     if (!file)
@@ -26,7 +27,11 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
         return Q2_OK;
     if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but must not be started */
         (void)services->UnloadImage(*ret_image);
-    return mc_fail(fault, q2_status_from_efi(status), "the firmware does not load it", path);
+    failed = q2_status_from_efi_load(status);
+    return mc_fail(fault, failed,
+                   failed == Q2_ERR_UNTRUSTED ? "Secure Boot does not allow this boot loader"
+                                              : "the firmware does not load it",
+                   path);
 }
 
 enum q2_status mc_boot(EFI_HANDLE volume, const char *path, struct q2_fault *fault,

@@ -17,6 +17,7 @@ static enum q2_status start_copy(struct mc_client *client, struct q2_fault *faul
     EFI_STATUS status = services->LoadImage(FALSE, mc_firmware.ImageHandle, own_path,
                                             (VOID *)(uintptr_t)mc_embedded_driver,
                                             mc_embedded_driver_size(), &client->driver);
+    enum q2_status failed;
 
     if (!EFI_ERROR(status))
         status = services->StartImage(client->driver, NULL, NULL);
@@ -25,7 +26,11 @@ static enum q2_status start_copy(struct mc_client *client, struct q2_fault *faul
     if (!EFI_ERROR(status))
         return Q2_OK;
     client->driver = NULL;
-    return mc_fail(fault, q2_status_from_efi(status), "the firmware does not start the driver",
+    failed = q2_status_from_efi_load(status);
+    return mc_fail(fault, failed,
+                   failed == Q2_ERR_UNTRUSTED
+                       ? "Secure Boot does not allow the driver inside metalcow.efi"
+                       : "the firmware does not start the driver",
                    "metalcowdxe.efi");
 }
 

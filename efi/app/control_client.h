@@ -18,7 +18,7 @@ struct mc_client {
  *
  * Q2_ERR_NOT_FOUND    not there, and load is false
  * Q2_ERR_VERSION      another version of it is loaded
- * Q2_ERR_DENIED       the firmware does not start the copy (Secure Boot)
+ * Q2_ERR_UNTRUSTED    the firmware does not start the copy (Secure Boot)
  * Q2_ERR_LIMIT, Q2_ERR_IO   it does not start
  */
 enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fault *fault);

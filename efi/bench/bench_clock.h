@@ -10,10 +10,12 @@
 
 #include <stdint.h>
 
+#include "arch.h"
+
 /* Ticks since some start. */
 static inline uint64_t mc_clock_now(void)
 {
-    return __builtin_ia32_rdtsc();
+    return mc_arch_ticks();
 }
 
 /* Ticks of a second; takes a tenth of one. */

@@ -4,6 +4,7 @@
  */
 #include "bench.h"
 
+#include "arch.h"
 #include "efi/base/firmware.h"
 #include "efi/place/file_system.h"
 
@@ -181,13 +182,15 @@ static EFI_STATUS fill_by_firmware(struct mc_bench *bench, size_t nb)
     return EFI_SUCCESS;
 }
 
+static bool is_fill_of_arch(const struct mc_bench *bench)
+{
+    return MC_ARCH_HAS_FILL && is_all_fill(bench);
+}
+
 static EFI_STATUS fill_by_stos(struct mc_bench *bench, size_t nb)
 {
-    for (size_t i = 0; i < nb; i++) {
-        void *to = bench->buffer;
-        size_t count = bench->request / 8;
-        __asm__ volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(0ull) : "memory");
-    }
+    for (size_t i = 0; i < nb; i++)
+        mc_arch_fill(bench->buffer, bench->request / 8);
     return EFI_SUCCESS;
 }
 
@@ -198,6 +201,6 @@ const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS] = {
     {"block-io", is_all_data, by_block_io, 1},
     {"file", is_all_data, by_file, 32},
     {"fill-firmware", is_all_fill, fill_by_firmware, 1},
-    {"fill-stosq", is_all_fill, fill_by_stos, 1},
+    {"fill-stosq", is_fill_of_arch, fill_by_stos, 1},
     {"queued", has_block_io2, mc_bench_queue, 1},
 };

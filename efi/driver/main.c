@@ -7,7 +7,7 @@
 #include "control_server.h"
 #include "efi/base/firmware.h"
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
 /* All or nothing: if a disk cannot be taken away the driver stays. */
 static EFI_STATUS EFIAPI unload(EFI_HANDLE ImageHandle)
@@ -19,7 +19,7 @@ static EFI_STATUS EFIAPI unload(EFI_HANDLE ImageHandle)
     return mc_control_uninstall(ImageHandle);
 }
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 {
     EFI_LOADED_IMAGE_PROTOCOL *image;
     EFI_STATUS status;

@@ -22,7 +22,7 @@
 
 #define NB_CYCLES 50u
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
 EFI_STATUS probe_say(const char *name, const char *what, uint64_t number)
 {
@@ -512,7 +512,7 @@ static const struct {
     {"queue", probe_queue},
 };
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 {
     static struct q2_fault fault;
 

@@ -195,6 +195,15 @@ static bool reads_are_right(void)
     return right;
 }
 
+static bool all_signalled(void)
+{
+    for (unsigned int i = 0; i < NB_READS; i++) {
+        if (*(volatile unsigned int *)&reads[i].nb_signals == 0)
+            return false;
+    }
+    return true;
+}
+
 /* What the disk may do while reads are on their way: a flush ends after them, and so does Reset. */
 static const char *check_queue(const struct target *target, unsigned int *ret_nb_waiting)
 {
@@ -211,7 +220,7 @@ static const char *check_queue(const struct target *target, unsigned int *ret_nb
             wrong = "failed: flush";
         if (round == 1 && target->block_io2->Reset(target->block_io2, FALSE))
             wrong = "failed: reset";
-        for (unsigned int i = 0; round == 2 && i < 500 && reads[NB_READS - 1].nb_signals == 0; i++)
+        for (unsigned int i = 0; round == 2 && i < 2000 && !all_signalled(); i++)
             (void)mc_firmware.BootServices->Stall(10000);
         if (!reads_are_right())
             wrong = "failed: a queued read";

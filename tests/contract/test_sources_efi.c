@@ -328,6 +328,7 @@ static void test_statuses_from_efi_have_their_meaning(void)
         {EFI_VOLUME_FULL, Q2_ERR_NO_SPACE},
         {EFI_NOT_FOUND, Q2_ERR_NOT_FOUND},
         {EFI_ACCESS_DENIED, Q2_ERR_DENIED},
+        {EFI_SECURITY_VIOLATION, Q2_ERR_UNTRUSTED},
         {EFI_OUT_OF_RESOURCES, Q2_ERR_LIMIT},
         {EFI_UNSUPPORTED, Q2_ERR_UNSUPPORTED},
         {EFI_VOLUME_CORRUPTED, Q2_ERR_BAD_VOLUME},
@@ -342,14 +343,28 @@ static void test_statuses_from_efi_have_their_meaning(void)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         T_CHECK_U64(q2_status_from_efi(rows[i].code), rows[i].status);
+    T_CHECK_U64(q2_status_from_efi_load(EFI_ACCESS_DENIED), Q2_ERR_UNTRUSTED);
+    T_CHECK_U64(q2_status_from_efi_load(EFI_SECURITY_VIOLATION), Q2_ERR_UNTRUSTED);
+    T_CHECK_U64(q2_status_from_efi_load(EFI_NOT_FOUND), Q2_ERR_NOT_FOUND);
+    T_CHECK_U64(q2_status_from_efi_load(EFI_SUCCESS), Q2_OK);
 }
 
 static void test_statuses_to_efi_are_errors_and_come_back(void)
 {
     static const enum q2_status both_ways[] = {
-        Q2_OK,           Q2_ERR_ARGUMENT, Q2_ERR_READ_ONLY,     Q2_ERR_IO,
-        Q2_ERR_NO_SPACE, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED, Q2_ERR_NOT_FOUND,
-        Q2_ERR_DENIED,   Q2_ERR_LIMIT,    Q2_ERR_UNSUPPORTED,   Q2_ERR_BAD_VOLUME,
+        Q2_OK,
+        Q2_ERR_ARGUMENT,
+        Q2_ERR_READ_ONLY,
+        Q2_ERR_IO,
+        Q2_ERR_NO_SPACE,
+        Q2_ERR_NO_MEDIA,
+        Q2_ERR_MEDIA_CHANGED,
+        Q2_ERR_NOT_FOUND,
+        Q2_ERR_DENIED,
+        Q2_ERR_LIMIT,
+        Q2_ERR_UNSUPPORTED,
+        Q2_ERR_BAD_VOLUME,
+        Q2_ERR_UNTRUSTED,
     };
 
     for (unsigned status = 1; status < Q2_NB_STATUS; status++) {

@@ -93,11 +93,12 @@ class Machine:
     """One run of QEMU. Start with start() or `with`; `text` is all the serial output so far."""
 
     def __init__(self, drives, memory=MEMORY_MIB, variables=None, log=None, echo=None,
-                 timeout=BOOT_TIMEOUT, extra=(), cpus=1):
+                 timeout=BOOT_TIMEOUT, extra=(), cpus=1, secure_boot=False):
         """drives: Drive objects. variables: firmware variables file, made from OVMF's template
         when absent and then kept. log: file that gets the raw serial bytes. echo: a function that
         is given every piece of readable text. timeout: seconds of the reference machine from start
-        to a forced end."""
+        to a forced end. secure_boot: firmware that verifies, with the snakeoil key of the ovmf
+        package enrolled."""
         self.drives = drives
         self.memory = memory
         self.cpus = cpus
@@ -106,6 +107,7 @@ class Machine:
         self.echo = echo
         self.timeout = timeout
         self.extra = list(extra)
+        self.secure_boot = secure_boot
         self.text = ""
         self.mark = 0
         self.process = None
@@ -127,15 +129,20 @@ class Machine:
     def command(self):
         variables = pathlib.Path(self.variables or pathlib.Path(self.folder) / "vars.fd")
         if not variables.exists():
-            shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", variables)
+            template = "OVMF_VARS_4M.snakeoil.fd" if self.secure_boot else "OVMF_VARS_4M.fd"
+            shutil.copyfile(OVMF / template, variables)
+        code = OVMF / ("OVMF_CODE_4M.secboot.fd" if self.secure_boot else "OVMF_CODE_4M.fd")
+        smm = "on" if self.secure_boot else "off"
         accel = os.environ.get("METALCOW_ACCEL", "tcg")
-        words = ["qemu-system-x86_64", "-machine", f"q35,accel={accel},smm=off", "-m",
+        words = ["qemu-system-x86_64", "-machine", f"q35,accel={accel},smm={smm}", "-m",
                  f"{self.memory}M", "-smp", str(self.cpus),
                  "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
                  "-serial", "stdio",
                  "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
-                 "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd",
+                 "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
                  "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+        if self.secure_boot:  # only SMM may write to the variables
+            words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         for number, drive in enumerate(self.drives):
             words += drive.arguments(number)
         return words + self.extra
