@@ -53,7 +53,7 @@ sign-key:
 	@command -v sbsign >/dev/null || \
 	    { echo "sbsign is missing: 'apt-get install sbsigntool' brings it" >&2; exit 1; }
 .PHONY: sign-key
-sign: $(FIRMWARE_ARCHS:%=sign-%) ## sign both programs: KEY=FILE CERT=FILE, results in build/ARCH/signed
+sign: $(FIRMWARE_ARCHS:%=sign-%) ## sign both programs: KEY=FILE CERT=FILE
 	@for arch in $(FIRMWARE_ARCHS); do echo "signed: $(BUILD)/$$arch/signed/metalcow.efi" \
 	    "$(BUILD)/$$arch/signed/metalcowdxe.efi"; done
 .PHONY: sign

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install what building, running and testing metalcow needs, and fetch the guest's parts.
 #
-#   tools/setup.sh [build|run|test|bench|aarch64]...   groups to provide; none given means the first three
+#   tools/setup.sh [GROUP]...   build, run, test, bench, aarch64; none given: the first three
 #
 # Silent and quick when nothing is missing. Debian packages come from the machine's own configured
 # apt sources. The guest's kernel, boot loaders and busybox are downloaded and unpacked below

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "arch.h"
+#include "efi/arch/arch.h"
 
 /* Ticks since some start. */
 static inline uint64_t mc_clock_now(void)

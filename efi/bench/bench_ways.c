@@ -4,7 +4,7 @@
  */
 #include "bench.h"
 
-#include "arch.h"
+#include "efi/arch/arch.h"
 #include "efi/base/firmware.h"
 #include "efi/place/file_system.h"
 

@@ -1,9 +1,9 @@
 /* What only this architecture has: for the bench. (x86-64)
  *
- * Found through -Iefi/arch/ARCH; each architecture has the same names.
+ * Included by efi/arch/arch.h.
  */
-#ifndef METALCOW_EFI_ARCH_H
-#define METALCOW_EFI_ARCH_H
+#ifndef METALCOW_EFI_ARCH_X64_H
+#define METALCOW_EFI_ARCH_X64_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,29 @@
+/* What only this architecture has: for the bench. (AArch64)
+ *
+ * Included by efi/arch/arch.h.
+ */
+#ifndef METALCOW_EFI_ARCH_AA64_H
+#define METALCOW_EFI_ARCH_AA64_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A counter that every machine has, always at the same speed. */
+static inline uint64_t mc_arch_ticks(void)
+{
+    uint64_t ticks;
+
+    __asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(ticks) : : "memory");
+    return ticks;
+}
+
+/* No instruction fills memory by itself. */
+#define MC_ARCH_HAS_FILL false
+static inline void mc_arch_fill(void *to, size_t nb_words)
+{
+    (void)to;
+    (void)nb_words;
+}
+
+#endif
