@@ -64,3 +64,4 @@ all: $(BUILD)/host/metalcow
 san: $(BUILD)/san/metalcow
 
 include tools/bench/bench.mk
+include tools/handoff/handoff.mk

@@ -44,7 +44,7 @@ $(foreach s,$(LUKS_CRYPTO_SRCS),$(eval CFLAGS_$(subst /,_,$(s)) := \
     -isystem tools/third_party/freestanding $(BEARSSL_OPTIONS) $(BEARSSL_INCLUDE)))
 $(foreach v,$(CODEC_VARIANTS),$(call objects,$(v),$(LUKS_CRYPTO_SRCS))): $(BEARSSL_STAMP)
 
-LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c
+LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c drivers/crypto/key_unlocker.c
 DRIVERS_HOST_SRCS += $(LUKS_SRCS)
 DRIVERS_EFI_SRCS  += $(LUKS_SRCS)
 

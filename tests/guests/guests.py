@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+"""Debian guests that run from an image on a stick by the hand-off, without our firmware.
+
+    make test-guests                          all
+    tests/guests/guests.py server_rw          those with this in the name
+
+Each boots a real Debian 12 under QEMU (TCG unless METALCOW_ACCEL says kvm), lets it write a file
+and switch off, and looks at what is left: the image by qemu-img check and e2fsck, the stick by
+fsck.vfat, and every byte of the stick that is in none of the image's files.
+"""
+
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests import cases  # noqa: E402
+from tests.cases import check, check_equal  # noqa: E402
+from tests.guests import rig  # noqa: E402
+
+TEST = "metalcow.test metalcow.host=/dev/vda1"
+
+
+def boot_and_check(stick, device, lane, append=TEST + " metalcow.write=16", **how):
+    """Boot, write, power off; the guest ran from `device` and everything is consistent."""
+    cpio = stick.make_cpio(mode="rw", **{key: how.pop(key) for key in ("lane", "room_mark")
+                                         if key in how})
+    before = stick.outside()
+    stick.boot(append, cpio=cpio, **how)
+    root = stick.found(r"METALCOW-ROOT (\S+) ext4 (\S+)")
+    check_equal(root.group(1), device, "the root's device")
+    check("rw" in root.group(2).split(","), f"/ is mounted {root.group(2)}")
+    stick.found(r"METALCOW-LOG .*lane: " + re.escape(lane))
+    if how.get("bus", "virtio") == "virtio":
+        stick.found(r"METALCOW-REFUSED .*(busy|already mounted)")
+    check("METALCOW-ERROR" not in stick.text, "the guest saw I/O errors")
+    blob = stick.found(r"METALCOW-BLOB (\w{64})").group(1)
+    check_equal(stick.outside(), before, "what is outside the image's files")
+    volume = stick.check_consistent()
+    content = rig.run("sh", "-c", f"debugfs -R 'cat /root/blob' {volume} 2>/dev/null | sha256sum")
+    check_equal(content.split()[0], blob, "the file that the guest wrote")
+    return stick.text
+
+
+def test_server_rw_data_file():
+    with rig.Stick("data-file") as stick:
+        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)")
+        locked = re.search(r"METALCOW-SERVER .*VmLck: (\d+) kB", text)
+        check(locked and 12 * 1024 < int(locked.group(1)) <= 16 * 1024,
+              f"locked memory: {locked and locked.group(0)}")
+
+
+def test_server_rw_qcow2_in_pieces_on_nvme():
+    with rig.Stick("qcow2", pieces=8 << 20) as stick:
+        boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", bus="nvme")
+
+
+def test_fast_rw_raw():
+    with rig.Stick("raw") as stick:
+        boot_and_check(stick, "/dev/loop0p2", "fast (loop)")
+
+
+def test_fast_rw_raw_external_data():
+    with rig.Stick("data-file-raw") as stick:
+        boot_and_check(stick, "/dev/loop0p2", "fast (loop)")
+
+
+def test_server_rw_raw_if_asked_for():
+    with rig.Stick("raw") as stick:
+        boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", lane="server")
+
+
+def test_raw_in_pieces_falls_back_without_device_mapper():
+    """Debian's initrd has dm only if the guest uses it."""
+    with rig.Stick("raw", pieces=16 << 20) as stick:
+        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)")
+        check("no device mapper" in text, "the log does not say why")
+
+
+def test_overlay_leaves_the_stick_alone():
+    with rig.Stick("qcow2") as stick:
+        cpio = stick.make_cpio(mode="overlay", overlay_size=256 << 20)
+        before = stick.path.read_bytes()
+        stick.boot(TEST + " metalcow.write=16", cpio=cpio)
+        stick.found(r"METALCOW-ROOT /dev/nbd0p2 ext4 \S*rw")
+        stick.found(r"METALCOW-LOG .*overlay in memory")
+        check("METALCOW-ERROR" not in stick.text, "the guest saw I/O errors")
+        check(stick.path.read_bytes() == before, "the stick was written")
+
+
+def test_read_only_device_is_read_only():
+    with rig.Stick("raw") as stick:
+        cpio = stick.make_cpio(mode="ro")
+        before = stick.path.read_bytes()
+        stick.boot("metalcow.test systemd.volatile=overlay "
+                   "metalcow.run=blockdev,--getro,/dev/loop0",
+                   cpio=cpio, expect=r"METALCOW-END|read-only")
+        stick.found(r"read-only; lane: fast|METALCOW-LOG .*read-only")
+        check(stick.path.read_bytes() == before, "the stick was written")
+
+
+def test_power_cut_under_load_is_recovered():
+    with rig.Stick("data-file") as stick:
+        cpio = stick.make_cpio(mode="rw")
+        before = stick.outside()
+        stick.boot(TEST + " metalcow.write=200", cpio=cpio, expect=None,
+                   on_text=lambda process, text: "METALCOW-SERVER" in text
+                   and cut_soon(process))
+        check_equal(stick.outside(), before, "what is outside the image's files")
+        image = stick.extract()
+        rig.run("qemu-img", "check", "-q", image, good=(0, 3))  # leaks are all that may be left
+        boot_and_check(stick, "/dev/nbd0p2", "server (nbd)")
+
+
+def cut_soon(process):
+    import time  # pylint: disable=import-outside-toplevel
+    time.sleep(4)
+    process.kill()
+    return True
+
+
+def test_another_copy_is_refused():
+    with rig.Stick("raw") as stick:
+        cpio = stick.make_cpio(mode="rw")
+        with open(stick.path, "r+b") as device:
+            device.seek(rig.START + stick.extents[0][0] + 1000)
+            device.write(b"another copy")
+        before = stick.path.read_bytes()
+        stick.boot(TEST, cpio=cpio, expect="not the ones that the firmware saw",
+                   on_text=lambda process, text: "that the firmware saw" in text)
+        check(stick.path.read_bytes() == before, "the stick was written")
+
+
+def test_full_image_fails_writes_and_tells():
+    with rig.Stick("qcow2") as stick:
+        cpio = stick.make_cpio(mode="rw", room_mark=64 << 20)
+        before = stick.outside()
+        stick.boot(TEST + " metalcow.write=200", cpio=cpio)
+        check(re.search("KiB of room are left|room are left", stick.text), "the log tells no room")
+        check("a request failed" in stick.text, "the log tells no failure")
+        check_equal(stick.outside(), before, "what is outside the image's files")
+        rig.run("qemu-img", "check", "-q", stick.extract(), good=(0, 3))
+
+
+if __name__ == "__main__":
+    cases.main(globals())

@@ -1,0 +1,152 @@
+/* The program of the hand-off: what its files share.
+ *
+ * One static program without threads of its own at start; see main.c for the order of steps. All
+ * memory is one block, got at start and locked.
+ */
+#ifndef METALCOW_TOOLS_HANDOFF_H
+#define METALCOW_TOOLS_HANDOFF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "drivers/codec/zlib.h"
+#include "drivers/codec/zstd.h"
+#include "drivers/crypto/key_unlocker.h"
+#include "drivers/memory/extents.h"
+#include "drivers/memory/source.h"
+#include "drivers/nbd/disk_export.h"
+#include "drivers/posix/direct.h"
+#include "q2_disk.h"
+#include "q2_handoff.h"
+
+/* What the kernel's nbd asks for at most unless somebody changes it (1280 KiB). */
+#define BUFFER_SIZE (1280u * 1024)
+#define BOUNCE_SIZE (128u * 1024)
+
+/* One file of the record as a source. */
+struct record_file {
+    struct q2_source_extents source;
+    bool used;
+};
+
+struct record_opener {
+    struct q2_opener opener;
+    const struct q2_handoff *handoff;
+    struct q2_source *volume;
+    struct record_file files[Q2_HANDOFF_MAX_FILES];
+};
+
+/* The host partition that was found and is held open. */
+struct host {
+    char path[64];      /* of the partition, /dev/... */
+    char disk_path[64]; /* of the disk that it is on */
+    int fd;
+    struct q2_source_direct source;
+};
+
+/* Everything. */
+struct handoff {
+    struct q2_handoff record;
+    uint8_t *record_bytes; /* as encoded; strings of the record lie there */
+    size_t record_length;
+    struct host host;
+    struct record_opener opener;
+    struct q2_codec_zlib zlib;
+    struct q2_codec_zstd zstd;
+    struct q2_unlocker_key unlocker;
+    struct q2_source_memory overlay;
+    struct q2_disk *disk;
+    uint64_t size; /* of the device, bytes; a multiple of 512 */
+    struct nbd_disk_export export;
+    uint64_t room_told; /* the last room that the log was told of */
+    uint8_t *workspace, *buffer, *bounce;
+};
+
+/* ---- log.c: the kernel log ---- */
+
+/* How loud: the kernel's levels. */
+enum log_level {
+    LOG_ERROR = 3,
+    LOG_WARNING = 4,
+    LOG_NOTE = 5,
+    LOG_INFO = 6,
+};
+
+/* Open the kernel log; what is said before goes nowhere. */
+void log_open(void);
+
+/* Say one line, with "metalcow: " before it. Text from outside comes through %s of a text that
+ * log_escape() made. */
+void log_say(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Say why a call of the engine failed. */
+void log_fault(const char *what, const struct q2_fault *fault);
+
+/* ---- record.c: where the record comes from ---- */
+
+/* Take the record: from the cpio, else from the EFI variables. The file is emptied, so that a
+ * second start finds none, and keys in it are gone.
+ *
+ * ret_present  false: there is no record, nothing to do
+ * returns      false, and said in the log: there is one and it cannot be used
+ */
+bool record_take(struct handoff *handoff, bool *ret_present);
+
+/* Wipe the keys of the record: the disk is open. */
+void record_forget(struct handoff *handoff);
+
+/* ---- find.c: the host partition ---- */
+
+/* Wait for the host partition and open it; false, and said in the log, if it does not come or
+ * cannot be used. */
+bool host_find(struct handoff *handoff);
+
+/* Open the partition that was found again, exclusively; -1 if somebody else has taken it. */
+int host_open(struct handoff *handoff);
+
+/* ---- open.c: the disk ---- */
+
+/* Make sources of the record's files and compare their samples. */
+bool files_verify(struct handoff *handoff);
+
+/* Open the disk as the record says. */
+bool disk_open(struct handoff *handoff);
+void disk_close(struct handoff *handoff);
+
+/* ioctl(), whose request is an int in musl and an unsigned long in glibc. */
+int device_control(int fd, unsigned long request, const void *argument);
+
+/* ---- module.c: kernel modules ---- */
+
+/* Load a module by the guest's modprobe, unless `sign` exists already; true if it does then. */
+bool module_load(const char *name, const char *sign);
+
+/* ---- lane.c, loop.c: the fast lane ---- */
+
+/* Where the disk lies on the host partition, if that cannot change. */
+struct run {
+    uint64_t guest_offset, host_offset, length; /* bytes */
+};
+
+#define MAX_RUNS 1024u
+
+/* Attach the disk without a server, if the image allows it. False: it does not, or the guest lacks
+ * what it takes; the log says which. The disk is closed if this was done. */
+bool fast_lane(struct handoff *handoff);
+
+/* Attach runs of the partition as one device with partitions. */
+bool runs_attach(struct handoff *handoff, const struct run *runs, size_t nb_runs);
+
+/* ---- nbd.c: the server's lane ---- */
+
+/* Attach /dev/nbd0 and serve it until the machine is switched off. Returns only if it could not be
+ * attached, or if the kernel let go. */
+void server_lane(struct handoff *handoff);
+
+/* ---- process.c ---- */
+
+/* Become a process that lives as long as the machine: nobody's child, no signal ends it, memory
+ * locked. argv0 is marked so that systemd leaves the process alone. */
+void process_settle(char *argv0);
+
+#endif

@@ -1,0 +1,284 @@
+/* The server's lane: /dev/nbd0 over a socket pair, attached by generic netlink.  (Linux,
+ * include/uapi/linux/nbd-netlink.h)
+ *
+ * Calls drivers/nbd/ and the C library. Invariant: the disk is flushed when the kernel lets go.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/genetlink.h>
+#include <linux/nbd-netlink.h>
+#include <linux/netlink.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "drivers/nbd/session.h"
+#include "handoff.h"
+
+#define DEVICE       "/dev/nbd0"
+#define SECTOR_SIZE  512u
+#define MESSAGE_SIZE 4096u
+
+/* A netlink message under construction. */
+struct message {
+    uint8_t bytes[MESSAGE_SIZE];
+    size_t length;
+};
+
+static void put(struct message *message, const void *bytes, size_t length)
+{
+    memcpy(message->bytes + message->length, bytes, length);
+    message->length = (message->length + length + 3) & ~(size_t)3;
+}
+
+static void put_attribute(struct message *message, uint16_t type, const void *bytes, size_t length)
+{
+    struct nlattr head = {.nla_len = (uint16_t)(sizeof(head) + length), .nla_type = type};
+
+    put(message, &head, sizeof(head));
+    put(message, bytes, length);
+}
+
+static void put_u64(struct message *message, uint16_t type, uint64_t value)
+{
+    put_attribute(message, type, &value, sizeof(value));
+}
+
+static void begin(struct message *message, uint16_t family, uint8_t command)
+{
+    struct nlmsghdr head = {.nlmsg_type = family, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK};
+    struct genlmsghdr generic = {.cmd = command, .version = 1};
+
+    memset(message, 0, sizeof(*message));
+    put(message, &head, sizeof(head));
+    put(message, &generic, sizeof(generic));
+}
+
+#define HEADS_SIZE ((size_t)(NLMSG_HDRLEN + GENL_HDRLEN))
+
+/* The family's number in an answer of length n, if it is there. */
+static void find_number(const uint8_t *answer, size_t n, uint16_t *ret_family)
+{
+    for (size_t at = HEADS_SIZE; at + sizeof(struct nlattr) + sizeof(*ret_family) <= n;) {
+        struct nlattr attribute;
+
+        memcpy(&attribute, answer + at, sizeof(attribute));
+        if (attribute.nla_type == CTRL_ATTR_FAMILY_ID)
+            memcpy(ret_family, answer + at + sizeof(attribute), sizeof(*ret_family));
+        if (attribute.nla_len < sizeof(attribute))
+            return;
+        at += (attribute.nla_len + 3u) & ~3u;
+    }
+}
+
+/* Send; receive answers until the one that says how it went, 0 or an errno. ret_family: set if an
+ * answer names one; may be NULL. */
+static int talk(int fd, struct message *message, uint16_t *ret_family)
+{
+    static uint8_t answer[MESSAGE_SIZE];
+    uint32_t length = (uint32_t)message->length;
+
+    memcpy(message->bytes + offsetof(struct nlmsghdr, nlmsg_len), &length, sizeof(length));
+    if (send(fd, message->bytes, message->length, 0) < 0)
+        return errno;
+    for (;;) {
+        ssize_t n = recv(fd, answer, sizeof(answer), 0);
+        struct nlmsghdr head;
+        int error;
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < (ssize_t)(sizeof(head) + sizeof(error)))
+            return n < 0 ? errno : EPROTO;
+        memcpy(&head, answer, sizeof(head));
+        memcpy(&error, answer + sizeof(head), sizeof(error));
+        if (head.nlmsg_type == NLMSG_ERROR)
+            return -error;
+        if (ret_family)
+            find_number(answer, (size_t)n, ret_family);
+    }
+}
+
+/* The number of the family "nbd"; 0 if the kernel has none. */
+static uint16_t find_family(int fd)
+{
+    struct message message;
+    uint16_t family = 0;
+
+    begin(&message, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+    put_attribute(&message, CTRL_ATTR_FAMILY_NAME, "nbd", 4);
+    return talk(fd, &message, &family) == 0 ? family : 0;
+}
+
+/* One socket: an item in the list of sockets, which holds a descriptor. */
+static void put_socket(struct message *message, int socket)
+{
+    uint32_t number = (uint32_t)socket;
+    struct nlattr inner = {.nla_len = sizeof(inner) + sizeof(number), .nla_type = NBD_SOCK_FD};
+    struct nlattr item = {.nla_len = (uint16_t)(sizeof(item) + inner.nla_len),
+                          .nla_type = NBD_SOCK_ITEM | NLA_F_NESTED};
+    struct nlattr list = {.nla_len = (uint16_t)(sizeof(list) + item.nla_len),
+                          .nla_type = NBD_ATTR_SOCKETS | NLA_F_NESTED};
+
+    put(message, &list, sizeof(list));
+    put(message, &item, sizeof(item));
+    put(message, &inner, sizeof(inner));
+    put(message, &number, sizeof(number));
+}
+
+static int connect_device(int fd, uint16_t family, int socket, const struct nbd_export *export)
+{
+    struct message message;
+    uint32_t index = 0;
+
+    begin(&message, family, NBD_CMD_CONNECT);
+    put_attribute(&message, NBD_ATTR_INDEX, &index, sizeof(index));
+    put_u64(&message, NBD_ATTR_SIZE_BYTES, export->size);
+    put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, SECTOR_SIZE);
+    put_u64(&message, NBD_ATTR_SERVER_FLAGS, nbd_export_flags(export));
+    put_socket(&message, socket);
+    return talk(fd, &message, NULL);
+}
+
+/* Attach the device to one end of a socket pair; the other end comes back, or -1. */
+static int attach(const struct nbd_export *export)
+{
+    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+    uint16_t family = netlink < 0 ? 0 : find_family(netlink);
+    int pair[2] = {-1, -1}, error = ENOENT;
+
+    if (family != 0) {
+        error = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? 0 : errno;
+        if (error == 0)
+            error = connect_device(netlink, family, pair[0], export);
+    }
+    if (netlink >= 0)
+        (void)close(netlink);
+    if (pair[0] >= 0)
+        (void)close(pair[0]); /* the kernel has its own hold of it */
+    if (error == 0)
+        return pair[1];
+    if (pair[1] >= 0)
+        (void)close(pair[1]);
+    log_say(LOG_ERROR, "%s cannot be attached: %s", DEVICE, strerror(error));
+    return -1;
+}
+
+/* Opening the device once has its partitions looked at. Whoever opens it waits for this process to
+ * answer, so a child does. Nobody waits for the child: as a zombie, which has no '@' in its name,
+ * it would hold up the machine's shutdown. */
+static void open_in_child(void)
+{
+    (void)signal(SIGCHLD, SIG_IGN);
+    if (fork() == 0) {
+        int fd = -1;
+
+        for (int i = 0; i < 50 && fd < 0; i++) {
+            fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
+            if (fd < 0)
+                (void)usleep(20000);
+        }
+        _exit(0);
+    }
+}
+
+struct kernel {
+    struct nbd_stream stream; /* first: the stream's address is this struct's */
+    int fd;
+};
+
+static bool kernel_receive(struct nbd_stream *stream, void *buffer, size_t length)
+{
+    uint8_t *to = buffer;
+
+    while (length > 0) {
+        ssize_t n = recv(((struct kernel *)stream)->fd, to, length, MSG_WAITALL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        length -= (size_t)n;
+    }
+    return true;
+}
+
+static bool kernel_send(struct nbd_stream *stream, const void *buffer, size_t length)
+{
+    const uint8_t *from = buffer;
+
+    while (length > 0) {
+        ssize_t n = send(((struct kernel *)stream)->fd, from, length, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        from += n;
+        length -= (size_t)n;
+    }
+    return true;
+}
+
+static struct handoff *handoff_of(struct nbd_disk_export *export)
+{
+    return (struct handoff *)((uint8_t *)export - offsetof(struct handoff, export));
+}
+
+static void tell_failure(struct nbd_disk_export *export, enum q2_status status)
+{
+    (void)status;
+    log_fault("a request failed", q2_disk_fault(handoff_of(export)->disk));
+}
+
+/* Below the mark, every halving of the room is told. */
+static void tell_room(struct nbd_disk_export *export)
+{
+    struct handoff *handoff = handoff_of(export);
+    uint64_t mark = handoff->record.room_mark, room;
+
+    if (mark == 0 || handoff->record.mode != Q2_HANDOFF_RW)
+        return;
+    room = q2_disk_room(handoff->disk);
+    if (room >= mark) {
+        handoff->room_told = UINT64_MAX;
+    } else if (room <= handoff->room_told / 2) {
+        handoff->room_told = room;
+        log_say(LOG_WARNING,
+                "%llu KiB of room are left in %s; writes fail when it is used up. Shut down and "
+                "start again: the firmware makes room",
+                (unsigned long long)(room / 1024), handoff->record.files[0].path);
+    }
+}
+
+void server_lane(struct handoff *handoff)
+{
+    bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
+    struct kernel kernel = {.stream = {.receive = kernel_receive, .send = kernel_send}};
+
+    if (!module_load("nbd", DEVICE)) {
+        log_say(LOG_ERROR, "this initrd has no nbd module: in the guest, add the line 'nbd' to "
+                           "/etc/initramfs-tools/modules (dracut: add_drivers+=\" nbd \") and make "
+                           "the initrd again");
+        return;
+    }
+    nbd_disk_export_init(&handoff->export, handoff->disk, handoff->size, read_only);
+    handoff->export.failed = tell_failure;
+    handoff->export.changed = tell_room;
+    handoff->room_told = UINT64_MAX;
+    kernel.fd = attach(&handoff->export.export);
+    if (kernel.fd < 0)
+        return;
+    log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: server (nbd)", DEVICE,
+            handoff->record.files[0].path, (unsigned long long)(handoff->size >> 20),
+            read_only                                    ? "read-only"
+            : handoff->record.mode == Q2_HANDOFF_OVERLAY ? "overlay in memory"
+                                                         : "read-write");
+    open_in_child();
+    nbd_serve_requests(&kernel.stream, &handoff->export.export, handoff->buffer, BUFFER_SIZE);
+    if (!read_only)
+        (void)q2_disk_flush(handoff->disk);
+    log_say(LOG_WARNING, "the kernel has let go of %s", DEVICE);
+}

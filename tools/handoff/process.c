@@ -1,0 +1,75 @@
+/* A process that lives as long as the machine. Calls the C library.
+ *
+ * Nothing here may fail the start: what the kernel does not have is done without.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "handoff.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+/* More than the deepest call needs: the engine's paths are below 8 KiB. */
+#define STACK_SIZE (64u * 1024)
+
+/* No standard descriptor may hold a console or a pipe of the initrd. */
+static void leave_descriptors(void)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    for (int fd = 0; fd <= 2 && null >= 0; fd++)
+        (void)dup2(null, fd);
+    if (null > 2)
+        (void)close(null);
+}
+
+/* Neither is the disk's server a victim when memory is short, nor is it throttled while it writes
+ * what others wait for. */
+static void be_spared(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        (void)!write(fd, "-1000", 5);
+        (void)close(fd);
+    }
+    (void)setpriority(PRIO_PROCESS, 0, -10);
+    (void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+}
+
+/* Have the stack's pages before they are needed in the middle of a write. */
+static __attribute__((noinline)) void touch_stack(void)
+{
+    volatile uint8_t pages[STACK_SIZE];
+
+    for (size_t i = 0; i < sizeof(pages); i += 4096)
+        pages[i] = 0;
+}
+
+void process_settle(char *argv0)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    (void)setsid();
+    (void)chdir("/");
+    for (int signal = 1; signal < NSIG; signal++)
+        (void)sigaction(signal, &ignore, NULL);
+    /* Children are waited for: with SIG_IGN they would vanish. */
+    (void)sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    /* systemd: "the processes with '@' as first character of argv[0] are not killed" at switch-root
+     * and shutdown, because storage lies on them. */
+    argv0[0] = '@';
+    leave_descriptors();
+    be_spared();
+    touch_stack();
+    /* All that is there now is made present and locked. An overlay comes later and is touched page
+     * by page: only what is used of it is locked. */
+    (void)mlockall(MCL_CURRENT);
+    (void)mlockall(MCL_FUTURE | MCL_ONFAULT);
+}
