@@ -249,34 +249,103 @@ static enum q2_status judge_tail(struct q2_fat_table *table, uint32_t cluster,
     return Q2_OK;
 }
 
-/* What does the chain say after the file's last cluster? A file without clusters has its first
- * cluster there. */
+/* The first cluster after the file's own: what the chain says after the last one, or the first
+ * cluster of a file without any. Q2_FAT_END: there is none, or the FAT has no entry that says it,
+ * which is an oddity of the volume. Else untrusted. */
+static enum q2_status tail_start(struct q2_fat_table *table, const struct q2_fat_file *file,
+                                 const struct q2_file_extent *extents,
+                                 const struct q2_fat_chain *chain, struct q2_fault *fault,
+                                 uint32_t *ret_cluster)
+{
+    const struct q2_fat_volume *volume = table->volume;
+    const struct q2_file_extent *end;
+    uint32_t last;
+    enum q2_status status;
+
+    *ret_cluster = file->first_cluster;
+    if (chain->nb_extents == 0)
+        return Q2_OK;
+    *ret_cluster = Q2_FAT_END;
+    end = &extents[chain->nb_extents - 1];
+    last = first_cluster_of(volume, end) + nb_clusters_of(volume, end) - 1;
+    if (!q2_fat_entry_exists(volume, last))
+        return Q2_OK;
+    status = q2_fat_table_entry(table, last, fault, ret_cluster);
+    if (status != Q2_OK)
+        return status;
+    if (q2_fat_entry_ends(volume->type, *ret_cluster))
+        *ret_cluster = Q2_FAT_END;
+    else if (*ret_cluster == 0)
+        *ret_cluster = Q2_FAT_BROKEN; /* free is no end */
+    return Q2_OK;
+}
+
+/* Does the chain end where the file ends? */
 static enum q2_status judge_end(struct q2_fat_table *table, const struct q2_fat_file *file,
                                 const struct q2_file_extent *extents,
                                 const struct q2_fat_chain *chain, struct q2_fault *fault,
                                 uint32_t *ret_bit)
 {
-    const struct q2_fat_volume *volume = table->volume;
-    const struct q2_file_extent *end = extents + chain->nb_extents - 1;
-    uint32_t next = file->first_cluster;
+    uint32_t next;
+    enum q2_status status = tail_start(table, file, extents, chain, fault, &next);
 
     *ret_bit = 0;
-    if (chain->nb_extents > 0) {
-        uint32_t last = first_cluster_of(volume, end) + nb_clusters_of(volume, end) - 1, value;
-        enum q2_status status;
-        if (!q2_fat_entry_exists(volume, last))
-            return Q2_OK; /* the volume's own oddity */
-        status = q2_fat_table_entry(table, last, fault, &value);
-        if (status != Q2_OK)
-            return status;
-        if (q2_fat_entry_ends(volume->type, value))
-            return Q2_OK;
-        next = value;
-    } else if (next == 0) {
-        return Q2_OK;
-    }
+    if (status != Q2_OK || next == Q2_FAT_END)
+        return status;
     *ret_bit = Q2_FAT_ODD_LONG;
-    return q2_fat_cluster_valid(volume, next) ? judge_tail(table, next, fault, ret_bit) : Q2_OK;
+    if (!q2_fat_cluster_valid(table->volume, next))
+        return Q2_OK;
+    return judge_tail(table, next, fault, ret_bit);
+}
+
+/* Are clusters in a row all zeros? */
+static enum q2_status are_zeros(const struct q2_fat_volume *volume, uint32_t cluster, uint32_t nb,
+                                uint8_t *buffer, size_t size, struct q2_fault *fault,
+                                bool *ret_zeros)
+{
+    struct q2_source *source = volume->source;
+    uint64_t offset = q2_fat_cluster_offset(volume, cluster);
+    uint64_t left = (uint64_t)nb * volume->cluster_size;
+
+    while (left > 0 && *ret_zeros) {
+        size_t length = left < size ? (size_t)left : size;
+        enum q2_status status = source->ops->read_at(source, offset, buffer, length);
+        if (status != Q2_OK)
+            return q2_fat_fail(fault, status, source, NULL, NULL, 0, offset);
+        *ret_zeros = buffer[0] == 0 && __builtin_memcmp(buffer, buffer + 1, length - 1) == 0;
+        offset += length;
+        left -= length;
+    }
+    return Q2_OK;
+}
+
+enum q2_status q2_fat_tail_is_zero(const struct q2_fat_volume *volume,
+                                   const struct q2_fat_file *file,
+                                   const struct q2_file_extent *extents,
+                                   const struct q2_fat_chain *chain, void *buffer, size_t size,
+                                   struct q2_fault *fault, bool *ret_zero)
+{
+    size_t half = size / 2 & ~(size_t)4095;
+    struct q2_fat_table table;
+    uint32_t cluster, left = volume->nb_clusters;
+    bool zeros = true;
+    enum q2_status status;
+
+    if (size < Q2_FAT_MIN_BUFFER)
+        return q2_fat_fail(fault, Q2_ERR_ARGUMENT, volume->source,
+                           "the working buffer is too small", NULL, 0, 0);
+    q2_fat_table_init(&table, volume, volume->fat_offset, (uint8_t *)buffer + half, half);
+    status = tail_start(&table, file, extents, chain, fault, &cluster);
+    while (status == Q2_OK && zeros && left > 0 && q2_fat_cluster_valid(volume, cluster)) {
+        uint32_t first = cluster, nb;
+        status = q2_fat_table_run(&table, first, left, fault, &nb, &cluster);
+        if (status == Q2_OK)
+            status = are_zeros(volume, first, nb, buffer, half, fault, &zeros);
+        left -= nb;
+    }
+    if (status == Q2_OK)
+        *ret_zero = zeros;
+    return status;
 }
 
 enum q2_status q2_fat_judge(const struct q2_fat_volume *volume, const struct q2_fat_file *file,

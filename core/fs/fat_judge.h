@@ -50,6 +50,20 @@ enum q2_status q2_fat_judge(const struct q2_fat_volume *volume, const struct q2_
                             const struct q2_file_extent *extents, const struct q2_fat_chain *chain,
                             void *buffer, size_t size, struct q2_fault *fault, uint32_t *ret_odd);
 
+/* Are the clusters that the chain has after the file's own all zeros? Those that a power cut left
+ * while the file was made longer are, because the firmware's driver writes zeros before it writes
+ * the FAT. Clusters with other bytes may belong to another file by now, and then a driver that cuts
+ * this chain frees them.
+ *
+ * others   as above; the file has Q2_FAT_ODD_LONG
+ *
+ * Errors as above */
+enum q2_status q2_fat_tail_is_zero(const struct q2_fat_volume *volume,
+                                   const struct q2_fat_file *file,
+                                   const struct q2_file_extent *extents,
+                                   const struct q2_fat_chain *chain, void *buffer, size_t size,
+                                   struct q2_fault *fault, bool *ret_zero);
+
 /* Copy the entries of a file's clusters from the first FAT to the second. Other entries stay as
  * they are. Every driver follows the first FAT, and the firmware's driver does the same copy with
  * every page of the FAT that it writes. A power cut in between leaves a part of the entries copied.

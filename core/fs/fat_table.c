@@ -54,7 +54,9 @@ void q2_fat_table_init(struct q2_fat_table *table, const struct q2_fat_volume *v
 
 uint64_t q2_fat_table_whole_size(const struct q2_fat_volume *volume)
 {
-    return sizeof(uint32_t) + nb_blocks(volume) * (Q2_FAT_BLOCK_SIZE + sizeof(uint32_t));
+    uint64_t size = sizeof(uint32_t) + nb_blocks(volume) * (Q2_FAT_BLOCK_SIZE + sizeof(uint32_t));
+
+    return size > Q2_FAT_MIN_BUFFER ? size : Q2_FAT_MIN_BUFFER;
 }
 
 /* Does the block lie in its slot? A tag is the block's number + 1. */

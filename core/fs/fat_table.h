@@ -34,7 +34,8 @@ struct q2_fat_table {
 void q2_fat_table_init(struct q2_fat_table *table, const struct q2_fat_volume *volume,
                        uint64_t fat_offset, void *buffer, size_t size);
 
-/* Bytes of working memory with which every block of the FAT is read once at most. */
+/* Bytes of working memory with which every block of the FAT is read once at most: at least
+ * Q2_FAT_MIN_BUFFER. */
 uint64_t q2_fat_table_whole_size(const struct q2_fat_volume *volume);
 
 /* Where the entry of a cluster starts in a FAT, bytes. */

@@ -238,6 +238,40 @@ static void test_copy_repair_keeps_the_upper_bits_of_fat32(void)
     fb_free(&fb);
 }
 
+/* A file of cluster 9 whose chain goes on: 20 -> 21 -> 40. */
+static void test_tail_is_zero_looks_at_every_cluster_after_the_file(void)
+{
+    static const uint32_t chain[] = {9, 20, 21, 40};
+
+    for (size_t b = 0; b < 3; b++) {
+        struct fat_builder fb;
+        struct mapped mapped;
+        make(&fb, all_bits[b]);
+        fb_chain(&fb, chain, 4);
+        memset(fb.bytes + fb_cluster_offset(&fb, 9), 1, 512); /* the file's own */
+        memset(fb.bytes + fb_cluster_offset(&fb, 22), 1, 512);
+        map(&fb, 9, 512, &mapped);
+        for (size_t i = 0; i < 4; i++) {
+            bool zero = i != 0;
+            if (i > 0)
+                fb.bytes[fb_cluster_offset(&fb, chain[i]) + 511] = 1;
+            T_CHECK_U64(q2_fat_tail_is_zero(&mapped.volume, &mapped.file, extents, &mapped.chain,
+                                            buffer, sizeof(buffer), &mapped.fault, &zero),
+                        Q2_OK);
+            T_CHECK_U64(zero, i == 0);
+            if (i > 0)
+                fb.bytes[fb_cluster_offset(&fb, chain[i]) + 511] = 0;
+        }
+        fb_set(&fb, 21, 20); /* a loop comes to an end too */
+        bool zero = false;
+        T_CHECK_U64(q2_fat_tail_is_zero(&mapped.volume, &mapped.file, extents, &mapped.chain,
+                                        buffer, sizeof(buffer), &mapped.fault, &zero),
+                    Q2_OK);
+        T_CHECK(zero);
+        fb_free(&fb);
+    }
+}
+
 static void test_judge_and_repair_give_the_errors_of_their_source(void)
 {
     struct fat_builder fb;
@@ -273,6 +307,7 @@ int main(void)
     T_RUN(test_judge_compares_the_second_fat_for_the_files_clusters_only);
     T_RUN(test_copy_repair_makes_the_files_entries_equal_and_no_other);
     T_RUN(test_copy_repair_keeps_the_upper_bits_of_fat32);
+    T_RUN(test_tail_is_zero_looks_at_every_cluster_after_the_file);
     T_RUN(test_judge_and_repair_give_the_errors_of_their_source);
     return t_done();
 }

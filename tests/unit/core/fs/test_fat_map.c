@@ -425,6 +425,18 @@ static enum q2_status counting_read(struct q2_source *source, uint64_t offset, v
     return memory_read(source, offset, to, n);
 }
 
+static void test_whole_size_is_enough_for_a_map_on_any_volume(void)
+{
+    struct fat_builder fb;
+    struct q2_fat_volume volume;
+    struct q2_fault fault;
+
+    fb_make(&fb, 12, 512, 1, 1, 1);
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    T_CHECK_U64(q2_fat_table_whole_size(&volume), Q2_FAT_MIN_BUFFER);
+    fb_free(&fb);
+}
+
 static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
 {
     static const uint32_t all_bits[] = {16, 32};
@@ -479,6 +491,7 @@ int main(void)
     T_RUN(test_map_follows_the_first_fat);
     T_RUN(test_map_failing_volume_and_small_buffer_are_errors);
     T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
+    T_RUN(test_whole_size_is_enough_for_a_map_on_any_volume);
     T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
     return t_done();
 }
