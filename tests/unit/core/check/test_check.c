@@ -402,6 +402,24 @@ static void test_check_snapshots(void)
     cleanup();
 }
 
+/* The table of a bitmap has two clusters: what its second one names counts as well. */
+static void test_check_bitmap_table_over_one_cluster(void)
+{
+    uint64_t size = 512, directory, first, table;
+
+    build(&(struct image_spec){.size = MIB, .cluster_bits = 9});
+    directory = image_get64(&image, 112 + 24);
+    first = image_get64(&image, directory);
+    table = image_alloc(&image, 2);
+    image_put64(&image, table, first + size);
+    image_put64(&image, table + size, first); /* entry 64 */
+    image_put64(&image, directory, table);
+    image_put32(&image, directory + 8, 65);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 0);
+    cleanup();
+}
+
 static void test_check_bitmaps(void)
 {
     uint64_t extension = 112, directory, table;
@@ -636,6 +654,7 @@ int main(void)
     T_RUN(test_check_l2_table_cut);
     T_RUN(test_check_refcount_block_unreadable);
     T_RUN(test_check_snapshots);
+    T_RUN(test_check_bitmap_table_over_one_cluster);
     T_RUN(test_check_bitmaps);
     T_RUN(test_check_encryption_header_is_counted);
     T_RUN(test_check_bad_sector_in_each_cluster);

@@ -331,6 +331,32 @@ static void test_map_cluster_bounds_are_exact(void)
     }
 }
 
+/* Clusters in a row up to the last one, whose entry goes on with the next number. */
+static void test_map_run_past_the_last_cluster_ends_there(void)
+{
+    static const uint32_t all_bits[] = {12, 16, 32};
+
+    for (size_t b = 0; b < 3; b++) {
+        for (uint32_t length = 1; length <= 9; length++) {
+            struct fat_builder fb;
+            struct q2_fault fault;
+            size_t nb_extents = 0;
+            uint32_t first;
+
+            make(&fb, all_bits[b]);
+            first = fb.nb_clusters + 2 - length;
+            for (uint32_t i = 0; i < length; i++)
+                fb_set(&fb, first + i, first + i + 1);
+            T_CHECK_U64(map(&fb, first, (length + 1) * 512u, 2, &fault, &nb_extents), Q2_OK);
+            T_CHECK_U64(mapped_size, length * 512u);
+            T_CHECK_U64(nb_extents, 1);
+            T_CHECK_U64(fault.value, fb.nb_clusters + 2);
+            T_CHECK_STR(fault.what, "the chain leaves the volume");
+            fb_free(&fb);
+        }
+    }
+}
+
 static void test_map_follows_the_first_fat(void)
 {
     static const uint32_t all_bits[] = {12, 16, 32};
@@ -488,6 +514,7 @@ int main(void)
     T_RUN(test_map_odd_chains_are_followed_as_far_as_they_go);
     T_RUN(test_map_cluster_without_an_entry_can_only_be_the_last);
     T_RUN(test_map_cluster_bounds_are_exact);
+    T_RUN(test_map_run_past_the_last_cluster_ends_there);
     T_RUN(test_map_follows_the_first_fat);
     T_RUN(test_map_failing_volume_and_small_buffer_are_errors);
     T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);

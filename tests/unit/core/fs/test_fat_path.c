@@ -289,6 +289,41 @@ static void test_find_orphaned_long_entries_are_ignored(void)
     }
 }
 
+/* A name of three parts whose middle part is missing, or stands where it must not. */
+static void test_find_parts_of_a_long_name_out_of_order_are_no_name(void)
+{
+    static const char name[] = "a-long-name-with-three-parts.qcow2";
+    static const struct {
+        const char *row;
+        unsigned parts[3]; /* which of the right entries are stored in a row, from 1; 0: none */
+    } rows[] = {
+        {"the middle part missing", {1, 3, 0}}, {"the first part missing", {1, 2, 0}},
+        {"two parts swapped", {1, 3, 2}},       {"the middle part twice", {1, 2, 2}},
+        {"the last part not first", {2, 1, 3}}, {"the last part missing", {2, 3, 0}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fat_builder fb;
+        uint8_t right[3 * 32];
+        uint64_t root, at;
+
+        make(&fb, 16);
+        root = at = fb_root_entry(&fb, 0);
+        T_CHECK_U64(fb_long_ascii(&fb, root, name, "ALONGN~1QCO"), root + sizeof(right));
+        fb_entry(&fb, root + sizeof(right), "ALONGN~1QCO", 0, 5, 11);
+        expect(&fb, "/a-long-name-with-three-parts.qcow2", Q2_OK, 11);
+        memcpy(right, fb.bytes + root, sizeof(right));
+        memset(fb.bytes + root, 0, sizeof(right) + 32);
+        for (size_t j = 0; j < 3 && rows[i].parts[j] != 0; j++, at += 32)
+            memcpy(fb.bytes + at, right + (size_t)(rows[i].parts[j] - 1) * 32, 32);
+        fb_entry(&fb, at, "ALONGN~1QCO", 0, 5, 11);
+        expect(&fb, "/a-long-name-with-three-parts.qcow2", Q2_ERR_NOT_FOUND, 0);
+        t_row(rows[i].row);
+        expect(&fb, "/alongn~1.qco", Q2_OK, 11);
+        fb_free(&fb);
+    }
+}
+
 static void test_find_long_name_in_front_of_a_label_or_deleted_entry_is_not_passed_on(void)
 {
     struct fat_builder fb;
@@ -512,6 +547,7 @@ int main(void)
     T_RUN(test_find_upper_half_of_short_names_is_latin_1);
     T_RUN(test_find_bytes_that_are_no_utf8_are_refused);
     T_RUN(test_find_orphaned_long_entries_are_ignored);
+    T_RUN(test_find_parts_of_a_long_name_out_of_order_are_no_name);
     T_RUN(test_find_long_name_in_front_of_a_label_or_deleted_entry_is_not_passed_on);
     T_RUN(test_find_walks_folders_both_ways);
     T_RUN(test_find_folder_goes_on_in_its_next_clusters);

@@ -222,6 +222,93 @@ static void test_names_latch_after_a_failed_write(void)
     cleanup();
 }
 
+static enum q2_status resize_more(void)
+{
+    return q2_disk_resize(f.disk, 128 * KIB, false);
+}
+
+static enum q2_status resize_less(void)
+{
+    return q2_disk_resize(f.disk, 32 * KIB, true);
+}
+
+static enum q2_status make_empty(void)
+{
+    return q2_disk_make_empty(f.disk);
+}
+
+static enum q2_status preallocate(void)
+{
+    return q2_disk_preallocate(f.disk, 0, 64 * KIB, false);
+}
+
+static const struct change {
+    const char *row;
+    enum q2_status (*run)(void);
+} changes[] = {
+    {"resize to more", resize_more},
+    {"resize to less", resize_less},
+    {"make empty", make_empty},
+    {"preallocate", preallocate},
+};
+#define NB_CHANGES (sizeof(changes) / sizeof(changes[0]))
+
+static void setup_change(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    image_data(&image, 4096, 1);
+    image_field_set(&image, "autoclear_features", 0x80); /* a bit that nobody knows */
+    setup(false);
+}
+
+/* O7: an unknown autoclear bit is cleared, and that is durable before anything else is written. */
+static void test_changes_clear_unknown_autoclear_bits_first(void)
+{
+    for (size_t i = 0; i < NB_CHANGES; i++) {
+        struct q2_layer_info info;
+
+        setup_change();
+        f.image.fail_flush = 1; /* the barrier after the header */
+        T_CHECK_U64(changes[i].run(), Q2_ERR_IO);
+        T_CHECK_U64(f.image.nb_writes, 1);
+        t_row(changes[i].row);
+        T_CHECK_U64(memory[95], 0); /* the last byte of autoclear_features */
+        cleanup();
+        setup_change();
+        T_CHECK_U64(changes[i].run(), Q2_OK);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        q2_disk_layer_info(f.disk, 0, &info);
+        T_CHECK_U64(info.header->autoclear_features, 0);
+        cleanup();
+    }
+}
+
+/* Whichever write or flush fails, the change says so. */
+static void test_changes_report_each_write_and_flush_that_fails(void)
+{
+    for (size_t i = 0; i < NB_CHANGES; i++) {
+        uint64_t nb_writes, nb_flushes;
+
+        setup_change();
+        fake_source_reset(&f.image);
+        T_CHECK_U64(changes[i].run(), Q2_OK);
+        nb_writes = f.image.nb_writes;
+        nb_flushes = f.image.nb_flushes;
+        cleanup();
+        for (uint64_t n = 1; n <= nb_writes + nb_flushes; n++) {
+            setup_change();
+            fake_source_reset(&f.image);
+            if (n <= nb_writes)
+                f.image.fail_write = n;
+            else
+                f.image.fail_flush = n - nb_writes;
+            T_CHECK_U64(changes[i].run(), Q2_ERR_IO);
+            t_row(changes[i].row);
+            cleanup();
+        }
+    }
+}
+
 /* --- size, allocation ------------------------------------------------------------------------ */
 
 static uint8_t data_bytes[4096 * KIB];
@@ -511,6 +598,8 @@ int main(void)
     T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);
     T_RUN(test_names_without_room_are_refused);
     T_RUN(test_names_latch_after_a_failed_write);
+    T_RUN(test_changes_clear_unknown_autoclear_bits_first);
+    T_RUN(test_changes_report_each_write_and_flush_that_fails);
     T_RUN(test_resize_is_refused);
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
