@@ -41,6 +41,8 @@ UNDEFINED = re.compile(r"[Hh]azards?\s+[FWU]\d|\bdesign,\s+(?:section|\")|\bdesi
                        r"\bconventions?\s+\d")
 PATH = re.compile(r"(?<![\w/.<*$)}-])([\w.-]+/[\w./-]*\w\.(?:c|h|py|sh|mk|svg))\b(?![*<])")
 BARE = re.compile(r"(?<![\w/.<*$)}-])([a-z]\w*\.(?:c|h|py))\b(?![*<])")
+# Paths of other systems: an installed guest's, and those of the kernel's sources.
+ELSEWHERE = re.compile(r"(usr|var|etc|lib|include/uapi|linux|sys)/")
 PLACEHOLDER = re.compile(r"\b[A-Z]+\b|_[A-Z]+\b")
 FUNCTION = re.compile(r"\b((?:q2|mc)_\w+)\(\)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -149,7 +151,9 @@ def file_complaints(text, path):
     paths, basenames = names()
     for match in PATH.finditer(text):
         name = match.group(1)
-        if not PLACEHOLDER.search(name) and not FOREIGN.search(name) and not any(
+        if ELSEWHERE.match(name) or PLACEHOLDER.search(name) or FOREIGN.search(name):
+            continue
+        if not any(
                 known == name or known.endswith("/" + name) for known in paths):
             yield f"there is no file {name}"
     for match in BARE.finditer(text):
