@@ -9,11 +9,12 @@
 FIRMWARE_ARCHS ?= x64
 
 # Pure parts of the firmware programs: they run on the host too, under the tests and the fuzzer.
-EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/text.c efi/place/fat_name.c
+EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/text.c efi/place/fat_name.c \
+                 efi/handoff/boot_params.c efi/handoff/pe.c
 
 # Both programs: firmware, places of files, images, configuration.
 EFI_COMMON_SRCS := $(sort $(EFI_HOST_SRCS) $(wildcard efi/base/*.c efi/place/*.c efi/image/*.c))
-EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/driver/*.c))
+EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/driver/*.c efi/handoff/*.c))
 EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/app/*.c efi/bench/*.c))
 
 # The loops of memcpy() must not become calls of memcpy().
