@@ -28,7 +28,7 @@ static struct {
     EFI_EVENT installed;
     VOID *registration;
     struct mc_load_file2 *theirs; /* the struct that is wrapped; NULL: none */
-    EFI_STATUS(EFIAPI *original)
+    EFI_STATUS(EFIAPI *OriginalLoadFile)
     (struct mc_load_file2 *This, EFI_DEVICE_PATH *FilePath, BOOLEAN BootPolicy, UINTN *BufferSize,
      VOID *Buffer);
     enum mc_payload_for whose;
@@ -91,13 +91,13 @@ static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *
     size_t our_size;
     EFI_STATUS status;
 
-    if (This != wrap.theirs || !wrap.original)
+    if (This != wrap.theirs || !wrap.OriginalLoadFile)
         return EFI_NOT_FOUND;
     ours =
         BootPolicy || !BufferSize ? NULL : wrap.payload->get(wrap.payload, wrap.whose, &our_size);
     if (!ours)
-        return wrap.original(This, FilePath, BootPolicy, BufferSize, Buffer);
-    status = wrap.original(This, FilePath, FALSE, &their_size, NULL);
+        return wrap.OriginalLoadFile(This, FilePath, BootPolicy, BufferSize, Buffer);
+    status = wrap.OriginalLoadFile(This, FilePath, FALSE, &their_size, NULL);
     if (status != EFI_BUFFER_TOO_SMALL && status != EFI_SUCCESS)
         return status;
     size = *BufferSize;
@@ -105,7 +105,7 @@ static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *
     if (EFI_ERROR(status))
         return status;
     size = their_size;
-    status = wrap.original(This, FilePath, FALSE, &size, Buffer);
+    status = wrap.OriginalLoadFile(This, FilePath, FALSE, &size, Buffer);
     /* A loader's initrd of 0 bytes has nothing to store. */
     return status == EFI_BUFFER_TOO_SMALL && their_size == 0 ? EFI_SUCCESS : status;
 }
@@ -115,9 +115,9 @@ static void give_back(void)
     EFI_HANDLE handle;
 
     if (wrap.theirs && mc_initrd_find(&handle) == wrap.theirs && wrap.theirs->LoadFile == load_file)
-        wrap.theirs->LoadFile = wrap.original;
+        wrap.theirs->LoadFile = wrap.OriginalLoadFile;
     wrap.theirs = NULL;
-    wrap.original = NULL;
+    wrap.OriginalLoadFile = NULL;
 }
 
 static VOID EFIAPI on_installed(EFI_EVENT event, VOID *context)
@@ -134,7 +134,7 @@ static VOID EFIAPI on_installed(EFI_EVENT event, VOID *context)
         return;
     }
     wrap.theirs = found;
-    wrap.original = found->LoadFile;
+    wrap.OriginalLoadFile = found->LoadFile;
     wrap.whose = owner_of((uintptr_t)found->LoadFile);
     found->LoadFile = load_file;
 }

@@ -1,4 +1,4 @@
-# The ways of delivering a hand-off, on the host: the firmware's sources over a firmware of the test.
+# The ways of delivering a hand-off, on the host: the firmware's sources over a firmware made here.
 HANDOFF_TEST      := tests/unit/efi/handoff/test_delivery
 HANDOFF_TEST_SRCS := $(wildcard efi/handoff/*.c) efi/base/firmware.c
 OWN_TEST_SRCS     += $(HANDOFF_TEST).c
