@@ -20,6 +20,13 @@ EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/app/*.c efi/bench/*.
 # The loops of memcpy() must not become calls of memcpy().
 CFLAGS_efi_base_memory.c := -fno-tree-loop-distribute-patterns -fno-builtin
 
+# The Linux program that serves a disk after boot services (tools/handoff/); the driver carries it.
+# It is built for this architecture alone.
+HANDOFF_PROGRAM := $(BUILD)/linux/handoff
+$(BUILD)/x64/obj/efi/handoff/program.o: $(HANDOFF_PROGRAM)
+$(BUILD)/x64/obj/efi/handoff/program.o: \
+    CFLAGS_efi_handoff_program.c = -DMC_HANDOFF_PROGRAM='"$(HANDOFF_PROGRAM)"'
+
 # The loader relocates the program, so it has no start code: the firmware calls efi_main().
 EFI_LDFLAGS := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \
                --no-warn-rwx-segments --build-id=none

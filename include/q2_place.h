@@ -44,13 +44,14 @@ enum q2_partition_kind {
 
 struct q2_partition {
     enum q2_partition_kind kind;
-    uint32_t number;       /* from 1; 0 if kind is NONE */
-    uint8_t signature[16]; /* GPT: the partition's unique GUID, as on disk; MBR: the disk's
+    uint32_t number;           /* from 1; 0 if kind is NONE */
+    uint8_t signature[16];     /* GPT: the partition's unique GUID, as on disk; MBR: the disk's
                               signature in the first 4 bytes; else zeros */
-    uint64_t start;        /* bytes from the start of the disk; 0 if kind is NONE */
-    uint64_t size;         /* bytes */
-    uint32_t block_size;   /* bytes of a logical block of the disk */
-    uint32_t volume_id;    /* FAT: the volume's serial number; 0: none is known */
+    uint64_t start;            /* bytes from the start of the disk; 0 if kind is NONE */
+    uint64_t size;             /* bytes */
+    uint32_t block_size;       /* bytes of a logical block of the disk */
+    uint32_t volume_id;        /* FAT: the volume's serial number; 0: none is known */
+    uint32_t volume_id_offset; /* bytes from the start of the partition to that number; 0: none */
 };
 
 /* Where a file is stored now. A plain value but for `extents`. */

@@ -412,5 +412,8 @@ enum q2_status q2_fat_volume_open(struct q2_source *source, struct q2_fault *fau
         return status;
     fill_volume(&boot, source, ret_volume);
     ret_volume->volume_id = volume_id(&disk, boot.type);
+    ret_volume->volume_id_offset = boot.type == Q2_FAT_32
+                                       ? (uint32_t)offsetof(struct boot_disk, volume_id_32)
+                                       : VOLUME_ID_16_OFFSET;
     return Q2_OK;
 }

@@ -53,7 +53,8 @@ struct q2_fat_volume {
     uint32_t root_cluster;  /* FAT32 */
     uint64_t data_offset;   /* of cluster 2 */
     uint32_t volume_id;
-    uint32_t odd; /* Q2_FAT_ODD_ bits */
+    uint32_t odd;              /* Q2_FAT_ODD_ bits */
+    uint32_t volume_id_offset; /* where it is stored, bytes from the start of the volume */
     bool has_mirror;
 };
 

@@ -17,6 +17,9 @@ static const struct mc_spec_word backing_format_words[] = {
     {"raw", MC_BACKING_RAW}, {"qcow2", MC_BACKING_QCOW2}, {NULL, 0}};
 static const struct mc_spec_word mode_words[] = {
     {"ro", MC_MODE_READ_ONLY}, {"rw", MC_MODE_READ_WRITE}, {"overlay", MC_MODE_OVERLAY}, {NULL, 0}};
+static const struct mc_spec_word handoff_words[] = {
+    {"auto", MC_HANDOFF_AUTO}, {"server", MC_HANDOFF_SERVER}, {"none", MC_HANDOFF_NONE}, {NULL, 0}};
+static const struct mc_spec_word yes_words[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 static const struct mc_spec_word sector_size_words[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 
 const struct mc_spec_key mc_spec_keys[] = {
@@ -54,8 +57,12 @@ const struct mc_spec_key mc_spec_keys[] = {
      .help = "whether the driver attaches it by itself"},
     {"boot", NULL, AT(boot), MC_SPEC_PATH, .value = "FILE",
      .help = "the loader on the disk; else it is looked for"},
-    {"handoff", NULL, 0, MC_SPEC_TEXT, .value = "nbd|ramdisk|none", .later = true,
-     .help = "how the operating system gets the disk"},
+    {"handoff", "--handoff", AT(handoff), MC_SPEC_WORD, handoff_words,
+     "is none of auto, server, none", "auto|server|none", "auto",
+     .help = "how a Linux system keeps the disk after the firmware's end"},
+    {"handoff-secure-boot", "--handoff-secure-boot", AT(handoff_secure_boot), MC_SPEC_WORD,
+     yes_words, "is neither yes nor no", "yes|no", "no",
+     .help = "add to the loader's initrd although Secure Boot is on"},
     {"sort-key", NULL, AT(sort_key), MC_SPEC_TEXT, .value = "TEXT",
      .help = "entries with one come first, in its order"},
     {"machine-id", NULL, AT(machine_id), MC_SPEC_TEXT, .value = "TEXT",

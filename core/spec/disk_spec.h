@@ -34,6 +34,13 @@ enum mc_mode {
     MC_MODE_OVERLAY,
 };
 
+/* How the running system gets the disk after boot services have ended. */
+enum mc_handoff_way {
+    MC_HANDOFF_AUTO,   /* by a program in its initrd, the fastest way that is right for the image */
+    MC_HANDOFF_SERVER, /* the same, always by its server */
+    MC_HANDOFF_NONE,   /* not at all: for systems that have their root somewhere else */
+};
+
 enum mc_backing_format {
     MC_BACKING_UNSAID, /* as the image says; an image that does not say it is refused */
     MC_BACKING_RAW,    /* where an image does not say it, raw */
@@ -57,11 +64,13 @@ struct mc_disk_spec {
     enum mc_backing_format backing_format;
     enum mc_mode mode;
     uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
-    uint64_t room;        /* MC_MODE_READ_WRITE: bytes that the file is made longer ahead of writes,
+    uint64_t room; /* MC_MODE_READ_WRITE: bytes that the file is made longer ahead of writes,
                               at most; 0: it never grows */
-    uint32_t sector_size; /* 512 or 4096; 0: what the disk's partition table shows */
-    bool no_attach;       /* the driver does not attach it by itself */
-    bool may_ask;         /* for a passphrase: a person has asked for the disk. No key sets this */
+    enum mc_handoff_way handoff;
+    uint32_t handoff_secure_boot; /* 1: under Secure Boot too */
+    uint32_t sector_size;         /* 512 or 4096; 0: what the disk's partition table shows */
+    bool no_attach;               /* the driver does not attach it by itself */
+    bool may_ask; /* for a passphrase: a person has asked for the disk. No key sets this */
 };
 
 enum mc_spec_kind {

@@ -107,6 +107,16 @@ static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status
     return q2_efi_block_from_status(status);
 }
 
+/* Not after each read: what is told looks through memory for a kernel. */
+static void tell_reader(struct q2_block_io *block_io, uint64_t nb_bytes)
+{
+    block_io->nb_read += nb_bytes;
+    if (!block_io->read || block_io->nb_read < Q2_BLOCK_IO_READ_STEP)
+        return;
+    block_io->nb_read = 0;
+    (void)block_io->services->SignalEvent(block_io->read);
+}
+
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
 static void tell_owner(struct q2_block_io *block_io)
 {
@@ -226,6 +236,8 @@ EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_blo
         return EFI_DEVICE_ERROR;
     if (!queue_read(block_io, request, token))
         status = finish(block_io, token, serve(block_io, request));
+    if (request->kind == Q2_BLOCK_READ)
+        tell_reader(block_io, request->BufferSize);
     q2_block_io_release(block_io, tpl);
     return status;
 }
@@ -283,8 +295,11 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 
     if (nb_blocks == 0)
         return Q2_ERR_LIMIT;
-    *block_io = (struct q2_block_io){
-        .disk = disk, .services = services, .written = options->written, .attention = true};
+    *block_io = (struct q2_block_io){.disk = disk,
+                                     .services = services,
+                                     .written = options->written,
+                                     .read = options->read,
+                                     .attention = true};
     block_io->media = (EFI_BLOCK_IO_MEDIA){
         .MediaId = options->media_id,
         .MediaPresent = TRUE,

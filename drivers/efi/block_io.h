@@ -29,7 +29,8 @@ struct q2_block_io {
     EFI_BLOCK_IO_MEDIA media;
     struct q2_disk *disk;
     EFI_BOOT_SERVICES *services; /* RaiseTPL, RestoreTPL and SignalEvent are used */
-    EFI_EVENT written;           /* of the options */
+    EFI_EVENT written, read;     /* of the options */
+    uint64_t nb_read;            /* bytes, since `read` was signalled last */
     bool attention;              /* signal it after the next write; the owner's and files' to set */
     uint64_t nb_writes;          /* writes and flushes that reached the disk */
     uint64_t nb_changes;         /* of metadata, when the event was signalled last */
@@ -42,7 +43,12 @@ struct q2_block_io_options {
     uint32_t io_align;   /* what the host volume wants of a buffer: 0, or a power of two */
     uint32_t media_id;
     EFI_EVENT written; /* signalled after writes and flushes, see above; NULL: none */
+    EFI_EVENT read;    /* signalled after Q2_BLOCK_IO_READ_STEP bytes were read; NULL: none */
 };
+
+/* A loader that reads a kernel is noticed after so many bytes; the notification comes as that of
+ * `written` does. */
+#define Q2_BLOCK_IO_READ_STEP (1024u * 1024)
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */
 #define Q2_BLOCK_IO_ALIGN 8u

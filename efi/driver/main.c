@@ -6,6 +6,7 @@
 #include "binding.h"
 #include "control_server.h"
 #include "efi/base/firmware.h"
+#include "efi/handoff/handoff.h"
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
@@ -16,7 +17,10 @@ static EFI_STATUS EFIAPI unload(EFI_HANDLE ImageHandle)
 
     if (EFI_ERROR(status))
         return status;
-    return mc_control_uninstall(ImageHandle);
+    status = mc_control_uninstall(ImageHandle);
+    if (!EFI_ERROR(status))
+        mc_handoff_stop();
+    return status;
 }
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
@@ -39,5 +43,6 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
         return status;
     }
     image->Unload = unload;
+    mc_handoff_start();
     return EFI_SUCCESS;
 }

@@ -68,12 +68,13 @@ static void close_queue(struct mc_published *published)
 /* What the firmware will see, complete before it sees anything. */
 static enum q2_status prepare(struct mc_published *published, const struct mc_image *image,
                               unsigned int instance, uint32_t media_id, EFI_EVENT written,
-                              struct q2_fault *fault)
+                              EFI_EVENT read, struct q2_fault *fault)
 {
     const struct q2_block_io_options options = {.block_size = BLOCK_SIZE,
                                                 .io_align = image->opener.place->io_align,
                                                 .media_id = media_id,
-                                                .written = written};
+                                                .written = written,
+                                                .read = read};
     const char *path = image->file->source->path;
     const EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
     enum q2_status status =
@@ -92,13 +93,13 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
 
 enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
                           EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
-                          EFI_EVENT written, struct q2_fault *fault)
+                          EFI_EVENT written, EFI_EVENT read, struct q2_fault *fault)
 {
     enum q2_status status;
 
     *published = (struct mc_published){
         .volume = image->volume, .held = mc_place_held(image->volume), .agent = agent};
-    status = prepare(published, image, instance, media_id, written, fault);
+    status = prepare(published, image, instance, media_id, written, read, fault);
     if (status != Q2_OK)
         return status;
     open_queue(published, image);

@@ -30,11 +30,12 @@ struct mc_published {
  * instance  how often the same image is published already
  * media_id  unlike that of any disk before
  * written   signalled after each write; NULL: none
+ * read      signalled after each MiB that was read; NULL: none
  * fault     filled on any error; then nothing is published
  */
 enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
                           EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
-                          EFI_EVENT written, struct q2_fault *fault);
+                          EFI_EVENT written, EFI_EVENT read, struct q2_fault *fault);
 
 /* Take the disk away from the firmware: drivers on it are stopped, its handle vanishes; block_io
  * stays usable for whoever looks after the disk. On an error the firmware did not let go; the disk

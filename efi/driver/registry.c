@@ -272,6 +272,7 @@ static void flush(struct mc_disk *disk)
 static void free_disk(struct mc_disk *disk)
 {
     mc_upkeep_stop(&disk->upkeep);
+    mc_handoff_remove(disk->handoff);
     if (disk->image)
         mc_image_close(disk->image);
     mc_free(disk->name);
@@ -287,11 +288,24 @@ static void append_disk(struct mc_disk *disk)
     *link = disk;
 }
 
+/* A disk that cannot be handed over boots loaders and EFI programs all the same: that is said, and no
+ * error. */
+static void add_handoff(struct mc_disk *disk, const struct mc_disk_spec *spec, EFI_EVENT *ret_read)
+{
+    struct q2_fault fault;
+
+    if (mc_handoff_add(disk->image, spec, &fault, ret_read, &disk->handoff) == Q2_OK)
+        return;
+    mc_say("A running Linux system will not keep this disk, because it cannot be handed over:");
+    mc_say_fault(&fault);
+}
+
 /* Open and publish on a volume that is held. */
 static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *spec,
                                 struct q2_fault *fault, struct mc_disk **ret_disk)
 {
     struct mc_disk *disk = mc_alloc(sizeof(*disk));
+    EFI_EVENT read = NULL;
     enum q2_status status;
 
     if (!disk)
@@ -301,9 +315,11 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
     if (status == Q2_OK)
         status = mc_upkeep_start(&disk->upkeep, disk->image, &disk->published.block_io, fault);
     if (status == Q2_OK)
+        add_handoff(disk, spec, &read);
+    if (status == Q2_OK)
         status =
             mc_publish(&disk->published, disk->image, registry.agent, free_instance(disk->image),
-                       disk->number + 1, disk->upkeep.written, fault);
+                       disk->number + 1, disk->upkeep.written, read, fault);
     if (status != Q2_OK) {
         free_disk(disk);
         return status;

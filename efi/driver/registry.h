@@ -7,6 +7,7 @@
 #ifndef METALCOW_EFI_REGISTRY_H
 #define METALCOW_EFI_REGISTRY_H
 
+#include "efi/handoff/handoff.h"
 #include "publish.h"
 #include "upkeep.h"
 
@@ -20,6 +21,7 @@ struct mc_disk {
     struct mc_image *image;
     struct mc_published published;
     struct mc_upkeep upkeep;
+    struct mc_handoff *handoff; /* NULL: the disk ends with boot services */
     uint32_t number;
     char title[256];
     CHAR16 *name; /* the title, for Component Name 2 */

@@ -57,6 +57,7 @@ static enum q2_status locate(const struct q2_place_file *place_file,
     };
     mc_partition_get(place->handle, &ret_stored->partition);
     ret_stored->partition.volume_id = place->fat.volume_id;
+    ret_stored->partition.volume_id_offset = place->fat.volume_id_offset;
     return Q2_OK;
 }
 

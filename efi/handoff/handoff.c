@@ -1,0 +1,279 @@
+/* Deciding about the hand-off, and keeping what is delivered up to date.
+ *
+ * Calls record.c and core/handoff; the ways of delivery call get(). Invariant: what get() returns
+ * was encoded from where the files are stored now; while boot services end nothing is allocated
+ * and nothing can have moved.
+ */
+#include "handoff.h"
+
+#include "efi/base/console.h"
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+#include "measure.h"
+#include "own.h"
+#include "patch.h"
+#include "program.h"
+#include "q2_handoff_cpio.h"
+#include "record.h"
+#include "variable.h"
+#include "wrap.h"
+
+/* A record may grow by so many bytes, by new extents of a file that is made longer, before new
+ * memory is needed. */
+#define SPARE_SIZE 4096u
+
+struct mc_handoff {
+    struct mc_handoff *next;
+    const struct mc_image *image;
+    struct mc_record record;
+    EFI_EVENT read;
+    uint8_t *encoded; /* the record; pages */
+    size_t encoded_capacity, encoded_length;
+    uint8_t *archive; /* pages */
+    size_t archive_capacity;
+    size_t size; /* bytes of the archive that are in use */
+    bool may_under_secure_boot;
+    bool has_said_no;
+};
+
+static struct {
+    struct mc_payload payload;
+    struct mc_memory_map map;
+    struct mc_handoff *all;
+    struct mc_handoff *current; /* the one whose disk was read last; NULL: none */
+    EFI_EVENT exit;
+    bool works;
+    bool exiting;
+} state;
+
+static EFI_GUID global_variable_guid = EFI_GLOBAL_VARIABLE;
+
+static bool is_secure_boot(void)
+{
+    UINT8 value = 0;
+    UINTN size = sizeof(value);
+    CHAR16 name[] = u"SecureBoot";
+
+    return !EFI_ERROR(mc_firmware.SystemTable->RuntimeServices->GetVariable(
+               name, &global_variable_guid, NULL, &size, &value)) &&
+           value == 1;
+}
+
+static const char *reason_against(const struct mc_handoff *handoff, enum mc_payload_for whose)
+{
+    if (!is_secure_boot())
+        return NULL;
+    if (whose == MC_PAYLOAD_FOR_UKI)
+        return "Secure Boot is on, and this kernel image's signature covers its initrd: nothing is "
+               "added, so the running system will not find its disk";
+    return handoff->may_under_secure_boot
+               ? NULL
+               : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes': the "
+                 "running system will not find its disk";
+}
+
+/* Pages of at least `needed` bytes; what was in them is lost. */
+static bool fit_pages(uint8_t **pages, size_t *capacity, size_t needed)
+{
+    if (needed <= *capacity)
+        return true;
+    if (state.exiting)
+        return false;
+    mc_free_pages(*pages, *capacity);
+    *capacity = needed;
+    *pages = mc_alloc_pages(needed);
+    if (!*pages)
+        *capacity = 0;
+    return *pages != NULL;
+}
+
+/* Make room for a record of some size, and for some more. */
+static enum q2_status fit(struct mc_handoff *handoff, size_t record_size, struct q2_fault *fault)
+{
+    if (record_size > handoff->encoded_capacity)
+        record_size += SPARE_SIZE;
+    else
+        record_size = handoff->encoded_capacity;
+    if (fit_pages(&handoff->encoded, &handoff->encoded_capacity, record_size) &&
+        fit_pages(&handoff->archive, &handoff->archive_capacity,
+                  q2_handoff_cpio_size(mc_handoff_program_size(), record_size)))
+        return Q2_OK;
+    return mc_fail_memory(fault);
+}
+
+/* Make the archive anew from what is true now. */
+static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault)
+{
+    struct q2_handoff_cpio parts = {.program = mc_handoff_program,
+                                    .program_length = mc_handoff_program_size()};
+    size_t size;
+    enum q2_status status = mc_record_look(&handoff->record, handoff->image, fault, &size);
+
+    handoff->size = 0;
+    if (status == Q2_OK)
+        status = fit(handoff, size, fault);
+    if (status == Q2_OK)
+        status = mc_record_encode(&handoff->record, handoff->encoded, handoff->encoded_capacity,
+                                  fault, &parts.record_length);
+    if (status != Q2_OK)
+        return status;
+    parts.record = handoff->encoded;
+    handoff->encoded_length = parts.record_length;
+    status = q2_handoff_cpio_make(&parts, handoff->archive, handoff->archive_capacity);
+    if (status != Q2_OK)
+        return mc_fail(fault, status, "the archive for the initrd cannot be made", NULL);
+    handoff->size = q2_handoff_cpio_size(parts.program_length, parts.record_length);
+    return Q2_OK;
+}
+
+/* While boot services end there may be no console any more, and nobody reads it. */
+static void say_no(struct mc_handoff *handoff, const char *why)
+{
+    if (!state.exiting && !handoff->has_said_no)
+        mc_say(why);
+    handoff->has_said_no = true;
+}
+
+/* Prepared guests read the record from variables. A long one fits the archive alone. */
+static void publish(const struct mc_handoff *handoff)
+{
+    if (!state.exiting)
+        (void)mc_variable_publish(handoff->encoded, handoff->encoded_length);
+}
+
+static const uint8_t *get(struct mc_payload *payload, enum mc_payload_for whose, size_t *ret_size)
+{
+    struct mc_handoff *handoff = state.current;
+    struct q2_fault fault;
+    const char *why;
+
+    (void)payload;
+    if (!handoff)
+        return NULL;
+    why = reason_against(handoff, whose);
+    if (why) {
+        say_no(handoff, why);
+        return NULL;
+    }
+    if (refresh(handoff, &fault) != Q2_OK) {
+        if (!state.exiting)
+            mc_say_fault(&fault);
+        return NULL;
+    }
+    publish(handoff);
+    *ret_size = handoff->size;
+    return handoff->archive;
+}
+
+static void measure(struct mc_payload *payload)
+{
+    (void)payload;
+    (void)mc_measure(state.current->archive, state.current->size);
+}
+
+static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    (void)context;
+    state.exiting = true;
+    (void)mc_initrd_patch(&state.map, &state.payload);
+    state.exiting = false; /* the call may fail, and boot services go on */
+}
+
+static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    state.current = context;
+    mc_initrd_own_look();
+}
+
+void mc_handoff_start(void)
+{
+    state.payload = (struct mc_payload){get, measure};
+    if (!mc_memory_map_reserve(&state.map))
+        return;
+    mc_initrd_own_init(&state.map, &state.payload);
+    if (EFI_ERROR(mc_firmware.BootServices->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK,
+                                                        on_exit, NULL, &state.exit)))
+        return;
+    state.works = !EFI_ERROR(mc_initrd_wrap_start(&state.map, &state.payload));
+}
+
+void mc_handoff_stop(void)
+{
+    mc_initrd_own_stop();
+    mc_initrd_wrap_stop();
+    if (state.exit)
+        (void)mc_firmware.BootServices->CloseEvent(state.exit);
+    state.exit = NULL;
+    mc_memory_map_free(&state.map);
+}
+
+static enum q2_status prepare(struct mc_handoff *handoff, const struct mc_disk_spec *spec,
+                              struct q2_fault *fault)
+{
+    enum q2_status status = mc_record_init(&handoff->record, handoff->image, spec, fault);
+
+    if (status == Q2_OK)
+        status = refresh(handoff, fault);
+    if (status != Q2_OK)
+        return status;
+    if (!state.works || EFI_ERROR(mc_firmware.BootServices->CreateEvent(
+                            EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_read, handoff, &handoff->read)))
+        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", spec->image);
+    return Q2_OK;
+}
+
+enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk_spec *spec,
+                              struct q2_fault *fault, EFI_EVENT *ret_read,
+                              struct mc_handoff **ret_handoff)
+{
+    struct mc_handoff *handoff;
+    enum q2_status status;
+
+    *ret_read = NULL;
+    *ret_handoff = NULL;
+    if (spec->handoff == MC_HANDOFF_NONE)
+        return Q2_OK;
+    if (mc_handoff_program_size() == 0)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "no program for the running system is built for this architecture",
+                       spec->image);
+    handoff = mc_alloc(sizeof(*handoff));
+    if (!handoff)
+        return mc_fail_memory(fault);
+    handoff->next = state.all; /* the rest is zero */
+    handoff->image = image;
+    handoff->may_under_secure_boot = spec->handoff_secure_boot == 1;
+    state.all = handoff;
+    status = prepare(handoff, spec, fault);
+    if (status != Q2_OK) {
+        mc_handoff_remove(handoff);
+        return status;
+    }
+    publish(handoff);
+    *ret_read = handoff->read;
+    *ret_handoff = handoff;
+    return Q2_OK;
+}
+
+void mc_handoff_remove(struct mc_handoff *handoff)
+{
+    struct mc_handoff **link = &state.all;
+
+    if (!handoff)
+        return;
+    while (*link != handoff)
+        link = &(*link)->next;
+    *link = handoff->next;
+    if (state.current == handoff)
+        state.current = NULL;
+    if (!state.all)
+        mc_variable_withdraw();
+    if (handoff->read)
+        (void)mc_firmware.BootServices->CloseEvent(handoff->read);
+    mc_record_free(&handoff->record);
+    mc_free_pages(handoff->encoded, handoff->encoded_capacity);
+    mc_free_pages(handoff->archive, handoff->archive_capacity);
+    mc_free(handoff);
+}

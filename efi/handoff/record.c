@@ -1,0 +1,218 @@
+/* The hand-off record of an attached image.
+ *
+ * Invariant: what the record names is what the disk was opened from, layer by layer; memory of an
+ * overlay is not among it, because it ends with boot services.
+ */
+#include "record.h"
+
+#include "efi/base/fail.h"
+#include "efi/base/firmware.h"
+
+/* The kernel log says how much room is left from here on. */
+#define ROOM_MARK (64u * 1024 * 1024)
+
+/* Bytes that each part of a record takes; include/q2_handoff.h has the format. */
+#define STRING_SIZE(text) (3 + mc_text_length(text))
+#define FILE_SIZE         24u
+#define EXTENT_SIZE       16u
+#define SAMPLE_SIZE       24u
+
+/* The first layer that is made of files. */
+static uint32_t first_layer(const struct mc_image *image)
+{
+    return image->mode == MC_MODE_OVERLAY ? 1 : 0;
+}
+
+static bool copy(const char *text, char **ret_copy)
+{
+    *ret_copy = text ? mc_copy_text(text) : NULL;
+    return !text || *ret_copy;
+}
+
+static enum q2_handoff_mode mode_of(enum mc_mode mode)
+{
+    switch (mode) {
+    case MC_MODE_READ_WRITE:
+        return Q2_HANDOFF_RW;
+    case MC_MODE_OVERLAY:
+        return Q2_HANDOFF_OVERLAY;
+    case MC_MODE_READ_ONLY:
+    default:
+        return Q2_HANDOFF_RO;
+    }
+}
+
+static bool is_encrypted(const struct mc_image *image)
+{
+    struct q2_layer_info info;
+
+    for (uint32_t i = first_layer(image); i < q2_disk_nb_layers(image->disk); i++) {
+        q2_disk_layer_info(image->disk, i, &info);
+        if (info.header && info.header->crypt_method != 0)
+            return true;
+    }
+    return false;
+}
+
+enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *image,
+                              const struct mc_disk_spec *spec, struct q2_fault *fault)
+{
+    struct q2_handoff *handoff = &record->handoff;
+
+    if (is_encrypted(image))
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "encrypted images are not handed over yet: their key stays in the firmware",
+                       spec->image);
+    if (!copy(spec->snapshot, &record->snapshot) || !copy(spec->data_file, &record->data_file) ||
+        !copy(spec->backing_files[0], &record->backing_file))
+        return mc_fail_memory(fault);
+    record->max_files = 2 * (q2_disk_nb_layers(image->disk) - first_layer(image));
+    record->samples = mc_alloc(record->max_files * sizeof(record->samples[0]));
+    if (!record->samples)
+        return mc_fail_memory(fault);
+    handoff->mode = mode_of(image->mode);
+    handoff->lane =
+        spec->handoff == MC_HANDOFF_SERVER ? Q2_HANDOFF_LANE_SERVER : Q2_HANDOFF_LANE_AUTO;
+    handoff->format = spec->format;
+    handoff->names = spec->names;
+    handoff->backing_raw_if_unnamed = spec->backing_format == MC_BACKING_RAW;
+    handoff->overlay_size = image->mode == MC_MODE_OVERLAY ? spec->overlay_size : 0;
+    handoff->room_mark = image->mode == MC_MODE_READ_WRITE ? ROOM_MARK : 0;
+    handoff->snapshot = record->snapshot;
+    handoff->data_file = record->data_file;
+    handoff->backing_file = record->backing_file;
+    return Q2_OK;
+}
+
+void mc_record_free(struct mc_record *record)
+{
+    mc_free(record->snapshot);
+    mc_free(record->data_file);
+    mc_free(record->backing_file);
+    mc_free(record->samples);
+    record->snapshot = record->data_file = record->backing_file = NULL;
+    record->samples = NULL;
+}
+
+static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_partition *partition,
+                               const char *path, struct q2_fault *fault)
+{
+    *disk = (struct q2_handoff_disk){
+        .start = partition->start,
+        .size = partition->size,
+        .sector_size = partition->block_size,
+        .volume_id = partition->volume_id,
+        .volume_id_offset = partition->volume_id_offset,
+    };
+    switch (partition->kind) {
+    case Q2_PARTITION_GPT:
+        disk->scheme = Q2_HANDOFF_GPT;
+        __builtin_memcpy(disk->partition_guid, partition->signature, 16);
+        return Q2_OK;
+    case Q2_PARTITION_MBR:
+        disk->scheme = Q2_HANDOFF_MBR;
+        for (size_t i = 4; i > 0; i--)
+            disk->mbr_signature = disk->mbr_signature << 8 | partition->signature[i - 1];
+        return Q2_OK;
+    case Q2_PARTITION_NONE:
+    default:
+        disk->scheme = Q2_HANDOFF_WHOLE_DISK;
+        if (partition->volume_id != 0)
+            return Q2_OK;
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "its disk has no partition and no volume number, so the running system "
+                       "could not find it again",
+                       path);
+    }
+}
+
+/* The extents that the running system needs: of a file that is only read, those up to its size. */
+static enum q2_status add_file(struct mc_record *record, const struct mc_image *image,
+                               struct q2_source *source, enum q2_handoff_role role, uint32_t layer,
+                               struct q2_fault *fault)
+{
+    struct q2_handoff *handoff = &record->handoff;
+    struct q2_handoff_file *file = &handoff->files[handoff->nb_files];
+    const struct q2_place_file *place_file = mc_opener_find(&image->opener, source);
+    struct q2_stored_file stored;
+    enum q2_status status = Q2_ERR_UNSUPPORTED;
+
+    if (place_file && q2_place_can(place_file->place, Q2_PLACE_LOCATES))
+        status = place_file->place->ops->locate(place_file, &stored);
+    if (status != Q2_OK)
+        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "where its bytes are stored is not known, so the running system could not "
+                       "reach them; copy it to a FAT volume",
+                       source->path);
+    *file = (struct q2_handoff_file){
+        .role = role,
+        .layer = layer,
+        .path = source->path,
+        .size = stored.size,
+        .nb_extents = (uint32_t)stored.nb_extents,
+        .extents = stored.extents,
+        .samples = record->samples[handoff->nb_files],
+    };
+    if (stored.nb_extents > Q2_HANDOFF_MAX_EXTENTS)
+        return mc_fail(fault, Q2_ERR_LIMIT, "it is stored in too many pieces to be handed over",
+                       source->path);
+    status = q2_handoff_sample(source, stored.extents, stored.nb_extents, record->buffer,
+                               record->samples[handoff->nb_files], &file->nb_samples);
+    if (status != Q2_OK)
+        return mc_fail(fault, status, NULL, source->path);
+    if (handoff->nb_files++ == 0)
+        return set_disk(&handoff->disk, &stored.partition, source->path, fault);
+    return Q2_OK;
+}
+
+static enum q2_status add_layers(struct mc_record *record, const struct mc_image *image,
+                                 struct q2_fault *fault)
+{
+    uint32_t first = first_layer(image);
+    struct q2_layer_info info;
+    enum q2_status status = Q2_OK;
+
+    for (uint32_t i = first; status == Q2_OK && i < q2_disk_nb_layers(image->disk); i++) {
+        q2_disk_layer_info(image->disk, i, &info);
+        status = add_file(record, image, (struct q2_source *)(uintptr_t)info.source,
+                          Q2_HANDOFF_IMAGE, i - first, fault);
+        if (status == Q2_OK && info.data_source != info.source)
+            status = add_file(record, image, (struct q2_source *)(uintptr_t)info.data_source,
+                              Q2_HANDOFF_DATA, i - first, fault);
+    }
+    return status;
+}
+
+static size_t optional_size(const char *text)
+{
+    return text ? STRING_SIZE(text) : 2;
+}
+
+enum q2_status mc_record_look(struct mc_record *record, const struct mc_image *image,
+                              struct q2_fault *fault, size_t *ret_size)
+{
+    struct q2_handoff *handoff = &record->handoff;
+    size_t size = Q2_HANDOFF_HEADER_SIZE + optional_size(handoff->snapshot) +
+                  optional_size(handoff->data_file) + optional_size(handoff->backing_file);
+    enum q2_status status;
+
+    handoff->nb_files = 0;
+    status = add_layers(record, image, fault);
+    if (status != Q2_OK)
+        return status;
+    for (uint32_t i = 0; i < handoff->nb_files; i++)
+        size += FILE_SIZE + STRING_SIZE(handoff->files[i].path) +
+                EXTENT_SIZE * handoff->files[i].nb_extents +
+                SAMPLE_SIZE * handoff->files[i].nb_samples;
+    *ret_size = size;
+    return Q2_OK;
+}
+
+enum q2_status mc_record_encode(const struct mc_record *record, void *bytes, size_t size,
+                                struct q2_fault *fault, size_t *ret_length)
+{
+    const char *what;
+    enum q2_status status = q2_handoff_encode(&record->handoff, bytes, size, ret_length, &what);
+
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, what, record->handoff.files[0].path);
+}
