@@ -1,7 +1,8 @@
 /* The files of an open disk, as a hand-off record has them.
  *
- * Called by who makes a record: firmware when an initrd is asked for, tools/handoff/make_record.c
- * on a host. Every source of the disk must be a struct q2_source_extents on one volume.
+ * For programs that make a record: firmware when a boot loader asks for the initrd, and
+ * tools/handoff/make_record.c on a host. Every source of the disk must be a struct
+ * q2_source_extents on one volume.
  */
 #ifndef Q2_DRIVERS_HANDOFF_FILES_H
 #define Q2_DRIVERS_HANDOFF_FILES_H

@@ -1,8 +1,8 @@
 /* An overlay in memory: a qcow2 image that takes what is written to a disk in mode overlay.
  *
- * Called by who opens disks: tools/metalcow/serve/, tools/handoff/. The image is like any other,
- * made by q2_create(), so the engine's write side serves it as it is: freed clusters are used
- * again, and when it is full a write fails and reads stay right. The memory is the caller's.
+ * For programs that open disks. The image is like any other and is made by q2_create(), so the
+ * writing code of the engine serves it as it is: freed clusters are used again, and when the image
+ * is full a write fails and reads stay right. The memory belongs to the caller.
  */
 #ifndef Q2_DRIVERS_OVERLAY_H
 #define Q2_DRIVERS_OVERLAY_H

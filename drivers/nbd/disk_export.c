@@ -1,7 +1,6 @@
 /* A disk of the engine as an NBD export.
  *
- * transmission.c -> here -> include/q2_disk.h. Invariant: no call reaches the disk outside of the
- * lock.
+ * May call include/q2_disk.h. Invariant: every call to the disk is made with the lock held.
  */
 #include "disk_export.h"
 

@@ -1,8 +1,7 @@
 /* What an NBD session serves: a range of bytes that can be read, maybe written.
  *
- * Called by transmission.c and handshake.c. Implemented by disk_export.c over a disk of the engine,
- * and by tests. Sessions in several threads may share an export: its functions take their own lock
- * where they need one.
+ * Implemented by disk_export.c over a disk of the engine, and by tests. Sessions in several threads
+ * may share an export, so its functions take a lock of their own where they need one.
  */
 #ifndef Q2_DRIVERS_NBD_EXPORT_H
 #define Q2_DRIVERS_NBD_EXPORT_H

@@ -1,7 +1,7 @@
 /* The handshake of an NBD session: fixed newstyle.  (NBD protocol, "Protocol phases")
  *
- * session.h -> here -> protocol.c. Invariant: whatever an option's data is, it is read whole or the
- * client is left, so that the next option is found.
+ * May call protocol.c and the stream of the session. Invariant: the data of an option is read
+ * whole, whatever it is, or the session ends. So the next option is found.
  */
 #include <string.h>
 

@@ -1,8 +1,7 @@
 /* The NBD protocol's messages: numbers, and bytes to structs and back.  (NBD protocol,
  * "doc/proto.md" of the NetworkBlockDevice project)
  *
- * Called by handshake.c, transmission.c and tests. Pure: no I/O, no state. All numbers are
- * big-endian on the wire.
+ * Pure functions: no I/O, no state. All numbers are big-endian on the wire.
  */
 #ifndef Q2_DRIVERS_NBD_PROTOCOL_H
 #define Q2_DRIVERS_NBD_PROTOCOL_H

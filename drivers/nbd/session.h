@@ -1,7 +1,7 @@
 /* One client of an NBD server: handshake, then requests until it goes.
  *
- * Called by tools/metalcow/serve/ (sockets of clients) and tools/handoff/ (a socket pair with the
- * kernel). Knows no sockets: bytes come and go through a struct nbd_stream of the caller. Keeps to
+ * A session knows no sockets. Bytes are read and written through a struct nbd_stream of the caller,
+ * which is a client's socket, or a socket pair with the kernel. Keeps to
  * the protocol whatever the client sends; a client that breaks it is left, and nothing of a request
  * that was not received whole reaches the export but bytes of a write that was cut off.
  */

@@ -1,8 +1,8 @@
 /* The requests of an NBD session.  (NBD protocol, "Transmission phase")
  *
- * session.h -> here -> protocol.c, export.h. Invariants: the payload of a write is received whole
- * before its reply, so that the next request is found; no reply says success before the export did;
- * no range reaches the export that does not lie inside it.
+ * May call protocol.c and export.h. Invariants: the payload of a write is received whole before its
+ * reply, so that the next request is found; no reply says success before the export did; every
+ * range that reaches the export is inside it.
  */
 #include "session.h"
 

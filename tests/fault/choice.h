@@ -2,8 +2,8 @@
  *
  *   test_NAME [--full] [--all-qemu] [--stop] [--seed N] [--ops N] [PART...]
  *
- * A case runs if a PART is part of its name, or if none is given. Called by the test programs;
- * calls judge.h's bench and the scripts.
+ * A case runs if a PART is part of its name, or if none is given. May call the bench of judge.h and
+ * the scripts.
  */
 #ifndef METALCOW_TESTS_FAULT_CHOICE_H
 #define METALCOW_TESTS_FAULT_CHOICE_H

@@ -1,7 +1,7 @@
 /* A strip: a range of bytes cut into a fixed number of cells, and how much of each cell is of which
  * kind. Whatever the range's size, a strip has the same size.
  *
- * Called by map_picture.c, which fills strips, and svg.c, which draws them.
+ * map_picture.c fills strips, and svg.c draws them.
  */
 #ifndef METALCOW_STRIP_H
 #define METALCOW_STRIP_H

@@ -1,7 +1,7 @@
 /* Clients of `metalcow serve`: one thread and one buffer each, one lock around the disk.
  *
- * verb.c -> here -> drivers/nbd/session.h. Invariants: a slot belongs to its thread from the start
- * until it is marked done, then to the main thread again; a client's end never ends the server.
+ * May call drivers/nbd/session.h. Invariants: a slot belongs to its thread from the start until it
+ * is marked done, and then to the main thread again; the end of a client never ends the server.
  */
 #include <errno.h>
 #include <fcntl.h>

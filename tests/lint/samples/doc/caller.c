@@ -1,0 +1,3 @@
+/* Refused: says who calls it.
+ *
+ * Called by drivers/efi/file.c. */
