@@ -8,6 +8,7 @@
 #include "core/base/range.h"
 
 const char q2_l2_unaligned[] = "L2 entry's host offset does not start at a cluster";
+const char q2_l2_copied_nowhere[] = "L2 entry has its COPIED flag set but no host cluster";
 
 static void bad(struct q2_cluster *cluster, const char *breach)
 {
@@ -87,6 +88,8 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
         bad(&cluster, "L2 entry has a reserved bit set");
     else if (!q2_is_aligned(offset, rules->cluster_bits))
         bad(&cluster, q2_l2_unaligned);
+    else if (!rules->external_data && offset == 0 && cluster.copied)
+        bad(&cluster, q2_l2_copied_nowhere);
     else if (rules->external_data && cluster.has_host_offset && offset != guest_offset)
         bad(&cluster, "host offset in the external data file is not the guest offset");
     else

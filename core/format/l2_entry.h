@@ -57,6 +57,10 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
 /* The breach of an entry whose host offset does not start at a cluster. */
 extern const char q2_l2_unaligned[];
 
+/* The breach of an entry that has COPIED set and offset 0 without an external data file. Only in a
+ * data file does a guest cluster lie at offset 0. */
+extern const char q2_l2_copied_nowhere[];
+
 /* What subcluster index (0..31) of a decoded extended entry holds. Not for COMPRESSED or BAD. */
 enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32_t index);
 

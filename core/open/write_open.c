@@ -47,6 +47,10 @@ static enum q2_status check_features(struct q2_disk *disk)
                        path);
     if (top->is_snapshot)
         return q2_fail(&disk->fault, Q2_ERR_READ_ONLY, "a snapshot can only be read", path);
+    /* A data file's clusters have no refcounts: a write would change what the snapshots show. */
+    if (top->rules.external_data && top->header.nb_snapshots > 0)
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                       "an image with an external data file and snapshots can only be read", path);
     if (top->cipher && !can_encrypt(top))
         return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                        "an encrypted image of this kind can only be read", path);

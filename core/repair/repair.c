@@ -52,7 +52,8 @@ static void note(struct q2_check_reporter *reporter, const struct q2_check_findi
         s->nb_structure++;
     if (finding->kind == Q2_CHECK_ENTRY)
         s->nb_entries++;
-    if (finding->what == q2_copied_on_compressed || finding->what == q2_l2_unaligned)
+    if (finding->what == q2_copied_on_compressed || finding->what == q2_l2_unaligned ||
+        finding->what == q2_l2_copied_nowhere)
         s->nb_mendable++;
     if (finding->kind == Q2_CHECK_UNREADABLE && finding->what == q2_refcount_unreadable)
         s->unknown_refcounts = true;
@@ -141,7 +142,7 @@ static void mend_entry(struct q2_references *r, enum q2_check_kind kind, const c
     if (q2_slice_is_crowded(&p->disk->slices) && status == Q2_OK)
         status = q2_commit_kind(p->disk, Q2_DIRTY_L2);
     if (status == Q2_OK && !q2_overlaps_table(top_of(p), offset, 16)) {
-        if (what == q2_l2_unaligned)
+        if (what == q2_l2_unaligned || what == q2_l2_copied_nowhere)
             status = drop_place(p, offset, &done);
         else if (what == q2_copied_on_compressed)
             status = clear_copied(p, offset, &done);

@@ -24,7 +24,9 @@ static uint64_t l1_entry_offset(const struct q2_image *top, uint64_t guest_offse
     return top->l1_table_offset + (guest_offset >> q2_header_l1_reach_bits(&top->header)) * 8;
 }
 
-/* Copy a shared table: the same clusters, none of them ours alone any more. */
+/* Copy a shared table. Its clusters are shared from now on, so COPIED is cleared in the copy; but
+ * not with an external data file: a data file's clusters are never shared, and there the flag also
+ * tells guest cluster 0, which is stored at offset 0, from one that is not allocated. */
 static enum q2_status copy_table(struct q2_disk *disk, uint64_t from, uint64_t to)
 {
     const struct q2_image *top = &disk->layers[0];
@@ -36,7 +38,7 @@ static enum q2_status copy_table(struct q2_disk *disk, uint64_t from, uint64_t t
     for (uint64_t done = 0; done < length && status == Q2_OK; done += Q2_BOUNCE_SIZE) {
         size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
         status = q2_slice_read(&disk->slices, top->source, from + done, bounce, n);
-        for (size_t i = 0; i < n && status == Q2_OK; i += entry_size)
+        for (size_t i = 0; !top->rules.external_data && i < n && status == Q2_OK; i += entry_size)
             bounce[i] &= (uint8_t)~0x80u; /* COPIED */
         if (status == Q2_OK)
             status = q2_store_write(disk, top->source, to + done, bounce, n);

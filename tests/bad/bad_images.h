@@ -690,6 +690,13 @@ static const struct row rows[] = {
      .field = "",
      .text = "img/top.qcow2: L2 entry's host offset does not start at a cluster, at offset "
              "0x40008; run 'check' on the image"},
+    {.rule = "l2_entry_copied_at_offset_0",
+     .build = build_l2_copied_nowhere,
+     .stage = READ,
+     .status = Q2_ERR_BAD_L2,
+     .field = "",
+     .text = "img/top.qcow2: L2 entry has its COPIED flag set but no host cluster, at offset "
+             "0x40008; run 'check' on the image"},
     {.rule = "zero_cluster_version_2",
      .build = build_l2_zero_v2,
      .stage = READ,

@@ -32,13 +32,15 @@ def literals(text):
 def main():
     said = {}
     for source in sorted((ROOT / "core").rglob("*.c")):
-        for sentence in literals(source.read_text()) if source.name not in ELSEWHERE else ():
+        if source.name in ELSEWHERE or source.parent.name == "fs":
+            continue  # fs/ speaks of volumes; its tests judge the status
+        for sentence in literals(source.read_text()):
             if SENTENCE.fullmatch(sentence):
                 said.setdefault(sentence, source.relative_to(ROOT))
     tested = "\0".join(
         literal
         for folder in ("unit", "bad", "fault", "contract")
-        for source in sorted((ROOT / "tests" / folder).glob("*.[ch]"))
+        for source in sorted((ROOT / "tests" / folder).rglob("*.[ch]"))
         for literal in literals(source.read_text()))
     failed = 0
     for sentence, source in said.items():
