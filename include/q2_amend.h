@@ -49,9 +49,10 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
 
 /* Change the disk's size.  (qcow2: "Header", bytes 24 to 31 and 36 to 47) New bytes read as zeros,
  * whatever lies behind the old end: a longer backing file, clusters of a VM state, the rest of the
- * last cluster. What lies behind a new end is given back, as discard does; the file keeps its
- * length. An external data file grows with the disk; when the disk shrinks, cutting it is the
- * caller's business (after q2_disk_close()).
+ * last cluster. But a raw external data file is the disk: it keeps its bytes, and what it holds
+ * behind the old end is on the disk then. What lies behind a new end is given back, as discard
+ * does, and the free end of the image file is cut off. An external data file grows with the disk;
+ * when the disk shrinks, cutting it is the caller's business (after q2_disk_close()).
  *
  * new_size    bytes, a multiple of 512, <= 2^62
  * may_shrink  the caller knows that data behind new_size is lost

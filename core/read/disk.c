@@ -206,6 +206,31 @@ static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *p
     return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
 }
 
+/* The file ends before the end of a piece. A file that lost its end must not read as zeros
+ * (HAZARDS.md, F3). But QEMU's files end with the last byte that was written, inside the last
+ * cluster. The check of a disk that is open for writing has found that nothing lies behind that
+ * cluster, so the rest of it was never written. */
+static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
+                                    uint64_t host_offset, uint8_t *buffer)
+{
+    const struct q2_image *image = &disk->layers[piece->extent->layer];
+    uint64_t size = image->source->size, last = host_offset + piece->length - 1;
+    size_t nb_held = size > host_offset ? (size_t)(size - host_offset) : 0;
+    enum q2_status status = Q2_OK;
+
+    if (piece->extent->layer != 0 || !disk->writer.writable || image->data != image->source ||
+        image->cipher || image->format != Q2_FORMAT_QCOW2 ||
+        last >> image->rules.cluster_bits != size >> image->rules.cluster_bits)
+        return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, image->data->path, "host offset",
+                             host_offset, image->data->size);
+    memset(buffer + nb_held, 0, piece->length - nb_held);
+    if (nb_held > 0)
+        status = q2_windows_read(&disk->windows, image->data, host_offset, buffer, nb_held);
+    if (status != Q2_OK)
+        return q2_fail_at(&disk->fault, status, NULL, image->data->path, host_offset);
+    return Q2_OK;
+}
+
 static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
     const struct q2_image *image = &disk->layers[piece->extent->layer];
@@ -213,10 +238,8 @@ static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece,
     uint64_t host_offset = piece->extent->host_offset + piece->skip;
     enum q2_status status;
 
-    /* A file that lost its end must not read as zeros (HAZARDS.md, F3). */
     if (!q2_range_fits(host_offset, piece->length, source->size))
-        return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, source->path, "host offset",
-                             host_offset, source->size);
+        return read_past_end(disk, piece, host_offset, buffer);
     if (image->cipher)
         status = read_encrypted(disk, piece, buffer);
     else

@@ -182,7 +182,7 @@ static enum q2_status grow_l1(struct q2_disk *disk, uint32_t nb_entries)
  * that a VM state has behind the disk, what a last cluster has behind its end. */
 static enum q2_status hide(struct q2_disk *disk, uint64_t offset, uint64_t end)
 {
-    enum q2_status status = q2_write_raw_zeros(disk, offset, end - offset);
+    enum q2_status status = Q2_OK;
 
     while (offset < end && status == Q2_OK) {
         struct q2_extent extent;
@@ -197,6 +197,13 @@ static enum q2_status hide(struct q2_disk *disk, uint64_t offset, uint64_t end)
     return status;
 }
 
+static bool is_raw_external(const struct q2_image *top)
+{
+    return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
+}
+
+/* A raw data file is the disk: what it holds behind the old end is on the disk from now on, and its
+ * clusters are mapped to it. In all other images the new bytes read as zeros. */
 static enum q2_status grow(struct q2_disk *disk, uint64_t size)
 {
     struct q2_image *top = &disk->layers[0];
@@ -209,9 +216,11 @@ static enum q2_status grow(struct q2_disk *disk, uint64_t size)
     if (status != Q2_OK)
         return status;
     top->virtual_size = size; /* in memory first, so that the new bytes can be written */
-    status = hide(disk, old_size, size);
-    if (status == Q2_OK && top->rules.external_data)
+    if (top->rules.external_data)
         status = q2_store_grow(disk, top->data, size);
+    if (status == Q2_OK)
+        status = is_raw_external(top) ? q2_disk_preallocate(disk, old_size, size - old_size, false)
+                                      : hide(disk, old_size, size);
     if (status == Q2_OK)
         status = write_size(disk, size);
     if (status != Q2_OK)

@@ -54,9 +54,30 @@ struct step {
     const uint8_t *bytes;
 };
 
+/* A file may end inside its last cluster: QEMU's end with the last byte that was written. Before
+ * the rest of that cluster is written the file grows, an image to the cluster's end and a data file
+ * as far as it is written. What lies in no cluster that the file has is an error of the store. */
+static enum q2_status reach_cluster_end(struct q2_disk *disk, struct q2_source *source,
+                                        uint64_t host_offset, uint64_t length)
+{
+    const struct q2_image *top = top_of(disk);
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t end = host_offset + length;
+
+    if (end <= source->size || top->format != Q2_FORMAT_QCOW2 ||
+        (end - 1) >> bits << bits >= source->size)
+        return Q2_OK;
+    return q2_store_grow(disk, source,
+                         source == top->source ? q2_shift_up(end, bits) << bits : end);
+}
+
 static enum q2_status store_step(struct q2_disk *disk, struct q2_source *source,
                                  uint64_t host_offset, const struct step *step)
 {
+    enum q2_status status = reach_cluster_end(disk, source, host_offset, step->length);
+
+    if (status != Q2_OK)
+        return status;
     if (!step->bytes)
         return q2_store_zero(disk, source, host_offset, step->length);
     return q2_store_data(disk, source, host_offset, step->bytes, (size_t)step->length);
@@ -98,6 +119,8 @@ static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, 
 
         if (status == Q2_OK && top->cipher)
             q2_encrypt(top, from, host_offset, disk->writer.bounce, n);
+        if (status == Q2_OK)
+            status = reach_cluster_end(disk, top->data, host_offset, n);
         if (status == Q2_OK)
             status = q2_store_data(disk, top->data, host_offset, disk->writer.bounce, n);
         if (status != Q2_OK)

@@ -194,17 +194,21 @@ void make_image_undo(const char *path, const struct made_files *made)
         (void)unlink(made->data_path);
 }
 
-/* What was made, opened as it will be used. */
+/* What was made, opened as it will be used. A raw data file is the disk, so all of it is mapped
+ * from the beginning: bytes that another program puts into it are on the disk. */
 static bool preallocate_made(const char *path, const struct create_options *options)
 {
     const struct image_options how = {.names = Q2_NAMES_ANY, .writable = true};
+    enum preallocation preallocation = options->preallocation;
     struct image *image;
     bool done;
 
-    if (options->preallocation == PREALLOCATION_OFF)
+    if (preallocation == PREALLOCATION_OFF && options->image.raw_external_data)
+        preallocation = PREALLOCATION_METADATA;
+    if (preallocation == PREALLOCATION_OFF)
         return true;
     image = image_open(path, &how, false);
-    done = image && preallocate_qcow2(image, 0, q2_disk_size(image->disk), options->preallocation);
+    done = image && preallocate_qcow2(image, 0, q2_disk_size(image->disk), preallocation);
     image_close(image);
     return done;
 }

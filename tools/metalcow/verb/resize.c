@@ -31,6 +31,8 @@ static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
         size = size < old_size ? old_size - size : 0;
     else if (text[0] == '+')
         size = size <= INT64_MAX - old_size ? old_size + size : UINT64_MAX;
+    if (relative) /* an odd size that is made larger or smaller becomes whole sectors */
+        size = size > UINT64_MAX - 511 ? size : (size + 511) & ~UINT64_C(511);
     if (size == 0)
         return say("New image size must be positive");
     if (size > INT64_MAX)
@@ -79,14 +81,36 @@ static bool resize_raw(struct image *image, const struct arguments *arguments, u
     if (!set_file_size(&image->file.source, size))
         return false;
     image->file.source.size = size;
-    return preallocate_raw(&image->file, old_size, arguments->preallocation);
+    if (preallocate_raw(&image->file, old_size, arguments->preallocation))
+        return true;
+    if (size > old_size)
+        (void)set_file_size(&image->file.source, old_size);
+    return false;
+}
+
+/* The room for a larger disk was refused: the disk gets its old size back, and the file system what
+ * was taken for it. The failure itself has been said. */
+static void undo_growth(struct image *image, uint64_t old_size, uint64_t data_size)
+{
+    struct q2_layer_info info;
+
+    if (q2_disk_resize(image->disk, old_size, true) != Q2_OK) {
+        image_print_fault(image);
+        return;
+    }
+    q2_disk_layer_info(image->disk, 0, &info);
+    if (info.data_source != info.source)
+        (void)set_file_size(info.data_source, data_size);
+    fputs("metalcow: the disk has its old size again\n", stderr);
 }
 
 static bool resize_qcow2(struct image *image, const struct arguments *arguments, uint64_t size)
 {
-    uint64_t old_size = q2_disk_size(image->disk);
+    uint64_t old_size = q2_disk_size(image->disk), data_size;
     struct q2_layer_info info;
 
+    q2_disk_layer_info(image->disk, 0, &info);
+    data_size = info.data_source->size;
     if (q2_disk_resize(image->disk, size, arguments->shrink) != Q2_OK) {
         image_print_fault(image);
         return false;
@@ -94,8 +118,11 @@ static bool resize_qcow2(struct image *image, const struct arguments *arguments,
     q2_disk_layer_info(image->disk, 0, &info);
     if (size < old_size && info.data_source != info.source)
         return set_file_size(info.data_source, size);
-    return size <= old_size ||
-           preallocate_qcow2(image, old_size, size - old_size, arguments->preallocation);
+    if (size <= old_size ||
+        preallocate_qcow2(image, old_size, size - old_size, arguments->preallocation))
+        return true;
+    undo_growth(image, old_size, data_size);
+    return false;
 }
 
 static bool resize(struct image *image, const struct arguments *arguments)

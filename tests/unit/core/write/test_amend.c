@@ -427,7 +427,7 @@ static void test_resize_from_nothing_and_back(void)
     cleanup();
 }
 
-/* The data file follows the disk; what it had past the disk is overwritten if it is raw. */
+/* The data file follows the disk. A raw one is the disk: what it had behind the old end shows. */
 static void test_resize_with_a_raw_data_file(void)
 {
     static uint8_t want[256 * KIB];
@@ -440,7 +440,8 @@ static void test_resize_with_a_raw_data_file(void)
     T_CHECK_U64(q2_disk_resize(f.disk, 256 * KIB, false), Q2_OK);
     T_CHECK_U64(f.data.source.size, 256 * KIB);
     T_CHECK_U64(data_bytes[64 * KIB - 1], 'x');
-    T_CHECK(memcmp(data_bytes + 64 * KIB, want, 192 * KIB) == 0);
+    memset(want + 64 * KIB, 'x', 36 * KIB);
+    T_CHECK(memcmp(data_bytes + 64 * KIB, want + 64 * KIB, 192 * KIB) == 0);
     check_content(want, 256 * KIB);
     T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_ERR_UNSUPPORTED);
     T_CHECK_STR(fixture_text(&f),
@@ -448,7 +449,28 @@ static void test_resize_with_a_raw_data_file(void)
     cleanup();
 }
 
-/* After the end of a short data file there is nothing to overwrite. */
+/* The disk ends inside a cluster, and so does the raw data file: it grows before anything is asked
+ * of what it has then. */
+static void test_resize_of_a_raw_data_file_that_ends_in_a_cluster(void)
+{
+    static uint8_t want[256 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    image_data(&image, 0, 1);
+    image_field_set(&image, "size", 10 * KIB);
+    memset(data_bytes, 'y', 10 * KIB);
+    memset(data_bytes + 10 * KIB, 'z', 10 * KIB); /* of the memory, not of the file */
+    memset(want, 'y', 10 * KIB);
+    setup_external(10 * KIB);
+    T_CHECK_U64(q2_disk_resize(f.disk, 256 * KIB, false), Q2_OK);
+    T_CHECK_U64(f.data.source.size, 256 * KIB);
+    check_content(want, 256 * KIB);
+    cleanup();
+}
+
+/* Behind the end of a short data file there is nothing to overwrite. */
 static void test_discard_behind_a_raw_data_file(void)
 {
     image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
@@ -604,6 +626,7 @@ int main(void)
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
     T_RUN(test_resize_with_a_raw_data_file);
+    T_RUN(test_resize_of_a_raw_data_file_that_ends_in_a_cluster);
     T_RUN(test_discard_behind_a_raw_data_file);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
