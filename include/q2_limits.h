@@ -33,9 +33,6 @@
 /* A joined path. Longer than any path that FAT can hold (260 units). */
 #define Q2_MAX_PATH_LENGTH 2047u
 
-/* Header extensions of one image that are looked at; QEMU writes at most six. Bounds the work. */
-#define Q2_MAX_EXTENSIONS 64u
-
 /* Layers of a chain, top image and raw base included. Labs stack a handful; 200 is an attack. */
 #define Q2_MAX_LAYERS 32u
 

@@ -123,14 +123,24 @@ static bool no_digest_iterations(const struct q2_luks_header *header)
     return header->digest_iterations == 0;
 }
 
-static bool too_many_iterations(const struct q2_luks_header *header)
+uint64_t q2_luks_iterations(const struct q2_luks_header *header)
 {
-    uint64_t all = header->digest_iterations;
+    static const uint32_t hash_length[Q2_NB_LUKS_HASHES] = {
+        [Q2_LUKS_SHA1] = 20, [Q2_LUKS_SHA256] = 32, [Q2_LUKS_SHA512] = 64};
+    uint64_t nb_pieces =
+        (header->key_length + hash_length[header->hash] - 1ull) / hash_length[header->hash];
+    uint64_t all = 0;
 
     for (size_t i = 0; i < Q2_LUKS_NB_SLOTS; i++)
         if (header->slots[i].state == Q2_LUKS_SLOT_ACTIVE)
-            all += header->slots[i].iterations;
-    return all > Q2_LUKS_MAX_ITERATIONS;
+            all += header->slots[i].iterations * nb_pieces + header->digest_iterations;
+    return all;
+}
+
+/* The rules before this one have checked hash and key length. */
+static bool too_many_iterations(const struct q2_luks_header *header)
+{
+    return q2_luks_iterations(header) > Q2_LUKS_MAX_ITERATIONS;
 }
 
 static const struct header_rule {

@@ -22,9 +22,8 @@
 /* Stripes of a key slot. The specification's constant is 4000, and no program writes another. */
 #define Q2_LUKS_MAX_STRIPES 4000u
 
-/* PBKDF2 iterations of all active slots and the digest together, which is what a wrong passphrase
- * costs. Programs choose the number so that their machine takes 2 s per slot: 2 to 8 million on
- * today's. 2^26 is eight slots of 8 million, and ends after some minutes without SHA instructions;
+/* PBKDF2 iterations that a wrong passphrase costs, all together: see q2_luks_iterations(). Programs choose the number so that their machine takes 2 s per slot: 2 to 8 million on
+ * today's. 2^26 is four slots of 8 million with a key of two pieces, and ends after some minutes without SHA instructions;
  * the field would allow 2^35. */
 #define Q2_LUKS_MAX_ITERATIONS (1u << 26)
 
@@ -113,5 +112,10 @@ static inline uint64_t q2_luks_slot_length(const struct q2_luks_header *header,
 {
     return (uint64_t)header->key_length * slot->stripes;
 }
+
+/* PBKDF2 iterations that trying one wrong passphrase on every active slot takes. PBKDF2 gives one
+ * hash at a time, so a key longer than the hash takes a slot's iterations once per piece; and for
+ * each slot the digest of what came out is computed. hash and key_length are known ones. */
+uint64_t q2_luks_iterations(const struct q2_luks_header *header);
 
 #endif

@@ -10,6 +10,7 @@
 #include "core/format/extension.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"
+#include "q2_line.h"
 #include "core/base/range.h"
 
 #define KNOWN_INCOMPATIBLE                                                                         \
@@ -135,7 +136,7 @@ static enum q2_status read_extensions(struct opening *opening)
         header->backing_file_offset ? header->backing_file_offset : 1ull << header->cluster_bits;
 
     end = q2_min_u64(end, opening->source->size);
-    for (uint32_t i = 0; q2_range_fits(offset, sizeof(struct q2_extension_disk), end); i++) {
+    while (q2_range_fits(offset, sizeof(struct q2_extension_disk), end)) {
         struct q2_extension_disk disk;
         uint32_t type, length;
         enum q2_status status;
@@ -147,9 +148,6 @@ static enum q2_status read_extensions(struct opening *opening)
         length = q2_be32_get(disk.length);
         if (type == Q2_EXTENSION_END)
             return Q2_OK;
-        if (i == Q2_MAX_EXTENSIONS)
-            return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "too many header extensions",
-                                 opening->source->path, "header extensions", i + 1ull, i);
         offset += sizeof(disk);
         if (!q2_range_fits(offset, length, end))
             return q2_fail_limit(opening->fault, Q2_ERR_BAD_EXTENSION,
@@ -163,36 +161,68 @@ static enum q2_status read_extensions(struct opening *opening)
     return Q2_OK;
 }
 
-/* An unknown incompatible feature is refused by the name that the image itself gives it. */
-static enum q2_status refuse_feature(const struct opening *opening, uint32_t bit)
+/* The name that the image gives an incompatible feature; false: none. */
+static bool feature_name(const struct opening *opening, uint32_t bit,
+                         struct q2_feature_name_disk *ret_row)
 {
-    struct q2_feature_name_disk row;
-    uint32_t nb_rows = opening->names_length / (uint32_t)sizeof(row);
-    const char *path = opening->source->path;
+    uint32_t nb_rows = opening->names_length / (uint32_t)sizeof(*ret_row);
 
-    (void)q2_fail_value(opening->fault, Q2_ERR_FEATURE, NULL, path, "incompatible feature bit",
-                        bit);
     for (uint32_t i = 0; i < nb_rows; i++) {
-        uint64_t offset = opening->names_offset + i * sizeof(row);
-        if (q2_slice_read(opening->cache, opening->source, offset, &row, sizeof(row)) != Q2_OK)
-            break;
-        if (row.type == 0 && row.bit == bit) {
-            q2_fault_add_detail(opening->fault, row.name, sizeof(row.name));
-            break;
+        uint64_t offset = opening->names_offset + i * sizeof(*ret_row);
+
+        if (q2_slice_read(opening->cache, opening->source, offset, ret_row, sizeof(*ret_row)) !=
+            Q2_OK)
+            return false;
+        if (ret_row->type == 0 && ret_row->bit == bit)
+            return true;
+    }
+    return false;
+}
+
+/* Unknown incompatible features are refused by the names that the image itself gives them; the ones
+ * without a name by their numbers, where there are several. */
+static void name_features(const struct opening *opening, uint64_t unknown)
+{
+    char *detail = opening->fault->detail;
+    struct q2_line line = q2_line_start(detail, sizeof(opening->fault->detail));
+    bool several = (unknown & (unknown - 1)) != 0;
+
+    for (uint32_t bit = 0; bit < 64; bit++) {
+        struct q2_feature_name_disk row;
+
+        if (!(unknown >> bit & 1))
+            continue;
+        if (detail[0] != '\0')
+            q2_line_put(&line, ", ");
+        if (feature_name(opening, bit, &row)) {
+            char name[sizeof(row.name) + 1] = {0};
+
+            memcpy(name, row.name, sizeof(row.name));
+            q2_line_put(&line, name);
+        } else if (several) {
+            q2_line_put(&line, "bit ");
+            q2_line_put_number(&line, bit, 10);
         }
     }
-    return Q2_ERR_FEATURE;
 }
 
 static enum q2_status check_features(const struct opening *opening)
 {
     uint64_t unknown = opening->image->header.incompatible_features & ~KNOWN_INCOMPATIBLE;
+    uint32_t lowest = 0;
 
-    for (uint32_t bit = 0; bit < 64; bit++) {
-        if (unknown >> bit & 1)
-            return refuse_feature(opening, bit);
-    }
-    return Q2_OK;
+    if (unknown == 0)
+        return Q2_OK;
+    while (!(unknown >> lowest & 1))
+        lowest++;
+    if (unknown >> lowest == 1)
+        (void)q2_fail_value(opening->fault, Q2_ERR_FEATURE, NULL, opening->source->path,
+                            "incompatible feature bit", lowest);
+    else
+        (void)q2_fail_value(opening->fault, Q2_ERR_FEATURE, NULL, opening->source->path,
+                            "unknown incompatible features", unknown);
+    name_features(opening, unknown);
+    return Q2_ERR_FEATURE;
 }
 
 static enum q2_status read_header(const struct opening *opening)

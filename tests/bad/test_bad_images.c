@@ -139,13 +139,6 @@ static void build_extension_leaves(struct bad *bad)
     image_put32(&bad->image, 116, 65536 - 112 - 8 + 1);
 }
 
-static void build_extension_too_many(struct bad *bad)
-{
-    build_plain(bad);
-    for (uint32_t i = 0; i < Q2_MAX_EXTENSIONS + 1; i++)
-        (void)image_extension(&bad->image, 0x12345678, "", 0);
-}
-
 static void build_format_too_long(struct bad *bad)
 {
     build_extension(bad, Q2_EXTENSION_BACKING_FORMAT, 32);
@@ -195,6 +188,12 @@ static void build_feature(struct bad *bad, const char *name)
 static void build_feature_named(struct bad *bad)
 {
     build_feature(bad, "time travel");
+}
+
+static void build_features_named(struct bad *bad)
+{
+    build_feature(bad, "time travel");
+    image_field_set(&bad->image, "incompatible_features", 1ull << 40 | 1ull << 41 | 1ull << 63);
 }
 
 /* 46 bytes without a NUL, control sequences among them (HAZARDS.md, F11). */

@@ -125,8 +125,8 @@ static const struct change changes[] = {
     {"no digest iterations", OFFSET(mk_digest_iterations), NULL, 0, Q2_ERR_BAD_HEADER,
      "the LUKS key digest has no iterations"},
     {"digest iterations at the limit", OFFSET(mk_digest_iterations), NULL,
-     Q2_LUKS_MAX_ITERATIONS - 1000, Q2_OK, ""},
-    {"digest iterations over it", OFFSET(mk_digest_iterations), NULL, Q2_LUKS_MAX_ITERATIONS - 999,
+     Q2_LUKS_MAX_ITERATIONS - 2000, Q2_OK, ""},
+    {"digest iterations over it", OFFSET(mk_digest_iterations), NULL, Q2_LUKS_MAX_ITERATIONS - 1999,
      Q2_ERR_LIMIT, ITERATIONS},
     {"slot iterations over it", SLOT_OFFSET(0, iterations), NULL, UINT32_MAX, Q2_ERR_LIMIT,
      ITERATIONS},
@@ -220,6 +220,7 @@ static void test_luks_header_check_slots_must_not_overlap(void)
     }
 }
 
+/* The key of 64 bytes takes two pieces of SHA-256, and each slot a digest of 1000 iterations. */
 static void test_luks_header_check_iterations_of_all_slots_together(void)
 {
     struct q2_luks_header_disk disk;
@@ -228,10 +229,10 @@ static void test_luks_header_check_iterations_of_all_slots_together(void)
     luks_build_header(&disk);
     for (size_t i = 0; i < Q2_LUKS_NB_SLOTS; i++) {
         luks_put_be32(disk.slots[i].active, Q2_LUKS_SLOT_ACTIVE);
-        luks_put_be32(disk.slots[i].iterations, Q2_LUKS_MAX_ITERATIONS / 8 - 125);
+        luks_put_be32(disk.slots[i].iterations, Q2_LUKS_MAX_ITERATIONS / 16 - 500);
     }
     T_CHECK_U64(check(&disk, LUKS_BUILD_LENGTH, &what), Q2_OK);
-    luks_put_be32(disk.slots[7].iterations, Q2_LUKS_MAX_ITERATIONS / 8 - 124);
+    luks_put_be32(disk.slots[7].iterations, Q2_LUKS_MAX_ITERATIONS / 16 - 499);
     T_CHECK_U64(check(&disk, LUKS_BUILD_LENGTH, &what), Q2_ERR_LIMIT);
     T_CHECK_STR(what, ITERATIONS);
 }
