@@ -206,6 +206,10 @@ enum q2_status q2_disk_flush(struct q2_disk *disk);
  * of metadata failed. */
 bool q2_disk_is_writable(const struct q2_disk *disk);
 
+/* Was the image dirty when it was opened, and has been repaired (options.repair_if_dirty)? What was
+ * repaired are refcounts; guest bytes stay as they are. */
+bool q2_disk_was_repaired(const struct q2_disk *disk);
+
 /* Does metadata wait for a flush? Guest bytes are handed to their file at once; what names new
  * clusters waits for q2_disk_flush(), or until the caches are crowded. */
 bool q2_disk_is_dirty(const struct q2_disk *disk);

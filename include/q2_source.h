@@ -62,12 +62,41 @@ struct q2_source_ops {
      * Q2_ERR_IO        nothing changed, or the tail has undefined content
      */
     enum q2_status (*grow)(struct q2_source *source, uint64_t new_size);
+
+    /* Make sure that writing the range later cannot fail for want of room: what is a hole gets its
+     * blocks. Content stays. NULL where a file of its size always has its room.
+     *
+     * offset, length  bytes; length >= 1; the range lies inside source->size
+     *
+     * Q2_OK            also if the file system cannot promise it
+     * Q2_ERR_NO_SPACE  the device is full; nothing changed
+     * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   as above
+     */
+    enum q2_status (*reserve)(struct q2_source *source, uint64_t offset, uint64_t length);
+
+    /* Give the blocks of a range back to the file system: it reads as zeros afterwards. As
+     * write_at() it is durable only after flush(). NULL if the source has none to give.
+     *
+     * offset, length  bytes; length >= 1; the range lies inside source->size
+     *
+     * Q2_OK               the range reads as zeros
+     * Q2_ERR_UNSUPPORTED  the file system cannot; nothing changed
+     * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   any mix of old bytes and zeros
+     */
+    enum q2_status (*punch)(struct q2_source *source, uint64_t offset, uint64_t length);
+
+    /* Make the file new_size bytes long, new_size < source->size. NULL if it keeps its length.
+     *
+     * Q2_OK       source->size == new_size
+     * Q2_ERR_IO   nothing changed
+     */
+    enum q2_status (*truncate)(struct q2_source *source, uint64_t new_size);
 };
 
 struct q2_source {
     const struct q2_source_ops *ops;
     const char *path; /* as opened: UTF-8, '/' between components; lives as long as the source */
-    uint64_t size;    /* bytes; changes only inside grow() */
+    uint64_t size;    /* bytes; changes only inside grow() and truncate() */
     uint64_t identity[2]; /* equal in two sources exactly if both are the same file */
     uint32_t io_align;    /* memory alignment of a buffer that is fastest; power of two, >= 1 */
     bool writable;

@@ -69,6 +69,7 @@ static enum q2_status repair_dirty(struct q2_disk *disk)
     disk->writer.repairable = true;
     status = q2_disk_repair(disk, Q2_REPAIR_ALL, NULL, &result);
     disk->writer.repairable = false;
+    disk->writer.repaired = status == Q2_OK;
     return status;
 }
 
@@ -92,6 +93,11 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
                        "the check cannot read all of the image, so it can only be read", path);
     disk->writer.end = q2_shift_up(result.image_end_offset, top->rules.cluster_bits);
     return Q2_OK;
+}
+
+bool q2_disk_was_repaired(const struct q2_disk *disk)
+{
+    return disk->writer.repaired;
 }
 
 enum q2_status q2_write_prepare(struct q2_disk *disk, const struct q2_disk_options *options)

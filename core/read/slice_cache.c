@@ -266,6 +266,19 @@ bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind)
     return false;
 }
 
+/* Room for a slice that is about to wait: a sparse file's tables may be holes, and a device that is
+ * full must refuse the change, not the write of what others were told is done. */
+static enum q2_status reserve(struct q2_source *source, struct q2_slice *slice)
+{
+    enum q2_status status;
+
+    if (slice->reserved || !source->ops->reserve)
+        return Q2_OK;
+    status = source->ops->reserve(source, slice->index * Q2_SLICE_SIZE, slice->length);
+    slice->reserved = status == Q2_OK;
+    return status;
+}
+
 enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
                                uint64_t offset, size_t length, enum q2_dirty kind,
                                uint8_t **ret_bytes)
@@ -285,6 +298,9 @@ enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *s
         return Q2_ERR_TRUNCATED;
     way = cache->recent[index % Q2_SLICE_HINTS];
     slice = &cache->slices[set][way];
+    status = reserve(source, slice);
+    if (status != Q2_OK)
+        return status;
     if (!is_dirty(slice))
         cache->nb_dirty[set]++;
     slice->dirty[kind] |= (uint8_t)(1u << (within / 512));
@@ -401,6 +417,24 @@ void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *
                 overwrite(cache, set, way, offset, bytes, length);
         }
     }
+}
+
+void q2_slice_cut(struct q2_slice_cache *cache, const struct q2_source *source)
+{
+    for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
+        for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {
+            struct q2_slice *slice = &cache->slices[set][way];
+            uint64_t start = slice->index * Q2_SLICE_SIZE;
+
+            if (slice->source != source || start + slice->length <= source->size)
+                continue;
+            if (start >= source->size)
+                empty(cache, slice);
+            else
+                slice->length = (uint32_t)(source->size - start);
+        }
+    }
+    cache->nb_changes++;
 }
 
 void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source, uint64_t old_size)

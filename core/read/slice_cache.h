@@ -36,6 +36,7 @@ struct q2_slice {
     uint64_t stamp;             /* of the last use; the smallest in a set is replaced */
     uint32_t length;            /* valid bytes; fewer than Q2_SLICE_SIZE only at the file's end */
     uint8_t dirty[Q2_NB_DIRTY]; /* by kind: bit n is sector n of 512 bytes */
+    bool reserved;              /* the file has its room: see q2_slice_change() */
 };
 
 /* An L1 entry that was looked up and found right, and the state of the metadata it was found in: a
@@ -104,7 +105,11 @@ enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *sou
  * offset, length  inside one sector of 512 bytes, inside the file
  * ret_bytes       the length bytes, as they are; good until the next call into the cache
  *
+ * Before the first change of a slice the source reserves its room, so that what waits can be
+ * written when the device is full.
+ *
  * Q2_ERR_LIMIT      every slice that could be replaced waits to be written: commit first
+ * Q2_ERR_NO_SPACE   the source has no room for what would wait
  * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing waits
  */
 enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
@@ -141,6 +146,9 @@ void q2_slice_changed(struct q2_slice_cache *cache);
  * place does not bring the old ones back. */
 void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
                           uint64_t offset, const void *bytes, size_t length);
+
+/* The file ends at its new, smaller size: slices behind it are gone. None of them waits. */
+void q2_slice_cut(struct q2_slice_cache *cache, const struct q2_source *source);
 
 /* The file has grown from old_size: the slice at its old end is longer now, with zeros. */
 void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source,

@@ -63,15 +63,32 @@ static enum q2_status reach(struct q2_disk *disk, uint64_t end_index)
     return status;
 }
 
-/* Write the refcounts of a new block that covers [first, first + length of the block): 1 for the
+/* Zeros for a new block, or part of one; and room for its entry in the table. Nothing names the
+ * block yet, so that a failure, a full device above all, costs no more than this request. */
+static enum q2_status clear_block(struct q2_disk *disk, uint64_t table_index, uint64_t block_offset)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_source *source = top->source;
+    uint64_t entry_at = top->header.refcount_table_offset + table_index * 8;
+    enum q2_status status =
+        q2_store_zero(disk, source, block_offset, 1ull << top->rules.cluster_bits);
+
+    if (status == Q2_OK && source->ops->reserve)
+        status = source->ops->reserve(source, entry_at, sizeof(be64));
+    if (status == Q2_OK)
+        return Q2_OK;
+    return q2_fail_at(&disk->fault, status, "no room for a new refcount block", source->path,
+                      block_offset);
+}
+
+/* Write the refcounts of a new block, which holds zeros, that covers [first, first + length of the block): 1 for the
  * clusters in [taken, taken_end), 0 for the others. Not durable yet. */
 static enum q2_status write_block(struct q2_disk *disk, uint64_t block_offset, uint64_t first,
                                   uint64_t taken, uint64_t taken_end)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t end = first + (1ull << q2_refcount_block_bits(top));
-    enum q2_status status =
-        q2_store_zero(disk, top->source, block_offset, 1ull << top->rules.cluster_bits);
+    enum q2_status status = Q2_OK;
 
     for (uint64_t i = taken > first ? taken : first; i < taken_end && i < end && status == Q2_OK;
          i++) {
@@ -110,6 +127,9 @@ static enum q2_status make_block(struct q2_disk *disk, uint64_t index)
     uint64_t offset = index << top->rules.cluster_bits;
     enum q2_status status = reach(disk, index + 1);
 
+    if (status != Q2_OK)
+        return status;
+    status = clear_block(disk, index >> block_bits, offset);
     if (status != Q2_OK)
         return status;
     status = write_block(disk, offset, index >> block_bits << block_bits, index, index + 1);
@@ -223,13 +243,15 @@ static enum q2_status grow_table(struct q2_disk *disk)
                              Q2_MAX_REFCOUNT_TABLE_SIZE >> bits);
     end = plan.first + plan.nb_blocks + plan.nb_clusters;
     status = reach(disk, end);
+    for (uint64_t i = 0; i < plan.nb_blocks && status == Q2_OK; i++)
+        status = q2_store_zero(disk, top->source, (plan.first + i) << bits, 1ull << bits);
+    if (status == Q2_OK)
+        status = write_table(disk, &plan, (plan.first + plan.nb_blocks) << bits);
     if (status != Q2_OK)
-        return status;
+        return status; /* nothing names any of these */
     for (uint64_t i = 0; i < plan.nb_blocks && status == Q2_OK; i++)
         status = write_block(disk, (plan.first + i) << bits,
                              plan.first + (i << q2_refcount_block_bits(top)), plan.first, end);
-    if (status == Q2_OK)
-        status = write_table(disk, &plan, (plan.first + plan.nb_blocks) << bits);
     if (status == Q2_OK)
         status = switch_table(disk, (plan.first + plan.nb_blocks) << bits, plan.nb_clusters);
     return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "no new refcount table");
@@ -359,9 +381,12 @@ static enum q2_status add_block(struct q2_disk *disk, uint64_t table_index)
         q2_free_later(disk, offset, 1ull << top->rules.cluster_bits);
         return Q2_OK;
     }
-    status = write_block(disk, offset, first, 0, 0);
-    if (status == Q2_OK)
-        status = link_block(disk, table_index, offset);
+    status = clear_block(disk, table_index, offset);
+    if (status != Q2_OK) {
+        q2_free_later(disk, offset, 1ull << top->rules.cluster_bits);
+        return status;
+    }
+    status = link_block(disk, table_index, offset);
     return status == Q2_OK ? Q2_OK : q2_store_latch(disk, status, "no new refcount block");
 }
 

@@ -12,6 +12,7 @@
 #include "header_change.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "space.h"
 #include "store.h"
 #include "table.h"
 #include "core/base/text.h"
@@ -241,7 +242,11 @@ static enum q2_status shrink(struct q2_disk *disk, uint64_t size)
 
     for (uint64_t i = nb_l1; i < top->l1_size && status == Q2_OK; i++)
         status = q2_table_drop(disk, i);
-    return status == Q2_OK ? write_size(disk, size) : status;
+    if (status == Q2_OK)
+        status = write_size(disk, size);
+    if (status == Q2_OK)
+        status = q2_commit(disk);
+    return status == Q2_OK ? q2_space_cut_end(disk) : status;
 }
 
 static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_shrink)
@@ -302,5 +307,7 @@ enum q2_status q2_disk_make_empty(struct q2_disk *disk)
         status = q2_commit_header(disk);
     for (uint64_t i = 0; i < top->l1_size && status == Q2_OK; i++)
         status = q2_table_drop(disk, i);
-    return status == Q2_OK ? q2_commit(disk) : status;
+    if (status == Q2_OK)
+        status = q2_commit(disk);
+    return status == Q2_OK ? q2_space_cut_end(disk) : status;
 }

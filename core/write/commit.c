@@ -8,6 +8,7 @@
 #include "core/base/fault.h"
 #include "core/format/header.h"
 #include "core/read/refcount.h"
+#include "space.h"
 #include "store.h"
 
 static const char write_failed[] =
@@ -71,16 +72,27 @@ enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb)
  * they are written before they take all its room, so that reading goes on even if that fails. */
 static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_range *range)
 {
-    uint32_t bits = disk->layers[0].rules.cluster_bits;
-    uint64_t last = (range->offset + range->length - 1) >> bits;
+    const struct q2_image *top = &disk->layers[0];
+    uint64_t free_from = range->offset >> top->rules.cluster_bits;
+    uint64_t last = (range->offset + range->length - 1) >> top->rules.cluster_bits;
     enum q2_status status = Q2_OK;
 
-    for (uint64_t index = range->offset >> bits; index <= last && status == Q2_OK; index++) {
+    for (uint64_t index = free_from; index <= last && status == Q2_OK; index++) {
+        uint64_t refcount = 0;
+
         if (q2_slice_is_crowded(&disk->slices))
             status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
         if (status == Q2_OK)
             status = q2_release(disk, index, 1);
+        if (status == Q2_OK)
+            status = q2_refcount_get(&disk->slices, top, index, &refcount);
+        if (status != Q2_OK || refcount == 0)
+            continue;
+        q2_space_punch(disk, free_from, index - free_from);
+        free_from = index + 1;
     }
+    if (status == Q2_OK)
+        q2_space_punch(disk, free_from, last + 1 - free_from);
     return status;
 }
 

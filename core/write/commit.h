@@ -11,7 +11,9 @@
  *   O7   unknown autoclear bits are cleared before the first other write, and the bitmaps' bit too
  *   O8   the dirty bit is durable before refcounts may lag (they never do: we keep them exact)
  *   O9   with an external data file the barrier spans both files, data first
- *   O10  a failed metadata write or flush makes the disk read-only until it is reopened
+ *   O10  a failed flush, or a failed write of metadata that something names, makes the disk
+ *        read-only until it is reopened; a new table or block that nothing names yet costs only
+ *        the request that wanted it
  *
  * Entries and refcounts wait in the slice cache; a commit writes higher refcounts, entries, and
  * lower refcounts, with a flush between. A power cut at any point leaves at worst clusters that

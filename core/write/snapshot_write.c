@@ -18,6 +18,7 @@
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "core/read/refcount.h"
+#include "space.h"
 #include "store.h"
 #include "core/base/text.h"
 #include "write.h"
@@ -509,7 +510,8 @@ enum q2_status q2_disk_snapshot_apply(struct q2_disk *disk, const char *id_or_na
         give_back(&w, &l1);
         return status;
     }
-    return release_tree(&w, old_offset, old_size);
+    status = release_tree(&w, old_offset, old_size);
+    return status == Q2_OK ? q2_space_give_back(disk) : status;
 }
 
 /* --- delete ------------------------------------------------------------------------------------
@@ -558,5 +560,7 @@ enum q2_status q2_disk_snapshot_delete(struct q2_disk *disk, const char *id_or_n
         return status;
     }
     status = release_tree(&w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size);
-    return status == Q2_OK ? set_flags(&w) : status;
+    if (status == Q2_OK)
+        status = set_flags(&w);
+    return status == Q2_OK ? q2_space_give_back(disk) : status;
 }

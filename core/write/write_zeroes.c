@@ -7,6 +7,7 @@
 
 #include "commit.h"
 #include "core/base/range.h"
+#include "space.h"
 #include "store.h"
 #include "table.h"
 
@@ -122,7 +123,8 @@ enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_
     size = q2_min_u64(top->data->size, q2_disk_size(disk));
     if (offset >= size)
         return Q2_OK;
-    return q2_store_zero(disk, top->data, offset, q2_min_u64(length, size - offset));
+    length = q2_min_u64(length, size - offset);
+    return q2_store_zero(disk, top->data, offset, length);
 }
 
 /* Whole units of 1 << bits bytes inside a range; the disk's last one counts as whole at the disk's
@@ -176,6 +178,35 @@ static enum q2_status zero_units(struct q2_disk *disk, uint64_t start, uint64_t 
     return status;
 }
 
+/* Does every layer say, without data, that guest bytes [from, to) read as zeros? */
+static bool reads_as_zeros(struct q2_disk *disk, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        struct q2_extent extent;
+
+        if (q2_disk_map(disk, from, to - from, &extent) != Q2_OK ||
+            (extent.kind != Q2_EXTENT_ZERO && extent.kind != Q2_EXTENT_UNALLOCATED))
+            return false;
+        from += extent.length;
+    }
+    return true;
+}
+
+/* A unit whose rest reads as zeros becomes zeros as a whole: that takes no bytes of the file. */
+static void round_to_units(struct q2_disk *disk, uint64_t *offset, uint64_t *length)
+{
+    uint32_t bits = q2_write_unit_bits(top_of(disk));
+    uint64_t end = *offset + *length, start = *offset >> bits << bits;
+    uint64_t last = q2_min_u64(q2_shift_up(end, bits) << bits, q2_disk_size(disk));
+
+    if (start < *offset && !reads_as_zeros(disk, start, *offset))
+        start = *offset;
+    if (end < last && reads_as_zeros(disk, end, last))
+        end = last;
+    *offset = start;
+    *length = end - start;
+}
+
 enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     const struct q2_image *top = top_of(disk);
@@ -187,6 +218,7 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     status = q2_commit_header(disk);
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3))
         return q2_write_all(disk, offset, NULL, length);
+    round_to_units(disk, &offset, &length);
     whole_units(disk, offset, length, q2_write_unit_bits(top), &start, &end);
     whole_units(disk, offset, length, top->rules.cluster_bits, &first, &last);
     if (status == Q2_OK && start >= end)
@@ -213,10 +245,17 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     if (status != Q2_OK || length == 0)
         return status;
     whole_units(disk, offset, length, top->rules.cluster_bits, &start, &end);
-    if (start >= end || top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing))
+    if (top->format == Q2_FORMAT_RAW) {
+        (void)q2_space_punch_data(disk, offset, length);
+        return Q2_OK;
+    }
+    if (start >= end || (!top->rules.version_3 && top->has_backing))
         return Q2_OK;
     status = q2_commit_header(disk);
-    if (status == Q2_OK)
+    /* Data in a file of its own may go at once: the guest wants none of it any more. */
+    if (status == Q2_OK &&
+        !(top->rules.external_data &&
+          q2_space_punch_data(disk, start, q2_min_u64(end, q2_disk_size(disk)) - start)))
         status = q2_write_raw_zeros(disk, start, end - start);
     if (status != Q2_OK)
         return status;

@@ -111,17 +111,61 @@ static enum q2_status posix_grow(struct q2_source *source, uint64_t new_size)
     return Q2_OK;
 }
 
+/* One call of fallocate(). What a file system does not know is no error of the file. */
+static enum q2_status allocate(struct q2_source *source, int mode, uint64_t offset, uint64_t length)
+{
+    if (!source->writable)
+        return Q2_ERR_READ_ONLY;
+    while (fallocate(posix_of(source)->fd, mode, (off_t)offset, (off_t)length) != 0) {
+        if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+            return Q2_ERR_UNSUPPORTED;
+        if (errno != EINTR)
+            return q2_status_from_errno(errno);
+    }
+    return Q2_OK;
+}
+
+static enum q2_status posix_reserve(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    enum q2_status status = allocate(source, FALLOC_FL_KEEP_SIZE, offset, length);
+
+    return status == Q2_ERR_UNSUPPORTED ? Q2_OK : status;
+}
+
+static enum q2_status posix_punch(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    return allocate(source, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+static enum q2_status posix_truncate(struct q2_source *source, uint64_t new_size)
+{
+    if (!source->writable)
+        return Q2_ERR_READ_ONLY;
+    if (new_size >= source->size)
+        return Q2_ERR_ARGUMENT;
+    while (ftruncate(posix_of(source)->fd, (off_t)new_size) != 0) {
+        if (errno != EINTR)
+            return q2_status_from_errno(errno);
+    }
+    source->size = new_size;
+    return Q2_OK;
+}
+
 static const struct q2_source_ops file_ops = {
     .read_at = posix_read,
     .write_at = posix_write,
     .flush = posix_flush,
     .grow = posix_grow,
+    .reserve = posix_reserve,
+    .punch = posix_punch,
+    .truncate = posix_truncate,
 };
 
 static const struct q2_source_ops device_ops = {
     .read_at = posix_read,
     .write_at = posix_write,
     .flush = posix_flush,
+    .punch = posix_punch,
 };
 
 /* Regular files, and block devices where they are wanted. */
@@ -216,6 +260,60 @@ static enum q2_status adopt(struct q2_source_posix *file, unsigned int flags)
     }
     return describe(file, &opened, flags);
 }
+
+/* --- held bytes ------------------------------------------------------------------------------ */
+
+static enum q2_status held_read(struct q2_source *source, uint64_t offset, void *buffer,
+                                size_t length)
+{
+    enum q2_status status = posix_read(source, offset, buffer, length);
+
+    for (uint64_t at = offset; at < Q2_POSIX_HELD && at - offset < length; at++)
+        ((uint8_t *)buffer)[at - offset] = posix_of(source)->held[at];
+    return status;
+}
+
+static enum q2_status held_write(struct q2_source *source, uint64_t offset, const void *buffer,
+                                 size_t length)
+{
+    const uint8_t *from = buffer;
+
+    for (; offset < Q2_POSIX_HELD && length > 0; offset++, length--)
+        posix_of(source)->held[offset] = *from++;
+    return length > 0 ? posix_write(source, offset, from, length) : Q2_OK;
+}
+
+static const struct q2_source_ops held_ops = {
+    .read_at = held_read,
+    .write_at = held_write,
+    .flush = posix_flush,
+    .grow = posix_grow,
+    .reserve = posix_reserve,
+};
+
+static const struct q2_source_ops held_device_ops = {
+    .read_at = held_read,
+    .write_at = held_write,
+    .flush = posix_flush,
+};
+
+void q2_source_posix_hold(struct q2_source_posix *file, const uint8_t bytes[Q2_POSIX_HELD])
+{
+    memcpy(file->held, bytes, sizeof(file->held));
+    file->source.ops = file->source.ops->grow ? &held_ops : &held_device_ops;
+}
+
+enum q2_status q2_source_posix_release(struct q2_source_posix *file)
+{
+    enum q2_status status = posix_flush(&file->source);
+
+    file->source.ops = file->source.ops->grow ? &file_ops : &device_ops;
+    if (status == Q2_OK)
+        status = posix_write(&file->source, 0, file->held, sizeof(file->held));
+    return status == Q2_OK ? posix_flush(&file->source) : status;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
 
 enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *path,
                                     unsigned int flags)

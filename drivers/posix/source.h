@@ -9,9 +9,12 @@
 #include "q2_limits.h"
 #include "q2_source.h"
 
+#define Q2_POSIX_HELD 4u /* bytes that can be held: a magic number */
+
 struct q2_source_posix {
     struct q2_source source;
     int fd;
+    uint8_t held[Q2_POSIX_HELD]; /* the first bytes, while they are held */
     char path[Q2_MAX_PATH_LENGTH + 1];
 };
 
@@ -40,6 +43,17 @@ enum q2_posix_flags {
  */
 enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *path,
                                     unsigned int flags);
+
+/* Hold the first bytes of the file back: reads give them, writes change them in memory only. So a
+ * file that begins with a magic number is nothing until it is complete. reserve() stays, punch()
+ * and truncate() are gone while they are held.
+ *
+ * bytes  what they are
+ */
+void q2_source_posix_hold(struct q2_source_posix *file, const uint8_t bytes[Q2_POSIX_HELD]);
+
+/* Make all that was written durable, then write the held bytes, durably. Errors as write_at(). */
+enum q2_status q2_source_posix_release(struct q2_source_posix *file);
 
 /* Close it. Does not flush. Cannot fail (an error of close() says nothing that flush did not). */
 void q2_source_posix_close(struct q2_source_posix *file);

@@ -161,6 +161,50 @@ static enum q2_status crash_grow(struct q2_source *source, uint64_t new_size)
     return Q2_OK;
 }
 
+/* Zeros in place of a range, as a write of them. */
+static enum q2_status crash_punch(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    struct crash_source *crash = (struct crash_source *)source;
+
+    check_contract(crash, offset, (size_t)length);
+    memset(crash->bytes + offset, 0, (size_t)length);
+    if (crash->log->recording)
+        add_write(crash, offset, (size_t)length);
+    return Q2_OK;
+}
+
+static enum q2_status crash_truncate(struct q2_source *source, uint64_t new_size)
+{
+    struct crash_source *crash = (struct crash_source *)source;
+
+    if (new_size >= source->size) {
+        printf("# %s: cut to %llu breaks the contract\n", source->path,
+               (unsigned long long)new_size);
+        abort();
+    }
+    if (crash->gives_back)
+        (void)crash_punch(source, new_size, source->size - new_size);
+    source->size = new_size;
+    if (crash->log->recording)
+        add_event(crash, CRASH_CUT)->offset = new_size;
+    return Q2_OK;
+}
+
+static const struct q2_source_ops giving_ops = {
+    .read_at = crash_read_at,
+    .write_at = crash_write_at,
+    .flush = crash_flush,
+    .grow = crash_grow,
+    .punch = crash_punch,
+    .truncate = crash_truncate,
+};
+
+void crash_source_gives_back(struct crash_source *crash)
+{
+    crash->gives_back = true;
+    crash->source.ops = &giving_ops;
+}
+
 static const struct q2_source_ops crash_ops = {
     .read_at = crash_read_at,
     .write_at = crash_write_at,

@@ -20,6 +20,7 @@ enum crash_call {
     CRASH_WRITE = 2,
     CRASH_FLUSH = 4,
     CRASH_GROW = 8,
+    CRASH_CUT = 16, /* truncate(); the bytes go by a write of zeros before it */
 };
 #define CRASH_ALL     (CRASH_READ | CRASH_WRITE | CRASH_FLUSH | CRASH_GROW)
 #define CRASH_CHANGES (CRASH_WRITE | CRASH_FLUSH | CRASH_GROW)
@@ -29,7 +30,7 @@ struct crash_event {
     enum crash_call call;
     uint32_t file;
     uint32_t op;     /* the log's op when it happened */
-    uint64_t offset; /* WRITE: bytes, aligned to a sector; GROW: the new size */
+    uint64_t offset; /* WRITE: bytes, aligned to a sector; GROW, CUT: the new size */
     size_t length;   /* WRITE: bytes */
     size_t bytes;    /* WRITE: index into the log's arena */
 };
@@ -70,13 +71,16 @@ struct crash_source {
     uint32_t file;
     uint8_t *bytes; /* zeros from source.size on */
     uint64_t capacity;
-    uint64_t limit; /* grow() past it gives Q2_ERR_NO_SPACE; at most capacity */
+    bool gives_back; /* it has punch() and truncate() */
+    uint64_t limit;  /* grow() past it gives Q2_ERR_NO_SPACE; at most capacity */
 };
 
 /* A writable source over a copy of size bytes with room to grow to capacity. path must outlive it.
  */
 void crash_source_init(struct crash_source *crash, struct crash_log *log, uint32_t file,
                        const char *path, const uint8_t *bytes, uint64_t size, uint64_t capacity);
+/* Let it give space back: punch() is recorded as a write of zeros. Neither fails. */
+void crash_source_gives_back(struct crash_source *crash);
 /* Back to these bytes; the log is left alone. */
 void crash_source_reset(struct crash_source *crash, const uint8_t *bytes, uint64_t size);
 void crash_source_free(struct crash_source *crash);

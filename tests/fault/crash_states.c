@@ -82,8 +82,8 @@ static size_t length_of(const struct walk *w, uint32_t i, uint32_t last)
 static void apply(const struct walk *w, struct crash_file *file, const struct crash_event *event,
                   size_t length)
 {
-    if (event->call == CRASH_GROW) {
-        if (event->offset > file->size)
+    if (event->call == CRASH_GROW || event->call == CRASH_CUT) {
+        if ((event->offset > file->size) == (event->call == CRASH_GROW))
             file->size = event->offset;
         return;
     }

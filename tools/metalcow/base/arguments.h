@@ -20,9 +20,11 @@ struct image_options {
     const char *snapshot;
     const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
     enum q2_name_policy names;
-    bool backing_raw;          /* a backing file without a format is raw */
-    bool writable;             /* what was written is durable after image_flush() */
-    bool repair;               /* with writable: for q2_disk_repair() alone */
+    bool backing_raw;    /* a backing file without a format is raw */
+    bool writable;       /* what was written is durable after image_flush() */
+    bool repair;         /* with writable: for q2_disk_repair() alone */
+    const uint8_t *held; /* with writable: the first bytes, which the file has not got yet; NULL:
+                            it has */
     struct q2_source *overlay; /* with writable: takes what is written; the file is only read */
 };
 

@@ -40,6 +40,7 @@ enum preallocation {
 struct create_options {
     struct q2_create_options image;
     enum preallocation preallocation;
+    bool hold; /* make_image(): what is made does not open before its first bytes are released */
     bool given[NB_CREATE_OPTIONS];
     const char *values[NB_CREATE_OPTIONS]; /* as they were given; NULL: not */
     size_t nb_text;                        /* of text[], in use */

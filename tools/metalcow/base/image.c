@@ -21,6 +21,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .metadata_only = metadata_only,
         .writable = options->writable,
         .repair = options->repair,
+        .repair_if_dirty = options->writable,
         .overlay = options->overlay,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
@@ -36,11 +37,18 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
 
     if (!passphrase_provide(&image->passphrase, options->passphrase_file, &image->unlocker))
         return Q2_ERR_ENCRYPTED;
+    if (options->held)
+        q2_source_posix_hold(&image->file, options->held);
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
     status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
                           &engine_options, fault, &image->disk);
     passphrase_wipe(&image->passphrase, &image->unlocker);
+    if (status == Q2_OK && q2_disk_was_repaired(image->disk)) {
+        fputs("metalcow: ", stderr);
+        print_escaped(stderr, image->path);
+        fputs(": the image was not closed cleanly; its refcounts have been repaired\n", stderr);
+    }
     return status;
 }
 

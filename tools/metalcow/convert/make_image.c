@@ -148,6 +148,19 @@ static uint64_t data_size(const struct new_image *new)
     return grows && new->data.posix.source.ops->grow ? 0 : new->size;
 }
 
+/* No header that opens before the image is complete; a device may still have an old one. */
+static bool hold_magic(struct q2_source_posix *file)
+{
+    static const uint8_t nothing[Q2_POSIX_HELD];
+    struct q2_source *source = &file->source;
+    enum q2_status status = Q2_OK;
+
+    if (source->size >= sizeof(nothing))
+        status = source->ops->write_at(source, 0, nothing, sizeof(nothing));
+    q2_source_posix_hold(file, nothing);
+    return status == Q2_OK || fail(source->path, status, NULL);
+}
+
 static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
 {
     const char *data_file = new->options->image.data_file;
@@ -166,6 +179,8 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
     if (!set_size(&new->image, 0))
         return false;
     if (data_file && (!set_size(&new->data, data_size(new)) || !flush(&new->data)))
+        return false;
+    if (new->options->hold && !hold_magic(&new->image.posix))
         return false;
     if (q2_create(new->workspace, &new->image.posix.source, &new->options->image, &fault) == Q2_OK)
         return true;
@@ -196,9 +211,11 @@ void make_image_undo(const char *path, const struct made_files *made)
 
 /* What was made, opened as it will be used. A raw data file is the disk, so all of it is mapped
  * from the beginning: bytes that another program puts into it are on the disk. */
-static bool preallocate_made(const char *path, const struct create_options *options)
+static bool preallocate_made(const char *path, const struct create_options *options,
+                             const struct made_files *made)
 {
-    const struct image_options how = {.names = Q2_NAMES_ANY, .writable = true};
+    const struct image_options how = {
+        .names = Q2_NAMES_ANY, .writable = true, .held = options->hold ? made->held : NULL};
     enum preallocation preallocation = options->preallocation;
     struct image *image;
     bool done;
@@ -228,10 +245,11 @@ bool make_image(const char *path, enum q2_image_format format, const struct crea
     ret_made->data_path[0] = '\0';
     done = format == Q2_FORMAT_RAW ? make_raw(&new, path)
                                    : make_qcow2(&new, path, ret_made->data_path);
+    memcpy(ret_made->held, new.image.posix.held, sizeof(ret_made->held));
     ret_made->data = close_file(&new.data, done);
     ret_made->image = close_file(&new.image, done);
     free(new.workspace);
-    if (done && format == Q2_FORMAT_QCOW2 && !preallocate_made(path, options)) {
+    if (done && format == Q2_FORMAT_QCOW2 && !preallocate_made(path, options, ret_made)) {
         make_image_undo(path, ret_made);
         done = false;
     }

@@ -15,6 +15,7 @@ struct made_files {
     bool image; /* regular files: to be removed */
     bool data;
     char data_path[Q2_MAX_PATH_LENGTH + 1]; /* "" if there is none */
+    uint8_t held[Q2_POSIX_HELD]; /* options.hold: the bytes that q2_source_posix_hold() wants */
 };
 
 /* Make an empty image at path. What is there is replaced, as qemu-img does, but nothing is touched

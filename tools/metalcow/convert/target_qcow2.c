@@ -1,7 +1,7 @@
 /* Converting into a qcow2 image, plain or compressed.
  *
  * May call the engine and packer.c. Invariant: an image that we make does not open as one before it
- * is complete. Its magic is removed at the start and written, after a flush, at the end. An image
+ * is complete. Its magic is held back until all else is durable. An image
  * that failed is removed.
  */
 #include <inttypes.h>
@@ -16,7 +16,6 @@
 #define CHUNK_SIZE   ((size_t)2 << 20)
 #define PACKED_CHUNK ((size_t)256 << 10)
 #define BUFFER_ALIGN 4096u
-#define MAGIC_LENGTH 4u
 #define SUBCLUSTERS  32u
 
 struct qcow2_target {
@@ -26,9 +25,8 @@ struct qcow2_target {
     struct image *image;
     struct packer *packer; /* NULL: plain clusters */
     uint8_t *buffer;       /* plain clusters */
-    uint8_t magic[MAGIC_LENGTH];
-    bool reads_zero; /* what is not written reads as zeros */
-    bool external;   /* has a data file */
+    bool reads_zero;       /* what is not written reads as zeros */
+    bool external;         /* has a data file */
 };
 
 static struct qcow2_target *qcow2_of(struct target *target)
@@ -161,13 +159,10 @@ static bool store(void *context, const struct packed *packed)
 
 /* --- the end ------------------------------------------------------------------------------- */
 
-static bool write_magic(struct qcow2_target *qcow2, const uint8_t *magic)
+static bool release_magic(struct qcow2_target *qcow2)
 {
-    struct q2_source *file = &qcow2->image->file.source;
-    enum q2_status status = file->ops->write_at(file, 0, magic, MAGIC_LENGTH);
+    enum q2_status status = q2_source_posix_release(&qcow2->image->file);
 
-    if (status == Q2_OK)
-        status = file->ops->flush(file);
     if (status != Q2_OK)
         print_status(qcow2->options.path, status);
     return status == Q2_OK;
@@ -181,7 +176,7 @@ static bool qcow2_finish(struct target *target)
         return false;
     if (!judge(qcow2, q2_disk_flush(qcow2->image->disk)))
         return false;
-    return qcow2->options.skip_create || write_magic(qcow2, qcow2->magic);
+    return qcow2->options.skip_create || release_magic(qcow2);
 }
 
 static void qcow2_close(struct target *target, bool done)
@@ -222,6 +217,7 @@ static bool make(struct qcow2_target *qcow2)
     const struct target_options *options = &qcow2->options;
 
     options->creation->image.virtual_size = options->size;
+    options->creation->hold = true;
     return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->input,
                       &qcow2->made);
 }
@@ -230,7 +226,11 @@ static bool make(struct qcow2_target *qcow2)
 static bool open_image(struct qcow2_target *qcow2)
 {
     const struct image_options options = {
-        .format = Q2_FORMAT_QCOW2, .names = Q2_NAMES_ANY, .writable = true};
+        .format = Q2_FORMAT_QCOW2,
+        .names = Q2_NAMES_ANY,
+        .writable = true,
+        .held = qcow2->options.skip_create ? NULL : qcow2->made.held,
+    };
     struct q2_layer_info info;
 
     qcow2->image = image_open(qcow2->options.path, &options, false);
@@ -247,19 +247,6 @@ static bool open_image(struct qcow2_target *qcow2)
         return false;
     }
     return true;
-}
-
-static bool seal(struct qcow2_target *qcow2)
-{
-    static const uint8_t nothing[MAGIC_LENGTH];
-    struct q2_source *file = &qcow2->image->file.source;
-    enum q2_status status = file->ops->read_at(file, 0, qcow2->magic, MAGIC_LENGTH);
-
-    if (status != Q2_OK) {
-        print_status(qcow2->options.path, status);
-        return false;
-    }
-    return write_magic(qcow2, nothing);
 }
 
 /* Chunks, units, buffers, threads: what depends on the opened image. */
@@ -315,8 +302,7 @@ struct target *target_qcow2_open(const struct target_options *options)
         fputs("metalcow: out of memory\n", stderr);
         goto remove_files;
     }
-    if (options->skip_create || seal(qcow2))
-        return &qcow2->target;
+    return &qcow2->target;
 remove_files:
     packer_free(qcow2->packer);
     image_close(qcow2->image);

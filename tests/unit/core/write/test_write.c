@@ -470,9 +470,35 @@ static void test_write_meets_unreadable_tables(void)
     T_CHECK(nb >= 2);
 }
 
+/* Zeros over a part of a cluster whose rest reads as zeros take no bytes of the file. */
+static void test_zeros_over_a_part_of_what_reads_as_zeros(void)
+{
+    for (int extended = 0; extended < 2; extended++) {
+        struct q2_extent extent;
+        uint64_t nb_writes;
+
+        image_start(&image, &(struct image_spec){
+                                .size = 100 * KIB, .cluster_bits = 14, .extended = extended != 0});
+        image_data(&image, 0, 1);
+        T_CHECK_U64(setup(), Q2_OK);
+        T_CHECK_U64(q2_disk_write_zeroes(f.disk, 32 * KIB, 512), Q2_OK); /* its table is made */
+        nb_writes = f.image.nb_writes;
+        T_CHECK_U64(q2_disk_write_zeroes(f.disk, 50 * KIB + 100, 1000), Q2_OK);
+        T_CHECK_U64(q2_disk_write_zeroes(f.disk, 99 * KIB + 7, 10), Q2_OK);
+        T_CHECK_U64(f.image.nb_writes, nb_writes);
+        T_CHECK_U64(q2_disk_map(f.disk, 50 * KIB, 1024, &extent), Q2_OK);
+        T_CHECK_U64(extent.kind, Q2_EXTENT_ZERO);
+        T_CHECK_U64(q2_disk_write_zeroes(f.disk, 100, 10), Q2_OK); /* data beside it stays */
+        memset(model + 100, 0, 10);
+        check_all();
+        cleanup();
+    }
+}
+
 int main(void)
 {
     memory = malloc(CAPACITY);
+    T_RUN(test_zeros_over_a_part_of_what_reads_as_zeros);
     T_RUN(test_write_is_seen_by_reads_that_go_on);
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
