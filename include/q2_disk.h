@@ -210,6 +210,10 @@ bool q2_disk_is_writable(const struct q2_disk *disk);
  * repaired are refcounts; guest bytes stay as they are. */
 bool q2_disk_was_repaired(const struct q2_disk *disk);
 
+/* How many dirty bitmaps have been marked as inconsistent since the disk was opened, because it was
+ * written: the engine does not record writes in them. */
+uint32_t q2_disk_nb_bitmaps_lost(const struct q2_disk *disk);
+
 /* Does metadata wait for a flush? Guest bytes are handed to their file at once; what names new
  * clusters waits for q2_disk_flush(), or until the caches are crowded. */
 bool q2_disk_is_dirty(const struct q2_disk *disk);

@@ -66,6 +66,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
     disk->writer.repairable = false;
     disk->writer.end = 0;
     disk->writer.header_ready = false;
+    disk->writer.nb_bitmaps_lost = 0;
     disk->writer.repaired = false;
     disk->writer.latched = false;
     disk->writer.first_free = 0;

@@ -81,8 +81,8 @@ static enum q2_status clear_block(struct q2_disk *disk, uint64_t table_index, ui
                       block_offset);
 }
 
-/* Write the refcounts of a new block, which holds zeros, that covers [first, first + length of the block): 1 for the
- * clusters in [taken, taken_end), 0 for the others. Not durable yet. */
+/* Write the refcounts of a new block, which holds zeros and covers the clusters from first on: 1
+ * for those in [taken, taken_end). Not durable yet. */
 static enum q2_status write_block(struct q2_disk *disk, uint64_t block_offset, uint64_t first,
                                   uint64_t taken, uint64_t taken_end)
 {

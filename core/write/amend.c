@@ -6,6 +6,7 @@
 #include "q2_amend.h"
 
 #include "alloc.h"
+#include "bitmap_write.h"
 #include "commit.h"
 #include "core/base/fault.h"
 #include "core/format/header.h"
@@ -277,6 +278,7 @@ static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_s
 
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
 {
+    bool bitmaps_kept;
     enum q2_status status = check_image(disk);
 
     if (status == Q2_OK)
@@ -286,6 +288,8 @@ enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_
     if (status != Q2_OK || new_size == q2_disk_size(disk))
         return status;
     status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &bitmaps_kept);
     if (status != Q2_OK)
         return status;
     status = new_size > q2_disk_size(disk) ? grow(disk, new_size) : shrink(disk, new_size);

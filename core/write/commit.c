@@ -7,6 +7,7 @@
 
 #include "core/base/fault.h"
 #include "core/format/header.h"
+#include "bitmap_write.h"
 #include "core/read/refcount.h"
 #include "space.h"
 #include "store.h"
@@ -153,11 +154,15 @@ static enum q2_status clear_features(struct q2_disk *disk, uint64_t but)
 
 enum q2_status q2_commit_header(struct q2_disk *disk)
 {
+    bool kept = false;
     enum q2_status status;
 
     if (disk->writer.header_ready)
         return Q2_OK;
-    status = clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL);
+    status = q2_bitmaps_distrust(disk, Q2_BITMAPS_RECORDING, &kept);
+    if (status == Q2_OK)
+        status =
+            clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL | (kept ? Q2_AUTOCLEAR_BITMAPS : 0));
     disk->writer.header_ready = status == Q2_OK;
     return status;
 }

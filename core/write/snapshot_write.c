@@ -8,6 +8,7 @@
 #include "q2_snapshot.h"
 
 #include "alloc.h"
+#include "bitmap_write.h"
 #include "commit.h"
 #include "core/check/copied.h"
 #include "core/read/disk.h"
@@ -495,13 +496,16 @@ enum q2_status q2_disk_snapshot_apply(struct q2_disk *disk, const char *id_or_na
     struct work w;
     uint64_t old_offset = disk->layers[0].l1_table_offset;
     uint32_t old_size = disk->layers[0].l1_size;
+    bool bitmaps_kept;
     enum q2_status status = begin(&w, disk, false);
 
     if (status == Q2_OK)
         status = check_apply(&w, id_or_name);
     if (status != Q2_OK)
         return status;
-    status = copy_l1(&w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size, &l1);
+    status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &bitmaps_kept);
+    if (status == Q2_OK)
+        status = copy_l1(&w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size, &l1);
     if (status == Q2_OK)
         status = share(&w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size);
     if (status == Q2_OK)

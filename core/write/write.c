@@ -446,6 +446,11 @@ uint64_t q2_disk_nb_changes(const struct q2_disk *disk)
     return disk->slices.nb_changes;
 }
 
+uint32_t q2_disk_nb_bitmaps_lost(const struct q2_disk *disk)
+{
+    return disk->writer.nb_bitmaps_lost;
+}
+
 bool q2_disk_is_dirty(const struct q2_disk *disk)
 {
     return q2_disk_is_writable(disk) &&

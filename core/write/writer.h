@@ -22,12 +22,13 @@ struct q2_free_range {
 
 struct q2_writer {
     bool writable;
-    bool repairable;     /* open for q2_disk_repair() alone */
-    bool latched;        /* O10: metadata could not be written; read-only until reopened */
-    bool header_ready;   /* O7 is done */
-    bool repaired;       /* it was dirty and has been repaired while it was opened */
-    uint64_t first_free; /* no host cluster with a lower index is free */
-    uint64_t end;        /* no host cluster with this index or a higher one is in use */
+    bool repairable;          /* open for q2_disk_repair() alone */
+    bool latched;             /* O10: metadata could not be written; read-only until reopened */
+    bool header_ready;        /* O7 is done */
+    bool repaired;            /* it was dirty and has been repaired while it was opened */
+    uint32_t nb_bitmaps_lost; /* marked as in use since the image was opened */
+    uint64_t first_free;      /* no host cluster with a lower index is free */
+    uint64_t end;             /* no host cluster with this index or a higher one is in use */
     uint64_t packed_end; /* where the last compressed stream ends in its host cluster; 0: none */
     uint32_t nb_frees;
     struct q2_free_range frees[Q2_MAX_FREES];

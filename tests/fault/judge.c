@@ -58,9 +58,11 @@ void bench_start(struct bench *b, const struct subject *s)
     memset(b, 0, sizeof(*b));
     b->subject = s;
     b->opener.ops = &opener_ops;
-    for (uint32_t i = 0; i < s->nb_files; i++)
+    for (uint32_t i = 0; i < s->nb_files; i++) {
         crash_source_init(&b->sources[i], &b->log, i, names[i], s->files[i], s->sizes[i],
                           s->capacities[i]);
+        crash_source_gives_back(&b->sources[i]);
+    }
     if (s->base) {
         crash_source_init(&b->base, &b->base_log, CRASH_MAX_FILES, s->base_name, s->base,
                           s->base_size, s->base_size);

@@ -92,14 +92,36 @@ static uint32_t safe_version(const struct crash_case *c, uint32_t op)
     return op;
 }
 
-/* O7: while the bitmaps' bit is still set nothing else may have changed. */
+static uint64_t number_at(const uint8_t *bytes, unsigned width)
+{
+    uint64_t number = 0;
+
+    for (unsigned i = 0; i < width; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
+
+/* Is the image's one bitmap marked as in use?  (qcow2: "Bitmaps extension", "Bitmap directory") */
+static bool bitmap_in_use(const struct crash_file *file)
+{
+    uint64_t at = number_at(file->bytes + 100, 4);
+
+    while (at + 32 < 4096 && number_at(file->bytes + at, 4) != 0x23852875) {
+        if (number_at(file->bytes + at, 4) == 0)
+            return false;
+        at += 8 + ((number_at(file->bytes + at + 4, 4) + 7) & ~UINT64_C(7));
+    }
+    return (file->bytes[number_at(file->bytes + at + 24, 8) + 15] & Q2_BITMAP_IN_USE) != 0;
+}
+
+/* O7: while the bitmap is said to be right nothing else may have changed. */
 static bool judge_autoclear(struct crash_case *c, const struct crash_state *state)
 {
     const struct subject *s = c->subject;
     const struct crash_file *file = &state->files[0];
 
     if (!s->geometry->bitmap || !(file->bytes[95] & Q2_AUTOCLEAR_BITMAPS) ||
-        memcmp(file->bytes, s->files[0], s->sizes[0]) == 0)
+        memcmp(file->bytes, s->files[0], s->sizes[0]) == 0 || bitmap_in_use(file))
         return true;
     (void)snprintf(c->bench->why, sizeof(c->bench->why),
                    "the bitmaps are declared valid, but the image has changed");

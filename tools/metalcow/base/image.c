@@ -103,6 +103,14 @@ void image_close(struct image *image)
 {
     if (!image)
         return;
+    if (q2_disk_nb_bitmaps_lost(image->disk) > 0) {
+        fputs("metalcow: ", stderr);
+        print_escaped(stderr, image->path);
+        fprintf(stderr,
+                ": warning: %u dirty bitmap(s) marked as inconsistent, because the image was "
+                "written; make a full backup next\n",
+                (unsigned)q2_disk_nb_bitmaps_lost(image->disk));
+    }
     q2_disk_close(image->disk);
     q2_source_posix_close(&image->file);
     free(image->workspace);

@@ -215,6 +215,8 @@ static void test_luks_header_check_slots_must_not_overlap(void)
         luks_put_be32(disk.slots[2].iterations, 1);
         luks_put_be32(disk.slots[2].key_material_offset, rows[i].sector);
         T_CHECK_U64(check(&disk, LUKS_BUILD_LENGTH, &what), rows[i].status);
+        if (rows[i].status != Q2_OK)
+            T_CHECK_STR(what, "LUKS key material of two slots overlaps");
         luks_put_be32(disk.slots[0].active, Q2_LUKS_SLOT_INACTIVE);
         T_CHECK_U64(check(&disk, LUKS_BUILD_LENGTH, &what), Q2_OK);
     }
