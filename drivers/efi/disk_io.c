@@ -58,6 +58,73 @@ enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_i
     return status == Q2_ERR_READ_ONLY ? status : Q2_ERR_IO;
 }
 
+/* gnu-efi's prototypes take what is written as a pointer to something writable. */
+static void *without_const(const void *buffer)
+{
+    return (void *)(uintptr_t)buffer;
+}
+
+static EFI_STATUS move_blocks(struct q2_source_efi_disk_io *disk_io, uint64_t offset, void *buffer,
+                              size_t length, bool write)
+{
+    EFI_BLOCK_IO_PROTOCOL *BlockIo = disk_io->BlockIo;
+    EFI_LBA lba = offset >> disk_io->block_bits;
+
+    return write ? BlockIo->WriteBlocks(BlockIo, disk_io->MediaId, lba, length, buffer)
+                 : BlockIo->ReadBlocks(BlockIo, disk_io->MediaId, lba, length, buffer);
+}
+
+static uint8_t *aligned_bounce(struct q2_source_efi_disk_io *disk_io)
+{
+    uintptr_t at = (uintptr_t)disk_io->bounce, mask = disk_io->source.io_align - 1;
+
+    return disk_io->bounce + (((at + mask) & ~mask) - at);
+}
+
+/* Some bytes by way of the blocks that they lie in, as many as the buffer holds; a write keeps what
+ * is around them. */
+static EFI_STATUS bounce_some(struct q2_source_efi_disk_io *disk_io, uint64_t offset,
+                              uint8_t *buffer, size_t *length, bool write)
+{
+    size_t block_mask = disk_io->BlockSize - 1, within = (size_t)offset & block_mask;
+    size_t n = *length < Q2_DISK_IO_BOUNCE - within ? *length : Q2_DISK_IO_BOUNCE - within;
+    size_t blocks = (within + n + block_mask) & ~block_mask;
+    uint8_t *bounce = aligned_bounce(disk_io);
+    EFI_STATUS Status = move_blocks(disk_io, offset - within, bounce, blocks, false);
+
+    *length = n;
+    if (Status != EFI_SUCCESS)
+        return Status;
+    if (!write) {
+        __builtin_memcpy(buffer, bounce + within, n);
+        return EFI_SUCCESS;
+    }
+    __builtin_memcpy(bounce + within, buffer, n);
+    return move_blocks(disk_io, offset - within, bounce, blocks, true);
+}
+
+/* What Disk I/O does, on Block I/O alone. */
+static EFI_STATUS move_by_blocks(struct q2_source_efi_disk_io *disk_io, uint64_t offset,
+                                 uint8_t *buffer, size_t length, bool write)
+{
+    while (length > 0) {
+        size_t n = length & ~(size_t)(disk_io->BlockSize - 1);
+        EFI_STATUS Status;
+        if (n > 0 && is_direct(disk_io, offset, buffer, n)) {
+            Status = move_blocks(disk_io, offset, buffer, n, write);
+        } else {
+            n = length;
+            Status = bounce_some(disk_io, offset, buffer, &n, write);
+        }
+        if (Status != EFI_SUCCESS)
+            return Status;
+        offset += n;
+        buffer += n;
+        length -= n;
+    }
+    return EFI_SUCCESS;
+}
+
 static enum q2_status disk_io_read(struct q2_source *source, uint64_t offset, void *buffer,
                                    size_t length)
 {
@@ -71,16 +138,12 @@ static enum q2_status disk_io_read(struct q2_source *source, uint64_t offset, vo
     if (is_direct(disk_io, offset, buffer, length))
         Status = BlockIo->ReadBlocks(BlockIo, disk_io->MediaId, offset >> disk_io->block_bits,
                                      length, buffer);
+    else if (!disk_io->DiskIo)
+        Status = move_by_blocks(disk_io, offset, buffer, length, false);
     else
         Status =
             disk_io->DiskIo->ReadDisk(disk_io->DiskIo, disk_io->MediaId, offset, length, buffer);
     return q2_source_efi_disk_io_finish(disk_io, Status);
-}
-
-/* gnu-efi's prototypes take what is written as a pointer to something writable. */
-static void *without_const(const void *buffer)
-{
-    return (void *)(uintptr_t)buffer;
 }
 
 static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, const void *buffer,
@@ -98,6 +161,8 @@ static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, c
     if (is_direct(disk_io, offset, buffer, length))
         Status = BlockIo->WriteBlocks(BlockIo, disk_io->MediaId, offset >> disk_io->block_bits,
                                       length, without_const(buffer));
+    else if (!disk_io->DiskIo)
+        Status = move_by_blocks(disk_io, offset, without_const(buffer), length, true);
     else
         Status = disk_io->DiskIo->WriteDisk(disk_io->DiskIo, disk_io->MediaId, offset, length,
                                             without_const(buffer));
@@ -150,6 +215,9 @@ enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
     if (!Media->MediaPresent)
         return Q2_ERR_NO_MEDIA;
     if (Media->BlockSize == 0 || Media->LastBlock >= UINT64_MAX / Media->BlockSize)
+        return Q2_ERR_UNSUPPORTED;
+    if (!DiskIo && (block_bits(Media->BlockSize) == 0 || Media->BlockSize > Q2_DISK_IO_BOUNCE ||
+                    Media->IoAlign > Q2_DISK_IO_BOUNCE))
         return Q2_ERR_UNSUPPORTED;
     *disk_io = (struct q2_source_efi_disk_io){
         .source =

@@ -112,7 +112,7 @@ static enum q2_status open_fat(EFI_HANDLE handle, struct q2_fault *fault,
     EFI_DISK_IO_PROTOCOL *disk_io = mc_protocol(handle, &mc_disk_io_guid);
     struct mc_fat_place *place;
 
-    if (!file_system || !block_io || !disk_io)
+    if (!file_system || !block_io)
         return Q2_ERR_UNSUPPORTED;
     place = mc_alloc(sizeof(*place));
     if (!place)

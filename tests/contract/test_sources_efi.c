@@ -50,6 +50,30 @@ static struct q2_source *open_4096_aligned(unsigned slot, uint32_t seed, bool wr
     return open_disk(slot, seed, writable, 4096, 4096);
 }
 
+/* Firmware without Disk I/O. */
+static struct q2_source *without_disk_io(unsigned slot, struct q2_source *source)
+{
+    if (source &&
+        q2_source_efi_disk_io_init(&disk_ios[slot], NULL, &disks[slot].BlockIo, "fs0:") != Q2_OK)
+        return NULL;
+    return source;
+}
+
+static struct q2_source *open_512_alone(unsigned slot, uint32_t seed, bool writable)
+{
+    return without_disk_io(slot, open_disk(slot, seed, writable, 512, 0));
+}
+
+static struct q2_source *open_2048_alone(unsigned slot, uint32_t seed, bool writable)
+{
+    return without_disk_io(slot, open_disk(slot, seed, writable, 2048, 64));
+}
+
+static struct q2_source *open_4096_alone(unsigned slot, uint32_t seed, bool writable)
+{
+    return without_disk_io(slot, open_disk(slot, seed, writable, 4096, 4096));
+}
+
 /* No call may ever break the rules of Block I/O. */
 static void close_disk(unsigned slot)
 {
@@ -78,6 +102,9 @@ static const struct source_fixture fixtures[] = {
     {"efi_disk_io_512_aligned", open_512_aligned, close_disk, 512, false},
     {"efi_disk_io_2048", open_2048, close_disk, 2048, false},
     {"efi_disk_io_4096_aligned", open_4096_aligned, close_disk, 4096, false},
+    {"efi_block_io_512", open_512_alone, close_disk, 512, false},
+    {"efi_block_io_2048", open_2048_alone, close_disk, 2048, false},
+    {"efi_block_io_4096_aligned", open_4096_alone, close_disk, 4096, false},
     {"efi_file", open_file, close_file, 1, false},
 };
 
@@ -314,6 +341,27 @@ static void test_efi_file_directory_and_failing_seek_are_refused(void)
     T_CHECK_U64(q2_source_efi_file_init(&source, &file), Q2_ERR_NO_MEDIA);
 }
 
+/* Without Disk I/O blocks must fit the buffer that stands for it. */
+static void test_disk_io_missing_needs_usual_blocks(void)
+{
+    static const struct {
+        UINT32 block_size, align;
+        enum q2_status status;
+    } rows[] = {
+        {512, 0, Q2_OK},
+        {4096, 4096, Q2_OK},
+        {520, 0, Q2_ERR_UNSUPPORTED},
+        {8192, 0, Q2_ERR_UNSUPPORTED},
+        {512, 8192, Q2_ERR_UNSUPPORTED},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        mock_disk_init(&disks[0], bytes[0], rows[i].block_size, 1, rows[i].align, false);
+        T_CHECK_U64(q2_source_efi_disk_io_init(&disk_ios[0], NULL, &disks[0].BlockIo, "fs0:"),
+                    rows[i].status);
+    }
+}
+
 static void test_statuses_from_efi_have_their_meaning(void)
 {
     static const struct {
@@ -396,6 +444,7 @@ int main(void)
     T_RUN(test_efi_file_cut_underneath_is_an_error);
     T_RUN(test_efi_file_failures_have_their_status);
     T_RUN(test_efi_file_directory_and_failing_seek_are_refused);
+    T_RUN(test_disk_io_missing_needs_usual_blocks);
     T_RUN(test_statuses_from_efi_have_their_meaning);
     T_RUN(test_statuses_to_efi_are_errors_and_come_back);
     return t_done();
