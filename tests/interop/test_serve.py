@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
 from tests.cases import check, check_equal  # noqa: E402
 from tests.interop.tool import METALCOW, Folder  # noqa: E402
+from tools import speed  # noqa: E402
 
 MIB = 1024 * 1024
 SIZE = 16 * MIB
@@ -34,7 +35,7 @@ def server(folder, *arguments, ends_with=0):
         yield uri
         check_equal(process.poll(), None, "the server's status before it was told to stop")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=speed.stretch(30))
         check_equal(process.returncode, ends_with, f"exit status of the server: {err}")
     finally:
         if process.poll() is None:
@@ -230,7 +231,7 @@ def test_serve_hostile_clients_change_nothing():
         with server(folder, "-k", "s", "a.qcow2") as uri:
             for name, talk in HOSTILE.items():
                 with socket.socket(socket.AF_UNIX) as client:
-                    client.settimeout(10)
+                    client.settimeout(speed.stretch(10))
                     client.connect(str(folder.path / "s"))
                     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                         client.sendall(talk)
@@ -250,7 +251,7 @@ def test_serve_client_that_vanishes_in_a_write_leaves_old_or_new_bytes():
                 client.connect(str(folder.path / "s"))
                 client.sendall(HELLO + request(1, 0, 2 * MIB) + b"\x55" * (MIB + 1000))
             # The session has ended when another client can see it.
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + speed.stretch(10)
             while folder.run("qemu-io", "-f", "raw", "-c", "read -P 85 0 1M", uri)[0] != 0:
                 check(time.monotonic() < deadline, "the whole first piece is not there")
                 time.sleep(0.1)
@@ -274,7 +275,7 @@ def test_serve_more_clients_than_slots_wait():
             check_equal(late.poll(), None, "a client over the limit was served")
             for client in idle:
                 client.close()
-            check_equal(late.communicate(timeout=30)[0].strip(), str(SIZE), "the late client")
+            check_equal(late.communicate(timeout=speed.stretch(30))[0].strip(), str(SIZE), "the late client")
 
 
 if __name__ == "__main__":
