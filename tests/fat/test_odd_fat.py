@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Odd but readable FAT volumes on the host: our reader's map must be where the generator stored the
-image, and the oddities those that it made. The firmware's own reader is asked in
-tests/boot/test_boot_fat.py."""
+image, and the oddities those that it made. The boot tests ask the firmware's own reader."""
 
 import os
 import pathlib

@@ -275,7 +275,8 @@ def test_serve_more_clients_than_slots_wait():
             check_equal(late.poll(), None, "a client over the limit was served")
             for client in idle:
                 client.close()
-            check_equal(late.communicate(timeout=speed.stretch(30))[0].strip(), str(SIZE), "the late client")
+            output, _ = late.communicate(timeout=speed.stretch(30))
+            check_equal(output.strip(), str(SIZE), "the late client")
 
 
 if __name__ == "__main__":
