@@ -24,9 +24,13 @@ static EFI_STATUS start_disk(struct mc_session *session, const char *path)
     return status;
 }
 
-/* What a person has to know before an operating system starts: nothing hands the disk over yet. */
-static const char no_handoff[] =
-    "systems that are not in their initramfs lose this disk as they start";
+/* What a person has to know before an operating system starts: who keeps the disk afterwards. */
+static const char *who_keeps_it(const struct mc_disk_spec *spec)
+{
+    if (spec->handoff == MC_HANDOFF_NONE)
+        return "systems that are not in their initramfs lose this disk as they start";
+    return "Linux gets this disk through its initrd; other systems lose it";
+}
 
 /* Attach, start, and undo it if the loader comes back. */
 static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume,
@@ -45,7 +49,7 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
         mc_say(session->message);
         return status;
     }
-    mc_say(no_handoff);
+    mc_say(who_keeps_it(&spec));
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number))
         status = start_disk(session, spec.boot ? spec.boot : MC_DEFAULT_BOOT_PATH);

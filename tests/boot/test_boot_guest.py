@@ -34,8 +34,8 @@ def test_boot_raw_external_data_starts_guest():
 def test_boot_plain_image_without_data_file_starts_guest():
     with harness.stick(image="plain", entry=IMAGE) as stick:
         text = harness.check_guest_boots(stick)
-        # Nothing hands the disk over yet, and a person has to know.
-        line = "metalcow: systems that are not in their initramfs lose this disk as they start"
+        # A person has to know who keeps the disk.
+        line = "metalcow: Linux gets this disk through its initrd; other systems lose it"
         cases.check(line in text, f"no '{line}' in:\n{text[-2000:]}")
 
 
