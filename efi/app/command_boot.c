@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "commands.h"
 #include "connect.h"
+#include "efi/arch/arch.h"
 #include "efi/base/console.h"
 #include "efi/image/entries.h"
 #include "efi/base/fail.h"
@@ -52,7 +53,7 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
     mc_say(who_keeps_it(&spec));
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number))
-        status = start_disk(session, spec.boot ? spec.boot : MC_DEFAULT_BOOT_PATH);
+        status = start_disk(session, spec.boot ? spec.boot : MC_ARCH_BOOT_PATH);
     if (EFI_ERROR(control->Detach(control, number, message)))
         mc_say(session->message);
     return status;
@@ -132,7 +133,7 @@ static EFI_STATUS boot_disk(struct mc_session *session)
     if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
         return mc_session_fail(session);
     if (mc_number_parse(session->line.disk, &number) && mc_session_find(session, number))
-        return start_disk(session, MC_DEFAULT_BOOT_PATH);
+        return start_disk(session, MC_ARCH_BOOT_PATH);
     (void)mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
     return mc_session_fail(session);
 }

@@ -37,9 +37,6 @@
 
 #define MC_MAX_TIMEOUT_SECONDS 3600u
 
-/* Where a removable disk's loader is stored on x86-64.  (UEFI: "Removable Media Boot Behavior") */
-#define MC_DEFAULT_BOOT_PATH "/EFI/BOOT/BOOTX64.EFI"
-
 /* Problems that are kept of one file; the rest is counted. */
 #define MC_MAX_PROBLEMS 16u
 

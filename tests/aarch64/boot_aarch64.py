@@ -20,6 +20,7 @@ from tests.boot import harness  # noqa: E402
 from tools.qemu.machine import Drive, Machine  # noqa: E402
 
 FIRMWARE = pathlib.Path(os.environ.get("METALCOW_AAVMF", "/usr/share/AAVMF"))
+UBOOT = os.environ.get("METALCOW_UBOOT", "/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 PROGRAMS = harness.BUILD / "aa64"
 IMAGE = r"fs0:\img\a.qcow2"
 MIB = 1024 * 1024
@@ -39,6 +40,16 @@ class Aarch64(Machine):
         for number, drive in enumerate(self.drives):
             words += drive.arguments(number)
         return words + self.extra
+
+
+class UBoot(Aarch64):
+    """The same machine with U-Boot, which starts the loader of a disk by itself."""
+
+    def command(self):
+        words = super().command()
+        while "-drive" in words and "if=pflash" in words[words.index("-drive") + 1]:
+            del words[words.index("-drive"):words.index("-drive") + 2]
+        return words + ["-bios", UBOOT]
 
 
 def check(output, pattern):
@@ -109,6 +120,30 @@ def test_aarch64_hostile_calls_and_queued_reads():
         check(running.shell(f"metalcow.efi attach {IMAGE} --mode overlay", timeout=100), "disk 0:")
         check(running.shell("probe.efi levels", timeout=100), "probe: levels ok")
         check(running.shell("probe.efi queue", timeout=200), "probe: queue ok")
+
+
+def check_boots(machine):
+    """The loader inside an image is started: it is probe.efi, which says that it has no words."""
+    with tempfile.TemporaryDirectory(prefix="metalcow-aa64-", dir=harness.BUILD) as name:
+        folder = pathlib.Path(name)
+        loader = {"/EFI/BOOT/BOOTAA64.EFI": PROGRAMS / "tests/probe.efi"}
+        harness.make_stick.make_stick(folder / "in.raw", loader)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", folder / "in.raw",
+                        folder / "in.qcow2"], check=True)
+        content = {"/EFI/BOOT/BOOTAA64.EFI": PROGRAMS / "metalcow.efi",
+                   "/img/in.qcow2": folder / "in.qcow2",
+                   harness.ENTRY_PATH: harness.entry_text({"image": "/img/in.qcow2"})}
+        harness.make_stick.make_stick(folder / "stick.img", content)
+        with machine([Drive(folder / "stick.img")], log=harness.log_path(), timeout=200) as running:
+            running.expect(r"probe: probe failed: arguments", absent=r"^metalcow: /EFI|^=> ")
+
+
+def test_aarch64_loader_inside_an_image_starts():
+    check_boots(Aarch64)
+
+
+def test_aarch64_loader_inside_an_image_starts_by_uboot():
+    check_boots(UBoot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-/* What only this architecture has: for the bench. (AArch64)
+/* What only this architecture has. (AArch64)
  *
  * Included by efi/arch/arch.h.
  */
@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Where a removable disk's loader is stored.  (UEFI: "Removable Media Boot Behavior") */
+#define MC_ARCH_BOOT_PATH "/EFI/BOOT/BOOTAA64.EFI"
 
 /* A counter that every machine has, always at the same speed. */
 static inline uint64_t mc_arch_ticks(void)

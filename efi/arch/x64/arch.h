@@ -1,4 +1,4 @@
-/* What only this architecture has: for the bench. (x86-64)
+/* What only this architecture has. (x86-64)
  *
  * Included by efi/arch/arch.h.
  */
@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Where a removable disk's loader is stored.  (UEFI: "Removable Media Boot Behavior") */
+#define MC_ARCH_BOOT_PATH "/EFI/BOOT/BOOTX64.EFI"
 
 /* A counter that every machine has, always at the same speed. */
 static inline uint64_t mc_arch_ticks(void)
