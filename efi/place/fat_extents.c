@@ -1,6 +1,6 @@
 /* The extent map of a file on a FAT volume, with memory for it.
  *
- * May call core/fs/ and boot services.
+ * May call core/fs and boot services. Invariant: no memory is kept after an error.
  */
 #include "fat_extents.h"
 
@@ -15,99 +15,124 @@
 /* What is followed at first. In more pieces than this, jumps cost more than reading the FAT. */
 #define FEW_EXTENTS 64u
 
-/* A map under construction. */
-struct map {
+/* A file that is being mapped. */
+struct job {
     const struct q2_fat_volume *volume;
-    const struct q2_fat_file *file;
     struct q2_fault *fault;
-    struct q2_file_extent *extents;
-    struct q2_fat_chain chain;
+    struct mc_fat_map *map;
 };
 
-static enum q2_status map_few(struct map *map, void *buffer)
+static enum q2_status map_with(const struct job *job, void *buffer, size_t size, size_t capacity)
 {
-    map->extents = mc_alloc(FEW_EXTENTS * sizeof(map->extents[0]));
-    if (!map->extents)
-        return mc_fail_memory(map->fault);
-    return q2_fat_map(map->volume, map->file, buffer, BUFFER_SIZE, map->extents, FEW_EXTENTS,
-                      map->fault, &map->chain);
+    struct mc_fat_map *map = job->map;
+
+    return q2_fat_map(job->volume, &map->file, buffer, size, map->extents, capacity, job->fault,
+                      &map->chain);
+}
+
+static enum q2_status map_few(const struct job *job, void *buffer)
+{
+    job->map->extents = mc_alloc(FEW_EXTENTS * sizeof(job->map->extents[0]));
+    if (!job->map->extents)
+        return mc_fail_memory(job->fault);
+    return map_with(job, buffer, BUFFER_SIZE, FEW_EXTENTS);
 }
 
 /* Follow the chain twice: to count its extents, and to keep them. */
-static enum q2_status count_and_map(struct map *map, void *buffer, size_t size)
+static enum q2_status count_and_map(const struct job *job, void *buffer, size_t size)
 {
-    enum q2_status status =
-        q2_fat_map(map->volume, map->file, buffer, size, NULL, 0, map->fault, &map->chain);
+    enum q2_status status = map_with(job, buffer, size, 0);
 
     if (status != Q2_OK)
         return status;
-    map->extents = mc_alloc(map->chain.nb_extents * sizeof(map->extents[0]));
-    if (!map->extents)
-        return mc_fail_memory(map->fault);
-    return q2_fat_map(map->volume, map->file, buffer, size, map->extents, map->chain.nb_extents,
-                      map->fault, &map->chain);
+    job->map->extents = mc_alloc(job->map->chain.nb_extents * sizeof(job->map->extents[0]));
+    if (!job->map->extents)
+        return mc_fail_memory(job->fault);
+    return map_with(job, buffer, size, job->map->chain.nb_extents);
 }
 
-static enum q2_status map_many(struct map *map)
+static enum q2_status map_many(const struct job *job)
 {
-    uint64_t size = q2_fat_table_whole_size(map->volume);
+    uint64_t size = q2_fat_table_whole_size(job->volume);
     void *buffer;
     enum q2_status status;
 
     size = size < MAX_BUFFER_SIZE ? size : MAX_BUFFER_SIZE;
-    mc_free(map->extents);
-    map->extents = NULL;
+    mc_free(job->map->extents);
+    job->map->extents = NULL;
     buffer = mc_alloc_pages((size_t)size);
     if (!buffer)
-        return mc_fail_memory(map->fault);
-    status = count_and_map(map, buffer, (size_t)size);
+        return mc_fail_memory(job->fault);
+    status = count_and_map(job, buffer, (size_t)size);
     mc_free_pages(buffer, (size_t)size);
     return status;
 }
 
-/* Only a file without an oddity that would need care is mapped. */
-static enum q2_status judge(const struct map *map, void *buffer)
+/* Say what is odd. The fault of a chain that ends early stays. */
+static enum q2_status judge(const struct job *job, void *buffer)
 {
-    uint32_t odd;
-    enum q2_status status;
+    struct mc_fat_map *map = job->map;
+    struct q2_fault fault;
+    enum q2_status status = q2_fat_judge(job->volume, &map->file, map->extents, &map->chain, buffer,
+                                         BUFFER_SIZE, &fault, &map->odd);
 
-    if (map->chain.size != map->file->size)
-        return Q2_ERR_BAD_VOLUME; /* q2_fat_map() gave the reason */
-    status = q2_fat_judge(map->volume, map->file, map->extents, &map->chain, buffer, BUFFER_SIZE,
-                          map->fault, &odd);
-    if (status != Q2_OK || q2_fat_write_limit(odd) == Q2_FAT_WRITE_ALL)
-        return status;
-    for (size_t i = 0; q2_fat_oddity(i); i++) {
-        if ((q2_fat_oddity(i)->bit & odd) != 0 && q2_fat_oddity(i)->write != Q2_FAT_WRITE_ALL)
-            return mc_fail(map->fault, Q2_ERR_BAD_VOLUME, q2_fat_oddity(i)->what,
-                           map->volume->source->path);
-    }
-    return Q2_ERR_BAD_VOLUME;
+    if (status != Q2_OK)
+        *job->fault = fault;
+    return status;
 }
 
 enum q2_status mc_fat_extents(const struct q2_fat_volume *volume, const char *path,
-                              struct q2_fault *fault, struct q2_fat_file *ret_file,
-                              struct q2_file_extent **ret_extents, size_t *ret_nb_extents)
+                              struct q2_fault *fault, struct mc_fat_map *ret_map)
 {
-    struct map map = {.volume = volume, .file = ret_file, .fault = fault};
+    const struct job job = {.volume = volume, .fault = fault, .map = ret_map};
+    void *buffer = mc_alloc_pages(BUFFER_SIZE);
+    enum q2_status status;
+
+    *ret_map = (struct mc_fat_map){.extents = NULL};
+    if (!buffer)
+        return mc_fail_memory(fault);
+    status = q2_fat_find(volume, path, buffer, BUFFER_SIZE, fault, &ret_map->file);
+    if (status == Q2_OK)
+        status = map_few(&job, buffer);
+    if (status == Q2_ERR_LIMIT)
+        status = map_many(&job);
+    if (status == Q2_OK)
+        status = judge(&job, buffer);
+    mc_free_pages(buffer, BUFFER_SIZE);
+    if (status != Q2_OK) {
+        mc_free(ret_map->extents);
+        ret_map->extents = NULL;
+    }
+    return status;
+}
+
+bool mc_fat_tail_is_zero(const struct q2_fat_volume *volume, const struct mc_fat_map *map)
+{
+    void *buffer = mc_alloc_pages(BUFFER_SIZE);
+    struct q2_fault fault;
+    bool is_zero = false;
+
+    if (!buffer)
+        return false;
+    (void)q2_fat_tail_is_zero(volume, &map->file, map->extents, &map->chain, buffer, BUFFER_SIZE,
+                              &fault, &is_zero);
+    mc_free_pages(buffer, BUFFER_SIZE);
+    return is_zero;
+}
+
+enum q2_status mc_fat_repair_copy(const struct q2_fat_volume *volume, const struct mc_fat_map *map,
+                                  struct q2_fault *fault)
+{
+    struct q2_source *source = volume->source;
     void *buffer = mc_alloc_pages(BUFFER_SIZE);
     enum q2_status status;
 
     if (!buffer)
         return mc_fail_memory(fault);
-    status = q2_fat_find(volume, path, buffer, BUFFER_SIZE, fault, ret_file);
-    if (status == Q2_OK)
-        status = map_few(&map, buffer);
-    if (status == Q2_ERR_LIMIT)
-        status = map_many(&map);
-    if (status == Q2_OK)
-        status = judge(&map, buffer);
+    status = q2_fat_copy_repair(volume, map->extents, &map->chain, buffer, BUFFER_SIZE, fault);
     mc_free_pages(buffer, BUFFER_SIZE);
-    if (status != Q2_OK) {
-        mc_free(map.extents);
+    if (status != Q2_OK)
         return status;
-    }
-    *ret_extents = map.extents;
-    *ret_nb_extents = map.chain.nb_extents;
-    return Q2_OK;
+    status = source->ops->flush(source);
+    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, source->path);
 }

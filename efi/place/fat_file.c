@@ -10,21 +10,48 @@
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "fat_cache.h"
-#include "fat_extents.h"
 #include "fat_name.h"
 
 /* Clusters that the file system shall walk at most to check the map of a file that is only read. */
 #define MAX_WALK 8192u
 
+/* A path of short names: EDK2's driver opens none that is longer. */
+#define MAX_SHORT_PATH 512u
+
 /* Pieces in which a file is read into memory: large, so that the file system walks forward. */
 #define PIECE_SIZE (4u * 1024 * 1024)
 
+/* Open a file by its short names. */
+static enum q2_status open_alias(const struct mc_fat_place *place, struct mc_fat_file *file,
+                                 UINT64 mode)
+{
+    size_t size = MAX_SHORT_PATH;
+    char *alias = mc_alloc(size);
+    void *buffer = mc_alloc_pages(Q2_FAT_MIN_BUFFER);
+    struct q2_fault fault;
+    enum q2_status status = Q2_ERR_LIMIT;
+
+    if (alias && buffer)
+        status =
+            q2_fat_alias(&place->fat, file->path, buffer, Q2_FAT_MIN_BUFFER, &fault, alias, size);
+    if (status == Q2_OK)
+        status = mc_file_system_open(place->FileSystem, alias, mode, &file->File);
+    if (buffer)
+        mc_free_pages(buffer, Q2_FAT_MIN_BUFFER);
+    mc_free(alias);
+    return status;
+}
+
+/* EDK2's driver opens no path of more than about 255 units, whatever its components are. */
 static enum q2_status open_efi_file(const struct mc_fat_place *place, struct mc_fat_file *file,
                                     bool writable, struct q2_fault *fault)
 {
     UINT64 mode = EFI_FILE_MODE_READ | (writable ? EFI_FILE_MODE_WRITE : 0);
     enum q2_status status = mc_file_system_open(place->FileSystem, file->path, mode, &file->File);
 
+    if (status == Q2_ERR_ARGUMENT && place->doubt.status == Q2_OK &&
+        open_alias(place, file, mode) == Q2_OK)
+        return Q2_OK;
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
 
@@ -50,20 +77,21 @@ static struct q2_extents_file describe(const struct mc_fat_place *place,
     return (struct q2_extents_file){
         .volume = (struct q2_source *)(uintptr_t)&place->device.source,
         .extents = map->extents,
-        .nb_extents = map->nb,
-        .size = map->file.size,
+        .nb_extents = map->chain.nb_extents,
+        .size = map->chain.size,
         .file_id = q2_fat_file_id(&map->file),
         .path = file->path,
         .writable = writable,
-        .can_grow = writable,
+        .can_grow = writable && q2_fat_write_limit(map->odd) <= Q2_FAT_WRITE_REPAIRED,
         .page_start = place->fat.root_offset,
         .page_bits = place->fat.type == Q2_FAT_12 ? MC_FAT12_PAGE_BITS : MC_FAT_PAGE_BITS,
     };
 }
 
-/* Does the map say what the file system says? If the file is only read, just where the file system
- * gets to soon: it walks 786432 clusters to the end of 3 GiB, which takes ten times as long as
- * everything else here. */
+/* Does the map say what the file system says? A chain that ends early is compared as far as it
+ * goes: the file system gives the size of the directory entry. If the file is only read, the
+ * comparison stops where the file system takes long to get to: it walks 786432 clusters to the end
+ * of 3 GiB, which takes ten times as long as everything else here. */
 static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_file *file,
                              bool writable, const struct mc_fat_map *map, struct q2_fault *fault)
 {
@@ -78,9 +106,11 @@ static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_fil
         status = source_by_file_system(place, file, fault, &by_file);
     if (status == Q2_OK && q2_source_extents_init(&by_map, &by_extents) != Q2_OK)
         status = mc_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
+    if (status == Q2_OK && by_file.source.size == map->file.size)
+        by_file.source.size = map->chain.size;
     if (status == Q2_OK)
-        status = q2_extents_verify(&by_map.source, &by_file.source, map->extents, map->nb, limit,
-                                   samples, fault);
+        status = q2_extents_verify(&by_map.source, &by_file.source, map->extents,
+                                   map->chain.nb_extents, limit, samples, fault);
     mc_free(samples);
     return status;
 }
@@ -88,35 +118,59 @@ static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_fil
 enum q2_status mc_fat_map_make(struct mc_fat_place *place, struct mc_fat_file *file, bool writable,
                                struct q2_fault *fault, struct mc_fat_map *ret_map)
 {
-    struct mc_fat_map map = {.extents = NULL};
-    enum q2_status status =
-        mc_fat_extents(&place->fat, file->path, fault, &map.file, &map.extents, &map.nb);
+    enum q2_status status = mc_fat_extents(&place->fat, file->path, fault, ret_map);
 
     if (status == Q2_OK)
-        status = verify(place, file, writable, &map, fault);
+        status = verify(place, file, writable, ret_map, fault);
     if (status != Q2_OK) {
-        mc_free(map.extents);
-        map.extents = NULL;
+        mc_free(ret_map->extents);
+        ret_map->extents = NULL;
     }
-    *ret_map = map;
     return status;
+}
+
+/* A chain that ends early is what a power cut leaves while a qcow2 image is made longer: such an
+ * image says itself what is missing, if anything is. A raw image would just be a smaller disk. */
+static enum q2_status judge_short(struct mc_fat_file *file, const struct mc_fat_map *map,
+                                  const struct q2_fault *why, struct q2_fault *fault)
+{
+    struct q2_source *source = &file->as.source;
+    uint8_t magic[4];
+    enum q2_status status;
+
+    if (map->chain.size == map->file.size)
+        return Q2_OK;
+    status = source->size < sizeof(magic) ? Q2_ERR_TRUNCATED
+                                          : source->ops->read_at(source, 0, magic, sizeof(magic));
+    if (status == Q2_OK && __builtin_memcmp(magic, "QFI\xfb", sizeof(magic)) == 0)
+        return Q2_OK;
+    *fault = *why;
+    return Q2_ERR_BAD_VOLUME;
 }
 
 static enum q2_status source_by_map(struct mc_fat_place *place, struct mc_fat_file *file,
                                     bool writable, struct q2_fault *fault, struct mc_fat_map *map)
 {
     struct q2_extents_file by_extents;
+    struct q2_fault why;
     enum q2_status status = mc_fat_map_make(place, file, writable, fault, map);
 
+    why = *fault;
+    if (status == Q2_OK && writable)
+        status = mc_fat_make_writable(place, file, fault, map);
     if (status != Q2_OK)
         return status;
     file->map = map->extents;
-    file->nb_extents = map->nb;
+    file->nb_extents = map->chain.nb_extents;
     file->file_size = map->file.size;
+    file->odd = map->odd;
     by_extents = describe(place, file, map, writable);
     status = q2_source_extents_init(&file->as.extents, &by_extents);
-    if (status == Q2_OK && writable)
-        status = mc_fat_guard(file, &map->file);
+    if (status != Q2_OK)
+        return mc_fail(fault, status, NULL, file->path);
+    if (!writable)
+        return judge_short(file, map, &why, fault);
+    status = mc_fat_guard(file, &map->file);
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
 
@@ -181,7 +235,7 @@ static enum q2_status refuse_name(const struct mc_fat_file *file, enum q2_status
 static enum q2_status make_source(struct mc_fat_place *place, struct mc_fat_file *file,
                                   bool writable, struct q2_fault *fault)
 {
-    struct mc_fat_map map = {.nb = 0};
+    struct mc_fat_map map = {.extents = NULL};
     struct q2_source_efi_file by_file;
     enum q2_status status = source_by_file_system(place, file, fault, &by_file);
 

@@ -25,6 +25,20 @@ static enum q2_status list(struct q2_place *place, const char *folder,
     return mc_file_system_list(fat->FileSystem, folder, visitor, fault);
 }
 
+/* Name oddities after an introduction; nothing if there are none. */
+static void put_oddities(struct q2_line *text, const char *introduction, uint32_t odd)
+{
+    const struct q2_fat_oddity *oddity;
+
+    for (size_t i = 0; (oddity = q2_fat_oddity(i)) != NULL; i++) {
+        if ((odd & oddity->bit) == 0)
+            continue;
+        q2_line_put(text, introduction);
+        q2_line_put(text, oddity->what);
+        introduction = ", ";
+    }
+}
+
 static void explain(const struct q2_place_file *place_file, struct q2_line *text)
 {
     const struct mc_fat_file *file = (const struct mc_fat_file *)place_file;
@@ -40,6 +54,8 @@ static void explain(const struct q2_place_file *place_file, struct q2_line *text
     q2_line_put(text, "extent map (");
     q2_line_put_number(text, file->nb_extents, 10);
     q2_line_put(text, file->nb_extents == 1 ? " extent)" : " extents)");
+    put_oddities(text, "; odd, and harmless for reading: ", file->odd);
+    put_oddities(text, "; put right: ", file->repaired);
 }
 
 static enum q2_status locate(const struct q2_place_file *place_file,

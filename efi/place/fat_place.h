@@ -10,12 +10,11 @@
 #ifndef METALCOW_EFI_FAT_PLACE_H
 #define METALCOW_EFI_FAT_PLACE_H
 
-#include "core/fs/fat_path.h"
-#include "core/fs/fat_volume.h"
 #include "drivers/efi/disk_io.h"
 #include "drivers/efi/file.h"
 #include "drivers/memory/extents.h"
 #include "drivers/memory/source.h"
+#include "fat_extents.h"
 #include "file_system.h"
 #include "place.h"
 
@@ -53,6 +52,9 @@ struct mc_fat_file {
     struct q2_fault doubt;   /* why there is no map */
     char *path;              /* pool memory */
     EFI_FILE_PROTOCOL *File; /* while it is opened, and as long as a writable file is open */
+    uint32_t odd;            /* Q2_FAT_ODD_ bits, if there is a map */
+    bool keeps_tail;         /* its chain goes on into clusters that may belong to another file */
+    uint32_t repaired;       /* those that were put right when it was opened for writing */
 
     /* Of a writable file. */
     struct mc_fat_file *next_written;
@@ -85,20 +87,27 @@ void mc_fat_settle(struct q2_place *place);
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the entry cannot be read */
 enum q2_status mc_fat_guard(struct mc_fat_file *file, const struct q2_fat_file *found);
 
+/* fat_repair.c: put right what keeps a mapped file from being written, or refuse. On an error the
+ * map is given back.
+ *
+ * map  of file, which is open for writing through the file system; mapped anew if it has changed
+ *
+ * Q2_ERR_BAD_VOLUME  it cannot be put right here; the fault says what is wrong
+ * and what mc_fat_map_make() gives */
+enum q2_status mc_fat_make_writable(struct mc_fat_place *place, struct mc_fat_file *file,
+                                    struct q2_fault *fault, struct mc_fat_map *map);
+
+/* The text of the first of these oddities that allows no more than `limit`; NULL: none does. */
+const char *mc_fat_oddity_text(uint32_t odd, enum q2_fat_write limit);
+
 /* fat_room.c */
+EFI_STATUS mc_fat_set_size(struct mc_fat_file *file, uint64_t size);
 enum q2_status mc_fat_make_room(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
 enum q2_status mc_fat_give_back(struct q2_place_file *file, struct q2_fault *fault);
 
 /* fat_cache.c */
 enum q2_status mc_fat_forget(struct q2_place *place, bool all, struct q2_fault *fault);
 void mc_fat_watch(struct q2_place_file *file, bool *attention);
-
-/* Where a file of a FAT volume is stored now. */
-struct mc_fat_map {
-    struct q2_file_extent *extents; /* pool memory */
-    size_t nb;
-    struct q2_fat_file file;
-};
 
 /* Map a file that is open through the file system (file->File), and verify the map against what the
  * file system reads.  (fat_file.c)

@@ -46,6 +46,28 @@ static EFI_STATUS set_size(EFI_FILE_PROTOCOL *File, EFI_FILE_INFO *info, uint64_
     return EFI_ERROR(status) ? status : File->Flush(File);
 }
 
+EFI_STATUS mc_fat_set_size(struct mc_fat_file *file, uint64_t size)
+{
+    void *info = mc_alloc(INFO_SIZE);
+    EFI_STATUS status = info ? set_size(file->File, info, size) : EFI_OUT_OF_RESOURCES;
+
+    mc_free(info);
+    return status;
+}
+
+/* Make the file longer. If its chain is longer than the file already, EDK2's driver gives
+ * EFI_VOLUME_CORRUPTED, but has cut the chain to the file's size; so try again. */
+static EFI_STATUS make_longer(struct mc_fat_file *file, EFI_FILE_INFO *info, uint64_t size)
+{
+    EFI_STATUS status = set_size(file->File, info, size);
+
+    if (status == EFI_VOLUME_CORRUPTED && (file->odd & Q2_FAT_ODD_LONG) != 0) {
+        (void)file->File->Flush(file->File);
+        status = set_size(file->File, info, size);
+    }
+    return status;
+}
+
 /* What the file system says after an attempt, whether it worked or not. */
 static void note_size(struct mc_fat_file *file)
 {
@@ -64,15 +86,17 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
 
     if (status != Q2_OK)
         return status;
-    status = q2_source_extents_remap(&file->as.extents, map.extents, map.nb, map.file.size);
+    status = q2_source_extents_remap(&file->as.extents, map.extents, map.chain.nb_extents,
+                                     map.chain.size);
     if (status != Q2_OK) {
         mc_free(map.extents);
         return mc_fail(fault, status, "the file is stored elsewhere now", file->path);
     }
     mc_free(file->map);
     file->map = map.extents;
-    file->nb_extents = map.nb;
-    file->file.mapped_size = map.file.size;
+    file->nb_extents = map.chain.nb_extents;
+    file->odd = map.odd;
+    file->file.mapped_size = map.chain.size;
     status = mc_fat_guard(file, &map.file);
     return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
 }
@@ -85,8 +109,18 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     uint64_t target = size, left;
     EFI_STATUS efi_status = EFI_SUCCESS;
     enum q2_status status = Q2_OK;
-    void *info = mc_alloc(INFO_SIZE);
+    void *info;
 
+    if (q2_fat_write_limit(file->odd) > Q2_FAT_WRITE_REPAIRED)
+        return mc_fail(fault, Q2_ERR_NO_SPACE, mc_fat_oddity_text(file->odd, Q2_FAT_WRITE_IN_PLACE),
+                       file->path);
+    if (file->keeps_tail)
+        return mc_fail(
+            fault, Q2_ERR_NO_SPACE,
+            "the cluster chain is longer than the file and its end may belong to another "
+            "file, so it does not grow; check the volume with 'fsck.fat' or 'chkdsk'",
+            file->path);
+    info = mc_alloc(INFO_SIZE);
     if (!info)
         return mc_fail_memory(fault);
     left = free_space(file->File, info);
@@ -98,7 +132,7 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
      * verified by what it reads. */
     (void)mc_fat_forget(place_file->place, true, fault);
     if (target > old_size) {
-        efi_status = set_size(file->File, info, target);
+        efi_status = make_longer(file, info, target);
         note_size(file);
         status = remap(file, fault);
     }

@@ -16,6 +16,13 @@ test-aarch64: ## build the AArch64 programs and run them in emulated firmware
 	@tests/aarch64/boot_aarch64.py
 .PHONY: test-aarch64
 
+# fat_probe.efi: many FAT volumes at once, for test_boot_fat.py.
+FAT_PROBE_SRCS := tests/boot/fat_probe.c $(wildcard efi/base/*.c) efi/app/arguments.c
+$(BUILD)/x64/tests/fat_probe.so: $(call objects,x64,$(FAT_PROBE_SRCS)) $(EFI_X64_LIB)
+	@mkdir -p $(@D)
+	$(call efi_link,x64)
+all: $(BUILD)/x64/tests/fat_probe.efi
+
 # The key of an encrypted image as it is in memory, for test_boot_luks.py.
 $(BUILD)/san/tests/boot/luks_words: $(call objects,san,tests/boot/luks_words.c) \
                                     $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
