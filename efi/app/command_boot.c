@@ -71,6 +71,31 @@ static const struct mc_entry *choose(const struct mc_entries *entries, const cha
     return NULL;
 }
 
+/* Say which entries there are, and what to do. */
+static void say_entries(const struct mc_entries *entries)
+{
+    mc_say("these entries can be started with 'metalcow boot ENTRY':");
+    for (size_t i = 0; i < entries->nb; i++) {
+        mc_print("  ");
+        mc_print(entries->sorted[i]->id);
+        mc_print("\n");
+    }
+}
+
+/* Nothing is started that nobody has chosen. */
+static enum q2_status refuse_choice(const struct mc_entries *entries, const char *wanted,
+                                    struct q2_fault *fault)
+{
+    if (entries->nb == 0)
+        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
+    say_entries(entries);
+    if (wanted)
+        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no entry has this name", wanted);
+    return mc_fail(fault, Q2_ERR_NOT_FOUND,
+                   "its default selects no entry, so nothing is started by itself",
+                   MC_SETTINGS_FILE);
+}
+
 /* Read the configuration into session->entries and choose an entry of it. */
 static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume,
                                 const struct mc_entry **ret_entry)
@@ -91,9 +116,7 @@ static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume,
     *ret_entry = choose(session->entries, wanted);
     if (*ret_entry)
         return Q2_OK;
-    return mc_fail(fault, Q2_ERR_NOT_FOUND,
-                   wanted ? "no entry has this name" : "no entry is configured",
-                   wanted ? wanted : MC_ENTRIES_FOLDER);
+    return refuse_choice(session->entries, wanted, fault);
 }
 
 static EFI_STATUS boot_from(struct mc_session *session, EFI_HANDLE volume)

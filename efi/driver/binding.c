@@ -105,9 +105,9 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
     if (EFI_ERROR(status))
         return status;
     /* An end node asks for the bus without children. */
-    if (RemainingDevicePath && IsDevicePathEnd(RemainingDevicePath))
-        return EFI_SUCCESS;
-    attach_entries(Controller);
+    if (!RemainingDevicePath || !IsDevicePathEnd(RemainingDevicePath))
+        attach_entries(Controller);
+    mc_registry_started(Controller);
     return EFI_SUCCESS;
 }
 

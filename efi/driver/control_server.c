@@ -75,7 +75,7 @@ static EFI_STATUS EFIAPI get(struct mc_control *This, UINTN Index, struct mc_dis
 
     (void)This;
     for (; disk && Index > 0; Index--)
-        disk = disk->next;
+        disk = mc_registry_next(disk);
     if (!disk)
         return EFI_NOT_FOUND;
     describe(disk, RetRecord);

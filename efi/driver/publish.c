@@ -10,8 +10,6 @@
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
 
-#define BLOCK_SIZE 512u
-
 static EFI_STATUS open_by_child(const struct mc_published *published)
 {
     void *interface;
@@ -70,7 +68,7 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
                               unsigned int instance, uint32_t media_id, EFI_EVENT written,
                               EFI_EVENT read, struct q2_fault *fault)
 {
-    const struct q2_block_io_options options = {.block_size = BLOCK_SIZE,
+    const struct q2_block_io_options options = {.block_size = mc_image_sector_size(image),
                                                 .io_align = image->opener.place->io_align,
                                                 .media_id = media_id,
                                                 .written = written,
@@ -110,7 +108,10 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
     return Q2_OK;
 
 uninstall:
-    (void)uninstall(published);
+    /* What the firmware still lists must stay: the handle tells the caller. */
+    if (EFI_ERROR(uninstall(published)))
+        return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
+                       image->file->source->path);
     published->handle = NULL;
 free_path:
     close_queue(published);
@@ -124,6 +125,7 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     EFI_STATUS status = services->DisconnectController(published->handle, NULL, NULL);
+    EFI_DEVICE_PATH *path;
 
     if (!EFI_ERROR(status) && !q2_block_io_drain(&published->block_io))
         status = EFI_DEVICE_ERROR;
@@ -139,8 +141,9 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
     }
     close_queue(published);
     /* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. */
-    mc_free(published->device_path);
-    published->device_path = NULL;
+    path = published->device_path;
+    published->device_path = NULL; /* before it is freed: mc_free() may let others in */
     published->handle = NULL;
+    mc_free(path);
     return EFI_SUCCESS;
 }

@@ -1,7 +1,8 @@
 /* All attached disks.
  *
- * May call attach.c and publish.c. Invariants: a disk in the list is
- * published; a volume in the list is open BY_DRIVER; every disk's volume is in the list.
+ * May call attach.c and publish.c. Invariants: a disk in the list has an open image, and its state
+ * says whether it is published; a volume in the list is open BY_DRIVER, or is_opening says that it
+ * will be; every disk's volume is in the list.
  */
 #include "registry.h"
 
@@ -19,6 +20,10 @@ struct host {
     EFI_GUID *held;        /* the protocol that is open */
     unsigned int nb_disks; /* with one that is on its way in or out: it needs the volume too */
     bool keep;             /* between Start and Stop */
+    bool is_starting;      /* Start() is attaching its entries */
+    bool is_opening;       /* OpenProtocol() has not returned yet */
+    bool is_changing;      /* a disk on it is on its way in or out: its files have no owner that can
+                              be asked, so no other disk is attached meanwhile */
 };
 
 static struct {
@@ -55,38 +60,48 @@ bool mc_registry_last_volume(EFI_HANDLE *ret_volume)
     return true;
 }
 
-/* Open a volume BY_DRIVER, so that nobody takes it away without asking. */
-static EFI_STATUS add_host(EFI_HANDLE volume, struct host **ret_host)
-{
-    struct host *host = mc_alloc(sizeof(*host));
-    void *interface;
-    EFI_STATUS status;
-
-    if (!host)
-        return EFI_OUT_OF_RESOURCES;
-    host->held = mc_place_held(volume);
-    status = host->held ? mc_firmware.BootServices->OpenProtocol(volume, host->held, &interface,
-                                                                 registry.agent, volume,
-                                                                 EFI_OPEN_PROTOCOL_BY_DRIVER)
-                        : EFI_UNSUPPORTED;
-    if (EFI_ERROR(status)) {
-        mc_free(host);
-        return status;
-    }
-    host->volume = volume;
-    host->next = registry.hosts;
-    registry.hosts = host;
-    *ret_host = host;
-    return EFI_SUCCESS;
-}
-
-static void remove_host(struct host *host)
+static void unlink_host(struct host *host)
 {
     struct host **link = &registry.hosts;
 
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
+}
+
+/* Open a volume BY_DRIVER, so that nobody takes it away without asking. It is in the list before
+ * that, so that a call from inside OpenProtocol() finds it. */
+static EFI_STATUS add_host(EFI_HANDLE volume, struct host **ret_host)
+{
+    EFI_GUID *held = mc_place_held(volume);
+    struct host *host = held ? mc_alloc(sizeof(*host)) : NULL;
+    void *interface;
+    EFI_STATUS status;
+
+    if (!host)
+        return held ? EFI_OUT_OF_RESOURCES : EFI_UNSUPPORTED;
+    if (find_host(volume)) { /* from inside of the calls above */
+        mc_free(host);
+        return EFI_ALREADY_STARTED;
+    }
+    *host =
+        (struct host){.next = registry.hosts, .volume = volume, .held = held, .is_opening = true};
+    registry.hosts = host;
+    status = mc_firmware.BootServices->OpenProtocol(volume, held, &interface, registry.agent,
+                                                    volume, EFI_OPEN_PROTOCOL_BY_DRIVER);
+    host->is_opening = false;
+    if (EFI_ERROR(status)) {
+        unlink_host(host);
+        mc_free(host);
+        return status;
+    }
+    *ret_host = host;
+    return EFI_SUCCESS;
+}
+
+static void remove_host(struct host *host)
+{
+    unlink_host(host);
     (void)mc_firmware.BootServices->CloseProtocol(host->volume, host->held, registry.agent,
                                                   host->volume);
     mc_free(host);
@@ -94,7 +109,7 @@ static void remove_host(struct host *host)
 
 static void remove_host_if_unused(struct host *host)
 {
-    if (host->nb_disks == 0 && !host->keep)
+    if (host->nb_disks == 0 && !host->keep && !host->is_changing)
         remove_host(host);
 }
 
@@ -107,8 +122,16 @@ EFI_STATUS mc_registry_keep(EFI_HANDLE volume)
         return EFI_ALREADY_STARTED;
     status = add_host(volume, &host);
     if (!EFI_ERROR(status))
-        host->keep = true;
+        host->keep = host->is_starting = true;
     return status;
+}
+
+void mc_registry_started(EFI_HANDLE volume)
+{
+    struct host *host = find_host(volume);
+
+    if (host)
+        host->is_starting = false;
 }
 
 EFI_STATUS mc_registry_release(EFI_HANDLE volume)
@@ -117,30 +140,44 @@ EFI_STATUS mc_registry_release(EFI_HANDLE volume)
 
     if (!host)
         return EFI_SUCCESS;
-    if (host->nb_disks > 0)
+    if (host->nb_disks > 0 || host->is_opening || host->is_starting || host->is_changing)
         return EFI_DEVICE_ERROR;
     host->keep = false;
     remove_host(host);
     return EFI_SUCCESS;
 }
 
-struct mc_disk *mc_registry_first(void)
+static struct mc_disk *present(struct mc_disk *disk)
 {
-    return registry.disks;
-}
-
-struct mc_disk *mc_registry_find_number(uint32_t number)
-{
-    struct mc_disk *disk = registry.disks;
-
-    while (disk && disk->number != number)
+    while (disk && disk->state != MC_DISK_PRESENT)
         disk = disk->next;
     return disk;
 }
 
+struct mc_disk *mc_registry_first(void)
+{
+    return present(registry.disks);
+}
+
+struct mc_disk *mc_registry_next(const struct mc_disk *disk)
+{
+    return present(disk->next);
+}
+
+struct mc_disk *mc_registry_find_number(uint32_t number)
+{
+    struct mc_disk *disk = mc_registry_first();
+
+    while (disk && disk->number != number)
+        disk = mc_registry_next(disk);
+    return disk;
+}
+
+/* In any state: who names the handle of a disk that is leaving must be refused, not be told that
+ * there is none. */
 struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle)
 {
-    struct mc_disk *disk = registry.disks;
+    struct mc_disk *disk = handle ? registry.disks : NULL;
 
     while (disk && disk->published.handle != handle)
         disk = disk->next;
@@ -162,7 +199,8 @@ static unsigned int free_instance(const struct mc_image *image)
             break;
         taken = false;
         for (struct mc_disk *disk = registry.disks; disk && !taken; disk = disk->next)
-            taken = mc_device_path_below(disk->published.device_path, path);
+            taken = disk->published.device_path &&
+                    mc_device_path_below(disk->published.device_path, path);
         mc_free(path);
         instance += taken ? 1 : 0;
     }
@@ -219,7 +257,8 @@ static const struct q2_source *contested_file(const struct mc_image *a, const st
 static enum q2_status check_contested(const struct mc_image *image, struct q2_fault *fault)
 {
     for (const struct mc_disk *disk = registry.disks; disk; disk = disk->next) {
-        const struct q2_source *source = contested_file(image, disk->image);
+        const struct q2_source *source =
+            disk->image != image ? contested_file(image, disk->image) : NULL;
         if (source)
             return mc_fail(fault, Q2_ERR_BUSY,
                            image->mode == MC_MODE_READ_WRITE
@@ -288,8 +327,8 @@ static void append_disk(struct mc_disk *disk)
     *link = disk;
 }
 
-/* A disk that cannot be handed over boots loaders and EFI programs all the same: that is said, and no
- * error. */
+/* A disk that cannot be handed over boots loaders and EFI programs all the same: that is said, and
+ * is no error. */
 static void add_handoff(struct mc_disk *disk, const struct mc_disk_spec *spec, EFI_EVENT *ret_read)
 {
     struct q2_fault fault;
@@ -300,7 +339,28 @@ static void add_handoff(struct mc_disk *disk, const struct mc_disk_spec *spec, E
     mc_say_fault(&fault);
 }
 
-/* Open and publish on a volume that is held. */
+static void unlink_disk(struct mc_disk *disk)
+{
+    struct mc_disk **link = &registry.disks;
+
+    while (*link && *link != disk)
+        link = &(*link)->next;
+    if (*link)
+        *link = disk->next;
+}
+
+/* A disk that did not become one. Its number is free again if no other disk came after it. */
+static void drop_disk(struct host *host, struct mc_disk *disk)
+{
+    unlink_disk(disk);
+    if (registry.next_number == disk->number + 1)
+        registry.next_number--;
+    free_disk(disk);
+    host->nb_disks--;
+}
+
+/* Open and publish on a volume that is held. The number is taken first: whoever attaches from
+ * inside gets another one. */
 static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *spec,
                                 struct q2_fault *fault, struct mc_disk **ret_disk)
 {
@@ -310,8 +370,11 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
 
     if (!disk)
         return mc_fail_memory(fault);
-    disk->number = registry.next_number;
+    host->nb_disks++;
+    disk->number = registry.next_number++;
     status = open_image(disk, host->volume, spec, fault);
+    if (status == Q2_OK)
+        append_disk(disk);
     if (status == Q2_OK)
         status = mc_upkeep_start(&disk->upkeep, disk->image, &disk->published.block_io, fault);
     if (status == Q2_OK)
@@ -320,12 +383,16 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
         status =
             mc_publish(&disk->published, disk->image, registry.agent, free_instance(disk->image),
                        disk->number + 1, disk->upkeep.written, read, fault);
-    if (status != Q2_OK) {
-        free_disk(disk);
+    if (status != Q2_OK && disk->published.handle) {
+        disk->state = MC_DISK_STUCK;
+        q2_block_io_lose_medium(&disk->published.block_io);
         return status;
     }
-    registry.next_number++;
-    append_disk(disk);
+    if (status != Q2_OK) {
+        drop_disk(host, disk);
+        return status;
+    }
+    disk->state = MC_DISK_PRESENT;
     *ret_disk = disk;
     return Q2_OK;
 }
@@ -338,37 +405,47 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
 
     if (status != Q2_OK)
         return status;
+    host = find_host(volume);
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
-    host->nb_disks++;
+    if (host->is_changing || host->is_opening)
+        return mc_fail(fault, Q2_ERR_BUSY,
+                       "another disk of this volume is just being attached or detached",
+                       spec->image);
+    host->is_changing = true;
     status = attach_on(host, spec, fault, ret_disk);
-    if (status != Q2_OK)
-        host->nb_disks--;
+    host->is_changing = false;
     remove_host_if_unused(host);
     return status;
 }
 
 EFI_STATUS mc_registry_detach(struct mc_disk *disk)
 {
-    struct mc_disk **link = &registry.disks;
     struct host *host = find_host(disk->published.volume);
+    bool was_changing = host && host->is_changing;
     EFI_STATUS status;
 
+    if (disk->state != MC_DISK_PRESENT)
+        return EFI_DEVICE_ERROR;
+    disk->state = MC_DISK_LEAVING;
+    host->is_changing = true;
     /* A driver below may find its medium gone while it serves us, and take everything above it away
      * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
-    if (q2_block_io_is_busy(&disk->published.block_io) ||
-        !q2_block_io_drain(&disk->published.block_io))
-        return EFI_DEVICE_ERROR;
-    status = mc_unpublish(&disk->published);
-    if (EFI_ERROR(status))
+    status = q2_block_io_is_busy(&disk->published.block_io) ||
+                     !q2_block_io_drain(&disk->published.block_io)
+                 ? EFI_DEVICE_ERROR
+                 : mc_unpublish(&disk->published);
+    if (EFI_ERROR(status)) {
+        disk->state = MC_DISK_PRESENT;
+        host->is_changing = was_changing;
         return status;
-    while (*link != disk)
-        link = &(*link)->next;
-    *link = disk->next;
+    }
+    unlink_disk(disk);
     mc_upkeep_stop(&disk->upkeep);
     flush(disk);
     free_disk(disk);
     host->nb_disks--;
+    host->is_changing = was_changing;
     remove_host_if_unused(host);
     return EFI_SUCCESS;
 }

@@ -15,9 +15,21 @@
  * (HAZARDS.md, U11). */
 #define MC_MAX_DEPTH 2u
 
+/* Every call of a boot service may give a TPL lock back, and the firmware may then call the driver
+ * again: a stick is pulled, a volume appears. The state says what such a call may do with a disk.
+ * DESIGN.md, 8.8, lists the points. */
+enum mc_disk_state {
+    MC_DISK_ARRIVING, /* its image is open; it is published next. It cannot be named yet */
+    MC_DISK_PRESENT,
+    MC_DISK_LEAVING, /* it is being taken from the firmware; a second detach is refused */
+    MC_DISK_STUCK,   /* the firmware lists it and does not let go: it answers EFI_NO_MEDIA, and
+                        nothing of it is ever freed */
+};
+
 /* One attached disk. */
 struct mc_disk {
     struct mc_disk *next;
+    enum mc_disk_state state;
     struct mc_image *image;
     struct mc_published published;
     struct mc_upkeep upkeep;
@@ -44,8 +56,9 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
  * EFI_DEVICE_ERROR  a request is inside the disk; or the firmware does not let go of it */
 EFI_STATUS mc_registry_detach(struct mc_disk *disk);
 
-/* The disks, in the order they were attached; NULL: none. */
+/* The disks that are present, in the order they were attached; NULL: none, no more. */
 struct mc_disk *mc_registry_first(void);
+struct mc_disk *mc_registry_next(const struct mc_disk *disk);
 
 struct mc_disk *mc_registry_find_number(uint32_t number);
 struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle);
@@ -61,6 +74,9 @@ bool mc_registry_last_volume(EFI_HANDLE *ret_volume);
  *
  * EFI_ALREADY_STARTED  it is held already; EFI_ACCESS_DENIED: another driver has it */
 EFI_STATUS mc_registry_keep(EFI_HANDLE volume);
+
+/* Start() is done with a volume that it keeps. Until then the volume is not given back. */
+void mc_registry_started(EFI_HANDLE volume);
 
 /* Give a volume back; one that is not held is none of ours.
  *

@@ -74,6 +74,8 @@ static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
+    if (upkeep->is_leaving)
+        return;
     look_after_files(upkeep, !upkeep->timer_is_set);
     if (!upkeep->timer_is_set) {
         upkeep->nb_delays = 0;
@@ -97,6 +99,7 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
+    upkeep->is_leaving = false;
     look_after_files(upkeep, true);
     upkeep->timer_is_set = upkeep->nb_writes != upkeep->block_io->nb_writes &&
                            upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
@@ -108,10 +111,17 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
     upkeep->image->opener.place->ops->settle(upkeep->image->opener.place);
 }
 
+/* Boot services end, or somebody tries to end them. The flush asks for upkeep, which would grow
+ * files and get memory from inside ExitBootServices(); it is put off until the timer, which comes
+ * only if boot services did not end after all. */
 static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
 {
+    struct mc_upkeep *upkeep = context;
+
     (void)event;
-    flush_metadata(context);
+    upkeep->is_leaving = true;
+    upkeep->timer_is_set = set_timer(upkeep);
+    flush_metadata(upkeep);
 }
 
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,

@@ -20,8 +20,9 @@ struct mc_upkeep {
     EFI_EVENT timer;
     EFI_EVENT before_exit, exit;
     bool timer_is_set;
-    bool is_lost;           /* a file is another one now, or the medium is gone: it was said */
-    uint64_t nb_writes;     /* block_io's when the timer came last */
+    bool is_leaving;    /* boot services are about to end: no file grows, nothing is allocated */
+    bool is_lost;       /* a file is another one now, or the medium is gone: it was said */
+    uint64_t nb_writes; /* block_io's when the timer came last */
     unsigned int nb_delays; /* how often the timer found more of them */
 };
 

@@ -124,6 +124,7 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec,
         return status;
     image->mode = metadata_only ? MC_MODE_READ_ONLY : spec->mode;
     image->room = spec->room;
+    image->sector_size = spec->sector_size;
     status = open_file(image, volume, spec->image, fault);
     if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
         status = make_overlay(image, spec, fault);
@@ -149,6 +150,23 @@ size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file
     if (info.data_source != info.source)
         ret_files[nb++] = mc_opener_find(&image->opener, info.data_source);
     return nb;
+}
+
+/* Is the header of a GUID partition table here?  (UEFI 2.10, 5.3.2 "GPT Header") */
+static bool has_gpt_at(const struct mc_image *image, uint64_t offset)
+{
+    char signature[8];
+
+    return offset + sizeof(signature) <= q2_disk_size(image->disk) &&
+           q2_disk_read(image->disk, offset, signature, sizeof(signature)) == Q2_OK &&
+           __builtin_memcmp(signature, "EFI PART", sizeof(signature)) == 0;
+}
+
+uint32_t mc_image_sector_size(const struct mc_image *image)
+{
+    if (image->sector_size != 0)
+        return image->sector_size;
+    return !has_gpt_at(image, 512) && has_gpt_at(image, 4096) ? 4096 : 512;
 }
 
 /* Who reads the files next, through the file system, reads what is there. */

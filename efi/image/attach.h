@@ -26,6 +26,7 @@ struct mc_image {
     struct q2_disk *disk;
     enum mc_mode mode;
     struct mc_overlay overlay; /* in MC_MODE_OVERLAY */
+    uint32_t sector_size;      /* as said; 0: as the partition table shows */
     uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
     bool no_more_room;         /* room was asked for in vain */
 };
@@ -41,6 +42,10 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec,
 
 /* The files that are written, the image first; returns how many, 0 to 2. */
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2]);
+
+/* The size of the disk's sectors, 512 or 4096: as was said, else 4096 if a GUID partition table is
+ * at byte 4096 of the disk and none at byte 512. */
+uint32_t mc_image_sector_size(const struct mc_image *image);
 
 void mc_image_close(struct mc_image *image);
 

@@ -182,9 +182,11 @@ const struct mc_entry *mc_entries_default(const struct mc_entries *entries)
 {
     const char *pattern = entries->settings.default_entry;
 
-    for (size_t i = 0; pattern[0] != '\0' && i < entries->nb; i++) {
+    if (pattern[0] == '\0')
+        return entries->nb > 0 ? entries->sorted[0] : NULL;
+    for (size_t i = 0; i < entries->nb; i++) {
         if (mc_entry_matches(entries->sorted[i], pattern))
             return entries->sorted[i];
     }
-    return entries->nb > 0 ? entries->sorted[0] : NULL;
+    return NULL;
 }

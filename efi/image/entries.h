@@ -39,8 +39,8 @@ enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,
 
 void mc_entries_free(struct mc_entries *entries);
 
-/* The entry that starts by itself: the first that the setting `default` selects, else the first. No
- * entries: NULL. */
+/* The entry that starts by itself: the first that the setting `default` selects; without that
+ * setting the first one. NULL: there are no entries, or `default` selects none of them. */
 const struct mc_entry *mc_entries_default(const struct mc_entries *entries);
 
 #endif
