@@ -278,7 +278,7 @@ static const struct row rows[] = {
      .status = Q2_ERR_FEATURE,
      .field = "unknown incompatible features",
      .text = "img/top.qcow2: the image has an incompatible feature that is not supported: 'time "
-             "travel, bit 41, bit 63' (unknown incompatible features is 0x8000030000000000); "
+             "travel, another bit, bit 63' (unknown incompatible features is 0x8000030000000000); "
              "convert the image without it"},
     {.rule = "unknown_feature_with_hostile_name",
      .build = build_feature_hostile,
