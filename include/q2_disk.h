@@ -38,25 +38,42 @@ enum q2_name_policy {
     Q2_NAMES_ANY,   /* any path (in firmware: on the image's volume) */
 };
 
+/* How names inside images are spelt. */
+enum q2_name_rules {
+    Q2_NAME_RULES_UEFI,  /* printable characters of the basic plane; no backslash, no prefix */
+    Q2_NAME_RULES_POSIX, /* any byte but NUL; "json:{...}" of a plain file is understood */
+};
+
 enum q2_image_format {
     Q2_FORMAT_QCOW2,
     Q2_FORMAT_RAW,
 };
 
+/* What a backing file is whose format the image does not state. */
+enum q2_unsaid_format {
+    Q2_UNSAID_REFUSED, /* Q2_ERR_BACKING_FORMAT; the default */
+    Q2_UNSAID_QCOW2,
+    Q2_UNSAID_RAW,
+};
+
+/* A backing file that the caller gives instead of the name in the image. */
+struct q2_given_file {
+    const char *path;             /* NULL: the name in the image after all */
+    enum q2_unsaid_format format; /* if the image does not state it; REFUSED: as for all layers */
+};
+
 /* How to open. All zero is the safe default: read-only, names in the image's folder or below. */
 struct q2_disk_options {
-    const char *data_file;    /* path of the top image's data file; NULL: the header's name */
-    const char *backing_file; /* path of the top image's backing file, which must have one; NULL:
-                                 the header's name */
-    const char *const *lower_backing_files; /* the same for the layers below, in order: the second
-                                               entry is the backing file of the backing file's
-                                               backing file. NULL entry: the header's name */
-    uint32_t nb_lower_backing_files;
+    const char *data_file; /* path of the top image's data file; NULL: the header's name */
+    /* Backing files of the top image, of the layer below it, and so on; each of those layers must
+     * have one. */
+    const struct q2_given_file *backing_files;
+    uint32_t nb_backing_files;
     const char *snapshot; /* id or name of an internal snapshot of the top image; NULL: active */
     enum q2_name_policy names;
-    enum q2_image_format format;   /* of the top image; never probed */
-    bool backing_raw_if_unnamed;   /* a backing file without a format is raw (else: refused) */
-    bool backing_qcow2_if_unnamed; /* the same, and it is qcow2; not both */
+    enum q2_name_rules name_rules;
+    enum q2_image_format format;          /* of the top image; never probed */
+    enum q2_unsaid_format backing_format; /* of every backing file whose format is not stated */
     bool look_beside; /* a file whose name in the image is not allowed, or leads nowhere, is looked
                          for by the name's last component in the image's own folder, unless names
                          is Q2_NAMES_NONE; q2_layer_info.is_beside tells */

@@ -23,7 +23,8 @@ struct q2_opener_ops {
      * ret_source  set only on Q2_OK; the opener owns it until close()
      *
      * Q2_ERR_NOT_FOUND  no such file
-     * Q2_ERR_DENIED     a directory, a device, or not readable by this user
+     * Q2_ERR_DENIED     not readable by this user
+     * Q2_ERR_NOT_A_FILE a directory, a device
      * Q2_ERR_READ_ONLY  writable was asked for and the file or volume is not
      * Q2_ERR_LIMIT      no room for another open file
      * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the device failed

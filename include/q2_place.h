@@ -92,7 +92,7 @@ struct q2_place_ops {
      * ret_file  until close_file()
      *
      * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME
-     * Q2_ERR_DENIED       a folder, or not allowed
+     * Q2_ERR_NOT_A_FILE   a folder
      * Q2_ERR_READ_ONLY, Q2_ERR_UNSUPPORTED   it cannot be written: the file, the place
      * Q2_ERR_BAD_VOLUME, Q2_ERR_LIMIT        the file cannot be reached in a way that is safe from
      *                     inside a request

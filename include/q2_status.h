@@ -45,13 +45,16 @@ enum q2_status {
     Q2_ERR_LIMIT,       /* over a stated limit; the fault names it */
     Q2_ERR_ENCRYPTED,   /* encrypted, and no (right) key was given */
     Q2_ERR_CORRUPT,     /* the corrupt bit is set: reading only */
-    Q2_ERR_DENIED,      /* a name from inside an image that the policy does not allow to open */
+    Q2_ERR_NAME_DENIED, /* a name from inside an image that the policy does not allow to open */
     Q2_ERR_DATA_FILE_REQUIRED, /* external data file: no name in the header and none given */
     Q2_ERR_BACKING_FORMAT,     /* backing file without a format; formats are never probed */
 
     /* The outside world failed. */
     Q2_ERR_IO,            /* read, write or flush failed */
     Q2_ERR_NOT_FOUND,     /* no such file */
+    Q2_ERR_DENIED,        /* no permission; the firmware's security refuses it */
+    Q2_ERR_NOT_A_FILE,    /* a directory, a pipe, a device that is not wanted here */
+    Q2_ERR_EXISTS,        /* a file to be made exists already */
     Q2_ERR_NO_SPACE,      /* disk full, or the file cannot grow further */
     Q2_ERR_NO_MEDIA,      /* the medium is gone */
     Q2_ERR_MEDIA_CHANGED, /* another medium is in the drive */

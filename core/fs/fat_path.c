@@ -560,7 +560,7 @@ enum q2_status q2_fat_find(const struct q2_fat_volume *volume, const char *path,
     if (status != Q2_OK)
         return status;
     if ((file.attributes & Q2_FAT_DIRECTORY) != 0)
-        return fail_path(fault, Q2_ERR_DENIED, "the name is that of a directory", path);
+        return fail_path(fault, Q2_ERR_NOT_A_FILE, "the name is that of a directory", path);
     *ret_file = file;
     return Q2_OK;
 }

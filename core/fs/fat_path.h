@@ -41,7 +41,7 @@ struct q2_fat_file {
  * fault     filled on any error; file is the path, or the volume's where its structure is at fault
  *
  * Q2_ERR_NOT_FOUND   no such file, or a component before the last is no directory
- * Q2_ERR_DENIED      it is a directory
+ * Q2_ERR_NOT_A_FILE  it is a directory
  * Q2_ERR_BAD_NAME    a component is no UTF-8, longer than 255 units, or of blanks and dots only
  * Q2_ERR_ARGUMENT    the buffer is too small
  * Q2_ERR_BAD_VOLUME  a directory on the way is broken: its chain (q2_fat_table_next()), more than

@@ -89,7 +89,7 @@ static enum q2_status look_beside(struct opening *opening, const struct q2_image
                                   const char *named)
 {
     if (!opening->options->look_beside || opening->options->names == Q2_NAMES_NONE)
-        return Q2_ERR_DENIED;
+        return Q2_ERR_NAME_DENIED;
     opening->is_beside = true;
     return q2_name_resolve(last_component(named), Q2_NAMES_BELOW, image->source->path,
                            opening->path, Q2_MAX_PATH_LENGTH + 1);
@@ -98,11 +98,26 @@ static enum q2_status look_beside(struct opening *opening, const struct q2_image
 static enum q2_status fail_name(struct opening *opening, const struct q2_image *image,
                                 enum q2_status status, const char *named)
 {
-    (void)q2_fail(opening->fault, status,
-                  status == Q2_ERR_DENIED ? "the image names a file that must not be opened" : NULL,
-                  image->source->path);
+    (void)q2_fail(
+        opening->fault, status,
+        status == Q2_ERR_UNSUPPORTED ? "the image names something that is not a plain file" : NULL,
+        image->source->path);
     q2_fault_add_detail(opening->fault, named, q2_text_length(named));
     return status;
+}
+
+/* Set opening->path from a name in the image, which must pass the gate. */
+static enum q2_status resolve(struct opening *opening, const struct q2_image *image,
+                              const char *named)
+{
+    const struct q2_disk_options *options = opening->options;
+    enum q2_unsaid_format unused;
+
+    if (options->name_rules == Q2_NAME_RULES_POSIX)
+        return q2_name_resolve_posix(named, options->names, image->source->path, opening->path,
+                                     Q2_MAX_PATH_LENGTH + 1, &unused);
+    return q2_name_resolve(named, options->names, image->source->path, opening->path,
+                           Q2_MAX_PATH_LENGTH + 1);
 }
 
 /* Open the file that the caller gives, which wins, or that the image names, which must pass the
@@ -118,8 +133,7 @@ static enum q2_status open_named(struct opening *opening, const struct q2_image 
         status = take_path(opening, given);
         return status == Q2_OK ? open_file(opening, writable, ret_source) : status;
     }
-    status = q2_name_resolve(named, opening->options->names, image->source->path, opening->path,
-                             Q2_MAX_PATH_LENGTH + 1);
+    status = resolve(opening, image, named);
     if (status != Q2_OK && look_beside(opening, image, named) != Q2_OK)
         return fail_name(opening, image, status, named);
     status = open_file(opening, writable, ret_source);
@@ -150,24 +164,45 @@ static enum q2_status open_data_file(struct opening *opening, struct q2_image *i
     return status;
 }
 
+/* What a backing file is if the image's header does not state it: what the caller says of this
+ * file, what a JSON description says, what the caller says of all files. */
+static enum q2_unsaid_format unsaid_format(const struct opening *opening,
+                                           const struct q2_image *image,
+                                           const struct q2_given_file *given)
+{
+    enum q2_unsaid_format format = Q2_UNSAID_REFUSED;
+
+    if (given && given->format != Q2_UNSAID_REFUSED)
+        return given->format;
+    if (!given && opening->options->name_rules == Q2_NAME_RULES_POSIX &&
+        q2_name_plain(image->backing_file, opening->path, Q2_MAX_PATH_LENGTH + 1, &format) ==
+            Q2_OK &&
+        format != Q2_UNSAID_REFUSED)
+        return format;
+    return opening->options->backing_format;
+}
+
 /* (qcow2: "Backing file format name") A format is never probed: raw content could pose as qcow2. */
 static enum q2_status backing_format(struct opening *opening, const struct q2_image *image,
-                                     enum q2_image_format *ret_format)
+                                     enum q2_unsaid_format unsaid, enum q2_image_format *ret_format)
 {
     const char *format = image->backing_format;
+    bool is_said = format[0] != '\0';
 
-    if (q2_text_equal(format, "qcow2") ||
-        (format[0] == '\0' && opening->options->backing_qcow2_if_unnamed)) {
+    if (is_said ? q2_text_equal(format, "qcow2") : unsaid == Q2_UNSAID_QCOW2) {
         *ret_format = Q2_FORMAT_QCOW2;
         return Q2_OK;
     }
-    if (q2_text_equal(format, "raw") ||
-        (format[0] == '\0' && opening->options->backing_raw_if_unnamed)) {
+    if (is_said ? q2_text_equal(format, "raw") : unsaid == Q2_UNSAID_RAW) {
         *ret_format = Q2_FORMAT_RAW;
         return Q2_OK;
     }
-    if (format[0] == '\0')
-        return q2_fail(opening->fault, Q2_ERR_BACKING_FORMAT, NULL, image->source->path);
+    if (!is_said) {
+        (void)q2_fail(opening->fault, Q2_ERR_BACKING_FORMAT, NULL, image->source->path);
+        q2_fault_add_detail(opening->fault, image->backing_file,
+                            q2_text_length(image->backing_file));
+        return Q2_ERR_BACKING_FORMAT;
+    }
     (void)q2_fail(opening->fault, Q2_ERR_UNSUPPORTED, "the backing file's format is not supported",
                   image->source->path);
     q2_fault_add_detail(opening->fault, format, sizeof(image->backing_format));
@@ -251,15 +286,13 @@ static enum q2_status use_snapshot(struct opening *opening)
 }
 
 /* The backing file that the caller gives for the last layer; NULL: none. */
-static const char *given_backing(const struct opening *opening)
+static const struct q2_given_file *given_backing(const struct opening *opening)
 {
-    const struct q2_disk_options *options = opening->options;
-    uint32_t layer = opening->disk->nb_layers - opening->image - 1;
+    uint32_t index = opening->disk->nb_layers - opening->image - 1;
 
-    if (layer == 0)
-        return options->backing_file;
-    return layer <= options->nb_lower_backing_files ? options->lower_backing_files[layer - 1]
-                                                    : NULL;
+    return index < opening->options->nb_backing_files && opening->options->backing_files[index].path
+               ? &opening->options->backing_files[index]
+               : NULL;
 }
 
 /* Open the backing file of the last layer, if it has one. */
@@ -267,7 +300,7 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
 {
     struct q2_disk *disk = opening->disk;
     const struct q2_image *image = &disk->layers[disk->nb_layers - 1];
-    const char *given = given_backing(opening);
+    const struct q2_given_file *given = given_backing(opening);
     bool is_beside;
     enum q2_image_format format = Q2_FORMAT_RAW;
     struct q2_source *source;
@@ -281,9 +314,10 @@ static enum q2_status open_backing(struct opening *opening, bool *ret_done)
     if (disk->nb_layers == Q2_MAX_LAYERS)
         return q2_fail_limit(opening->fault, Q2_ERR_LIMIT, "the backing chain is too deep",
                              image->source->path, "layers", Q2_MAX_LAYERS + 1ull, Q2_MAX_LAYERS);
-    status = backing_format(opening, image, &format);
+    status = backing_format(opening, image, unsaid_format(opening, image, given), &format);
     if (status == Q2_OK)
-        status = open_named(opening, image, given, image->backing_file, false, &source);
+        status = open_named(opening, image, given ? given->path : NULL, image->backing_file, false,
+                            &source);
     if (status != Q2_OK)
         return status;
     is_beside = opening->is_beside;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/base/text.h"
+#include "name_json.h"
 
 /* Length of the UTF-8 sequence at s if it is a printable character of the basic plane, else 0.
  * UCS-2, which file systems under UEFI store, has no room for more; overlong forms, surrogates
@@ -63,15 +64,15 @@ static bool has_prefix(const char *name)
     return false;
 }
 
-static const char *strip_file_prefix(const char *name)
+static const char *strip_prefix(const char *name, const char *prefix)
 {
-    static const char prefix[] = "file:";
+    size_t i = 0;
 
-    for (size_t i = 0; i < sizeof(prefix) - 1; i++) {
+    for (; prefix[i] != '\0'; i++) {
         if (name[i] != prefix[i])
             return name;
     }
-    return name + sizeof(prefix) - 1;
+    return name + i;
 }
 
 /* Is any component ".."? Even one that does not leave the folder by its letters may do so through
@@ -87,6 +88,11 @@ static bool has_parent(const char *name)
         name += n + (name[n] != '\0');
     }
     return false;
+}
+
+static bool leaves_folder(const char *name)
+{
+    return is_separator(name[0]) || has_parent(name);
 }
 
 static size_t folder_length(const char *path)
@@ -111,13 +117,13 @@ enum q2_status q2_name_resolve(const char *name, enum q2_name_policy policy, con
 {
     size_t folder, length;
 
-    name = strip_file_prefix(name);
+    name = strip_prefix(name, "file:");
     if (!is_clean(name))
         return Q2_ERR_BAD_NAME;
     if (policy == Q2_NAMES_NONE || has_prefix(name))
-        return Q2_ERR_DENIED;
-    if (policy == Q2_NAMES_BELOW && (is_separator(name[0]) || has_parent(name)))
-        return Q2_ERR_DENIED;
+        return Q2_ERR_NAME_DENIED;
+    if (policy == Q2_NAMES_BELOW && leaves_folder(name))
+        return Q2_ERR_NAME_DENIED;
 
     folder = is_separator(name[0]) ? 0 : folder_length(referrer);
     length = q2_text_length(name);
@@ -125,5 +131,50 @@ enum q2_status q2_name_resolve(const char *name, enum q2_name_policy policy, con
         return Q2_ERR_BAD_NAME;
     copy(ret_path, referrer, folder);
     copy(ret_path + folder, name, length + 1);
+    return Q2_OK;
+}
+
+enum q2_status q2_name_plain(const char *name, char *ret_path, size_t size,
+                             enum q2_unsaid_format *ret_format)
+{
+    const char *json = strip_prefix(name, "json:");
+    size_t length;
+
+    *ret_format = Q2_UNSAID_REFUSED;
+    if (json != name)
+        return q2_name_json(json, ret_path, size, ret_format);
+    name = strip_prefix(name, "file:");
+    length = q2_text_length(name);
+    if (length == 0 || length >= size)
+        return Q2_ERR_BAD_NAME;
+    copy(ret_path, name, length + 1);
+    return Q2_OK;
+}
+
+enum q2_status q2_name_resolve_posix(const char *name, enum q2_name_policy policy,
+                                     const char *referrer, char *ret_path, size_t size,
+                                     enum q2_unsaid_format *ret_format)
+{
+    bool is_json = strip_prefix(name, "json:") != name;
+    enum q2_status status;
+    size_t folder, length;
+
+    *ret_format = Q2_UNSAID_REFUSED;
+    if (policy == Q2_NAMES_NONE)
+        return Q2_ERR_NAME_DENIED;
+    if (!is_json && has_prefix(strip_prefix(name, "file:")))
+        return Q2_ERR_UNSUPPORTED;
+    status = q2_name_plain(name, ret_path, size, ret_format);
+    if (status != Q2_OK)
+        return status;
+    if (policy == Q2_NAMES_BELOW && leaves_folder(ret_path))
+        return Q2_ERR_NAME_DENIED;
+    folder = is_separator(ret_path[0]) ? 0 : folder_length(referrer);
+    length = q2_text_length(ret_path);
+    if (folder >= size || length >= size - folder)
+        return Q2_ERR_BAD_NAME;
+    for (size_t i = length + 1; folder > 0 && i-- > 0;)
+        ret_path[folder + i] = ret_path[i];
+    copy(ret_path, referrer, folder);
     return Q2_OK;
 }

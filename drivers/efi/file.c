@@ -98,7 +98,7 @@ enum q2_status q2_source_efi_file_init(struct q2_source_efi_file *efi_file,
     *efi_file = (struct q2_source_efi_file){.File = File};
     Status = File->SetPosition(File, END_OF_FILE_POSITION);
     if (Status == EFI_UNSUPPORTED)
-        return Q2_ERR_DENIED;
+        return Q2_ERR_NOT_A_FILE;
     if (Status == EFI_SUCCESS)
         Status = File->GetPosition(File, &Position);
     status = finish(efi_file, Status);

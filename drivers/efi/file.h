@@ -33,7 +33,7 @@ struct q2_efi_file {
 
 /* Make a source; the size is asked by seeking to the end.
  *
- * Q2_ERR_DENIED   a directory (it has no end to seek to)
+ * Q2_ERR_NOT_A_FILE  a directory (it has no end to seek to)
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the file system failed
  */
 enum q2_status q2_source_efi_file_init(struct q2_source_efi_file *efi_file,

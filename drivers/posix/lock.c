@@ -1,9 +1,8 @@
-/* The lock of a writer on a POSIX file.
+/* Locks on a POSIX file.
  *
- * May call the C library. Each byte below is a statement about the file, and any number of programs
- * can make it by a shared lock. A program whose statement contradicts another's withdraws. Each
- * program first makes its statements and then looks for those of others, so of two programs that
- * start at the same time at least one sees the other.
+ * May call the C library. Each byte below is a statement about the file that any number of programs
+ * can make (a shared lock); who makes one that contradicts another's withdraws. Statements are made
+ * first and looked for second, so of two that start at once at least one sees the other.
  */
 #include "lock.h"
 
@@ -20,19 +19,24 @@ enum {
     TO_RESIZE = 3
 };
 
-/* What a writer states. */
-static const short statements[] = {
-    I_DO + TO_READ,
-    I_DO + TO_WRITE,
-    I_DO + TO_RESIZE,
-    NOBODY_ELSE_MAY + TO_WRITE,
-    NOBODY_ELSE_MAY + TO_RESIZE,
+#define MAX_BYTES 5
+
+/* What one kind of user states, and what contradicts it; 0 ends a list. */
+struct lock_kind {
+    short statements[MAX_BYTES + 1];
+    short contradictions[MAX_BYTES + 1];
 };
 
-/* What contradicts it. */
-static const short contradictions[] = {
-    NOBODY_ELSE_MAY + TO_READ, NOBODY_ELSE_MAY + TO_WRITE, NOBODY_ELSE_MAY + TO_RESIZE,
-    I_DO + TO_WRITE,           I_DO + TO_RESIZE,
+static const struct lock_kind writer = {
+    .statements = {I_DO + TO_READ, I_DO + TO_WRITE, I_DO + TO_RESIZE, NOBODY_ELSE_MAY + TO_WRITE,
+                   NOBODY_ELSE_MAY + TO_RESIZE},
+    .contradictions = {NOBODY_ELSE_MAY + TO_READ, NOBODY_ELSE_MAY + TO_WRITE,
+                       NOBODY_ELSE_MAY + TO_RESIZE, I_DO + TO_WRITE, I_DO + TO_RESIZE},
+};
+
+static const struct lock_kind reader = {
+    .statements = {I_DO + TO_READ, NOBODY_ELSE_MAY + TO_WRITE, NOBODY_ELSE_MAY + TO_RESIZE},
+    .contradictions = {NOBODY_ELSE_MAY + TO_READ, I_DO + TO_WRITE, I_DO + TO_RESIZE},
 };
 
 /* One byte of a file; the lock belongs to the open file, not to the process. */
@@ -60,15 +64,35 @@ static bool is_stated_by_another(int fd, short at)
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-enum q2_status q2_lock_posix_for_writing(int fd)
+static enum q2_status lock(int fd, const struct lock_kind *kind)
 {
-    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
-        if (!state(fd, statements[i]))
+    for (size_t i = 0; kind->statements[i] != 0; i++) {
+        if (!state(fd, kind->statements[i]))
             return Q2_ERR_BUSY;
     }
-    for (size_t i = 0; i < sizeof(contradictions) / sizeof(contradictions[0]); i++) {
-        if (is_stated_by_another(fd, contradictions[i]))
+    for (size_t i = 0; kind->contradictions[i] != 0; i++) {
+        if (is_stated_by_another(fd, kind->contradictions[i]))
             return Q2_ERR_BUSY;
     }
     return Q2_OK;
+}
+
+enum q2_status q2_lock_posix_for_writing(int fd)
+{
+    return lock(fd, &writer);
+}
+
+enum q2_status q2_lock_posix_for_reading(int fd)
+{
+    return lock(fd, &reader);
+}
+
+void q2_lock_posix_release(int fd)
+{
+    struct flock all = {.l_type = F_UNLCK,
+                        .l_whence = SEEK_SET,
+                        .l_start = I_DO,
+                        .l_len = NOBODY_ELSE_MAY - I_DO + MAX_BYTES};
+
+    (void)fcntl(fd, F_OFD_SETLK, &all);
 }

@@ -16,6 +16,7 @@
 struct q2_opener_posix {
     struct q2_opener opener;
     bool block_devices; /* names may lead to block devices; false after init */
+    bool share;         /* files that are read may be written by others; false after init */
     struct q2_source_posix files[Q2_POSIX_MAX_OPEN];
     bool used[Q2_POSIX_MAX_OPEN];
 };

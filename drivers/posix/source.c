@@ -20,8 +20,8 @@ static const struct {
     enum q2_status status;
 } errno_rows[] = {
     {ENOENT, Q2_ERR_NOT_FOUND},   {ENOTDIR, Q2_ERR_NOT_FOUND}, {EACCES, Q2_ERR_DENIED},
-    {EPERM, Q2_ERR_DENIED},       {ELOOP, Q2_ERR_DENIED},      {EISDIR, Q2_ERR_DENIED},
-    {EEXIST, Q2_ERR_DENIED},      {EROFS, Q2_ERR_READ_ONLY},   {ENOSPC, Q2_ERR_NO_SPACE},
+    {EPERM, Q2_ERR_DENIED},       {ELOOP, Q2_ERR_BAD_NAME},    {EISDIR, Q2_ERR_NOT_A_FILE},
+    {EEXIST, Q2_ERR_EXISTS},      {EROFS, Q2_ERR_READ_ONLY},   {ENOSPC, Q2_ERR_NO_SPACE},
     {EDQUOT, Q2_ERR_NO_SPACE},    {EFBIG, Q2_ERR_NO_SPACE},    {ETXTBSY, Q2_ERR_BUSY},
     {EWOULDBLOCK, Q2_ERR_BUSY},   {EBUSY, Q2_ERR_BUSY},        {EMFILE, Q2_ERR_LIMIT},
     {ENFILE, Q2_ERR_LIMIT},       {ENOMEM, Q2_ERR_LIMIT},      {ENAMETOOLONG, Q2_ERR_BAD_NAME},
@@ -189,7 +189,7 @@ static enum q2_status judge_path(const char *path, unsigned int flags)
         return q2_status_from_errno(errno);
     }
     if (!kind_allowed(&found, flags))
-        return Q2_ERR_DENIED;
+        return Q2_ERR_NOT_A_FILE;
     return Q2_OK;
 }
 
@@ -247,9 +247,13 @@ static enum q2_status adopt(struct q2_source_posix *file, unsigned int flags)
     if (fstat(file->fd, &opened) != 0)
         return q2_status_from_errno(errno);
     if (!kind_allowed(&opened, flags)) /* swapped since judge_path() looked */
-        return Q2_ERR_DENIED;
+        return Q2_ERR_NOT_A_FILE;
     if ((flags & Q2_POSIX_WRITABLE) != 0) {
         status = q2_lock_posix_for_writing(file->fd);
+        if (status != Q2_OK)
+            return status;
+    } else if ((flags & Q2_POSIX_STABLE) != 0) {
+        status = q2_lock_posix_for_reading(file->fd);
         if (status != Q2_OK)
             return status;
     }

@@ -23,6 +23,7 @@ enum q2_posix_flags {
     Q2_POSIX_BLOCK_DEVICES = 1 << 1, /* block devices too, not only regular files */
     Q2_POSIX_CREATE = 1 << 2,        /* make the file, which must not exist; implies WRITABLE */
     Q2_POSIX_REPLACE = 1 << 3,       /* with CREATE: empty a regular file that exists, locked */
+    Q2_POSIX_STABLE = 1 << 4,        /* without WRITABLE: nobody may write the file meanwhile */
 };
 
 /* Open a file by path.
@@ -31,11 +32,13 @@ enum q2_posix_flags {
  * flags  enum q2_posix_flags or 0
  *
  * Q2_ERR_NOT_FOUND  no such file, or a folder on the way is missing
- * Q2_ERR_DENIED     a directory, a pipe, a device that flags do not allow, or no permission;
- *                   CREATE without REPLACE: it exists
+ * Q2_ERR_DENIED     no permission
+ * Q2_ERR_NOT_A_FILE a directory, a pipe, a device that flags do not allow
+ * Q2_ERR_EXISTS     CREATE without REPLACE: it exists
  * Q2_ERR_READ_ONLY  WRITABLE, and the file can only be read
- * Q2_ERR_BUSY       WRITABLE, and somebody else writes it or relies on it: metalcow or QEMU
- *                   (programs that take none of QEMU's locks are not noticed)
+ * Q2_ERR_BUSY       WRITABLE, and somebody else writes it or relies on it; STABLE, and somebody
+ *                   else writes it: metalcow or QEMU (programs that take none of QEMU's locks are
+ *                   not noticed)
  * Q2_ERR_BAD_NAME   path longer than Q2_MAX_PATH_LENGTH, or empty
  * Q2_ERR_LIMIT      no file descriptor left
  * Q2_ERR_NO_SPACE   CREATE: no room for a file

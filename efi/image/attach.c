@@ -36,28 +36,34 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
         *fault = opener->fault;
 }
 
-static uint32_t nb_backing_files(const struct mc_disk_spec *spec)
+static const enum q2_unsaid_format unsaid_formats[] = {
+    [MC_BACKING_RAW] = Q2_UNSAID_RAW,
+    [MC_BACKING_QCOW2] = Q2_UNSAID_QCOW2,
+};
+
+/* Returns how many backing files the person gives. */
+static uint32_t list_backing_files(const struct mc_disk_spec *spec,
+                                   struct q2_given_file ret_files[MC_MAX_BACKING_FILES])
 {
     uint32_t nb = 0;
 
-    while (nb < MC_MAX_BACKING_FILES && spec->backing_files[nb])
-        nb++;
+    for (; nb < MC_MAX_BACKING_FILES && spec->backing_files[nb]; nb++)
+        ret_files[nb] = (struct q2_given_file){.path = spec->backing_files[nb]};
     return nb;
 }
 
 static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spec *spec,
                                 bool metadata_only, struct q2_fault *fault)
 {
+    struct q2_given_file backing_files[MC_MAX_BACKING_FILES];
     const struct q2_disk_options disk_options = {
         .data_file = spec->data_file,
-        .backing_file = spec->backing_files[0],
+        .backing_files = backing_files,
+        .nb_backing_files = list_backing_files(spec, backing_files),
         .snapshot = spec->snapshot,
         .names = spec->names,
         .format = spec->format,
-        .lower_backing_files = spec->backing_files + 1,
-        .nb_lower_backing_files = nb_backing_files(spec) > 1 ? nb_backing_files(spec) - 1 : 0,
-        .backing_raw_if_unnamed = spec->backing_format == MC_BACKING_RAW,
-        .backing_qcow2_if_unnamed = spec->backing_format == MC_BACKING_QCOW2,
+        .backing_format = unsaid_formats[spec->backing_format],
         .look_beside = true,
         .metadata_only = metadata_only,
         .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,

@@ -31,7 +31,7 @@ struct mc_unlock {
  *
  * Q2_ERR_ARGUMENT  a passphrase file and a key file
  * Q2_ERR_LIMIT     the passphrase is over Q2_MAX_PASSPHRASE_LENGTH
- * Q2_ERR_NOT_FOUND, Q2_ERR_DENIED (a directory), Q2_ERR_BAD_NAME, Q2_ERR_IO ...   the file
+ * Q2_ERR_NOT_FOUND, Q2_ERR_NOT_A_FILE (a directory), Q2_ERR_BAD_NAME, Q2_ERR_IO ...   the file
  */
 enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
                               const struct mc_disk_spec *spec, struct q2_fault *fault);

@@ -60,7 +60,7 @@ enum q2_status mc_file_system_load(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
 
     if (status != Q2_OK)
         return mc_fail(fault, status, NULL, path);
-    status = is_folder(file) ? Q2_ERR_DENIED : q2_status_from_efi(file->Read(file, &n, buffer));
+    status = is_folder(file) ? Q2_ERR_NOT_A_FILE : q2_status_from_efi(file->Read(file, &n, buffer));
     (void)file->Close(file);
     if (status != Q2_OK)
         return mc_fail(fault, status, NULL, path);

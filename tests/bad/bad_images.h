@@ -290,28 +290,32 @@ static const struct row rows[] = {
     /* Names (HAZARDS.md, F9). */
     {.rule = "backing_name_absolute",
      .build = build_backing_absolute,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: '/etc/passwd'; "
-             "name the file yourself or allow more names"},
+             "allow more names with 'names', or give the file yourself with 'backing-file' or "
+             "'data-file'"},
     {.rule = "backing_name_parent",
      .build = build_backing_parent,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: "
-             "'sub/../../base.raw'; name the file yourself or allow more names"},
+             "'sub/../../base.raw'; allow more names with 'names', or give the file yourself with "
+             "'backing-file' or 'data-file'"},
     {.rule = "backing_name_protocol",
      .build = build_backing_protocol,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: "
-             "'json:{\"driver\":\"nbd\"}'; name the file yourself or allow more names"},
+             "'json:{\"driver\":\"nbd\"}'; allow more names with 'names', or give the file "
+             "yourself with 'backing-file' or 'data-file'"},
     {.rule = "backing_name_drive",
      .build = build_backing_drive,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: 'C:/base.raw'; "
-             "name the file yourself or allow more names"},
+             "allow more names with 'names', or give the file yourself with 'backing-file' or "
+             "'data-file'"},
     {.rule = "backing_name_backslash",
      .build = build_backing_backslash,
      .status = Q2_ERR_BAD_NAME,
@@ -351,22 +355,25 @@ static const struct row rows[] = {
              "yourself"},
     {.rule = "data_file_name_absolute",
      .build = build_data_absolute,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
-     .text = "img/top.qcow2: the image names a file that must not be opened: '/dev/sda'; name "
-             "the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: '/dev/sda'; "
+             "allow more names with 'names', or give the file yourself with "
+             "'backing-file' or 'data-file'"},
     {.rule = "data_file_name_parent",
      .build = build_data_parent,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: "
-             "'../other/data.raw'; name the file yourself or allow more names"},
+             "'../other/data.raw'; allow more names with 'names', or give the file yourself with "
+             "'backing-file' or 'data-file'"},
     {.rule = "data_file_name_protocol",
      .build = build_data_protocol,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
      .text = "img/top.qcow2: the image names a file that must not be opened: 'nbd:host:10809'; "
-             "name the file yourself or allow more names"},
+             "allow more names with 'names', or give the file yourself with 'backing-file' or "
+             "'data-file'"},
     {.rule = "data_file_name_backslash",
      .build = build_data_backslash,
      .status = Q2_ERR_BAD_NAME,
@@ -376,10 +383,11 @@ static const struct row rows[] = {
     {.rule = "name_where_none_is_allowed",
      .build = build_backing_raw,
      .arrange = arrange_names_none,
-     .status = Q2_ERR_DENIED,
+     .status = Q2_ERR_NAME_DENIED,
      .field = "",
-     .text = "img/top.qcow2: the image names a file that must not be opened: 'base.raw'; name "
-             "the file yourself or allow more names"},
+     .text = "img/top.qcow2: the image names a file that must not be opened: 'base.raw'; "
+             "allow more names with 'names', or give the file yourself with "
+             "'backing-file' or 'data-file'"},
     /* Data files and backing chains (HAZARDS.md, F7, F8, F10). */
     {.rule = "data_file_not_named",
      .build = build_data_not_named,
@@ -402,8 +410,7 @@ static const struct row rows[] = {
      .arrange = arrange_data_denied,
      .status = Q2_ERR_DENIED,
      .field = "",
-     .text =
-         "img/data.raw: the file must not be opened; name the file yourself or allow more names"},
+     .text = "img/data.raw: permission denied"},
     {.rule = "data_file_given_for_plain_image",
      .arrange = arrange_data_given,
      .status = Q2_ERR_DATA_FILE_UNEXPECTED,
@@ -466,8 +473,8 @@ static const struct row rows[] = {
      .build = build_backing_format_none,
      .status = Q2_ERR_BACKING_FORMAT,
      .field = "",
-     .text = "img/top.qcow2: the backing file has no format in the image; set it with 'qemu-img "
-             "rebase -u -F', or allow raw"},
+     .text = "img/top.qcow2: the backing file has no format in the image: 'base.raw'; say it with "
+             "'backing-format', or store it with 'metalcow rebase -u -b FILE -F FMT'"},
     {.rule = "backing_format_unknown",
      .build = build_backing_format_unknown,
      .status = Q2_ERR_UNSUPPORTED,

@@ -382,15 +382,19 @@ static void arrange_raw_with_data_given(struct bad *bad)
     bad->f.options.data_file = "my/data.raw";
 }
 
+static const struct q2_given_file my_base = {.path = "my/base.raw"};
+
 static void arrange_backing_given(struct bad *bad)
 {
-    bad->f.options.backing_file = "my/base.raw";
+    bad->f.options.backing_files = &my_base;
+    bad->f.options.nb_backing_files = 1;
 }
 
 static void arrange_raw_with_backing_given(struct bad *bad)
 {
     bad->f.options.format = Q2_FORMAT_RAW;
-    bad->f.options.backing_file = "my/base.raw";
+    bad->f.options.backing_files = &my_base;
+    bad->f.options.nb_backing_files = 1;
 }
 
 static void arrange_given_path_too_long(struct bad *bad)

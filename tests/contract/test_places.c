@@ -110,7 +110,7 @@ static enum q2_status find(const char *path, struct q2_fault *fault, struct memo
             return Q2_OK;
         }
         if (strncmp(file->path, clean, n) == 0 && file->path[n] == '/')
-            return fail(fault, Q2_ERR_DENIED, clean);
+            return fail(fault, Q2_ERR_NOT_A_FILE, clean);
     }
     return fail(fault, Q2_ERR_NOT_FOUND, clean);
 }

@@ -333,7 +333,7 @@ static void test_efi_file_directory_and_failing_seek_are_refused(void)
 
     mock_file_init(&mock_files[0], bytes[0], 0);
     mock_files[0].is_directory = TRUE;
-    T_CHECK_U64(q2_source_efi_file_init(&source, &file), Q2_ERR_DENIED);
+    T_CHECK_U64(q2_source_efi_file_init(&source, &file), Q2_ERR_NOT_A_FILE);
     mock_files[0].is_directory = FALSE;
     mock_files[0].fail_seek = EFI_DEVICE_ERROR;
     T_CHECK_U64(q2_source_efi_file_init(&source, &file), Q2_ERR_IO);

@@ -153,7 +153,7 @@ static struct q2_disk_options options_of(uint8_t flags)
     return (struct q2_disk_options){
         .metadata_only = (flags & 1) != 0,
         .names = flags & 2 ? Q2_NAMES_ANY : Q2_NAMES_BELOW,
-        .backing_raw_if_unnamed = (flags & 4) != 0,
+        .backing_format = (flags & 4) != 0 ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
         .snapshot = flags & 8 ? "1" : NULL,
         .data_file = flags & 16 ? "given data" : NULL,
         .backing_file = flags & 32 ? "given backing" : NULL,

@@ -152,15 +152,15 @@ def test_missing_file_is_named():
     check(not (FOLDER / "out.raw").exists(), "an output was made for a missing input")
 
 
-def test_format_is_never_probed():
+def test_format_that_is_said_is_taken():
     (FOLDER / "plain.raw").write_bytes(b"x" * 4096)
-    refused(("info", "plain.raw"), "plain.raw", "not a qcow2 image")
+    refused(("info", "-f", "qcow2", "plain.raw"), "plain.raw", "not a qcow2 image")
     check_equal(good("read", "-f", "raw", "4090", "6", "plain.raw"), "xxxxxx", "read of a raw file")
     create("probe.qcow2")
     answer = json.loads(good("info", "-f", "raw", "--output=json", "probe.qcow2"))
     check_equal(answer["format"], "raw", "format")
     check_equal(answer["virtual-size"], (FOLDER / "probe.qcow2").stat().st_size, "size")
-    refused(("info", "."), "must not be opened")
+    refused(("info", "."), ".: not a file")
 
 
 def test_data_file_is_required():
@@ -211,10 +211,12 @@ def test_names_out_of_images_pass_the_gate():
     (FOLDER / "sub").mkdir(exist_ok=True)
     create("below.qcow2")
     create("sub/top.qcow2", "-b", "../below.qcow2", "-F", "qcow2")
-    refused(("map", "sub/top.qcow2"), "sub/top.qcow2: the image names a file", "../below.qcow2",
-            "must not be opened")
-    check_equal(good("map", "--names=any", "sub/top.qcow2").splitlines()[1].split()[3],
-                "sub/top.qcow2", "map with any name")
+    refused(("map", "--names=below", "sub/top.qcow2"),
+            "sub/top.qcow2: the image names a file that must not be opened: '../below.qcow2'",
+            "'backing-file'")
+    for option in ([], ["--names=any"]):
+        check_equal(good("map", *option, "sub/top.qcow2").splitlines()[1].split()[3],
+                    "sub/top.qcow2", "map with any name")
     good("map", "--names=none", "--backing-file", "below.qcow2", "sub/top.qcow2")
     create("same.qcow2", "-b", "below.qcow2", "-F", "qcow2")
     good("map", "same.qcow2")
@@ -474,7 +476,7 @@ def test_convert_refuses_other_formats_and_bad_outputs():
     create("other.qcow2")
     refused(("convert", "-O", "vmdk", "other.qcow2", "other.out"), "vmdk", "not supported")
     refused(("convert", "other.qcow2", "no-folder/out.raw"), "no-folder/out.raw", "does not exist")
-    refused(("convert", "other.qcow2", "."), "must not be opened")
+    refused(("convert", "other.qcow2", "."), ".: not a file")
     check(not (FOLDER / "other.out").exists(), "an output was made")
 
 

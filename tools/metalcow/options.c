@@ -13,24 +13,24 @@
 /* Verbs that read without changing anything. */
 #define READING                                                                                    \
     (V(CHECK) | V(COMPARE) | V(CONVERT) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) | V(SNAPSHOT) |  \
-     V(COMMIT))
+     V(IO))
 /* Verbs that open the files which an image names. */
 #define CHAIN                                                                                      \
     (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(INFO) | V(IO) | V(MAP) | V(MEASURE) |      \
-     V(READ) | V(REBASE) | V(RESIZE) | V(SERVE))
+     V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT))
 
 const struct option_row option_rows[] = {
     {'h', "help", NULL, OPTION_HELP, 0, ALL, "show this help"},
 
     /* --- the image and its files --- */
     {'f', "format", "FMT", OPTION_FORMAT, FIELD(image[0].format), IMAGE,
-     "format of the image: qcow2 (default) or raw"},
+     "format of the image: qcow2 or raw (default: told by its first bytes)"},
     {'f', "format", "FMT", OPTION_TEXT, FIELD(output_format), V(CREATE),
      "format of the image to make: raw (default) or qcow2"},
     {'F', NULL, "FMT", OPTION_FORMAT, FIELD(image[1].format), V(COMPARE),
      "format of the second image"},
-    {'U', "force-share", NULL, OPTION_IGNORED, 0, READING,
-     "accepted; images are always opened shared"},
+    {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share), READING,
+     "read even what another program is writing; the result may be torn"},
     {0, "snapshot", "ID_OR_NAME", OPTION_TEXT, FIELD(image[0].snapshot),
      V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
      "the internal snapshot instead of the active state"},
@@ -38,25 +38,30 @@ const struct option_row option_rows[] = {
      "snapshot.id=ID,snapshot.name=NAME, or an id or name"},
     {0, "data-file", "PATH", OPTION_TEXT, FIELD(image[0].data_file), CHAIN,
      "the external data file, instead of the name in the image"},
-    {0, "backing-file", "PATH", OPTION_TEXT, FIELD(image[0].backing_file), CHAIN,
-     "the backing file, instead of the name in the image"},
-    {0, "backing-format", "raw", OPTION_RAW, FIELD(image[0].backing_raw), CHAIN,
-     "take a backing file whose format the image does not name for raw"},
+    {0, "backing-file", "PATH", OPTION_FILES, FIELD(image[0].backing_files), CHAIN,
+     "the backing file, instead of the name in the image; given again: that of the file below, and "
+     "so on"},
+    {0, "backing-format", "qcow2|raw", OPTION_UNSAID, FIELD(image[0].backing_format), CHAIN,
+     "what a backing file is whose format the image does not state"},
     {0, "passphrase-file", "PATH", OPTION_TEXT, FIELD(image[0].passphrase_file), CHAIN,
-     "the file whose bytes are the passphrase, instead of asking for it"},
+     "the file whose first line is the passphrase, instead of asking for it"},
+    {0, "key-file", "PATH", OPTION_TEXT, FIELD(image[0].key_file), CHAIN,
+     "the file whose bytes, all of them, are the passphrase"},
     {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), CHAIN,
-     "which file names out of images may be opened: those in the image's folder or below "
-     "(default), none, any"},
+     "which file names out of images may be opened: any (default), those in the image's folder or "
+     "below, none; for images that you do not trust"},
     {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), V(CREATE),
      "which file names out of the backing file may be opened"},
     {0, "data-file2", "PATH", OPTION_TEXT, FIELD(image[1].data_file), V(COMPARE),
      "the second image's data file"},
-    {0, "backing-file2", "PATH", OPTION_TEXT, FIELD(image[1].backing_file), V(COMPARE),
+    {0, "backing-file2", "PATH", OPTION_FILES, FIELD(image[1].backing_files), V(COMPARE),
      "the second image's backing file"},
     {0, "snapshot2", "ID_OR_NAME", OPTION_TEXT, FIELD(image[1].snapshot), V(COMPARE),
      "the second image's snapshot"},
     {0, "passphrase-file2", "PATH", OPTION_TEXT, FIELD(image[1].passphrase_file), V(COMPARE),
      "the second image's passphrase file"},
+    {0, "key-file2", "PATH", OPTION_TEXT, FIELD(image[1].key_file), V(COMPARE),
+     "the second image's key file"},
 
     /* --- what is made or changed --- */
     {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(CONVERT),

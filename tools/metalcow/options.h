@@ -10,8 +10,9 @@ enum option_kind {
     OPTION_SET,           /* bool */
     OPTION_TEXT,          /* const char * */
     OPTION_SIZE,          /* uint64_t */
-    OPTION_FORMAT,        /* enum q2_image_format: qcow2, raw */
-    OPTION_RAW,           /* bool: the one value "raw" */
+    OPTION_FORMAT,        /* enum format_choice: qcow2, raw */
+    OPTION_UNSAID,        /* enum q2_unsaid_format: qcow2, raw */
+    OPTION_FILES,         /* struct given_files: one more */
     OPTION_OUTPUT,        /* bool json: human, json */
     OPTION_MAP_OUTPUT,    /* enum map_output: human, json, html, svg */
     OPTION_TEXTS,         /* struct option_texts: one more */

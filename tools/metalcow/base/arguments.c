@@ -65,9 +65,10 @@ static const struct {
     const char *word;
     int value;
 } words[] = {
-    {OPTION_FORMAT, "qcow2", Q2_FORMAT_QCOW2},
-    {OPTION_FORMAT, "raw", Q2_FORMAT_RAW},
-    {OPTION_RAW, "raw", true},
+    {OPTION_FORMAT, "qcow2", FORMAT_QCOW2},
+    {OPTION_FORMAT, "raw", FORMAT_RAW},
+    {OPTION_UNSAID, "qcow2", Q2_UNSAID_QCOW2},
+    {OPTION_UNSAID, "raw", Q2_UNSAID_RAW},
     {OPTION_OUTPUT, "human", false},
     {OPTION_OUTPUT, "json", true},
     {OPTION_MAP_OUTPUT, "human", MAP_HUMAN},
@@ -108,6 +109,14 @@ static bool store_options(struct option_texts *options, const char *text)
     return true;
 }
 
+static bool store_file(struct given_files *files, const char *path)
+{
+    if (files->nb == sizeof(files->paths) / sizeof(files->paths[0]))
+        return false;
+    files->paths[files->nb++] = path;
+    return true;
+}
+
 static bool store_command(struct command_lines *commands, const char *text)
 {
     if (commands->nb == MAX_COMMAND_LINES)
@@ -131,6 +140,13 @@ static bool store(const struct option_row *row, const char *text, struct argumen
         return true;
     case OPTION_SIZE:
         return size_parse(text, field);
+    case OPTION_FILES:
+        return store_file(field, text);
+    case OPTION_UNSAID:
+        if (!find_word(row->kind, text, &word))
+            return false;
+        *(enum q2_unsaid_format *)field = (enum q2_unsaid_format)word;
+        return true;
     case OPTION_COMMAND:
         return store_command(field, text);
     case OPTION_TEXTS:
@@ -138,7 +154,7 @@ static bool store(const struct option_row *row, const char *text, struct argumen
     case OPTION_FORMAT:
         if (!find_word(row->kind, text, &word))
             return false;
-        *(enum q2_image_format *)field = (enum q2_image_format)word;
+        *(enum format_choice *)field = (enum format_choice)word;
         return true;
     case OPTION_PREALLOCATION:
         if (!find_word(row->kind, text, &word))
@@ -160,7 +176,6 @@ static bool store(const struct option_row *row, const char *text, struct argumen
             return false;
         *(enum repair_wish *)field = (enum repair_wish)word;
         return true;
-    case OPTION_RAW:
     case OPTION_OUTPUT:
     case OPTION_DISCARD:
         if (!find_word(row->kind, text, &word))
@@ -202,7 +217,7 @@ static void say_bad_value(const struct option_row *row, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_option(stderr, row);
-    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND) {
+    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_FILES) {
         fputs(" is given too often\n", stderr);
         return;
     }
@@ -257,7 +272,11 @@ static enum parse_result parse_options(const struct verb *verb, int argc, char *
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments)
 {
-    struct arguments arguments = {.max_length = UINT64_MAX, .sparse_size = 4096};
+    struct arguments arguments = {
+        .image = {{.names = Q2_NAMES_ANY}, {.names = Q2_NAMES_ANY}},
+        .max_length = UINT64_MAX,
+        .sparse_size = 4096,
+    };
     /* getopt() is not shown an operand that may look like an option. */
     int nb_hidden = verb->last_is_operand && argc > 2 ? 1 : 0;
     enum parse_result result = parse_options(verb, argc - nb_hidden, argv, &arguments);
@@ -290,7 +309,7 @@ bool arguments_size(const char *operand, uint64_t *ret_size)
 
 bool arguments_format(const char *name, enum q2_image_format *ret_format)
 {
-    int value = Q2_FORMAT_RAW;
+    int value = FORMAT_RAW;
 
     if (name && !find_word(OPTION_FORMAT, name, &value)) {
         fputs("metalcow: the output format '", stderr);
@@ -298,6 +317,6 @@ bool arguments_format(const char *name, enum q2_image_format *ret_format)
         fputs("' is not supported; qcow2 and raw are\n", stderr);
         return false;
     }
-    *ret_format = (enum q2_image_format)value;
+    *ret_format = value == FORMAT_RAW ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
     return true;
 }

@@ -12,17 +12,32 @@
 #include "create_options.h"
 #include "tools/metalcow/verbs.h"
 
+/* The format of the file that a person names. */
+enum format_choice {
+    FORMAT_PROBED, /* by its first bytes */
+    FORMAT_QCOW2,
+    FORMAT_RAW,
+};
+
+/* Files that a person gives instead of the names in images. */
+struct given_files {
+    const char *paths[Q2_MAX_LAYERS];
+    uint32_t nb;
+};
+
 /* How one image is to be opened. */
 struct image_options {
-    enum q2_image_format format; /* never probed */
+    enum format_choice format;
     const char *data_file;
-    const char *backing_file;
+    struct given_files backing_files; /* of FILE, of the layer below it, and so on */
     const char *snapshot;
     const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
+    const char *key_file;        /* the same, every byte of it */
     enum q2_name_policy names;
-    bool backing_raw;    /* a backing file without a format is raw */
-    bool writable;       /* what was written is durable after image_flush() */
-    bool repair;         /* with writable: for q2_disk_repair() alone */
+    enum q2_unsaid_format backing_format; /* of a backing file whose format nobody states */
+    bool share;                           /* others may write the files meanwhile */
+    bool writable;                        /* what was written is durable after image_flush() */
+    bool repair;                          /* with writable: for q2_disk_repair() alone */
     const uint8_t *held; /* with writable: the first bytes, which the file has not got yet; NULL:
                             it has */
     struct q2_source *overlay; /* with writable: takes what is written; the file is only read */
@@ -82,15 +97,15 @@ struct arguments {
     const char *backing_file, *backing_format; /* for the header */
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
-    bool read_only, image_opts, ignore_discard; /* of io */
+    bool read_only, image_opts, ignore_discard;                 /* of io */
+    const char *socket_path, *port, *bind_address, *serve_mode; /* of serve */
+    uint64_t overlay_size;
     struct command_lines commands;
     bool unsafe; /* do not look at the backing file */
     struct option_texts options;
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;
-    const char *socket_path, *port, *bind_address, *serve_mode; /* of serve */
-    uint64_t overlay_size;
     const char *operands[MAX_OPERANDS];
 };
 

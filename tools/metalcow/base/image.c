@@ -1,4 +1,4 @@
-/* An image that a verb has opened. May call drivers/ and the engine.
+/* An image that a verb has opened. Verbs -> here -> drivers/, core/read/disk.c.
  *
  * Invariant: what image_open() returned is open as a whole; on error nothing stays open.
  */
@@ -6,18 +6,20 @@
 
 #include <stdlib.h>
 
+#include "given.h"
+#include "guard.h"
 #include "output.h"
+#include "probe.h"
 
 static struct q2_disk_options disk_options(struct image *image, const struct image_options *options,
-                                           bool metadata_only)
+                                           enum q2_image_format format, bool metadata_only)
 {
     return (struct q2_disk_options){
-        .data_file = options->data_file,
-        .backing_file = options->backing_file,
         .snapshot = options->snapshot,
         .names = options->names,
-        .format = options->format,
-        .backing_raw_if_unnamed = options->backing_raw,
+        .name_rules = Q2_NAME_RULES_POSIX,
+        .format = format,
+        .backing_format = options->backing_format,
         .metadata_only = metadata_only,
         .writable = options->writable,
         .repair = options->repair,
@@ -29,18 +31,46 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
     };
 }
 
-static enum q2_status open_disk(struct image *image, const struct image_options *options,
-                                bool metadata_only, struct q2_fault *fault)
+/* An image of another format is named for what it is, whether it was probed or said to be qcow2. */
+static bool choose_format(struct image *image, const struct image_options *options,
+                          enum format_choice choice, enum q2_image_format *ret_format,
+                          struct q2_fault *ret_fault)
 {
-    struct q2_disk_options engine_options = disk_options(image, options, metadata_only);
+    const char *foreign = NULL;
+    enum probed probed = PROBED_RAW;
+
+    if (options->format != FORMAT_PROBED)
+        choice = options->format;
+    if (choice != FORMAT_RAW)
+        probed = probe_file(&image->file.source, &foreign);
+    if (probed == PROBED_FOREIGN) {
+        *ret_fault = (struct q2_fault){.status = Q2_ERR_UNSUPPORTED, .what = foreign};
+        return false;
+    }
+    *ret_format = Q2_FORMAT_QCOW2;
+    if (choice == FORMAT_RAW || (choice == FORMAT_PROBED && probed == PROBED_RAW))
+        *ret_format = Q2_FORMAT_RAW;
+    if (choice == FORMAT_PROBED && probed == PROBED_RAW && options->writable && !options->overlay)
+        guard_raw(image);
+    return true;
+}
+
+static enum q2_status open_disk(struct image *image, const struct image_options *options,
+                                enum q2_image_format format, bool metadata_only,
+                                struct q2_fault *fault)
+{
+    struct q2_disk_options engine_options = disk_options(image, options, format, metadata_only);
     enum q2_status status;
 
-    if (!passphrase_provide(&image->passphrase, options->passphrase_file, &image->unlocker))
+    if (!given_files(image, options, &engine_options, fault))
+        return fault->status;
+    if (!passphrase_provide(&image->passphrase, options, &image->unlocker))
         return Q2_ERR_ENCRYPTED;
     if (options->held)
         q2_source_posix_hold(&image->file, options->held);
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
+    image->opener.share = options->share;
     status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
                           &engine_options, fault, &image->disk);
     passphrase_wipe(&image->passphrase, &image->unlocker);
@@ -52,40 +82,66 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
     return status;
 }
 
+static enum q2_status open_file(struct image *image, const char *path,
+                                const struct image_options *options, struct q2_fault *ret_fault)
+{
+    bool writes = options->writable && !options->overlay;
+    unsigned how = writes ? Q2_POSIX_WRITABLE : options->share ? 0u : Q2_POSIX_STABLE;
+
+    if (writes && options->share)
+        ret_fault->what = "--force-share is for reading only";
+    ret_fault->status =
+        ret_fault->what ? Q2_ERR_ARGUMENT
+                        : q2_source_posix_open(&image->file, path, Q2_POSIX_BLOCK_DEVICES | how);
+    return ret_fault->status;
+}
+
+/* Memory is there; open the image in it. */
+static bool open_image(struct image *image, const struct image_options *options, bool metadata_only,
+                       struct q2_fault *ret_fault)
+{
+    enum q2_image_format format = Q2_FORMAT_QCOW2;
+    enum format_choice choice;
+    const char *path = given_image(image, image->path, &choice, ret_fault);
+
+    if (!path || open_file(image, path, options, ret_fault) != Q2_OK)
+        return false;
+    if (choose_format(image, options, choice, &format, ret_fault) &&
+        open_disk(image, options, format, metadata_only, ret_fault) == Q2_OK)
+        return true;
+    q2_source_posix_close(&image->file);
+    return false;
+}
+
+static void free_image(struct image *image)
+{
+    if (!image)
+        return;
+    given_free(image);
+    free(image->workspace);
+    free(image);
+}
+
 struct image *image_try_open(const char *path, const struct image_options *options,
                              bool metadata_only, struct q2_fault *ret_fault)
 {
     struct image *image = calloc(1, sizeof(*image));
-    enum q2_status status;
 
     *ret_fault = (struct q2_fault){.status = Q2_OK};
-    if (!image)
-        goto no_memory;
-    image->path = path;
-    image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    if (!image->workspace)
-        goto no_memory;
-    status = q2_source_posix_open(
-        &image->file, path,
-        Q2_POSIX_BLOCK_DEVICES | (options->writable && !options->overlay ? Q2_POSIX_WRITABLE : 0u));
-    if (status != Q2_OK) {
-        ret_fault->status = status;
-        goto free_image;
-    }
-    status = open_disk(image, options, metadata_only, ret_fault);
-    if (status != Q2_OK)
-        goto close_file;
-    return image;
-
-close_file:
-    q2_source_posix_close(&image->file);
-    goto free_image;
-no_memory:
-    fputs("metalcow: out of memory\n", stderr);
-free_image:
     if (image)
-        free(image->workspace);
-    free(image);
+        image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    if (!image || !image->workspace) {
+        fputs("metalcow: out of memory\n", stderr);
+        free_image(image);
+        return NULL;
+    }
+    image->path = path;
+    if (open_image(image, options, metadata_only, ret_fault))
+        return image;
+    if (ret_fault->status == Q2_ERR_BUSY && !options->writable)
+        ret_fault->what = "the file is in use by a program that may write it ('-U' reads it all "
+                          "the same)";
+    free_image(image);
     return NULL;
 }
 
@@ -113,8 +169,7 @@ void image_close(struct image *image)
     }
     q2_disk_close(image->disk);
     q2_source_posix_close(&image->file);
-    free(image->workspace);
-    free(image);
+    free_image(image);
 }
 
 bool image_has_range(const struct image *image, uint64_t offset, uint64_t length)
@@ -142,6 +197,13 @@ bool image_flush(struct image *image)
 
 void image_print_fault(const struct image *image)
 {
+    if (image->block0_kept) {
+        print_fault(image->path, &(struct q2_fault){
+                                     .status = Q2_ERR_DENIED,
+                                     .what = "this write would make the raw disk look like an "
+                                             "image of another format; say '-f raw' to allow it"});
+        return;
+    }
     print_fault(image->path, q2_disk_fault(image->disk));
 }
 
@@ -165,4 +227,16 @@ bool image_uses(const struct image *image, const struct q2_source *file)
             return true;
     }
     return false;
+}
+
+bool image_uses_path(const struct image *image, const char *path)
+{
+    struct q2_source_posix file;
+    bool ret;
+
+    if (q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
+        return false;
+    ret = image_uses(image, &file.source);
+    q2_source_posix_close(&file);
+    return ret;
 }

@@ -19,7 +19,12 @@
 
 struct image {
     const char *path; /* as the user typed it */
+    bool block0_kept; /* a write to block 0 was refused, see image_print_fault() */
     struct q2_source_posix file;
+    struct q2_source_ops guarded; /* file's calls, if it was probed raw and is to be written */
+    enum q2_status (*unguarded_write)(struct q2_source *, uint64_t, const void *, size_t);
+    struct q2_given_file backing_files[Q2_MAX_LAYERS];
+    char *names[Q2_MAX_LAYERS + 3]; /* of the files that the user gave, in plain spelling */
     struct q2_opener_posix opener;
     struct q2_codec_zlib zlib;
     struct q2_codec_zstd zstd;
@@ -56,6 +61,10 @@ void image_print_fault(const struct image *image);
 int image_source_fd(const struct q2_source *source);
 
 /* Whether two sources are one file. */
+/* Whether path leads to a file that the image lies in: then it is the image's own lock that keeps
+ * the file from being written. */
+bool image_uses_path(const struct image *image, const char *path);
+
 bool image_same_file(const struct q2_source *a, const struct q2_source *b);
 
 /* Whether a file is one of those that an image, opened with all its files, is read from. */

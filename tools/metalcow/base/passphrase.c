@@ -31,7 +31,21 @@ static ssize_t read_whole(int fd, uint8_t *bytes, size_t size)
     return n < 0 ? -1 : (ssize_t)length;
 }
 
-static bool load(struct passphrase *passphrase, const char *path, size_t *ret_length)
+/* Leave the first line of length bytes; returns its length. */
+static size_t take_line(uint8_t *bytes, size_t length)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    size_t begin = length >= sizeof(mark) && memcmp(bytes, mark, sizeof(mark)) == 0 ? 3 : 0;
+    const uint8_t *feed = memchr(bytes + begin, '\n', length - begin);
+    size_t end = feed ? (size_t)(feed - bytes) : length;
+
+    if (feed && end > begin && bytes[end - 1] == '\r')
+        end--;
+    memmove(bytes, bytes + begin, end - begin);
+    return end - begin;
+}
+
+static bool load(struct passphrase *passphrase, const char *path, bool line, size_t *ret_length)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     ssize_t length = fd < 0 ? -1 : read_whole(fd, passphrase->bytes, sizeof(passphrase->bytes));
@@ -39,6 +53,8 @@ static bool load(struct passphrase *passphrase, const char *path, size_t *ret_le
 
     if (fd >= 0)
         (void)close(fd);
+    if (line && length >= 0)
+        length = (ssize_t)take_line(passphrase->bytes, (size_t)length);
     if (length >= 0 && (size_t)length <= Q2_MAX_PASSPHRASE_LENGTH) {
         *ret_length = (size_t)length;
         return true;
@@ -153,15 +169,22 @@ static bool ask(struct q2_unlocker_passphrase *unlocker, const char *path, uint3
     return true;
 }
 
-bool passphrase_provide(struct passphrase *passphrase, const char *path,
+bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker)
 {
+    bool line = options->passphrase_file != NULL;
+    const char *path = line ? options->passphrase_file : options->key_file;
+
+    if (line && options->key_file) {
+        fputs("metalcow: --passphrase-file and --key-file cannot be given together\n", stderr);
+        return false;
+    }
     if (path == NULL) {
         unlocker->ask = ask;
         unlocker->ask_context = passphrase;
         return true;
     }
-    if (!load(passphrase, path, &unlocker->passphrase_length))
+    if (!load(passphrase, path, line, &unlocker->passphrase_length))
         return false;
     unlocker->passphrase = passphrase->bytes;
     return true;

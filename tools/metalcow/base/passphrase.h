@@ -9,17 +9,21 @@
 
 #include "drivers/crypto/unlocker.h"
 
+#include "arguments.h"
+
 struct passphrase {
-    uint8_t bytes[Q2_MAX_PASSPHRASE_LENGTH + 1]; /* one more, to notice what is too long */
+    uint8_t bytes[Q2_MAX_PASSPHRASE_LENGTH + 8]; /* more, to notice what is too long */
 };
 
-/* Have unlocker use the bytes of a file, exactly as they are (as QEMU's secret objects do), or, if
- * path is NULL, ask on the terminal. The file's is not asked for again when it does not fit.
+/* Have unlocker use the first line of options->passphrase_file, or every byte of options->key_file
+ * (as QEMU's secret objects do), or, if neither is given, ask on the terminal. A file's is not
+ * asked for again when it does not fit. A line ends with LF or CRLF; a byte order mark in front is
+ * not part of it.
  *
  * passphrase  must live until passphrase_wipe()
- * returns false, and says why on stderr, if the file cannot be read or is too long
+ * returns false, and says why on stderr, if the file cannot be read or is too long, or if both are given
  */
-bool passphrase_provide(struct passphrase *passphrase, const char *path,
+bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker);
 
 /* Forget it: unlocker knows nothing any more, ciphers that it has given out go on. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/read/name.h"
 #include "tools/metalcow/base/output.h"
 #include "preallocation.h"
 
@@ -45,6 +46,22 @@ bool make_image_join(const char *path, const char *name, char *ret_path)
     memcpy(ret_path, path, folder);
     memcpy(ret_path + folder, name, strlen(name) + 1);
     return true;
+}
+
+bool make_image_backing(const char *path, const char *name, enum q2_name_policy policy,
+                        char *ret_path)
+{
+    enum q2_unsaid_format unused;
+    enum q2_status status =
+        q2_name_resolve_posix(name, policy, path, ret_path, Q2_MAX_PATH_LENGTH + 1, &unused);
+
+    if (status == Q2_OK)
+        return true;
+    return fail(name, status,
+                status == Q2_ERR_NAME_DENIED   ? "this name of a backing file would be refused "
+                                                 "when the image is opened"
+                : status == Q2_ERR_UNSUPPORTED ? "a backing file has to be a plain file"
+                                               : NULL);
 }
 
 /* --- would it work? ------------------------------------------------------------------------- */
@@ -84,6 +101,8 @@ static bool options_hold(struct new_image *new, const char *path)
 
 /* --- files ---------------------------------------------------------------------------------- */
 
+#define OWN_FILE "the output is one of the image's own files"
+
 /* Open or make a file, and lock it, without changing it. */
 static bool open_file(struct new_image *new, struct new_file *file, const char *path)
 {
@@ -95,11 +114,13 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
         status = q2_source_posix_open(posix, path, Q2_POSIX_CREATE);
         file->is_new = status == Q2_OK;
     }
+    if (status == Q2_ERR_BUSY && new->in_use && image_uses_path(new->in_use, path))
+        return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (status != Q2_OK)
         return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
     file->is_open = true;
     if (new->in_use && image_uses(new->in_use, &posix->source))
-        return fail(path, Q2_ERR_CHAIN_LOOP, "the output is one of the image's own files");
+        return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (file == &new->data && image_same_file(&posix->source, &new->image.posix.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
     return true;
@@ -215,7 +236,10 @@ static bool preallocate_made(const char *path, const struct create_options *opti
                              const struct made_files *made)
 {
     const struct image_options how = {
-        .names = Q2_NAMES_ANY, .writable = true, .held = options->hold ? made->held : NULL};
+        .format = FORMAT_QCOW2,
+        .names = Q2_NAMES_ANY,
+        .writable = true,
+        .held = options->hold ? made->held : NULL};
     enum preallocation preallocation = options->preallocation;
     struct image *image;
     bool done;

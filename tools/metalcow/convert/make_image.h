@@ -37,4 +37,9 @@ void make_image_undo(const char *path, const struct made_files *made);
  * false: too long, said on stderr. ret_path: Q2_MAX_PATH_LENGTH + 1 bytes. */
 bool make_image_join(const char *path, const char *name, char *ret_path);
 
+/* The same for a backing file that is to be named in the image, judged as it will be when the image
+ * is opened: a name that would be refused then is refused here. */
+bool make_image_backing(const char *path, const char *name, enum q2_name_policy policy,
+                        char *ret_path);
+
 #endif

@@ -4,13 +4,25 @@
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/zeros.h"
 
+static void say_input(const char *path)
+{
+    print_fault(path, &(struct q2_fault){.status = Q2_ERR_CHAIN_LOOP,
+                                         .what = "the output is one of the image's own files"});
+}
+
 bool target_is_input(const struct target_options *options, const struct q2_source *file)
 {
     if (!image_uses(options->input, file))
         return false;
-    print_fault(file->path,
-                &(struct q2_fault){.status = Q2_ERR_CHAIN_LOOP,
-                                   .what = "the output is one of the image's own files"});
+    say_input(file->path);
+    return true;
+}
+
+bool target_path_is_input(const struct target_options *options, const char *path)
+{
+    if (!image_uses_path(options->input, path))
+        return false;
+    say_input(path);
     return true;
 }
 

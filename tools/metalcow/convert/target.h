@@ -59,6 +59,9 @@ struct target *target_qcow2_open(const struct target_options *options);
  * being read. Said on stderr. */
 bool target_is_input(const struct target_options *options, const struct q2_source *file);
 
+/* The same for a file that could not be opened because it is in use: perhaps by the input. */
+bool target_path_is_input(const struct target_options *options, const char *path);
+
 /* Length of the piece at bytes, in whole units, that is all zero or has no unit of zeros. */
 size_t target_piece(const uint8_t *bytes, size_t length, uint64_t unit, bool *ret_zero);
 

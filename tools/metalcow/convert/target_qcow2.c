@@ -226,16 +226,21 @@ static bool make(struct qcow2_target *qcow2)
 static bool open_image(struct qcow2_target *qcow2)
 {
     const struct image_options options = {
-        .format = Q2_FORMAT_QCOW2,
+        .format = FORMAT_QCOW2,
         .names = Q2_NAMES_ANY,
         .writable = true,
         .held = qcow2->options.skip_create ? NULL : qcow2->made.held,
     };
     struct q2_layer_info info;
+    struct q2_fault fault;
 
-    qcow2->image = image_open(qcow2->options.path, &options, false);
-    if (!qcow2->image)
+    qcow2->image = image_try_open(qcow2->options.path, &options, false, &fault);
+    if (!qcow2->image) {
+        if (fault.status != Q2_OK && !(fault.status == Q2_ERR_BUSY &&
+                                       target_path_is_input(&qcow2->options, qcow2->options.path)))
+            print_fault(qcow2->options.path, &fault);
         return false;
+    }
     q2_disk_layer_info(qcow2->image->disk, 0, &info);
     if (target_is_input(&qcow2->options, info.source) ||
         target_is_input(&qcow2->options, info.data_source))

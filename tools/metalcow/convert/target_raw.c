@@ -156,13 +156,15 @@ static bool prepare(struct raw_target *raw, const struct target_options *options
 }
 
 /* Open the output without changing it. */
-static bool open_file(struct raw_target *raw, bool skip_create)
+static bool open_file(struct raw_target *raw, const struct target_options *options)
 {
     enum q2_status status =
         q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
 
-    if (status == Q2_ERR_NOT_FOUND && !skip_create)
+    if (status == Q2_ERR_NOT_FOUND && !options->skip_create)
         status = q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_CREATE);
+    if (status == Q2_ERR_BUSY && target_path_is_input(options, raw->path))
+        return false;
     return status == Q2_OK || fail(raw, status);
 }
 
@@ -177,7 +179,7 @@ struct target *target_raw_open(const struct target_options *options)
     raw->target = (struct target){.ops = &raw_ops, .unit = 1, .chunk = CHUNK_SIZE};
     raw->path = options->path;
     raw->sparse_size = options->sparse_size & ~UINT64_C(511);
-    if (!open_file(raw, options->skip_create))
+    if (!open_file(raw, options))
         goto free_target;
     if (prepare(raw, options))
         return &raw->target;

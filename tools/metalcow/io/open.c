@@ -44,7 +44,7 @@ struct opening {
 
 static bool parse_driver(const char *value, struct opening *opening)
 {
-    opening->how.format = strcmp(value, "raw") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
+    opening->how.format = strcmp(value, "raw") == 0 ? FORMAT_RAW : FORMAT_QCOW2;
     return strcmp(value, "raw") == 0 || strcmp(value, "qcow2") == 0;
 }
 
@@ -68,14 +68,16 @@ static bool parse_data_file(const char *value, struct opening *opening)
 
 static bool parse_backing_file(const char *value, struct opening *opening)
 {
-    opening->how.backing_file = value;
+    opening->how.backing_files = (struct given_files){.paths = {value}, .nb = 1};
     return true;
 }
 
 static bool parse_backing_driver(const char *value, struct opening *opening)
 {
-    opening->how.backing_raw = strcmp(value, "raw") == 0;
-    return opening->how.backing_raw || strcmp(value, "qcow2") == 0;
+    bool raw = strcmp(value, "raw") == 0;
+
+    opening->how.backing_format = raw ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
+    return raw || strcmp(value, "qcow2") == 0;
 }
 
 static bool parse_read_only(const char *value, struct opening *opening)

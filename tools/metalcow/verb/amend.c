@@ -46,7 +46,7 @@ int verb_amend(const struct arguments *arguments)
     struct create_options options = {.preallocation = PREALLOCATION_OFF};
 
     for (size_t i = 0; i < arguments->options.nb; i++) {
-        if (!create_options_add(&options, arguments->image[0].format, arguments->options.texts[i]))
+        if (!create_options_add(&options, Q2_FORMAT_QCOW2, arguments->options.texts[i]))
             return EXIT_ERROR;
     }
     if (options.given[CREATE_BACKING_FILE] || options.given[CREATE_BACKING_FMT])

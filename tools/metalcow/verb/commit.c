@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drivers/posix/lock.h"
 #include "q2_amend.h"
 
 #include "tools/metalcow/base/image.h"
@@ -92,20 +93,30 @@ static bool grow_raw(const char *path, uint64_t size)
     return status == Q2_OK || fail(path, status, NULL);
 }
 
+/* The overlay's chain holds the base as something that does not change; that ends here. */
+static void unlock_layer(const struct q2_layer_info *info)
+{
+    q2_lock_posix_release(image_source_fd(info->source));
+    if (info->data_source && info->data_source != info->source)
+        q2_lock_posix_release(image_source_fd(info->data_source));
+}
+
 /* Open the base for writing, at least as large as the overlay. */
 static bool open_base(struct commit *commit, const struct arguments *arguments)
 {
     struct image_options options = {
         .names = arguments->image[0].names,
-        .backing_raw = arguments->image[0].backing_raw,
+        .backing_format = arguments->image[0].backing_format,
         .passphrase_file = arguments->image[0].passphrase_file,
+        .key_file = arguments->image[0].key_file,
         .writable = true,
     };
     uint64_t size = q2_disk_size(commit->overlay->disk);
     struct q2_layer_info info;
 
     q2_disk_layer_info(commit->overlay->disk, commit->base_layer, &info);
-    options.format = info.format;
+    options.format = info.format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
+    unlock_layer(&info);
     if (info.format == Q2_FORMAT_RAW && !grow_raw(info.source->path, size))
         return false;
     commit->base = image_open(info.source->path, &options, false);

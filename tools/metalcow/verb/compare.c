@@ -165,7 +165,8 @@ static bool open_sides(const struct arguments *arguments, struct comparison *com
     struct image_options options[2] = {arguments->image[0], arguments->image[1]};
 
     options[1].names = options[0].names;
-    options[1].backing_raw = options[0].backing_raw;
+    options[1].backing_format = options[0].backing_format;
+    options[1].share = options[0].share;
     for (int i = 0; i < 2; i++) {
         comparison->side[i].image = image_open(arguments->operands[i], &options[i], false);
         if (!comparison->side[i].image)

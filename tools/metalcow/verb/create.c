@@ -73,12 +73,18 @@ static struct image *open_backing(const struct arguments *arguments,
     char backing_path[Q2_MAX_PATH_LENGTH + 1];
     struct image *backing;
 
-    how.format = format;
-    if (!make_image_join(path, options->image.backing_file, backing_path))
+    how.share = true;
+    how.format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
+    if (!make_image_backing(path, options->image.backing_file, how.names, backing_path))
         return NULL;
     backing = image_open(backing_path, &how, false);
     if (!backing)
         fputs("Could not open backing image.\n", stderr);
+    if (backing && q2_disk_nb_layers(backing->disk) == Q2_MAX_LAYERS) {
+        (void)fail(backing_path, "the backing chain is too deep for one more layer");
+        image_close(backing);
+        return NULL;
+    }
     return backing;
 }
 

@@ -10,6 +10,8 @@
 #include "tools/metalcow/base/image.h"
 #include "info_luks.h"
 #include "tools/metalcow/base/json.h"
+#include "core/read/name.h"
+#include "tools/metalcow/base/hold.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
 #include "tools/metalcow/verbs.h"
@@ -336,16 +338,12 @@ static enum q2_status print_human(struct description *d)
     return status == Q2_OK ? human_specific(d) : status;
 }
 
-/* Describe one file. list: the JSON list that it goes into, or NULL. */
-static bool print_image(const char *path, const struct image_options *options, bool as_json,
-                        struct json *list)
+/* Describe an open image. list: the JSON list that it goes into, or NULL. */
+static bool print_image(struct image *image, bool as_json, struct json *list)
 {
-    struct image *image = image_open(path, options, true);
     struct description description;
     enum q2_status status;
 
-    if (!image)
-        return false;
     describe(image, &description);
     if (list)
         description.json = *list;
@@ -355,62 +353,146 @@ static bool print_image(const char *path, const struct image_options *options, b
     if (list)
         *list = description.json;
     free(description.full_backing);
-    image_close(image);
     return status == Q2_OK;
 }
 
-/* What a layer of the chain is opened by again, alone. */
-struct link {
-    char *path;
-    enum q2_image_format format;
+/* --- the chain ------------------------------------------------------------------------------ */
+
+/* Where the walk down a chain stands. No file is read but for its metadata, so that no passphrase
+ * is needed. */
+struct walk {
+    const struct image_options *given; /* what the person says of the chain */
+    uint32_t depth;                    /* of the file to open next */
+    char path[Q2_MAX_PATH_LENGTH + 1]; /* of the file to open next */
+    struct image_options how;
+    uint64_t seen[Q2_MAX_LAYERS][2]; /* identities of the files above */
 };
 
-/* The chain's files by name. The caller frees the paths. */
-static uint32_t list_chain(const struct arguments *arguments, struct link links[Q2_MAX_LAYERS])
+static bool fail(const struct image *image, enum q2_status status, const char *detail)
 {
-    struct image *image = image_open(arguments->operands[0], &arguments->image[0], false);
-    uint32_t nb_layers = image ? q2_disk_nb_layers(image->disk) : 0;
+    struct q2_fault fault = {.status = status};
 
-    for (uint32_t i = 0; i < nb_layers; i++) {
-        struct q2_layer_info info;
+    (void)snprintf(fault.detail, sizeof(fault.detail), "%s", detail);
+    print_fault(image->path, &fault);
+    return false;
+}
 
-        q2_disk_layer_info(image->disk, i, &info);
-        links[i] = (struct link){strdup(info.source->path), info.format};
+/* The format of image's backing file. */
+static bool choose_format(struct walk *walk, const struct image *image,
+                          const struct q2_layer_info *layer, enum q2_unsaid_format unsaid,
+                          bool probed)
+{
+    const char *said = layer->backing_format;
+
+    if (strcmp(said, "qcow2") == 0 || (said[0] == '\0' && unsaid == Q2_UNSAID_QCOW2))
+        walk->how.format = FORMAT_QCOW2;
+    else if (strcmp(said, "raw") == 0 || (said[0] == '\0' && unsaid == Q2_UNSAID_RAW))
+        walk->how.format = FORMAT_RAW;
+    else if (said[0] == '\0' && probed)
+        walk->how.format = FORMAT_PROBED;
+    else
+        return said[0] == '\0' ? fail(image, Q2_ERR_BACKING_FORMAT, layer->backing_file)
+                               : fail(image, Q2_ERR_UNSUPPORTED, said);
+    return true;
+}
+
+/* Set the path and the options of image's backing file. */
+static bool choose_next(struct walk *walk, const struct image *image,
+                        const struct q2_layer_info *layer)
+{
+    const struct image_options *given = walk->given;
+    enum q2_unsaid_format named = Q2_UNSAID_REFUSED;
+    bool is_given = walk->depth <= given->backing_files.nb;
+    enum q2_status status;
+
+    if (is_given)
+        status = q2_name_plain(given->backing_files.paths[walk->depth - 1], walk->path,
+                               sizeof(walk->path), &named);
+    else
+        status = q2_name_resolve_posix(layer->backing_file, given->names, image->file.path,
+                                       walk->path, sizeof(walk->path), &named);
+    if (status != Q2_OK)
+        return fail(image, status, layer->backing_file);
+    walk->how = (struct image_options){.share = given->share, .names = given->names};
+    return choose_format(walk, image, layer,
+                         named != Q2_UNSAID_REFUSED ? named : given->backing_format, is_given);
+}
+
+/* Remember image and go to its backing file; *ret_more is false at the end of the chain. */
+static bool step_down(struct walk *walk, const struct image *image, bool *ret_more)
+{
+    const uint64_t *identity = image->file.source.identity;
+    struct q2_layer_info layer;
+
+    for (uint32_t i = 0; i < walk->depth; i++) {
+        if (walk->seen[i][0] == identity[0] && walk->seen[i][1] == identity[1])
+            return fail(image, Q2_ERR_CHAIN_LOOP, "");
     }
-    image_close(image);
-    return nb_layers;
+    walk->seen[walk->depth][0] = identity[0];
+    walk->seen[walk->depth][1] = identity[1];
+    walk->depth++;
+    q2_disk_layer_info(image->disk, 0, &layer);
+    *ret_more = layer.header && layer.backing_file[0] != '\0';
+    if (!*ret_more && walk->depth <= walk->given->backing_files.nb)
+        return fail(image, Q2_ERR_BACKING_FILE_UNEXPECTED, "");
+    if (*ret_more && walk->depth == Q2_MAX_LAYERS) {
+        print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_LIMIT,
+                                                    .what = "the backing chain is too deep",
+                                                    .field = "layers",
+                                                    .value = Q2_MAX_LAYERS + 1ull,
+                                                    .limit = Q2_MAX_LAYERS,
+                                                    .has_value = true,
+                                                    .has_limit = true});
+        return false;
+    }
+    return !*ret_more || choose_next(walk, image, &layer);
 }
 
 static bool print_chain(const struct arguments *arguments)
 {
-    struct link links[Q2_MAX_LAYERS];
-    uint32_t nb_links = list_chain(arguments, links);
+    struct walk walk = {.given = &arguments->image[0], .how = arguments->image[0]};
     struct json json = {.out = stdout};
-    bool ret = nb_links > 0;
+    char path[Q2_MAX_PATH_LENGTH + 1];
+    bool good = true, more = true;
 
-    if (ret && arguments->json)
+    walk.how.backing_files.nb = 0;
+    if (arguments->json)
         json_list(&json, NULL);
-    for (uint32_t i = 0; i < nb_links; i++) {
-        struct image_options options = {.format = links[i].format};
+    while (good && more) {
+        const char *name = walk.depth == 0 ? arguments->operands[0] : path;
+        struct image *image;
 
-        if (i > 0 && ret && !arguments->json)
+        (void)snprintf(path, sizeof(path), "%s", walk.path);
+        image = image_open(name, &walk.how, true);
+        if (!image)
+            return false;
+        if (walk.depth > 0 && !arguments->json)
             putchar('\n');
-        ret = ret && links[i].path &&
-              print_image(links[i].path, &options, arguments->json, arguments->json ? &json : NULL);
-        free(links[i].path);
+        good = print_image(image, arguments->json, arguments->json ? &json : NULL) &&
+               step_down(&walk, image, &more);
+        image_close(image);
     }
-    if (nb_links > 0 && arguments->json)
+    if (arguments->json)
         json_end(&json);
-    return ret;
+    return good;
+}
+
+static bool print_one(const struct arguments *arguments)
+{
+    struct image *image = image_open(arguments->operands[0], &arguments->image[0], true);
+    bool done = image && print_image(image, arguments->json, NULL);
+
+    image_close(image);
+    return done;
 }
 
 int verb_info(const struct arguments *arguments)
 {
+    struct hold hold;
     bool done;
 
-    if (arguments->backing_chain)
-        done = print_chain(arguments);
-    else
-        done = print_image(arguments->operands[0], &arguments->image[0], arguments->json, NULL);
+    hold_begin(&hold);
+    done = arguments->backing_chain ? print_chain(arguments) : print_one(arguments);
+    hold_end(&hold, done);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }

@@ -6,6 +6,7 @@
 
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/picture/map_picture.h"
+#include "tools/metalcow/base/hold.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/verbs.h"
 
@@ -105,11 +106,14 @@ static bool print_map(struct image *image, const struct arguments *arguments)
 int verb_map(const struct arguments *arguments)
 {
     struct image *image = image_open(arguments->operands[0], &arguments->image[0], false);
+    struct hold hold;
     bool done;
 
     if (!image)
         return EXIT_ERROR;
+    hold_begin(&hold);
     done = print_map(image, arguments);
+    hold_end(&hold, done || arguments->map_output == MAP_HUMAN);
     image_close(image);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }

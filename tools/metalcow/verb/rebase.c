@@ -164,19 +164,33 @@ static bool rebase_all(struct rebase *rebase)
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+/* A file that is in use may be the image itself, which is locked. */
+static bool say_base(const struct rebase *rebase, const char *path, const struct q2_fault *fault)
+{
+    const char *file = fault->file[0] != '\0' ? fault->file : path;
+
+    if (fault->status == Q2_ERR_BUSY && image_uses_path(rebase->image, file))
+        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+    print_fault(path, fault);
+    return false;
+}
+
 /* Open the new backing file; it may be one of the old chain, but must not lie on the image. */
 static bool open_base(struct rebase *rebase, const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];
     char path[Q2_MAX_PATH_LENGTH + 1];
     struct q2_layer_info base, layer;
+    struct q2_fault fault;
 
-    options.format =
-        strcmp(arguments->backing_format, "raw") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
-    options.data_file = options.backing_file = NULL;
-    if (!make_image_join(rebase->image->path, arguments->backing_file, path))
+    options.format = strcmp(arguments->backing_format, "raw") == 0 ? FORMAT_RAW : FORMAT_QCOW2;
+    options.data_file = NULL;
+    options.backing_files.nb = 0;
+    if (!make_image_backing(rebase->image->file.path, arguments->backing_file, options.names, path))
         return false;
-    rebase->base = image_open(path, &options, false);
+    rebase->base = image_try_open(path, &options, false, &fault);
+    if (!rebase->base && fault.status != Q2_OK)
+        return say_base(rebase, path, &fault);
     if (!rebase->base)
         return false;
     if (image_uses(rebase->base, &rebase->image->file.source))

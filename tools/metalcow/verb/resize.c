@@ -128,11 +128,13 @@ static bool resize_qcow2(struct image *image, const struct arguments *arguments,
 static bool resize(struct image *image, const struct arguments *arguments)
 {
     uint64_t old_size = q2_disk_size(image->disk), size;
+    struct q2_layer_info info;
 
     if (!parse_size(arguments->operands[1], old_size, &size) ||
         !is_allowed(arguments, old_size, size))
         return false;
-    if (arguments->image[0].format == Q2_FORMAT_RAW)
+    q2_disk_layer_info(image->disk, 0, &info);
+    if (info.format == Q2_FORMAT_RAW)
         return resize_raw(image, arguments, size);
     if (size % 512 != 0)
         return say("The new size must be a multiple of 512");

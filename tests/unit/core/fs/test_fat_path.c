@@ -67,8 +67,8 @@ static void test_find_short_names_match_without_case(void)
         expect(&fb, "/debian.img/x", Q2_ERR_NOT_FOUND, 0);
         expect(&fb, "/..", Q2_ERR_NOT_FOUND, 0);
         expect(&fb, "/../debian.img", Q2_ERR_NOT_FOUND, 0);
-        expect(&fb, "/", Q2_ERR_DENIED, 0);
-        expect(&fb, "", Q2_ERR_DENIED, 0);
+        expect(&fb, "/", Q2_ERR_NOT_A_FILE, 0);
+        expect(&fb, "", Q2_ERR_NOT_A_FILE, 0);
         fb_free(&fb);
     }
 }
@@ -369,8 +369,8 @@ static void test_find_walks_folders_both_ways(void)
         expect(&fb, "/a/b/../b/./c/../../../a/b/c/file", Q2_OK, 5);
         expect(&fb, "/a/../../a/b/c/file", Q2_ERR_NOT_FOUND, 0);
         expect(&fb, "/a/b/file", Q2_ERR_NOT_FOUND, 0);
-        expect(&fb, "/a/b/c", Q2_ERR_DENIED, 0);
-        expect(&fb, "/a/..", Q2_ERR_DENIED, 0);
+        expect(&fb, "/a/b/c", Q2_ERR_NOT_A_FILE, 0);
+        expect(&fb, "/a/..", Q2_ERR_NOT_A_FILE, 0);
         fb_free(&fb);
     }
 }

@@ -190,7 +190,7 @@ static void test_chain_open_raw_base(void)
         fixture_start(&f, &image);
         fake_source_init(&fake, "img/base", base, sizeof(base));
         fake_opener_add(&f.opener, "img/base", &fake);
-        f.options.backing_raw_if_unnamed = rows[i].allow;
+        f.options.backing_format = rows[i].allow ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED;
         T_CHECK_U64(fixture_open(&f), rows[i].status);
         if (f.disk) {
             struct q2_layer_info info;
@@ -245,7 +245,8 @@ static void test_chain_open_given_files_win(void)
     fake_opener_add(&f.opener, "C:\\any where", &data);
     fake_opener_add(&f.opener, "/my/base", &base);
     f.options.data_file = "C:\\any where";
-    f.options.backing_file = "/my/base";
+    f.options.backing_files = &(struct q2_given_file){.path = "/my/base"};
+    f.options.nb_backing_files = 1;
     f.options.names = Q2_NAMES_NONE;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, MIB), FIXTURE_SAME);
@@ -263,7 +264,8 @@ static void test_chain_open_given_files_are_for_the_top_only(void)
     static const struct image_spec specs[3] = {{.size = MIB}, {.size = MIB}, {.size = MIB}};
 
     chain_start(&chain, specs, 3);
-    chain.f.options.backing_file = "img/L1";
+    chain.f.options.backing_files = &(struct q2_given_file){.path = "img/L1"};
+    chain.f.options.nb_backing_files = 1;
     T_CHECK_U64(fixture_open(&chain.f), Q2_OK);
     T_CHECK_U64(q2_disk_nb_layers(chain.f.disk), 3);
     chain_end(&chain);
@@ -281,7 +283,7 @@ static void test_chain_open_names_policy_any(void)
     fixture_start(&f, &image);
     fake_source_init(&base, "img/../base", bytes, sizeof(bytes));
     fake_opener_add(&f.opener, "img/../base", &base);
-    T_CHECK_U64(fixture_open(&f), Q2_ERR_DENIED);
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_NAME_DENIED);
     T_CHECK_U64(f.opener.nb_calls, 0);
     f.options.names = Q2_NAMES_ANY;
     T_CHECK_U64(fixture_open(&f), Q2_OK);

@@ -9,7 +9,7 @@ struct row {
 
 #define OK     Q2_OK
 #define BAD    Q2_ERR_BAD_NAME
-#define DENIED Q2_ERR_DENIED
+#define DENIED Q2_ERR_NAME_DENIED
 #define A16    "aaaaaaaaaaaaaaaa"
 #define A64    A16 A16 A16 A16
 #define A255   A64 A64 A64 A16 A16 A16 "aaaaaaaaaaaaaaa"
@@ -153,8 +153,111 @@ static void test_name_resolve_size_of_the_path(void)
     }
 }
 
+/* The rules of POSIX: what differs from those of UEFI. */
+static const struct posix_row {
+    const char *row, *name, *referrer, *want;
+    enum q2_status below, any;
+    enum q2_unsaid_format format;
+} posix_rows[] = {
+    {"plain", "base", "img/top", "img/base", OK, OK, Q2_UNSAID_REFUSED},
+    {"backslash", "a\\b", "img/top", "img/a\\b", OK, OK, Q2_UNSAID_REFUSED},
+    {"beyond the plane", "\xf0\x9f\x90\x84", "a/b", "a/\xf0\x9f\x90\x84", OK, OK,
+     Q2_UNSAID_REFUSED},
+    {"not UTF-8", "\xe4\n", "a/b", "a/\xe4\n", OK, OK, Q2_UNSAID_REFUSED},
+    {"absolute", "/x", "a/b", "/x", DENIED, OK, Q2_UNSAID_REFUSED},
+    {"parent", "../x", "a/b", "a/../x", DENIED, OK, Q2_UNSAID_REFUSED},
+    {"file:", "file:x", "a/b", "a/x", OK, OK, Q2_UNSAID_REFUSED},
+    {"file: absolute", "file:/x", "a/b", "/x", DENIED, OK, Q2_UNSAID_REFUSED},
+    {"protocol", "nbd:x", "a/b", NULL, Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
+    {"empty", "", "a/b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json", "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}", "a/b",
+     "a/x", OK, OK, Q2_UNSAID_QCOW2},
+    {"json, dotted", "json: { \"file.filename\" : \"x\" , \"driver\" : \"raw\" } ", "a/b", "a/x",
+     OK, OK, Q2_UNSAID_RAW},
+    {"json of a file", "json:{\"driver\":\"file\",\"filename\":\"/x\",\"aio\":3}", "a/b", NULL,
+     Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
+    {"json, absolute", "json:{\"driver\":\"file\",\"filename\":\"/x\"}", "a/b", "/x", DENIED, OK,
+     Q2_UNSAID_REFUSED},
+    {"json, escapes", "json:{\"filename\":\"\\u00e4\\ud83d\\udc04\\n\\/\\\"\"}", "a/b",
+     "a/\xc3\xa4\xf0\x9f\x90\x84\n/\"", OK, OK, Q2_UNSAID_REFUSED},
+    {"json, read-only", "json:{\"read-only\":true,\"filename\":\"x\"}", "b", "x", OK, OK,
+     Q2_UNSAID_REFUSED},
+    {"json, lone surrogate", "json:{\"filename\":\"\\ud83d\"}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
+    {"json, wrong second surrogate", "json:{\"filename\":\"\\ud83d\\u0041\"}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
+    {"json, NUL", "json:{\"filename\":\"a\\u0000\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no digits", "json:{\"filename\":\"\\u00g0\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, unknown escape", "json:{\"filename\":\"\\x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, cut in an escape", "json:{\"filename\":\"\\", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, cut", "json:{\"filename\":\"x", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no object", "json:[]", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no comma", "json:{\"filename\":\"x\" \"driver\":\"raw\"}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
+    {"json, no colon", "json:{\"filename\" \"x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no key", "json:{filename:\"x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no value", "json:{\"filename\":\"x\",\"read-only\":}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
+    {"json, long value", "json:{\"driver\":\"" A64 "\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, long word", "json:{\"read-only\":" A64 "}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, two names", "json:{\"filename\":\"x\",\"file.filename\":\"y\"}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
+    {"json, more after it", "json:{\"filename\":\"x\"}}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no name", "json:{\"driver\":\"raw\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, a driver below", "json:{\"file\":{\"driver\":\"nbd\",\"filename\":\"x\"}}", "b", NULL,
+     Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
+    {"json, another driver", "json:{\"driver\":\"vmdk\",\"filename\":\"x\"}", "b", NULL,
+     Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
+    {"json, a part of a file", "json:{\"driver\":\"raw\",\"offset\":512,\"file.filename\":\"x\"}",
+     "b", NULL, Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
+};
+#define NB_POSIX_ROWS (sizeof(posix_rows) / sizeof(posix_rows[0]))
+
+static void check_posix(const struct posix_row *row, enum q2_name_policy policy,
+                        enum q2_status want)
+{
+    char path[Q2_MAX_PATH_LENGTH + 1];
+    enum q2_unsaid_format format;
+
+    T_CHECK_U64(
+        q2_name_resolve_posix(row->name, policy, row->referrer, path, sizeof(path), &format), want);
+    if (want != Q2_OK)
+        return;
+    T_CHECK_STR(path, row->want);
+    T_CHECK_U64(format, row->format);
+}
+
+static void test_name_resolve_posix(void)
+{
+    for (size_t i = 0; i < NB_POSIX_ROWS; i++) {
+        t_row(posix_rows[i].row);
+        check_posix(&posix_rows[i], Q2_NAMES_BELOW, posix_rows[i].below);
+        check_posix(&posix_rows[i], Q2_NAMES_ANY, posix_rows[i].any);
+        check_posix(&posix_rows[i], Q2_NAMES_NONE, DENIED);
+    }
+}
+
+static void test_name_resolve_posix_size_of_the_path(void)
+{
+    static const char *const names[] = {"base", "file:base", "json:{\"filename\":\"base\"}"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        for (size_t size = 1; size <= 12; size++) {
+            enum q2_unsaid_format format;
+            char path[16];
+
+            t_row(names[i]);
+            T_CHECK_U64(
+                q2_name_resolve_posix(names[i], Q2_NAMES_ANY, "img/top", path, size, &format),
+                size >= 9 ? OK : BAD);
+        }
+    }
+}
+
 int main(void)
 {
+    T_RUN(test_name_resolve_posix);
+    T_RUN(test_name_resolve_posix_size_of_the_path);
     T_RUN(test_name_resolve_policy_below);
     T_RUN(test_name_resolve_policy_any);
     T_RUN(test_name_resolve_policy_none_denies_every_good_name);

@@ -1,4 +1,5 @@
 /* POSIX files: what is opened and what is refused, locks, limits of the device; the opener. */
+#include "drivers/posix/lock.h"
 #include "drivers/posix/opener.h"
 #include "tests/contract/fat_image.h"
 #include "tests/support/t.h"
@@ -35,17 +36,17 @@ static void test_open_only_files_and_wanted_devices(void)
         {"missing", "missing", 0, Q2_ERR_NOT_FOUND},
         {"missing for writing", "missing", Q2_POSIX_WRITABLE, Q2_ERR_NOT_FOUND},
         {"below a file", "file/x", 0, Q2_ERR_NOT_FOUND},
-        {"directory", "folder", 0, Q2_ERR_DENIED},
-        {"directory for writing", "folder", Q2_POSIX_WRITABLE, Q2_ERR_DENIED},
-        {"pipe", "pipe", 0, Q2_ERR_DENIED},
-        {"link to itself", "loop", 0, Q2_ERR_DENIED},
-        {"character device", "/dev/null", 0, Q2_ERR_DENIED},
-        {"character device as device", "/dev/zero", Q2_POSIX_BLOCK_DEVICES, Q2_ERR_DENIED},
-        {"block device", "block", 0, Q2_ERR_DENIED},
+        {"directory", "folder", 0, Q2_ERR_NOT_A_FILE},
+        {"directory for writing", "folder", Q2_POSIX_WRITABLE, Q2_ERR_NOT_A_FILE},
+        {"pipe", "pipe", 0, Q2_ERR_NOT_A_FILE},
+        {"link to itself", "loop", 0, Q2_ERR_BAD_NAME},
+        {"character device", "/dev/null", 0, Q2_ERR_NOT_A_FILE},
+        {"character device as device", "/dev/zero", Q2_POSIX_BLOCK_DEVICES, Q2_ERR_NOT_A_FILE},
+        {"block device", "block", 0, Q2_ERR_NOT_A_FILE},
         {"block device without a driver", "block", Q2_POSIX_BLOCK_DEVICES, Q2_ERR_NO_MEDIA},
-        {"create what exists", "file", Q2_POSIX_CREATE, Q2_ERR_DENIED},
+        {"create what exists", "file", Q2_POSIX_CREATE, Q2_ERR_EXISTS},
         {"create below nothing", "missing/x", Q2_POSIX_CREATE, Q2_ERR_NOT_FOUND},
-        {"create a directory", "folder", Q2_POSIX_CREATE | Q2_POSIX_REPLACE, Q2_ERR_DENIED},
+        {"create a directory", "folder", Q2_POSIX_CREATE | Q2_POSIX_REPLACE, Q2_ERR_NOT_A_FILE},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -131,17 +132,18 @@ static bool is_stated(int fd, short at)
 static const struct {
     const char *row;
     short at;
-    bool stated; /* by us */
+    bool stated; /* by us, writing */
     bool hinders;
+    bool stated_reading, hinders_reading;
 } lock_rows[] = {
-    {"reads", 100, true, false},
-    {"writes", 101, true, true},
-    {"writes the same", 102, false, false},
-    {"resizes", 103, true, true},
-    {"forbids reading", 200, false, true},
-    {"forbids writing", 201, true, true},
-    {"forbids writing the same", 202, false, false},
-    {"forbids resizing", 203, true, true},
+    {"reads", 100, true, false, true, false},
+    {"writes", 101, true, true, false, true},
+    {"writes the same", 102, false, false, false, false},
+    {"resizes", 103, true, true, false, true},
+    {"forbids reading", 200, false, true, false, true},
+    {"forbids writing", 201, true, true, true, false},
+    {"forbids writing the same", 202, false, false, false, false},
+    {"forbids resizing", 203, true, true, true, false},
 };
 
 static void test_open_for_writing_speaks_qemus_locks(void)
@@ -159,6 +161,26 @@ static void test_open_for_writing_speaks_qemus_locks(void)
         T_CHECK(state(fd, lock_rows[i].at));
         T_CHECK_U64(open_path(path, Q2_POSIX_WRITABLE), lock_rows[i].hinders ? Q2_ERR_BUSY : Q2_OK);
         T_CHECK_U64(open_path(path, 0), Q2_OK);
+        (void)close(fd);
+    }
+}
+
+static void test_open_for_stable_reading_speaks_qemus_locks(void)
+{
+    const char *path = fat_image_path("file");
+
+    for (size_t i = 0; i < sizeof(lock_rows) / sizeof(lock_rows[0]); i++) {
+        int fd = open(path, O_RDWR);
+
+        t_row(lock_rows[i].row);
+        T_CHECK_U64(q2_source_posix_open(&file, path, Q2_POSIX_STABLE), Q2_OK);
+        T_CHECK_U64(is_stated(fd, lock_rows[i].at), lock_rows[i].stated_reading);
+        q2_lock_posix_release(file.fd);
+        T_CHECK(!is_stated(fd, lock_rows[i].at));
+        q2_source_posix_close(&file);
+        T_CHECK(state(fd, lock_rows[i].at));
+        T_CHECK_U64(open_path(path, Q2_POSIX_STABLE),
+                    lock_rows[i].hinders_reading ? Q2_ERR_BUSY : Q2_OK);
         (void)close(fd);
     }
 }
@@ -258,7 +280,7 @@ static void test_opener_holds_two_files_per_layer_and_no_more(void)
     opener->ops->close(opener, sources[17]);
     T_CHECK_U64(opener->ops->open(opener, fat_image_path("missing"), false, &sources[17]),
                 Q2_ERR_NOT_FOUND);
-    T_CHECK_U64(opener->ops->open(opener, "/dev/null", false, &sources[17]), Q2_ERR_DENIED);
+    T_CHECK_U64(opener->ops->open(opener, "/dev/null", false, &sources[17]), Q2_ERR_NOT_A_FILE);
     T_CHECK_U64(opener->ops->open(opener, fat_image_path("second"), true, &sources[17]), Q2_OK);
     T_CHECK(sources[17]->writable);
     for (size_t i = 0; i < Q2_POSIX_MAX_OPEN; i++)
@@ -278,6 +300,7 @@ int main(void)
     T_RUN(test_open_create_and_replace);
     T_RUN(test_open_second_writer_is_busy_and_a_reader_is_not);
     T_RUN(test_open_for_writing_speaks_qemus_locks);
+    T_RUN(test_open_for_stable_reading_speaks_qemus_locks);
     T_RUN(test_open_without_rights_is_read_only_or_denied);
     T_RUN(test_read_file_cut_underneath_is_an_error);
     T_RUN(test_write_and_grow_past_the_limit_are_no_space);

@@ -1,0 +1,101 @@
+/* The files that a person gives for an image. May call core/read/name.h, probe.c, drivers/posix. */
+#include "given.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/read/name.h"
+
+#include "probe.h"
+
+static void fail(struct q2_fault *ret_fault, enum q2_status status, const char *what,
+                 const char *path)
+{
+    *ret_fault = (struct q2_fault){.status = status, .what = what};
+    (void)strncpy(ret_fault->file, path, sizeof(ret_fault->file) - 1);
+}
+
+/* A name in plain spelling, kept in image->names. */
+static const char *keep(struct image *image, const char *name, enum q2_unsaid_format *ret_format,
+                        struct q2_fault *ret_fault)
+{
+    char path[Q2_MAX_PATH_LENGTH + 1];
+    enum q2_status status = q2_name_plain(name, path, sizeof(path), ret_format);
+    size_t slot = 0;
+
+    while (image->names[slot])
+        slot++;
+    if (status == Q2_OK && !(image->names[slot] = strdup(path)))
+        status = Q2_ERR_LIMIT;
+    if (status == Q2_OK)
+        return image->names[slot];
+    fail(ret_fault, status,
+         status == Q2_ERR_UNSUPPORTED ? "this does not describe a plain file"
+         : status == Q2_ERR_BAD_NAME  ? "this is not the name of a file"
+                                      : NULL,
+         name);
+    return NULL;
+}
+
+const char *given_image(struct image *image, const char *name, enum format_choice *ret_format,
+                        struct q2_fault *ret_fault)
+{
+    enum q2_unsaid_format format;
+    const char *path = keep(image, name, &format, ret_fault);
+
+    *ret_format = format == Q2_UNSAID_QCOW2 ? FORMAT_QCOW2
+                  : format == Q2_UNSAID_RAW ? FORMAT_RAW
+                                            : FORMAT_PROBED;
+    return path;
+}
+
+/* A file that does not open is left to the engine, which will say why. */
+static bool probe_given(const char *path, enum q2_unsaid_format *ret_format,
+                        struct q2_fault *ret_fault)
+{
+    struct q2_source_posix file;
+    const char *name = NULL;
+    enum probed probed;
+
+    *ret_format = Q2_UNSAID_RAW;
+    if (q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
+        return true;
+    probed = probe_file(&file.source, &name);
+    q2_source_posix_close(&file);
+    if (probed == PROBED_QCOW2)
+        *ret_format = Q2_UNSAID_QCOW2;
+    else if (probed == PROBED_FOREIGN)
+        fail(ret_fault, Q2_ERR_UNSUPPORTED, name, path);
+    return probed != PROBED_FOREIGN;
+}
+
+bool given_files(struct image *image, const struct image_options *how,
+                 struct q2_disk_options *options, struct q2_fault *ret_fault)
+{
+    enum q2_unsaid_format unused;
+
+    if (how->data_file) {
+        options->data_file = keep(image, how->data_file, &unused, ret_fault);
+        if (!options->data_file)
+            return false;
+    }
+    for (uint32_t i = 0; i < how->backing_files.nb; i++) {
+        struct q2_given_file *file = &image->backing_files[i];
+
+        file->path = keep(image, how->backing_files.paths[i], &file->format, ret_fault);
+        if (!file->path)
+            return false;
+        if (file->format == Q2_UNSAID_REFUSED && how->backing_format == Q2_UNSAID_REFUSED &&
+            !probe_given(file->path, &file->format, ret_fault))
+            return false;
+    }
+    options->backing_files = image->backing_files;
+    options->nb_backing_files = how->backing_files.nb;
+    return true;
+}
+
+void given_free(struct image *image)
+{
+    for (size_t i = 0; i < sizeof(image->names) / sizeof(image->names[0]); i++)
+        free(image->names[i]);
+}

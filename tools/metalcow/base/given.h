@@ -1,0 +1,29 @@
+/* The files that a person gives for an image: their spelling and formats.
+ *
+ * Called by image.c. What is filled in points into image->names or into the options.
+ */
+#ifndef METALCOW_GIVEN_H
+#define METALCOW_GIVEN_H
+
+#include "image.h"
+
+/* Take QEMU's spelling ("file:", "json:{...}") off the name of image itself.
+ *
+ * ret_format  what the spelling says of the format; PROBED if nothing
+ * returns NULL, and fills ret_fault, if it describes no plain file; else a path that lives as long
+ * as the image
+ */
+const char *given_image(struct image *image, const char *name, enum format_choice *ret_format,
+                        struct q2_fault *ret_fault);
+
+/* Fill in data file and backing files of the engine's options. A backing file whose format nobody
+ * states is looked at, because a person named it.
+ *
+ * false: ret_fault says why
+ */
+bool given_files(struct image *image, const struct image_options *how,
+                 struct q2_disk_options *options, struct q2_fault *ret_fault);
+
+void given_free(struct image *image);
+
+#endif
