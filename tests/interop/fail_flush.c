@@ -1,5 +1,5 @@
 /* Preloaded into a program: fdatasync() of the file that FAIL_FLUSH names fails, as on a disk that
- * has lost what it had taken. Part of tests/interop/test_244.py. */
+ * has lost what it had taken. Part of tests/interop/test_data_file.py. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -7,7 +7,7 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
-# What test_244.py and test_commit.py preload.
+# What test_data_file.py and test_commit.py preload.
 PRELOADS := $(patsubst %,$(BUILD)/san/tests/interop/%.so,fail_flush trace_writes)
 $(PRELOADS): $(BUILD)/san/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)

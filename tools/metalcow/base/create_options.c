@@ -99,8 +99,15 @@ static bool parse_word(enum create_option option, const char *text, uint32_t *re
     }
     if (option == CREATE_COMPAT)
         return refuse("Invalid compatibility level:", text, "; 0.10 and 1.1 are known");
-    fprintf(stderr, "metalcow: Parameter '%s' has no ", rows[option].name);
-    return refuse("value", text, "");
+    fprintf(stderr, "metalcow: Parameter '%s' does not take '", rows[option].name);
+    print_escaped(stderr, text);
+    fputs("'; possible values:", stderr);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (words[i].option == option)
+            fprintf(stderr, " %s", words[i].word);
+    }
+    fputc('\n', stderr);
+    return false;
 }
 
 static bool parse_flag(const char *name, const char *text, bool *ret_value)
@@ -213,6 +220,14 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
 
     if (equal)
         *equal = '\0';
+    if (strcmp(assignment, "encryption") == 0) {
+        bool wanted;
+
+        if (!parse_flag(assignment, equal ? equal + 1 : "on", &wanted))
+            return false;
+        if (!wanted) /* what an image is without it */
+            return true;
+    }
     if (strncmp(assignment, "encrypt", 7) == 0)
         return refuse("Parameter", assignment, ": encrypted images cannot be made");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {

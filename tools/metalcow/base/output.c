@@ -3,13 +3,47 @@
 
 #include <string.h>
 
+#include "core/base/utf8.h"
+
+/* Characters that print themselves: no controls, and none of those that turn the direction of a
+ * line, which make a name look like another one. */
+static bool is_printable(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } others[] = {
+        {0, 0x1f},        {'\\', '\\'},     {0x7f, 0x9f},     {0xad, 0xad},
+        {0x61c, 0x61c},   {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
+        {0xfdd0, 0xfdef}, {0xfeff, 0xfeff}, {0xfff0, 0xffff}, {0xe0000, 0x10ffff},
+    };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (c >= others[i].first && c <= others[i].last)
+            return false;
+    }
+    return true;
+}
+
+size_t output_piece(const char *text, bool *ret_printable)
+{
+    uint32_t c = 0;
+    size_t n = mc_utf8_decode(text, strlen(text), &c);
+
+    *ret_printable = n > 0 && is_printable(c);
+    return *ret_printable ? n : 1;
+}
+
 void print_escaped(FILE *out, const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if (*c < 0x20 || *c > 0x7e || *c == '\\')
-            fprintf(out, "\\x%02x", *c);
+    while (*text != '\0') {
+        bool printable;
+        size_t n = output_piece(text, &printable);
+
+        if (printable)
+            (void)fwrite(text, 1, n, out);
         else
-            fputc(*c, out);
+            fprintf(out, "\\x%02x", (unsigned char)*text);
+        text += n;
     }
 }
 

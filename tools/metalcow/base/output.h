@@ -2,6 +2,8 @@
 #ifndef METALCOW_OUTPUT_H
 #define METALCOW_OUTPUT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -10,9 +12,13 @@
 /* Exit status of a verb that failed, unless it says otherwise. */
 #define EXIT_ERROR 1
 
-/* Write text, every byte outside 0x20..0x7e and the backslash as \xNN: it may come out of an image
- * and must not talk to the terminal. */
+/* Write text: printable characters of UTF-8 as they are, every other byte and the backslash as \xNN.
+ * The text may come out of an image and must not talk to the terminal. */
 void print_escaped(FILE *out, const char *text);
+
+/* Length of the first piece of a text, which is not empty: a character that is printed as it is, or
+ * one byte that is escaped, which takes four columns. */
+size_t output_piece(const char *text, bool *ret_printable);
 
 /* Write "metalcow: FILE: WHAT ...; ADVICE" to stderr.
  *

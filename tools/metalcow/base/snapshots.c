@@ -21,8 +21,12 @@ static void print_column(const char *text, int width)
 {
     int length = 0;
 
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
-        length += *c < 0x20 || *c > 0x7e || *c == '\\' ? 4 : 1;
+    for (const char *at = text; *at != '\0';) {
+        bool printable;
+
+        at += output_piece(at, &printable);
+        length += printable ? 1 : 4;
+    }
     print_escaped(stdout, text);
     printf("%*s", length < width ? width - length : 0, "");
 }
