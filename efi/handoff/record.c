@@ -126,6 +126,18 @@ static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_par
     }
 }
 
+/* Extents whose first bytes can be sampled. Room after the file's end is none of its content yet:
+ * the firmware reads nothing there, and the running system would read a whole sample. */
+static size_t nb_sampled(const struct q2_stored_file *stored, uint64_t size)
+{
+    size_t nb = 0;
+
+    while (nb < stored->nb_extents && size >= Q2_HANDOFF_SAMPLE_SIZE &&
+           stored->extents[nb].file_offset <= size - Q2_HANDOFF_SAMPLE_SIZE)
+        nb++;
+    return nb;
+}
+
 /* The extents that the running system needs: of a file that is only read, those up to its size. */
 static enum q2_status add_file(struct mc_record *record, const struct mc_image *image,
                                struct q2_source *source, enum q2_handoff_role role, uint32_t layer,
@@ -156,8 +168,9 @@ static enum q2_status add_file(struct mc_record *record, const struct mc_image *
     if (stored.nb_extents > Q2_HANDOFF_MAX_EXTENTS)
         return mc_fail(fault, Q2_ERR_LIMIT, "it is stored in too many pieces to be handed over",
                        source->path);
-    status = q2_handoff_sample(source, stored.extents, stored.nb_extents, record->buffer,
-                               record->samples[handoff->nb_files], &file->nb_samples);
+    status =
+        q2_handoff_sample(source, stored.extents, nb_sampled(&stored, source->size), record->buffer,
+                          record->samples[handoff->nb_files], &file->nb_samples);
     if (status != Q2_OK)
         return mc_fail(fault, status, NULL, source->path);
     if (handoff->nb_files++ == 0)
