@@ -22,9 +22,10 @@
 /* Stripes of a key slot. The specification's constant is 4000, and no program writes another. */
 #define Q2_LUKS_MAX_STRIPES 4000u
 
-/* PBKDF2 iterations that a wrong passphrase costs, all together: see q2_luks_iterations(). Programs choose the number so that their machine takes 2 s per slot: 2 to 8 million on
- * today's. 2^26 is four slots of 8 million with a key of two pieces, and ends after some minutes without SHA instructions;
- * the field would allow 2^35. */
+/* PBKDF2 iterations that a wrong passphrase costs, all together: see q2_luks_iterations(). Programs
+ * choose the number so that their machine takes 2 s per slot: 2 to 8 million on today's. 2^26 is
+ * four slots of 8 million with a key of two pieces, and ends after some minutes without SHA
+ * instructions; the field would allow 2^35. */
 #define Q2_LUKS_MAX_ITERATIONS (1u << 26)
 
 /* As it lies on disk; numbers are big-endian. */

@@ -142,11 +142,12 @@ static enum q2_status open_once(struct mc_bench *bench, uint64_t *ret_ticks)
 static enum q2_status read_fat_once(struct mc_bench *bench, uint64_t *ret_ticks)
 {
     EFI_DISK_IO_PROTOCOL *disk_io = bench->volume_disk_io;
-    struct q2_source_efi_disk_io device;
-    struct q2_fat_volume fat = {.fat_size = 0};
+    static struct q2_source_efi_disk_io device; /* too large for the stack */
+    static struct q2_fat_volume fat;
     uint64_t start, at = 0;
     EFI_STATUS status = EFI_SUCCESS;
 
+    fat.fat_size = 0;
     if (q2_source_efi_disk_io_init(&device, disk_io, bench->volume_block_io, "volume") == Q2_OK)
         (void)q2_fat_volume_open(&device.source, &bench->fault, &fat);
     start = mc_clock_now();

@@ -189,7 +189,7 @@ static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
 
 void mc_handoff_start(void)
 {
-    state.payload = (struct mc_payload){get, measure};
+    state.payload = (struct mc_payload){.get = get, .measure = measure};
     if (!mc_memory_map_reserve(&state.map))
         return;
     mc_initrd_own_init(&state.map, &state.payload);

@@ -4,8 +4,8 @@
     run_guests.py [--only PART] [--list] [--rounds N] [--keep]
 
 A row is a system, a loader, a kind of image, a bus. For each row: make the guest
-(tools/guest/make_installed.py, kept between runs), make the image and a FAT32 stick with it, boot the
-stick in OVMF, wait until the guest has written and powered off, then judge:
+(tools/guest/make_installed.py, kept between runs), make the image and a FAT32 stick with it, boot
+the stick in OVMF, wait until the guest has written and powered off, then judge:
 
   the root file system was on the device that the row names, read-write
   qemu-img check, e2fsck and fsck.fat find nothing, and the FAT's dirty bit is not set

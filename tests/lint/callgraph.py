@@ -29,6 +29,9 @@ ALIASES = {"ZALLOC": "zalloc", "ZFREE": "zfree"}
 NOT_IMPLEMENTED = {
     "customAlloc": "zstd's contexts are static: ZSTD_initStaticDCtx() leaves it NULL",
     "customFree": "the same",
+    "reserve": "sources of the host's files give room back and reserve it; firmware's do not",
+    "punch": "the same",
+    "truncate": "the same",
 }
 # Tables of methods that third-party sources fill by position: files whose calls go there, and the
 # names that they reach.

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Make a real Debian guest: a disk with an installed system, as a raw file, and a JSON file about it.
+"""Make an installed Debian: a disk with a loader and a system, and a JSON file about it.
 
     make_installed.py --loader grub --out build/guest/debian/grub.raw
                    [--release bookworm|trixie] [--initramfs initramfs-tools|dracut]
@@ -194,8 +194,8 @@ def fill_esp(image, esp, loader, loaders, kernel, initrd):
         fs.fat_copy(image, start, b"timeout 0\ndefault debian.conf\n", "loader/loader.conf")
         fs.fat_copy(image, start, kernel, "debian/vmlinuz")
         fs.fat_copy(image, start, initrd, "debian/initrd.img")
-        fs.fat_copy(image, start, f"title Debian\nlinux /debian/vmlinuz\ninitrd /debian/initrd.img\n"
-                    f"options {OPTIONS}\n".encode(), "loader/entries/debian.conf")
+        fs.fat_copy(image, start, "title Debian\nlinux /debian/vmlinuz\n"
+                    f"initrd /debian/initrd.img\noptions {OPTIONS}\n".encode(), "loader/entries/debian.conf")
     else:
         with tempfile.TemporaryDirectory(dir=image.parent) as folder:
             uki = pathlib.Path(folder, "uki.efi")

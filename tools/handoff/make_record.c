@@ -186,7 +186,7 @@ static void open_disk(const char *path)
         .data_file = handoff.data_file,
         .snapshot = handoff.snapshot,
         .format = handoff.format,
-        .backing_raw_if_unnamed = handoff.backing_raw_if_unnamed,
+        .backing_format = handoff.backing_raw_if_unnamed ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
         .zlib = q2_codec_zlib_init(&zlib),
         .zstd = q2_codec_zstd_init(&zstd),
     };

@@ -85,6 +85,7 @@ bool files_verify(struct handoff *handoff)
 
 static struct q2_disk_options options_of(struct handoff *handoff)
 {
+    static struct q2_given_file given; /* lives as long as the options */
     const struct q2_handoff *record = &handoff->record;
 
     for (uint32_t i = 0; i < record->nb_keys; i++)
@@ -94,13 +95,15 @@ static struct q2_disk_options options_of(struct handoff *handoff)
             .length = record->keys[i].length,
             .bytes = record->keys[i].bytes,
         };
+    given.path = record->backing_file;
     return (struct q2_disk_options){
         .data_file = record->data_file,
-        .backing_file = record->backing_file,
+        .backing_files = &given,
+        .nb_backing_files = record->backing_file ? 1 : 0,
         .snapshot = record->snapshot,
         .names = record->names,
         .format = record->format,
-        .backing_raw_if_unnamed = record->backing_raw_if_unnamed,
+        .backing_format = record->backing_raw_if_unnamed ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
         .writable = record->mode == Q2_HANDOFF_RW,
         .repair_if_dirty = record->mode == Q2_HANDOFF_RW,
         .unlocker = q2_unlocker_key_init(&handoff->unlocker, keys, record->nb_keys),

@@ -78,7 +78,8 @@ static void test_set_words(void)
     T_CHECK(set("attach", "no", NULL) == NULL && spec.no_attach);
     T_CHECK(set("attach", "maybe", NULL) != NULL && spec.no_attach);
     T_CHECK(set("attach", "yes", NULL) == NULL && !spec.no_attach);
-    T_CHECK_STR(set("handoff", "nbd", NULL), "is not supported yet");
+    T_CHECK(set("handoff", "none", NULL) == NULL && spec.handoff == MC_HANDOFF_NONE);
+    T_CHECK_STR(set("handoff", "nbd", NULL), "is none of auto, server, none");
 }
 
 static void test_set_sizes(void)
