@@ -106,7 +106,8 @@ def test_spellings_of_plain_files():
             forget_format(folder.path / f"{row}.qcow2")
             if name.startswith("json:"):  # it states the format too
                 check_equal(folder.good("read", "0", "4", f"{row}.qcow2"), MARK, name)
-        for name in ("back\\slash.qcow2", "cow\U0001f404.qcow2", "line\nfeed.qcow2", "\u00e4.qcow2"):
+        for name in ("back\\slash.qcow2", "cow\U0001f404.qcow2", "line\nfeed.qcow2",
+                     "\u00e4.qcow2"):
             (folder.path / name).write_bytes((folder.path / "sub/base.qcow2").read_bytes())
             folder.good("create", "-q", "-f", "qcow2", "-b", name, "-F", "qcow2", "odd.qcow2")
             check_equal(folder.good("read", "0", "4", "odd.qcow2"), MARK, name)

@@ -42,7 +42,8 @@ def test_writing_a_raw_disk_warns_and_guards_block_0():
         (folder.path / "header").write_bytes(header.encode("latin-1"))
         (folder.path / "text").write_bytes(b"OPERATING")
         folder.run("truncate", "-s", "512", "plain")
-        check_equal(folder.ours("write", "0", "disk.raw", "text"), (0, "", WARNING), "a plain write")
+        check_equal(folder.ours("write", "0", "disk.raw", "text"), (0, "", WARNING),
+                    "a plain write")
         check_equal(folder.good("read", "0", "16", "disk.raw"), "OPERATING system", "what is there")
         for words in (["write", "0", "disk.raw", "header"],
                       ["io", "-c", "write -s header 0 512", "disk.raw"]):

@@ -1,10 +1,13 @@
-/* The files that a person gives for an image. May call core/read/name.h, probe.c, drivers/posix. */
+/* The files that a person gives for an image.
+ *
+ * May call include/q2_name.h, probe.c and drivers/posix.
+ */
 #include "given.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/read/name.h"
+#include "q2_name.h"
 
 #include "probe.h"
 

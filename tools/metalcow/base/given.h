@@ -1,6 +1,7 @@
 /* The files that a person gives for an image: their spelling and formats.
  *
- * Called by image.c. What is filled in points into image->names or into the options.
+ * May call the engine, probe.c and drivers/posix. What is filled in points into image->names or
+ * into the options.
  */
 #ifndef METALCOW_GIVEN_H
 #define METALCOW_GIVEN_H

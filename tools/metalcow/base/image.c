@@ -1,4 +1,4 @@
-/* An image that a verb has opened. Verbs -> here -> drivers/, core/read/disk.c.
+/* An image that a verb has opened. May call drivers/ and the engine.
  *
  * Invariant: what image_open() returned is open as a whole; on error nothing stays open.
  */

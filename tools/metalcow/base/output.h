@@ -12,8 +12,8 @@
 /* Exit status of a verb that failed, unless it says otherwise. */
 #define EXIT_ERROR 1
 
-/* Write text: printable characters of UTF-8 as they are, every other byte and the backslash as \xNN.
- * The text may come out of an image and must not talk to the terminal. */
+/* Write text: printable characters of UTF-8 as they are, every other byte and the backslash as
+ * \xNN. The text may come out of an image and must not talk to the terminal. */
 void print_escaped(FILE *out, const char *text);
 
 /* Length of the first piece of a text, which is not empty: a character that is printed as it is, or

@@ -21,7 +21,8 @@ struct passphrase {
  * not part of it.
  *
  * passphrase  must live until passphrase_wipe()
- * returns false, and says why on stderr, if the file cannot be read or is too long, or if both are given
+ * returns false, and says why on stderr, if the file cannot be read or is too long, or if both are
+ * given
  */
 bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker);

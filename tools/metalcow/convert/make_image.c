@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/read/name.h"
+#include "q2_name.h"
 #include "tools/metalcow/base/output.h"
 #include "preallocation.h"
 
@@ -235,11 +235,10 @@ void make_image_undo(const char *path, const struct made_files *made)
 static bool preallocate_made(const char *path, const struct create_options *options,
                              const struct made_files *made)
 {
-    const struct image_options how = {
-        .format = FORMAT_QCOW2,
-        .names = Q2_NAMES_ANY,
-        .writable = true,
-        .held = options->hold ? made->held : NULL};
+    const struct image_options how = {.format = FORMAT_QCOW2,
+                                      .names = Q2_NAMES_ANY,
+                                      .writable = true,
+                                      .held = options->hold ? made->held : NULL};
     enum preallocation preallocation = options->preallocation;
     struct image *image;
     bool done;

@@ -10,7 +10,7 @@
 #include "tools/metalcow/base/image.h"
 #include "info_luks.h"
 #include "tools/metalcow/base/json.h"
-#include "core/read/name.h"
+#include "q2_name.h"
 #include "tools/metalcow/base/hold.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
