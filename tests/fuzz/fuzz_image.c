@@ -150,13 +150,16 @@ static void use(struct q2_disk *disk, const uint8_t *data, size_t size)
 
 static struct q2_disk_options options_of(uint8_t flags)
 {
+    static const struct q2_given_file given = {.path = "given backing"};
+
     return (struct q2_disk_options){
         .metadata_only = (flags & 1) != 0,
         .names = flags & 2 ? Q2_NAMES_ANY : Q2_NAMES_BELOW,
         .backing_format = (flags & 4) != 0 ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
         .snapshot = flags & 8 ? "1" : NULL,
         .data_file = flags & 16 ? "given data" : NULL,
-        .backing_file = flags & 32 ? "given backing" : NULL,
+        .backing_files = &given,
+        .nb_backing_files = flags & 32 ? 1 : 0,
         .zlib = flags & 128 ? NULL : &fuzz_codec,
         .zstd = flags & 128 ? NULL : &fuzz_codec,
     };
