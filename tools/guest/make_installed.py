@@ -195,8 +195,9 @@ def fill_esp(image, esp, loader, loaders, kernel, initrd):
         fs.fat_copy(image, start, kernel, "debian/vmlinuz")
         fs.fat_copy(image, start, initrd, "debian/initrd.img")
         fs.fat_copy(image, start, "title Debian\nlinux /debian/vmlinuz\n"
-                    f"initrd /debian/initrd.img\noptions {OPTIONS}\n".encode(), "loader/entries/debian.conf")
-    else:
+        entry = ("title Debian\nlinux /debian/vmlinuz\ninitrd /debian/initrd.img\n"
+                 f"options {OPTIONS}\n")
+        fs.fat_copy(image, start, entry.encode(), "loader/entries/debian.conf")
         with tempfile.TemporaryDirectory(dir=image.parent) as folder:
             uki = pathlib.Path(folder, "uki.efi")
             make_uki(loaders, kernel, initrd, uki)
