@@ -194,10 +194,10 @@ def fill_esp(image, esp, loader, loaders, kernel, initrd):
         fs.fat_copy(image, start, b"timeout 0\ndefault debian.conf\n", "loader/loader.conf")
         fs.fat_copy(image, start, kernel, "debian/vmlinuz")
         fs.fat_copy(image, start, initrd, "debian/initrd.img")
-        fs.fat_copy(image, start, "title Debian\nlinux /debian/vmlinuz\n"
         entry = ("title Debian\nlinux /debian/vmlinuz\ninitrd /debian/initrd.img\n"
                  f"options {OPTIONS}\n")
         fs.fat_copy(image, start, entry.encode(), "loader/entries/debian.conf")
+    else:
         with tempfile.TemporaryDirectory(dir=image.parent) as folder:
             uki = pathlib.Path(folder, "uki.efi")
             make_uki(loaders, kernel, initrd, uki)
