@@ -61,7 +61,7 @@ def refusals(shell):
         "--key-file fs0:\\keys\\long.bin": r"/keys/long\.bin: a passphrase has at most 4096 bytes",
         "--passphrase-file fs0:\\keys\\long.bin": r"/keys/long\.bin: .* at most 4096 bytes",
         "--key-file fs0:\\keys\\none.bin": r"/keys/none\.bin: .*(does not exist|not found)",
-        "--key-file fs0:\\keys": r"/keys: the file must not be opened",
+        "--key-file fs0:\\keys": r"/keys: not a file",
         "--key-file fs0:\\keys\\key.bin --passphrase-file fs0:\\keys\\text.txt":
             r"a passphrase-file and a key-file are given",
     }

@@ -113,7 +113,9 @@ static void expect(struct cuts *c)
         c->sizes[i + 1] = step->kind == RESIZE ? step->size : c->sizes[i];
         for (uint64_t at = 0; at < s->model_size; at++) {
             uint64_t guest = guest_of(s, at);
-            if (step->kind == RESIZE && guest >= step->size)
+            /* A raw data file is the disk: what it holds past a smaller disk's end stays, and is on
+             * the disk again when that grows. */
+            if (step->kind == RESIZE && guest >= step->size && s->geometry->data != DATA_FILE_RAW)
                 bytes[at] = 0;
             else if (step->kind == EMPTY)
                 bytes[at] = base_byte(s, guest);
