@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "output.h"
+#include "core/base/range.h"
 
 static struct q2_disk_options disk_options(struct image *image, const struct image_options *options,
                                            bool metadata_only)
@@ -121,7 +122,7 @@ bool image_has_range(const struct image *image, uint64_t offset, uint64_t length
 {
     uint64_t size = q2_disk_size(image->disk);
 
-    if (offset <= size && length <= size - offset)
+    if (q2_range_fits(offset, length, size))
         return true;
     print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_RANGE,
                                                 .field = "guest offset",
