@@ -22,7 +22,7 @@
 #define GROW_STEP (64u * 1024)
 #define ROOM      (1024u * 1024)
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
 static _Alignas(4096) UINT8 ours[PIECE], theirs[PIECE];
 
@@ -231,7 +231,7 @@ static EFI_STATUS for_each(const CHAR16 *note, const char *(*check)(struct subje
     return EFI_SUCCESS;
 }
 
-EFI_STATUS efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 {
     static struct mc_arguments arguments;
     static struct q2_fault fault;
