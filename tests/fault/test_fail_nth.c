@@ -104,11 +104,11 @@ static bool take_failed(struct run *r, const struct guest_op *op)
 }
 
 /* May an operation have succeeded although calls of these kinds failed? Reads may be repeated, and
- * where the file cannot grow there may be room elsewhere. */
+ * where there is no room, room may be elsewhere, or metadata waits for the next commit. */
 static bool may_be_hidden(const struct run *r, unsigned failed)
 {
     if (r->mode->status == Q2_ERR_NO_SPACE)
-        failed &= ~(unsigned)CRASH_GROW;
+        failed = 0;
     return (failed & CRASH_CHANGES) == 0;
 }
 

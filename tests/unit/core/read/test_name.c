@@ -174,6 +174,7 @@ static const struct posix_row {
      "a/x", OK, OK, Q2_UNSAID_QCOW2},
     {"json, dotted", "json: { \"file.filename\" : \"x\" , \"driver\" : \"raw\" } ", "a/b", "a/x",
      OK, OK, Q2_UNSAID_RAW},
+    /* core/read/chain.c says "the image names something that is not a plain file" of these. */
     {"json of a file", "json:{\"driver\":\"file\",\"filename\":\"/x\",\"aio\":3}", "a/b", NULL,
      Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
     {"json, absolute", "json:{\"driver\":\"file\",\"filename\":\"/x\"}", "a/b", "/x", DENIED, OK,
