@@ -108,7 +108,7 @@ static bool take_failed(struct run *r, const struct guest_op *op)
 static bool may_be_hidden(const struct run *r, unsigned failed)
 {
     if (r->mode->status == Q2_ERR_NO_SPACE)
-        failed = 0;
+        failed &= ~(unsigned)(CRASH_GROW | CRASH_WRITE);
     return (failed & CRASH_CHANGES) == 0;
 }
 
