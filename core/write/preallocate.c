@@ -15,9 +15,15 @@
 
 /* Clusters of one L2 table that have no place yet. */
 struct run {
-    uint64_t start; /* guest bytes */
-    uint64_t nb;    /* clusters, >= 1 */
+    uint64_t start;       /* guest bytes */
+    uint64_t nb;          /* clusters, >= 1 */
+    uint64_t first, last; /* what is preallocated, guest bytes [first, last) */
 };
+
+static bool is_raw_external(const struct q2_image *top)
+{
+    return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
+}
 
 /* Nothing of a lower layer may show where a run lies: a standard entry hides it. The run is cut to
  * what is known of. */
@@ -50,18 +56,32 @@ static enum q2_status clear(struct q2_disk *disk, uint64_t host_offset, const st
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t length = run->nb << top->rules.cluster_bits;
-    bool raw = (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
 
     if (top->rules.external_data)
         length = q2_write_data_end(disk, run->start + length) - run->start;
-    if (!write_zeros && (top->rules.extended || raw || host_offset >= old_size))
+    if (!write_zeros && (top->rules.extended || is_raw_external(top) || host_offset >= old_size))
         return Q2_OK;
     if (!write_zeros)
         length = q2_min_u64(length, old_size - host_offset);
     return q2_store_zero(disk, top->data, host_offset, length);
 }
 
-/* Name the clusters; a bitmap of subclusters stays as it is. */
+/* The bitmap of a cluster that gets a place. It stays as it is, so what read as zeros still does.
+ * But a raw data file is the disk: the guest sees the file's bytes from now on. */
+static uint64_t bitmap_with_place(const struct q2_image *top, const struct run *run, uint64_t guest,
+                                  uint64_t bitmap)
+{
+    uint32_t bits = top->rules.cluster_bits;
+    uint64_t start = q2_max_u64(guest, run->first);
+    uint64_t end = q2_min_u64(guest + (1ull << bits), run->last), mask;
+
+    if (!top->rules.extended || !is_raw_external(top) || start >= end)
+        return bitmap;
+    mask = q2_subcluster_mask(bits, start, end);
+    return (bitmap | mask) & ~(mask << 32);
+}
+
+/* Name the clusters. */
 static enum q2_status link_run(struct q2_disk *disk, uint64_t table, const struct run *run,
                                uint64_t host_offset, uint64_t *ret_nb_linked)
 {
@@ -74,7 +94,7 @@ static enum q2_status link_run(struct q2_disk *disk, uint64_t table, const struc
         *ret_nb_linked = i;
         if (status == Q2_OK)
             status = q2_table_set(disk, table, guest, (host_offset + (i << bits)) | Q2_ENTRY_COPIED,
-                                  bitmap);
+                                  bitmap_with_place(&disk->layers[0], run, guest, bitmap));
         if (status != Q2_OK)
             return status;
     }
@@ -107,24 +127,33 @@ static enum q2_status allocate_run(struct q2_disk *disk, struct run *run, bool w
     return status;
 }
 
+/* Are the clusters of an extent as they are to be? Subclusters of a raw data file that are zeros or
+ * are not allocated are not. */
+static bool has_place(const struct q2_image *top, const struct q2_extent *extent)
+{
+    if (top->rules.extended && is_raw_external(top))
+        return extent->kind == Q2_EXTENT_DATA && extent->length >> top->rules.cluster_bits > 0;
+    return extent->has_host_offset || extent->kind == Q2_EXTENT_COMPRESSED;
+}
+
 /* Step over the clusters at guest offset `at`, or allocate some of them. */
-static enum q2_status step(struct q2_disk *disk, uint64_t at, uint64_t end, bool write_zeros,
+static enum q2_status step(struct q2_disk *disk, uint64_t at, struct run run, bool write_zeros,
                            uint64_t *ret_nb)
 {
     const struct q2_image *top = &disk->layers[0];
     uint32_t bits = top->rules.cluster_bits;
     uint64_t in_table = (1ull << top->l2_bits) - ((at >> bits) & ((1ull << top->l2_bits) - 1));
-    uint64_t last = q2_min_u64(end, q2_disk_size(disk));
-    struct run run = {.start = at};
+    uint64_t last = q2_min_u64(run.last, q2_disk_size(disk));
     struct q2_extent extent;
     enum q2_status status = q2_map(&disk->slices, top, at, last - at, &disk->fault, &extent);
 
     if (status != Q2_OK)
         return status;
+    run.start = at;
     run.nb = at + extent.length == last ? q2_shift_up(extent.length, bits) : extent.length >> bits;
     run.nb = run.nb == 0 ? 1 : run.nb; /* subclusters that differ: of one cluster */
     *ret_nb = run.nb;
-    if (extent.has_host_offset || extent.kind == Q2_EXTENT_COMPRESSED)
+    if (has_place(top, &extent))
         return Q2_OK;
     run.nb = q2_min_u64(q2_min_u64(run.nb, in_table), Q2_ALLOC_MAX);
     status = allocate_run(disk, &run, write_zeros);
@@ -138,6 +167,7 @@ enum q2_status q2_disk_preallocate(struct q2_disk *disk, uint64_t offset, uint64
     const struct q2_image *top = &disk->layers[0];
     uint32_t bits = top->rules.cluster_bits;
     uint64_t at = offset >> bits << bits, end = offset + length, nb = 0;
+    const struct run run = {.first = offset, .last = end};
     enum q2_status status = q2_write_allowed(disk, offset, length);
 
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || top->cipher))
@@ -147,6 +177,6 @@ enum q2_status q2_disk_preallocate(struct q2_disk *disk, uint64_t offset, uint64
         return status;
     status = q2_commit_header(disk);
     for (; at < end && status == Q2_OK; at += nb << bits)
-        status = step(disk, at, end, write_zeros, &nb);
+        status = step(disk, at, run, write_zeros, &nb);
     return status == Q2_OK ? q2_commit(disk) : status;
 }

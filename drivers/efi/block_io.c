@@ -265,13 +265,12 @@ static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
     return q2_block_io_request(block_io_of(This), &request, NULL);
 }
 
-/* EFI_DEVICE_ERROR is the only error that Reset has. */
+/* EFI_DEVICE_ERROR is the only error that Reset has. A disk without its medium can be reset: EDK2's
+ * Disk I/O driver resets it before it lets go of it. */
 EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io)
 {
     EFI_TPL tpl;
 
-    if (!block_io->media.MediaPresent)
-        return EFI_DEVICE_ERROR;
     if (is_idle(block_io))
         return EFI_SUCCESS;
     if (!q2_block_io_acquire(block_io, &tpl)) /* above TPL_CALLBACK nothing below us would end */

@@ -199,7 +199,7 @@ static void check_failure(size_t row, enum q2_block_kind kind, enum token_kind t
         call_start(&call, token);
         call_request(&rig, &call, &request);
         check_refused(&call, EFI_NO_MEDIA);
-        T_CHECK_U64(rig.block_io2.protocol.Reset(&rig.block_io2.protocol, TRUE), EFI_DEVICE_ERROR);
+        T_CHECK_U64(rig.block_io2.protocol.Reset(&rig.block_io2.protocol, TRUE), EFI_SUCCESS);
     }
     rig_close(&rig);
 }
@@ -270,7 +270,7 @@ static void test_requests_to_a_busy_disk_are_refused(void)
     rig_close(&rig);
 }
 
-/* FlushBlocksEx has one condition of its own; Reset works while there is a medium. */
+/* FlushBlocksEx has one condition of its own; Reset works without a medium too. */
 static void test_flush_and_reset_without_a_medium(void)
 {
     const struct q2_block_request flush = {.kind = Q2_BLOCK_FLUSH};
@@ -286,7 +286,7 @@ static void test_flush_and_reset_without_a_medium(void)
         call_request(&rig, &call, &flush);
         check_refused(&call, EFI_NO_MEDIA);
     }
-    T_CHECK_U64(rig.block_io2.protocol.Reset(&rig.block_io2.protocol, FALSE), EFI_DEVICE_ERROR);
+    T_CHECK_U64(rig.block_io2.protocol.Reset(&rig.block_io2.protocol, FALSE), EFI_SUCCESS);
     rig_close(&rig);
 }
 

@@ -356,7 +356,7 @@ static void test_entry_parse_bad_line_is_refused(void)
         {"sector-size 520\n", MC_CONFIG_BAD_VALUE,
          "f, line 1: sector-size is neither 512 nor 4096"},
         {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach is neither yes nor no"},
-        {"handoff nbd\n", MC_CONFIG_BAD_VALUE, "f, line 1: handoff is not supported yet"},
+        {"handoff nbd\n", MC_CONFIG_BAD_VALUE, "f, line 1: handoff is none of auto, server, none"},
         {"title a\x01", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
         {"title a\x7f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
         {"title a\xc2\x9f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
