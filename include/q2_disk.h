@@ -107,6 +107,16 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
                             const struct q2_disk_options *options, struct q2_fault *fault,
                             struct q2_disk **ret_disk);
 
+/* Open a disk for reading. As q2_disk_open(), but it needs no code that writes, so a program that
+ * calls only this and reads does not link any.
+ *
+ * Q2_ERR_ARGUMENT  also if writable, repair or repair_if_dirty is set
+ */
+enum q2_status q2_disk_open_for_reading(void *workspace, struct q2_source *image,
+                                        struct q2_opener *opener,
+                                        const struct q2_disk_options *options,
+                                        struct q2_fault *fault, struct q2_disk **ret_disk);
+
 /* Close every source that the disk opened. Does not flush. Cannot fail. */
 void q2_disk_close(struct q2_disk *disk);
 

@@ -1,7 +1,5 @@
 /* COPIED flags: bit 63 of L1 and L2 entries, set exactly if the refcount is 1.
- *
- * Called by core/check/check.c, snapshot_write.c and repair.c. (qcow2: "L1 table entry", "Standard
- * Cluster Descriptor")
+ * (qcow2: "L1 table entry", "Standard Cluster Descriptor")
  */
 #ifndef Q2_CORE_COPIED_H
 #define Q2_CORE_COPIED_H
@@ -28,19 +26,5 @@ enum q2_status q2_copied_walk(struct q2_copied_walk *walk, uint64_t l1_offset, u
 /* The refcount that decides: 1 for clusters of an external data file, which have none. */
 enum q2_status q2_copied_refcount(struct q2_disk *disk, const struct q2_copied_entry *entry,
                                   uint64_t *ret_refcount);
-
-enum q2_copied_change {
-    Q2_COPIED_CLEAR,       /* every flag that is set */
-    Q2_COPIED_SET,         /* those that are clear although the refcount is 1 */
-    Q2_COPIED_CLEAR_WRONG, /* those that are set although the refcount is not 1 */
-    Q2_COPIED_CORRECT,     /* both of these */
-};
-
-/* Change flags. They wait as Q2_DIRTY_L1 and Q2_DIRTY_L2, and some are written on the way.
- *
- * references  its found() must note what cannot be read: the walk goes on behind it
- */
-enum q2_status q2_copied_fix(struct q2_references *references, uint64_t l1_offset, uint32_t l1_size,
-                             enum q2_copied_change change);
 
 #endif

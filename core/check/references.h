@@ -19,23 +19,8 @@
 #include <stdint.h>
 
 #include "core/format/l2_entry.h"
+#include "core/read/reference_counts.h"
 #include "q2_check.h"
-
-/* Host clusters counted in one pass: 64 GiB of 64 KiB clusters. */
-#define Q2_REFERENCES_WINDOW (1024u * 1024)
-
-/* Host clusters in which L2 tables are found in one pass. */
-#define Q2_TABLES_WINDOW (512u * 1024)
-
-struct q2_reference_counts {
-    /* To each host cluster of the window. Counting saturates. */
-    uint32_t references[Q2_REFERENCES_WINDOW];
-    /* How many L1 entries name the L2 table that begins with this cluster of the tables' window;
-     * Q2_TABLE_ACTIVE: the active L1 table among them. */
-    uint32_t tables[Q2_TABLES_WINDOW];
-};
-
-#define Q2_TABLE_ACTIVE 0x80000000u
 
 /* Findings that a repair knows how to mend: see also core/format/l2_entry.h. */
 extern const char q2_copied_on_compressed[], q2_refcount_unreadable[];
@@ -54,7 +39,7 @@ struct q2_references {
     /* An entry of the active state has a place in the file. next_offset is 0 at the start of each
      * table, else what the last call left there. */
     void (*seen)(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset);
-    /* core/check/copied.c has changed the flag of the entry at named_at. */
+    /* core/write/copied_fix.c has changed the flag of the entry at named_at. */
     void (*mended_flag)(struct q2_references *r, uint64_t named_at, uint64_t refcount);
     /* core/repair/rebuild.c gives a cluster its refcount; refcount: as stored before, 0 if
      * unreadable. */

@@ -1,14 +1,13 @@
 /* Opening for writing: what may be written at all.
  *
- * Called by core/read/disk.c; calls the checker, and the repair if asked to. Invariant: a disk is
- * writable only after the check found its refcounts to be its references.
+ * May call the check and, if the options ask for it, the repair. Invariant: a disk becomes writable
+ * only after the check found that every refcount equals the number of references.
  */
-#include "core/write/write.h"
+#include "write_open.h"
 
-#include "core/read/encrypted.h"
 #include "core/base/fault.h"
-#include "q2_check.h"
 #include "core/base/range.h"
+#include "q2_check.h"
 
 static struct q2_image *top_of(struct q2_disk *disk)
 {

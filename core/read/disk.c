@@ -1,101 +1,15 @@
 /* The disk: bounds, split into extents, walk down the layers.
  *
- * Top of the engine: drivers/ and tools/ -> here -> mapping.c, then by kind: source, zero fill,
- * codec, next layer. Invariant: every byte of the caller's buffer is written before Q2_OK is
- * returned.
+ * May call mapping.c, and by the kind of an extent: the windows, encrypted.c, compressed.c.
+ * Invariant: every byte of the caller's buffer is written before Q2_OK is returned.
  */
 #include "disk.h"
 
-#include "bitmap.h"
-#include "chain.h"
-#include "encrypted.h"
 #include "core/base/fault.h"
-#include "mapping.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
-#include "snapshot.h"
-#include "core/write/write.h"
-
-/* The decoded cache is divided for the largest cluster that any layer compresses. */
-static uint32_t largest_cluster(const struct q2_disk *disk)
-{
-    uint32_t bits = Q2_MIN_CLUSTER_BITS;
-
-    for (uint32_t i = 0; i < disk->nb_layers; i++) {
-        if (disk->layers[i].format == Q2_FORMAT_QCOW2 && disk->layers[i].rules.cluster_bits > bits)
-            bits = disk->layers[i].rules.cluster_bits;
-    }
-    return 1u << bits;
-}
-
-void q2_disk_reset_decoded(struct q2_disk *disk)
-{
-    q2_decoded_cache_init(&disk->decoded, &disk->windows, largest_cluster(disk));
-}
-
-static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,
-                                    struct q2_fault *fault)
-{
-    if (!opener && !options->metadata_only)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "no opener was given", NULL);
-    if (options->overlay && options->metadata_only)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "an overlay needs more than metadata", NULL);
-    return Q2_OK;
-}
-
-enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_opener *opener,
-                            const struct q2_disk_options *options, struct q2_fault *fault,
-                            struct q2_disk **ret_disk)
-{
-    struct q2_disk *disk = workspace;
-    enum q2_status status = check_options(options, opener, fault);
-
-    if (status != Q2_OK)
-        return status;
-    disk->opener = opener;
-    disk->unlocker = options->unlocker;
-    disk->zlib = options->zlib;
-    disk->zstd = options->zstd;
-    disk->metadata_only = options->metadata_only;
-    disk->nb_layers = 0;
-    disk->recent.length = 0;
-    disk->next_offset = 0;
-    memset(&disk->fault, 0, sizeof(disk->fault));
-    memset(&disk->listing, 0, sizeof(disk->listing));
-    disk->writer.writable = false;
-    disk->writer.repairable = false;
-    disk->writer.end = 0;
-    disk->writer.header_ready = false;
-    disk->writer.nb_bitmaps_lost = 0;
-    disk->writer.repaired = false;
-    disk->writer.latched = false;
-    disk->writer.first_free = 0;
-    disk->writer.packed_end = 0;
-    disk->writer.nb_frees = 0;
-    q2_windows_clear(&disk->windows);
-    q2_slice_cache_init(&disk->slices, &disk->windows);
-    status = q2_chain_open(disk, image, options);
-    if (status != Q2_OK) {
-        *fault = disk->fault;
-        return status;
-    }
-    q2_disk_reset_decoded(disk);
-    if (options->writable) {
-        status = q2_write_prepare(disk, options);
-        if (status != Q2_OK) {
-            q2_chain_close(disk);
-            *fault = disk->fault;
-            return status;
-        }
-    }
-    *ret_disk = disk;
-    return Q2_OK;
-}
-
-void q2_disk_close(struct q2_disk *disk)
-{
-    q2_chain_close(disk);
-}
+#include "encrypted.h"
+#include "mapping.h"
 
 uint64_t q2_disk_size(const struct q2_disk *disk)
 {
@@ -325,65 +239,6 @@ enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer,
             return status;
         to += piece.length;
         offset += piece.length;
-    }
-    return Q2_OK;
-}
-
-uint32_t q2_disk_nb_layers(const struct q2_disk *disk)
-{
-    return disk->nb_layers;
-}
-
-void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_layer_info *ret_info)
-{
-    const struct q2_image *image = &disk->layers[layer];
-
-    *ret_info = (struct q2_layer_info){
-        .format = image->format,
-        .source = image->source,
-        .data_source = disk->metadata_only ? NULL : image->data,
-        .header = image->format == Q2_FORMAT_QCOW2 ? &image->header : NULL,
-        .virtual_size = image->virtual_size,
-        .backing_file = image->backing_file,
-        .backing_format = image->backing_format,
-        .data_file = image->data_file,
-        .encryption_offset = image->encryption_offset,
-        .is_snapshot = image->is_snapshot,
-        .is_beside = image->is_beside,
-    };
-}
-
-enum q2_status q2_disk_snapshot(struct q2_disk *disk, uint32_t index,
-                                struct q2_snapshot *ret_snapshot)
-{
-    const struct q2_image *top = &disk->layers[0];
-
-    if (top->format == Q2_FORMAT_RAW)
-        return q2_fail(&disk->fault, Q2_ERR_RANGE, "a raw image has no snapshots",
-                       top->source->path);
-    return q2_snapshot_read(&disk->slices, top, index, &disk->listing, &disk->fault, ret_snapshot);
-}
-
-uint32_t q2_disk_nb_bitmaps(const struct q2_disk *disk)
-{
-    return disk->layers[0].nb_bitmaps;
-}
-
-enum q2_status q2_disk_bitmap(struct q2_disk *disk, uint32_t index, struct q2_bitmap *ret_bitmap)
-{
-    const struct q2_image *top = &disk->layers[0];
-    struct q2_bitmap_walk walk_state = {0};
-    enum q2_status status = q2_bitmap_directory_check(top, &disk->fault);
-
-    if (status != Q2_OK)
-        return status;
-    if (index >= top->nb_bitmaps)
-        return q2_fail_limit(&disk->fault, Q2_ERR_RANGE, "no such bitmap", top->source->path,
-                             "bitmap index", index, top->nb_bitmaps);
-    for (uint32_t i = 0; i <= index; i++) {
-        status = q2_bitmap_next(&disk->slices, top, &walk_state, &disk->fault, ret_bitmap);
-        if (status != Q2_OK)
-            return status;
     }
     return Q2_OK;
 }

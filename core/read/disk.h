@@ -9,9 +9,9 @@
 #include "compressed.h"
 #include "image.h"
 #include "q2_disk.h"
-#include "core/check/references.h"
+#include "reference_counts.h"
 #include "snapshot.h"
-#include "core/write/writer.h"
+#include "writer.h"
 
 struct q2_disk {
     struct q2_opener *opener;

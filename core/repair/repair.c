@@ -7,7 +7,7 @@
 #include "q2_check.h"
 
 #include "core/write/commit.h"
-#include "core/check/copied.h"
+#include "core/write/copied_fix.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"
 #include "core/base/fault.h"

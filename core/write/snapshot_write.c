@@ -10,7 +10,7 @@
 #include "alloc.h"
 #include "bitmap_write.h"
 #include "commit.h"
-#include "core/check/copied.h"
+#include "copied_fix.h"
 #include "core/read/disk.h"
 #include "core/base/fault.h"
 #include "core/format/header.h"

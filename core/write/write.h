@@ -1,24 +1,11 @@
-/* Opening for writing, and what every write asks first.
+/* What the writing files share: may a range be written, get room, write, unlink.
  *
- * Called by core/read/disk.c and the other writing files; the writing calls themselves are
- * include/q2_disk.h's and include/q2_amend.h's.
+ * The public calls are in include/q2_disk.h and include/q2_amend.h.
  */
 #ifndef Q2_CORE_WRITE_H
 #define Q2_CORE_WRITE_H
 
 #include "core/read/disk.h"
-
-/* Judge whether an opened disk may be written, and get ready. A file whose refcounts do not match
- * its references must not be written: the allocator would hand out live clusters
- * (HAZARDS.md, F12, W1, W3, W8).
- *
- * Q2_ERR_CORRUPT      the corrupt bit is set, or the check finds corruption
- * Q2_ERR_UNSUPPORTED  dirty, a snapshot, or encrypted
- * Q2_ERR_READ_ONLY    a file is not open for writing
- * Q2_ERR_IO           the check cannot read everything
- * or an error of the check
- */
-enum q2_status q2_write_prepare(struct q2_disk *disk, const struct q2_disk_options *options);
 
 /* May the image be written? Q2_ERR_READ_ONLY if not. */
 enum q2_status q2_write_possible(struct q2_disk *disk);

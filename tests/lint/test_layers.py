@@ -2,6 +2,9 @@
 """Layers: which folder may include which. DESIGN.md, 1.1, has the picture.
 
 core/ is built in floors; a floor may include itself, include/ and the floors that ALLOWED names.
+The public headers declare functions of every floor, so includes alone do not prove the direction:
+the symbols of the objects have to keep to the same table.
+
 Everybody may use core/base. The rest of the engine is behind include/, except the pure readers of
 file systems and LUKS headers, which adapters and programs use directly.
 """
@@ -20,12 +23,14 @@ ALLOWED = {
     "include": set(),
     "core/base": {"include"},
     "core/format": {"include", "core/base"},
-    "core/read": {"include", "core/base", "core/format", "core/check", "core/write"},
-    "core/check": {"include", "core/base", "core/format", "core/read", "core/write"},
+    "core/read": {"include", "core/base", "core/format"},
+    "core/check": {"include", "core/base", "core/format", "core/read"},
+    # Snapshots count references as the check does.
     "core/write": {"include", "core/base", "core/format", "core/read", "core/check"},
     "core/repair": {"include", "core/base", "core/format", "core/read", "core/check",
                     "core/write"},
-    "core/open": {"include", "core"},
+    "core/open": {"include", "core/base", "core/format", "core/read", "core/check", "core/write",
+                  "core/repair"},
     "core/fs": {"include", "core/base"},
     "core/luks": {"include", "core/base"},
     "core/handoff": {"include", "core/base"},
@@ -144,6 +149,37 @@ def complaints_of(root, path):
     return complaints
 
 
+def symbols_of_core(variant):
+    """([(object's place, name it needs)], {name: folder that defines it}) of core's objects."""
+    return symbols(lint.BUILD / variant / "obj", lint.objects(variant, lint.facts()["core"]))
+
+
+def symbols(folder, objects):
+    """([(object's place below folder, name it needs)], {name: folder that defines it})."""
+    needs, folder_of = [], {}
+    for line in lint.run("nm", "-A", "-P", "-g", *map(str, objects)).splitlines():
+        path, rest = line.split(": ", 1)
+        name, kind = rest.split()[:2]
+        place = pathlib.Path(path).relative_to(folder)
+        if kind == "U":
+            needs.append((place, name))
+        else:
+            folder_of[name] = place.parent
+    return needs, folder_of
+
+
+def judge_symbols(needs, folder_of):
+    return [f"{place} needs {name} of {folder_of[name]}" for place, name in needs
+            if name in folder_of and not may_include(place.parent, folder_of[name])]
+
+
+def sample_symbols(path):
+    place = path.relative_to(lint.SAMPLES)
+    built = lint.compile_sample(place, *lint.facts()["host_flags"])
+    needs, _ = symbols(lint.BUILD / "lint" / "samples" / "floors", [built])
+    return judge_symbols(needs, symbols_of_core("host")[1])
+
+
 def sources():
     shims = lint.ROOT / "tools" / "third_party" / "freestanding"
     return [path for path in lint.files("*.c", "*.h", folders=OUTSIDE) if shims not in path.parents]
@@ -159,6 +195,20 @@ def test_layers_every_include_is_allowed():
     cases.check(len(found) > 20, f"only {len(found)} files were found")
     complaints = [line for path in found for line in complaints_of(lint.ROOT, path)]
     lint.check_none(complaints, "includes against the layers")
+
+
+def test_layers_samples_of_symbols_are_refused():
+    lint.check_samples("floors", sample_symbols)
+
+
+def test_layers_every_symbol_is_allowed():
+    for variant in ("host", "x64"):
+        needs, folder_of = symbols_of_core(variant)
+        # A lint that sees nothing finds nothing.
+        cases.check((pathlib.Path("core/open/open.o"), "q2_open_layers") in needs,
+                    "the call that has to be there is not")
+        lint.check_none(judge_symbols(needs, folder_of),
+                        f"symbols against the layers in build/{variant}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-/* State of a writable disk, beside the slice cache.
+/* What a disk remembers for writing, apart from the slice cache.
  *
- * Seen by the write side: store.c, alloc.c, table.c, commit.c, write.c. Everything here is about
- * the top image; backing files are never written.
+ * Only plain data: struct q2_disk embeds it, and core/write/ gives it its meaning. Everything here
+ * is about the top image, because backing files are never written.
  */
 #ifndef Q2_CORE_WRITER_H
 #define Q2_CORE_WRITER_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "q2_limits.h"
 
 /* A piece of the caller's data is put together with old bytes here; 256 KiB hold the common cluster
  * sizes whole. */

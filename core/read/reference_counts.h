@@ -1,0 +1,26 @@
+/* Memory for counting references to host clusters.
+ *
+ * Only plain data: struct q2_disk embeds it, and core/check/references.h gives it its meaning.
+ */
+#ifndef Q2_CORE_REFERENCE_COUNTS_H
+#define Q2_CORE_REFERENCE_COUNTS_H
+
+#include <stdint.h>
+
+/* Host clusters counted in one pass: 64 GiB of 64 KiB clusters. */
+#define Q2_REFERENCES_WINDOW (1024u * 1024)
+
+/* Host clusters in which L2 tables are found in one pass. */
+#define Q2_TABLES_WINDOW (512u * 1024)
+
+struct q2_reference_counts {
+    /* To each host cluster of the window. Counting saturates. */
+    uint32_t references[Q2_REFERENCES_WINDOW];
+    /* How many L1 entries name the L2 table that begins with this cluster of the tables' window;
+     * Q2_TABLE_ACTIVE: the active L1 table among them. */
+    uint32_t tables[Q2_TABLES_WINDOW];
+};
+
+#define Q2_TABLE_ACTIVE 0x80000000u
+
+#endif
