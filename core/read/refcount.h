@@ -1,20 +1,9 @@
-/* Refcounts as stored.  (qcow2: "Refcount management")
- *
- * Called by core/check/check.c (and the write side); calls the slice cache.
- */
+/* Refcounts: reading.  (qcow2: "Host cluster management") */
 #ifndef Q2_CORE_REFCOUNT_H
 #define Q2_CORE_REFCOUNT_H
 
+#include "core/format/refcount_entry.h"
 #include "image.h"
-
-#define Q2_REFCOUNT_TABLE_OFFSET 0xfffffffffffffe00ull
-
-/* Read refcount number index of a refcount block in memory.
- *
- * block  the block's bytes up to and including that refcount
- * order  0..6: a refcount has 1 << order bits
- */
-uint64_t q2_refcount_decode(const uint8_t *block, uint64_t index, uint32_t order);
 
 /* Get the refcount of a host cluster; 0 where no refcount block covers it.
  *
@@ -36,18 +25,6 @@ enum q2_status q2_refcount_block(struct q2_slice_cache *cache, const struct q2_i
 enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_image *image,
                                   uint64_t block, uint64_t index, uint64_t *ret_refcount);
 
-/* Set a refcount in a block, in memory: it waits as Q2_DIRTY_REFCOUNT.
- *
- * block  offset of the block, which need not be in the table yet
- * index  of the refcount in the block
- *
- * Q2_ERR_UNSUPPORTED  value does not fit the image's refcount width
- * Q2_ERR_LIMIT        no room in the cache: write what waits first
- * Q2_ERR_IO ...
- */
-enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_image *image,
-                                  uint64_t block, uint64_t index, uint64_t value);
-
 /* Count the refcounts that are 0 from one of a block on, in a row.
  *
  * nb_max  how many are asked about; they lie in the block
@@ -58,19 +35,6 @@ enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_
 enum q2_status q2_refcount_nb_free(struct q2_slice_cache *cache, const struct q2_image *image,
                                    uint64_t block, uint64_t index, uint64_t nb_max,
                                    uint64_t *ret_nb);
-
-/* Set nb refcounts of a block, from index on, to 1; as q2_refcount_put_in() each, but a sector at a
- * time.
- *
- * ret_nb_taken  set in any case: how many were
- */
-enum q2_status q2_refcount_take(struct q2_slice_cache *cache, const struct q2_image *image,
-                                uint64_t block, uint64_t index, uint64_t nb,
-                                uint64_t *ret_nb_taken);
-
-/* Set the refcount of a host cluster that a block covers; Q2_ERR_BAD_REFCOUNT if none does. */
-enum q2_status q2_refcount_put(struct q2_slice_cache *cache, const struct q2_image *image,
-                               uint64_t cluster_index, uint64_t value);
 
 /* The highest refcount that the image's width holds. */
 static inline uint64_t q2_refcount_max(const struct q2_image *image)

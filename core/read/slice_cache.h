@@ -100,58 +100,19 @@ const uint8_t *q2_slice_at_hand(struct q2_slice_cache *cache, const struct q2_so
 enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,
                              uint64_t offset, void *buffer, size_t length);
 
-/* Get metadata bytes to change in memory; they wait for q2_slice_write().
- *
- * offset, length  inside one sector of 512 bytes, inside the file
- * ret_bytes       the length bytes, as they are; good until the next call into the cache
- *
- * Before the first change of a slice the source reserves its room, so that what waits can be
- * written when the device is full.
- *
- * Q2_ERR_LIMIT      every slice that could be replaced waits to be written: commit first
- * Q2_ERR_NO_SPACE   the source has no room for what would wait
- * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing waits
- */
-enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
-                               uint64_t offset, size_t length, enum q2_dirty kind,
-                               uint8_t **ret_bytes);
-
-/* The same, with what they shall be. */
-enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
-                            const void *bytes, size_t length, enum q2_dirty kind);
-
-/* Is it time to commit? True while a few more q2_slice_put() still have room. */
-bool q2_slice_is_crowded(const struct q2_slice_cache *cache);
-
-/* Does any slice wait to be written? */
-bool q2_slice_any_dirty(const struct q2_slice_cache *cache);
-
-/* Does any sector of a kind wait to be written? */
-bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind);
-
-/* Write every waiting sector of a kind; not flushed.
- *
- * source  where they go; all dirty slices are of this one file
- *
- * Q2_ERR_IO ...  some may have been written; the ones that were not still wait
- */
-enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *source,
-                              enum q2_dirty kind);
-
-/* What maps the disk has changed beside the cache: tables were written, or another L1 table is in
- * force. */
-void q2_slice_changed(struct q2_slice_cache *cache);
-
-/* Take over bytes that were written to a file beside the cache, so that a slice that shares their
- * place does not bring the old ones back. */
-void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
-                          uint64_t offset, const void *bytes, size_t length);
-
-/* The file ends at its new, smaller size: slices behind it are gone. None of them waits. */
+/* The file ends at its new, smaller size: slices after it are dropped. None of them waits. */
 void q2_slice_cut(struct q2_slice_cache *cache, const struct q2_source *source);
 
-/* The file has grown from old_size: the slice at its old end is longer now, with zeros. */
-void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source,
-                    uint64_t old_size);
+/* For core/write/slice_write.c: the way that holds slice `index` of a file, Q2_SLICE_WAYS if none
+ * does. */
+uint32_t q2_slice_way(const struct q2_slice_cache *cache, const struct q2_source *source,
+                      uint64_t index);
+
+/* Does any sector of a slice wait to be written? */
+static inline bool q2_slice_is_waiting(const struct q2_slice *slice)
+{
+    return (slice->dirty[Q2_DIRTY_REFCOUNT] | slice->dirty[Q2_DIRTY_L2] |
+            slice->dirty[Q2_DIRTY_L1]) != 0;
+}
 
 #endif

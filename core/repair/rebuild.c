@@ -15,8 +15,9 @@
 #include "core/write/header_change.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
-#include "core/read/refcount.h"
+#include "core/write/refcount_write.h"
 #include "core/write/store.h"
+#include "core/write/slice_write.h"
 
 struct plan {
     uint64_t first;     /* cluster index of the first block: the file's old end */

@@ -16,7 +16,8 @@
 #include "core/read/overlap.h"
 #include "core/base/range.h"
 #include "rebuild.h"
-#include "core/read/refcount.h"
+#include "core/write/refcount_write.h"
+#include "core/write/slice_write.h"
 
 /* One repair at work. */
 struct repair {

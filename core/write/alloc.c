@@ -12,8 +12,9 @@
 #include "core/base/memory.h"
 #include "core/read/overlap.h"
 #include "core/base/range.h"
-#include "core/read/refcount.h"
+#include "refcount_write.h"
 #include "store.h"
+#include "slice_write.h"
 
 static enum q2_status unreadable(struct q2_disk *disk, enum q2_status status)
 {

@@ -8,9 +8,10 @@
 #include "core/base/fault.h"
 #include "core/format/header.h"
 #include "bitmap_write.h"
-#include "core/read/refcount.h"
+#include "refcount_write.h"
 #include "space.h"
 #include "store.h"
+#include "slice_write.h"
 
 static const char write_failed[] =
     "metadata cannot be written; the disk is read-only until reopened";

@@ -8,6 +8,7 @@
 #include "commit.h"
 #include "core/base/fault.h"
 #include "core/read/overlap.h"
+#include "slice_write.h"
 
 /* A walk that changes flags. */
 struct fixing {

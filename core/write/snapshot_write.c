@@ -18,11 +18,12 @@
 #include "header_change.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
-#include "core/read/refcount.h"
+#include "refcount_write.h"
 #include "space.h"
 #include "store.h"
 #include "core/base/text.h"
 #include "write.h"
+#include "slice_write.h"
 
 /* One call at work. */
 struct work {

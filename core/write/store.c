@@ -8,6 +8,7 @@
 #include "core/base/fault.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "slice_write.h"
 
 enum q2_status q2_store_data(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
                              const void *bytes, size_t length)

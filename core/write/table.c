@@ -12,6 +12,7 @@
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "store.h"
+#include "slice_write.h"
 
 static enum q2_status table_failed(struct q2_disk *disk, enum q2_status status, uint64_t offset)
 {

@@ -18,6 +18,7 @@
 #include "core/base/range.h"
 #include "store.h"
 #include "table.h"
+#include "slice_write.h"
 
 static struct q2_image *top_of(struct q2_disk *disk)
 {

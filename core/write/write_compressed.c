@@ -9,7 +9,7 @@
 #include "commit.h"
 #include "core/base/fault.h"
 #include "core/base/range.h"
-#include "core/read/refcount.h"
+#include "refcount_write.h"
 #include "store.h"
 #include "table.h"
 #include "write.h"

@@ -5,6 +5,7 @@
 #include "tests/support/fake_source.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/t.h"
+#include "core/write/slice_write.h"
 
 #define KIB    1024ull
 #define MIB    (1024 * KIB)

@@ -1,10 +1,11 @@
 /* core/read/refcount.c: refcounts of every width, and where they cannot be had. */
 #include <stdlib.h>
 
-#include "core/read/refcount.h"
+#include "core/write/refcount_write.h"
 #include "tests/support/fake_source.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/t.h"
+#include "core/write/slice_write.h"
 
 #define KIB 1024ull
 #define MIB (1024 * KIB)

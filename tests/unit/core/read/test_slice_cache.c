@@ -4,6 +4,7 @@
 #include "core/read/slice_cache.h"
 #include "tests/support/fake_source.h"
 #include "tests/support/t.h"
+#include "core/write/slice_write.h"
 
 #define SLICE    Q2_SLICE_SIZE
 #define ROUND    Q2_SLICE_SETS

@@ -7,6 +7,7 @@
 #include "tests/support/fixture.h"
 #include "q2_check.h"
 #include "tests/support/t.h"
+#include "core/write/slice_write.h"
 
 #define KIB      1024ull
 #define MIB      (1024 * KIB)

@@ -5,6 +5,7 @@
 #include "core/write/table.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
+#include "core/write/slice_write.h"
 
 #define KIB      1024ull
 #define MIB      (1024 * KIB)
