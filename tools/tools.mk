@@ -63,5 +63,5 @@ $(eval $(call metalcow_program,cov,--coverage))
 all: $(BUILD)/host/metalcow
 san: $(BUILD)/san/metalcow
 
-include tools/bench/bench.mk
+include tools/bench/bench.mk tools/example/example.mk
 include tools/handoff/handoff.mk

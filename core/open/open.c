@@ -12,7 +12,7 @@ enum q2_status q2_disk_open(void *workspace, struct q2_source *image, struct q2_
                             struct q2_disk **ret_disk)
 {
     struct q2_disk *disk;
-    enum q2_status status = q2_open_layers(workspace, image, opener, options, fault, &disk);
+    enum q2_status status = q2_layers_open(workspace, image, opener, options, fault, &disk);
 
     if (status != Q2_OK)
         return status;

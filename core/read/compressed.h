@@ -42,7 +42,7 @@ void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *s
  *
  * image   the layer that holds it
  * codec   for the image's compression type; NULL gives Q2_ERR_UNSUPPORTED
- * extent  COMPRESSED, from q2_map()
+ * extent  COMPRESSED, from q2_mapping_find()
  * buffer  gets length bytes from extent->guest_offset on, length <= extent->length; undefined after
  *         an error. A whole cluster is decoded straight into it and not kept.
  *

@@ -59,8 +59,8 @@ static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, 
             break; /* the overlay is larger than its base: zeros from here on */
         horizon = q2_min_u64(horizon, layer->virtual_size);
         end = q2_min_u64(end, horizon);
-        status = q2_map_ahead(&disk->slices, layer, offset, end - offset, horizon - offset,
-                              &disk->fault, ret_extent);
+        status = q2_mapping_find_ahead(&disk->slices, layer, offset, end - offset, horizon - offset,
+                                       &disk->fault, ret_extent);
         if (status != Q2_OK)
             return status;
         if (ret_extent->kind != Q2_EXTENT_UNALLOCATED) {

@@ -1,29 +1,20 @@
-/* Encrypted guest data. Reading: whole sectors go straight into the caller's buffer, the pieces at
- * both ends through one sector on the stack. Writing: whole sectors, in place in the engine's
- * buffer.
+/* Reading encrypted guest data: whole sectors go straight into the caller's buffer, the pieces at
+ * both ends go through one sector on the stack.
  *
- * Data path: disk.c, write.c -> here -> window.c, cipher. May call range.h and mem*. Invariant: no
- * byte that was not decrypted is ever returned with Q2_OK.
+ * May call window.c, the cipher, range.h and mem*. Invariant: no byte that was not decrypted is ever
+ * returned with Q2_OK.
  */
 #include "encrypted.h"
 
 #include "core/base/memory.h"
 #include "core/base/range.h"
 
-/* The number that the IV of a sector is made from. */
-static uint64_t iv_sector(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset)
-{
-    bool by_guest = image->header.crypt_method == Q2_CRYPT_AES;
-
-    return (by_guest ? guest_offset : host_offset) / Q2_CIPHER_SECTOR_SIZE;
-}
-
-/* The same for a place in an extent. */
+/* The number that the IV of a sector of an extent is made from. */
 static uint64_t extent_sector(const struct q2_image *image, const struct q2_extent *extent,
                               uint64_t host_offset)
 {
-    return iv_sector(image, extent->guest_offset + (host_offset - extent->host_offset),
-                     host_offset);
+    return q2_encrypted_iv_sector(image, extent->guest_offset + (host_offset - extent->host_offset),
+                                  host_offset);
 }
 
 /* Part of one sector, from host_offset on; length stays inside it. */
@@ -82,11 +73,4 @@ enum q2_status q2_encrypted_read(const struct q2_image *image, struct q2_windows
         left -= n;
     }
     return Q2_OK;
-}
-
-void q2_encrypt(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset,
-                uint8_t *buffer, size_t length)
-{
-    image->cipher->ops->encrypt(image->cipher, iv_sector(image, guest_offset, host_offset), buffer,
-                                length);
 }

@@ -1,7 +1,4 @@
-/* Encrypted guest data.  (qcow2: header field crypt_method)
- *
- * Called by core/read/disk.c and write.c; calls window.c and the cipher.
- */
+/* Reading encrypted guest data.  (qcow2: header field crypt_method) */
 #ifndef Q2_CORE_ENCRYPTED_H
 #define Q2_CORE_ENCRYPTED_H
 
@@ -21,12 +18,14 @@
 enum q2_status q2_encrypted_read(const struct q2_image *image, struct q2_windows *windows,
                                  const struct q2_extent *extent, uint8_t *buffer);
 
-/* Encrypt what is going to be written, in place.
- *
- * guest_offset, host_offset  of the buffer's first byte, multiples of Q2_CIPHER_SECTOR_SIZE
- * length                     the same
- */
-void q2_encrypt(const struct q2_image *image, uint64_t guest_offset, uint64_t host_offset,
-                uint8_t *buffer, size_t length);
+/* The number that the IV of a sector is made from: by its guest offset for AES-CBC of early images,
+ * by its host offset for LUKS. */
+static inline uint64_t q2_encrypted_iv_sector(const struct q2_image *image, uint64_t guest_offset,
+                                              uint64_t host_offset)
+{
+    bool by_guest = image->header.crypt_method == Q2_CRYPT_AES;
+
+    return (by_guest ? guest_offset : host_offset) / Q2_CIPHER_SECTOR_SIZE;
+}
 
 #endif

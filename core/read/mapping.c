@@ -12,7 +12,7 @@
 #include "core/base/memory.h"
 #include "core/base/range.h"
 
-/* One call of q2_map(). */
+/* One call of q2_mapping_find(). */
 struct mapping {
     struct q2_slice_cache *cache;
     const struct q2_image *image;
@@ -388,9 +388,9 @@ static enum q2_status map_run(struct mapping *m, uint64_t guest_offset)
     return m->run.length > 0 ? Q2_OK : status;
 }
 
-enum q2_status q2_map_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
-                            uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
-                            struct q2_fault *fault, struct q2_extent *ret_extent)
+enum q2_status q2_mapping_find_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
+                                     uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
+                                     struct q2_fault *fault, struct q2_extent *ret_extent)
 {
     struct mapping m;
     enum q2_status status;
@@ -414,9 +414,10 @@ enum q2_status q2_map_ahead(struct q2_slice_cache *cache, const struct q2_image 
     return Q2_OK;
 }
 
-enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image,
-                      uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
-                      struct q2_extent *ret_extent)
+enum q2_status q2_mapping_find(struct q2_slice_cache *cache, const struct q2_image *image,
+                               uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
+                               struct q2_extent *ret_extent)
 {
-    return q2_map_ahead(cache, image, guest_offset, max_length, max_length, fault, ret_extent);
+    return q2_mapping_find_ahead(cache, image, guest_offset, max_length, max_length, fault,
+                                 ret_extent);
 }

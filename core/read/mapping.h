@@ -20,15 +20,15 @@
  * Q2_ERR_TRUNCATED              the table that maps guest_offset lies past the end of the file
  * Q2_ERR_IO ...                 the source failed
  */
-enum q2_status q2_map(struct q2_slice_cache *cache, const struct q2_image *image,
-                      uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
-                      struct q2_extent *ret_extent);
+enum q2_status q2_mapping_find(struct q2_slice_cache *cache, const struct q2_image *image,
+                               uint64_t guest_offset, uint64_t max_length, struct q2_fault *fault,
+                               struct q2_extent *ret_extent);
 
 /* The same, for a caller who goes on behind this request: the run may be longer than max_length, up
  * to horizon bytes, as far as the slices that were needed anyway say so. */
-enum q2_status q2_map_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
-                            uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
-                            struct q2_fault *fault, struct q2_extent *ret_extent);
+enum q2_status q2_mapping_find_ahead(struct q2_slice_cache *cache, const struct q2_image *image,
+                                     uint64_t guest_offset, uint64_t max_length, uint64_t horizon,
+                                     struct q2_fault *fault, struct q2_extent *ret_extent);
 
 /* Bound on the work of one call: 64 Ki entries map 4 GiB of 64 KiB clusters. */
 #define Q2_MAP_MAX_ENTRIES 65536u

@@ -64,7 +64,7 @@ static void start(struct q2_disk *disk, struct q2_opener *opener,
     q2_slice_cache_init(&disk->slices, &disk->windows);
 }
 
-enum q2_status q2_open_layers(void *workspace, struct q2_source *image, struct q2_opener *opener,
+enum q2_status q2_layers_open(void *workspace, struct q2_source *image, struct q2_opener *opener,
                               const struct q2_disk_options *options, struct q2_fault *fault,
                               struct q2_disk **ret_disk)
 {
@@ -92,7 +92,7 @@ enum q2_status q2_disk_open_for_reading(void *workspace, struct q2_source *image
     if (options->writable || options->repair || options->repair_if_dirty)
         return q2_fail(fault, Q2_ERR_ARGUMENT,
                        "a disk that is opened for reading cannot be written", NULL);
-    return q2_open_layers(workspace, image, opener, options, fault, ret_disk);
+    return q2_layers_open(workspace, image, opener, options, fault, ret_disk);
 }
 
 void q2_disk_close(struct q2_disk *disk)

@@ -83,7 +83,7 @@ static enum q2_status way_fill(struct q2_slice_cache *cache, struct q2_source *s
 
     for (uint32_t i = 0; i < nb_slices; i++)
         empty(cache, &cache->slices[set + i][way]);
-    q2_windows_join(cache->windows, source, offset, (size_t)length, &held);
+    q2_windows_view_table(cache->windows, source, offset, (size_t)length, &held);
     if (held)
         memcpy(cache->bytes[way][set], held, (size_t)length);
     else
@@ -227,7 +227,7 @@ enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *sou
     return Q2_OK;
 }
 
-void q2_slice_cut(struct q2_slice_cache *cache, const struct q2_source *source)
+void q2_slice_cache_cut(struct q2_slice_cache *cache, const struct q2_source *source)
 {
     for (uint32_t set = 0; set < Q2_SLICE_SETS; set++) {
         for (uint32_t way = 0; way < Q2_SLICE_WAYS; way++) {

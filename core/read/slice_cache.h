@@ -36,7 +36,7 @@ struct q2_slice {
     uint64_t stamp;             /* of the last use; the smallest in a set is replaced */
     uint32_t length;            /* valid bytes; fewer than Q2_SLICE_SIZE only at the file's end */
     uint8_t dirty[Q2_NB_DIRTY]; /* by kind: bit n is sector n of 512 bytes */
-    bool reserved;              /* the file has its room: see q2_slice_change() */
+    bool reserved;              /* the file has its room: see q2_slice_edit() */
 };
 
 /* An L1 entry that was looked up and found right, and the state of the metadata it was found in: a
@@ -101,7 +101,7 @@ enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *sou
                              uint64_t offset, void *buffer, size_t length);
 
 /* The file ends at its new, smaller size: slices after it are dropped. None of them waits. */
-void q2_slice_cut(struct q2_slice_cache *cache, const struct q2_source *source);
+void q2_slice_cache_cut(struct q2_slice_cache *cache, const struct q2_source *source);
 
 /* For core/write/slice_write.c: the way that holds slice `index` of a file, Q2_SLICE_WAYS if none
  * does. */

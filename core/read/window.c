@@ -257,8 +257,8 @@ static bool move_on(struct q2_windows *windows, const struct look *found, struct
     return fetch(windows, number, source, start);
 }
 
-void q2_windows_join(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
-                     size_t length, const uint8_t **ret_bytes)
+void q2_windows_view_table(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
+                           size_t length, const uint8_t **ret_bytes)
 {
     struct look found;
 

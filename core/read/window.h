@@ -58,8 +58,8 @@ enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *sou
 
 /* q2_windows_view() for metadata: a stream of data goes on over the tables between its clusters,
  * but tables alone begin none. */
-void q2_windows_join(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
-                     size_t length, const uint8_t **ret_bytes);
+void q2_windows_view_table(struct q2_windows *windows, struct q2_source *source, uint64_t offset,
+                           size_t length, const uint8_t **ret_bytes);
 
 /* Drop every window that overlaps a range that was, or may have been, written. */
 void q2_windows_forget(struct q2_windows *windows, const struct q2_source *source, uint64_t offset,

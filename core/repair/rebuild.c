@@ -131,7 +131,7 @@ static enum q2_status name_table(struct q2_disk *disk, const struct plan *p)
     return Q2_OK;
 }
 
-enum q2_status q2_rebuild_refcounts(struct q2_references *r)
+enum q2_status q2_refcounts_rebuild(struct q2_references *r)
 {
     struct q2_disk *disk = r->disk;
     struct plan p;

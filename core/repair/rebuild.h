@@ -17,6 +17,6 @@
  * Q2_ERR_LIMIT     the table would be longer than Q2_MAX_REFCOUNT_TABLE_SIZE; nothing changed
  * Q2_ERR_IO ...    after a failed write the disk is read-only
  */
-enum q2_status q2_rebuild_refcounts(struct q2_references *references);
+enum q2_status q2_refcounts_rebuild(struct q2_references *references);
 
 #endif

@@ -206,7 +206,7 @@ static enum q2_status mend_refcount(struct repair *p, uint64_t index, bool raise
     if (status == Q2_OK && raise)
         status = q2_refcount_put(&p->disk->slices, top, index, nb);
     else if (status == Q2_OK)
-        status = q2_release(p->disk, index, refcount - nb);
+        status = q2_refcount_lower(p->disk, index, refcount - nb);
     if (status != Q2_OK)
         return q2_fail_at(&p->disk->fault, status, "a refcount cannot be changed",
                           top->source->path, offset);
@@ -256,7 +256,7 @@ static enum q2_status rebuild(struct repair *p, const struct survey *s)
                              "the refcounts cannot be built anew while entries are broken",
                              top_of(p)->source->path, "broken entries", s->nb_entries);
     p->references.found = meet_entry;
-    status = q2_rebuild_refcounts(&p->references);
+    status = q2_refcounts_rebuild(&p->references);
     p->result.corruptions_fixed += status == Q2_OK ? s->nb_structure : 0;
     q2_references_start(&p->references, p->disk); /* the file has grown */
     return status == Q2_OK ? judge(p) : status;

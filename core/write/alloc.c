@@ -224,7 +224,7 @@ static enum q2_status switch_table(struct q2_disk *disk, uint64_t offset, uint64
         return status;
     top->header.refcount_table_offset = offset;
     top->header.refcount_table_clusters = (uint32_t)nb_clusters;
-    q2_free_later(disk, old_offset, old_length);
+    q2_clusters_free_later(disk, old_offset, old_length);
     return Q2_OK;
 }
 
@@ -331,7 +331,8 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
         return status;
     status = q2_refcount_take(&disk->slices, top, block, index & mask, nb, &nb_taken);
     if (status != Q2_OK && nb_taken > 0)
-        q2_free_later(disk, index << bits, nb_taken << bits); /* not covered: just read, as below */
+        q2_clusters_free_later(disk, index << bits,
+                               nb_taken << bits); /* not covered: just read, as below */
     if (status != Q2_OK)
         return unreadable(disk, status); /* not covered: run_length() has just read these */
     disk->writer.first_free = index + nb;
@@ -340,8 +341,8 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
     return Q2_OK;
 }
 
-enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
-                        uint64_t *ret_nb)
+enum q2_status q2_clusters_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
+                                 uint64_t *ret_nb)
 {
     enum q2_status status = take(disk, nb_wanted, ret_offset, ret_nb);
 
@@ -372,19 +373,19 @@ static enum q2_status add_block(struct q2_disk *disk, uint64_t table_index)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t offset = 0, nb = 0, block = 0, first = table_index << q2_refcount_block_bits(top);
-    enum q2_status status = q2_alloc(disk, 1, &offset, &nb);
+    enum q2_status status = q2_clusters_alloc(disk, 1, &offset, &nb);
 
     if (status == Q2_OK)
         status = q2_refcount_block(&disk->slices, top, first, &block);
     if (status != Q2_OK)
         return status;
     if (block != 0) { /* it has come with the cluster */
-        q2_free_later(disk, offset, 1ull << top->rules.cluster_bits);
+        q2_clusters_free_later(disk, offset, 1ull << top->rules.cluster_bits);
         return Q2_OK;
     }
     status = clear_block(disk, table_index, offset);
     if (status != Q2_OK) {
-        q2_free_later(disk, offset, 1ull << top->rules.cluster_bits);
+        q2_clusters_free_later(disk, offset, 1ull << top->rules.cluster_bits);
         return status;
     }
     status = link_block(disk, table_index, offset);
@@ -428,12 +429,13 @@ static enum q2_status take_row(struct q2_disk *disk, uint64_t index, uint64_t nb
         if (status == Q2_OK)
             status = q2_refcount_put(&disk->slices, top, index + i, 1);
         if (status != Q2_OK && i > 0)
-            q2_free_later(disk, index << top->rules.cluster_bits, i << top->rules.cluster_bits);
+            q2_clusters_free_later(disk, index << top->rules.cluster_bits,
+                                   i << top->rules.cluster_bits);
     }
     return status == Q2_OK ? Q2_OK : unreadable(disk, status);
 }
 
-enum q2_status q2_alloc_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_offset)
+enum q2_status q2_clusters_alloc_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_offset)
 {
     uint64_t index = 0;
     bool covered = false;

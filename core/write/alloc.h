@@ -17,8 +17,8 @@
  * Q2_ERR_LIMIT     the refcount table is at its largest
  * Q2_ERR_IO ...    fault is filled; clusters may be leaked, nothing names them
  */
-enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
-                        uint64_t *ret_nb);
+enum q2_status q2_clusters_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_offset,
+                                 uint64_t *ret_nb);
 
 /* Allocate exactly nb host clusters in a row, as tables need them; refcounts wait as above.
  *
@@ -27,7 +27,7 @@ enum q2_status q2_alloc(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *ret_
  * Q2_ERR_NO_SPACE  the file cannot grow so far; nothing changed, or a refcount block more is there
  * Errors as above.
  */
-enum q2_status q2_alloc_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_offset);
+enum q2_status q2_clusters_alloc_row(struct q2_disk *disk, uint64_t nb, uint64_t *ret_offset);
 
 /* Bound on one allocation: its refcounts and L2 entries fall into few slices. */
 #define Q2_ALLOC_MAX 256u

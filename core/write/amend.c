@@ -165,18 +165,18 @@ static enum q2_status grow_l1(struct q2_disk *disk, uint32_t nb_entries)
     enum q2_status status = q2_commit(disk); /* nothing waits for the old table */
 
     if (status == Q2_OK)
-        status = q2_alloc_row(disk, nb, &offset);
+        status = q2_clusters_alloc_row(disk, nb, &offset);
     if (status != Q2_OK)
         return status;
     status = copy_l1(disk, offset, nb << bits);
     if (status == Q2_OK)
         status = switch_l1(disk, offset, nb_entries);
     if (status != Q2_OK) { /* named by nobody */
-        q2_free_later(disk, offset, nb << bits);
+        q2_clusters_free_later(disk, offset, nb << bits);
         return status;
     }
     if (old_length > 0)
-        q2_free_later(disk, old_offset, old_length); /* O3 */
+        q2_clusters_free_later(disk, old_offset, old_length); /* O3 */
     return Q2_OK;
 }
 

@@ -52,7 +52,7 @@ static enum q2_status commit_entries(struct q2_disk *disk)
     return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;
 }
 
-enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb)
+enum q2_status q2_refcount_lower(struct q2_disk *disk, uint64_t index, uint64_t nb)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t refcount;
@@ -85,7 +85,7 @@ static enum q2_status release_range(struct q2_disk *disk, const struct q2_free_r
         if (q2_slice_is_crowded(&disk->slices))
             status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
         if (status == Q2_OK)
-            status = q2_release(disk, index, 1);
+            status = q2_refcount_lower(disk, index, 1);
         if (status == Q2_OK)
             status = q2_refcount_get(&disk->slices, top, index, &refcount);
         if (status != Q2_OK || refcount == 0)
@@ -173,7 +173,7 @@ enum q2_status q2_commit_names(struct q2_disk *disk)
     return clear_features(disk, Q2_AUTOCLEAR_RAW_EXTERNAL | Q2_AUTOCLEAR_BITMAPS);
 }
 
-void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length)
+void q2_clusters_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     struct q2_writer *writer = &disk->writer;
     struct q2_free_range *last = &writer->frees[writer->nb_frees - (writer->nb_frees > 0)];

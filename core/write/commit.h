@@ -46,7 +46,7 @@ enum q2_status q2_commit_header(struct q2_disk *disk);
 /* Lower the refcount of a host cluster, in memory; O3 is the caller's.
  *
  * Q2_ERR_BAD_REFCOUNT  it is lower than nb; nothing changed */
-enum q2_status q2_release(struct q2_disk *disk, uint64_t index, uint64_t nb);
+enum q2_status q2_refcount_lower(struct q2_disk *disk, uint64_t index, uint64_t nb);
 
 /* O7 for a change of names in the header, of snapshots or of refcounts: bitmaps stay right, since
  * no guest byte changes. */
@@ -54,7 +54,7 @@ enum q2_status q2_commit_names(struct q2_disk *disk);
 
 /* Give up one reference to each host cluster that a range touches, once that is safe (O3).
  * There is room for Q2_FREES_PER_STEP calls after q2_commit_if_crowded(). */
-void q2_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length);
+void q2_clusters_free_later(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
 #define Q2_FREES_PER_STEP 512u
 

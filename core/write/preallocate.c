@@ -123,7 +123,8 @@ static enum q2_status allocate_run(struct q2_disk *disk, struct run *run, bool w
     if (status == Q2_OK)
         status = link_run(disk, table, run, host_offset, &nb_linked);
     if (status != Q2_OK && !top->rules.external_data) /* the rest is named by nobody */
-        q2_free_later(disk, host_offset + (nb_linked << bits), (run->nb - nb_linked) << bits);
+        q2_clusters_free_later(disk, host_offset + (nb_linked << bits),
+                               (run->nb - nb_linked) << bits);
     return status;
 }
 
@@ -145,7 +146,8 @@ static enum q2_status step(struct q2_disk *disk, uint64_t at, struct run run, bo
     uint64_t in_table = (1ull << top->l2_bits) - ((at >> bits) & ((1ull << top->l2_bits) - 1));
     uint64_t last = q2_min_u64(run.last, q2_disk_size(disk));
     struct q2_extent extent;
-    enum q2_status status = q2_map(&disk->slices, top, at, last - at, &disk->fault, &extent);
+    enum q2_status status =
+        q2_mapping_find(&disk->slices, top, at, last - at, &disk->fault, &extent);
 
     if (status != Q2_OK)
         return status;

@@ -38,8 +38,8 @@ static enum q2_status take_in_sector(struct q2_slice_cache *cache, const struct 
     size_t length = q2_refcount_bytes_length(order);
     uint64_t nb = q2_min_u64(nb_max, (512 - offset % 512) / length);
     uint8_t *bytes;
-    enum q2_status status = q2_slice_change(cache, image->source, offset, (size_t)nb * length,
-                                            Q2_DIRTY_REFCOUNT, &bytes);
+    enum q2_status status =
+        q2_slice_edit(cache, image->source, offset, (size_t)nb * length, Q2_DIRTY_REFCOUNT, &bytes);
 
     *ret_nb = nb;
     if (status != Q2_OK)

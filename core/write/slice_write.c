@@ -54,7 +54,7 @@ static enum q2_status reserve(struct q2_source *source, struct q2_slice *slice)
     return status;
 }
 
-enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
+enum q2_status q2_slice_edit(struct q2_slice_cache *cache, struct q2_source *source,
                                uint64_t offset, size_t length, enum q2_dirty kind,
                                uint8_t **ret_bytes)
 {
@@ -88,7 +88,7 @@ enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *sour
                             const void *bytes, size_t length, enum q2_dirty kind)
 {
     uint8_t *held;
-    enum q2_status status = q2_slice_change(cache, source, offset, length, kind, &held);
+    enum q2_status status = q2_slice_edit(cache, source, offset, length, kind, &held);
 
     if (status == Q2_OK)
         memcpy(held, bytes, length);
@@ -142,7 +142,7 @@ enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *so
     return Q2_OK;
 }
 
-void q2_slice_changed(struct q2_slice_cache *cache)
+void q2_slice_cache_expire(struct q2_slice_cache *cache)
 {
     cache->nb_changes++;
 }
@@ -176,8 +176,8 @@ static bool may_hold(const struct q2_slice_cache *cache, uint64_t first, uint64_
 
 /* Guest data is mostly where no slice is, and a request may be large: the few slices are asked
  * whether they lie in the range, not the range's many pieces whether they are slices. */
-void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
-                          uint64_t offset, const void *bytes, size_t length)
+void q2_slice_cache_overwrite(struct q2_slice_cache *cache, const struct q2_source *source,
+                              uint64_t offset, const void *bytes, size_t length)
 {
     uint64_t first = offset >> Q2_SLICE_BITS;
     uint64_t nb = ((offset + length - 1) >> Q2_SLICE_BITS) - first + 1;
@@ -194,7 +194,8 @@ void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *
     }
 }
 
-void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source, uint64_t old_size)
+void q2_slice_cache_grow(struct q2_slice_cache *cache, const struct q2_source *source,
+                         uint64_t old_size)
 {
     uint64_t index = old_size >> Q2_SLICE_BITS;
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);

@@ -20,9 +20,9 @@
  * Q2_ERR_NO_SPACE   the source has no room for what would wait
  * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   nothing waits
  */
-enum q2_status q2_slice_change(struct q2_slice_cache *cache, struct q2_source *source,
-                               uint64_t offset, size_t length, enum q2_dirty kind,
-                               uint8_t **ret_bytes);
+enum q2_status q2_slice_edit(struct q2_slice_cache *cache, struct q2_source *source,
+                             uint64_t offset, size_t length, enum q2_dirty kind,
+                             uint8_t **ret_bytes);
 
 /* The same, with what they shall be. */
 enum q2_status q2_slice_put(struct q2_slice_cache *cache, struct q2_source *source, uint64_t offset,
@@ -48,15 +48,15 @@ enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *so
 
 /* What maps the disk has changed beside the cache: tables were written, or another L1 table is in
  * force. */
-void q2_slice_changed(struct q2_slice_cache *cache);
+void q2_slice_cache_expire(struct q2_slice_cache *cache);
 
 /* Take over bytes that were written to a file beside the cache, so that a slice that shares their
  * place does not bring the old ones back. */
-void q2_slice_overwritten(struct q2_slice_cache *cache, const struct q2_source *source,
-                          uint64_t offset, const void *bytes, size_t length);
+void q2_slice_cache_overwrite(struct q2_slice_cache *cache, const struct q2_source *source,
+                              uint64_t offset, const void *bytes, size_t length);
 
 /* The file has grown from old_size: the slice at its old end is longer now, with zeros. */
-void q2_slice_grown(struct q2_slice_cache *cache, const struct q2_source *source,
-                    uint64_t old_size);
+void q2_slice_cache_grow(struct q2_slice_cache *cache, const struct q2_source *source,
+                         uint64_t old_size);
 
 #endif

@@ -164,7 +164,7 @@ static enum q2_status lower(struct q2_disk *disk, uint64_t index, uint64_t nb)
         status = q2_commit_kind(disk, Q2_DIRTY_REFCOUNT);
     if (status != Q2_OK)
         return status;
-    status = q2_release(disk, index, nb);
+    status = q2_refcount_lower(disk, index, nb);
     return status == Q2_OK ? Q2_OK : failed_at(disk, status, index);
 }
 
@@ -178,7 +178,7 @@ static enum q2_status get_run(struct work *w, uint64_t length, struct run *ret_r
 
     *ret_run = (struct run){0, 0};
     if (nb > 0)
-        status = q2_alloc_row(w->disk, nb, &ret_run->offset);
+        status = q2_clusters_alloc_row(w->disk, nb, &ret_run->offset);
     if (nb > 0 && status == Q2_OK)
         ret_run->length = nb << top_of(w)->rules.cluster_bits;
     return status;
@@ -188,7 +188,7 @@ static enum q2_status get_run(struct work *w, uint64_t length, struct run *ret_r
 static void give_back(struct work *w, const struct run *run)
 {
     if (run->length > 0)
-        q2_free_later(w->disk, run->offset, run->length);
+        q2_clusters_free_later(w->disk, run->offset, run->length);
 }
 
 /* Copy bytes of the image file. mask: of the first byte of every eight. */
@@ -473,7 +473,7 @@ static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
     top->header.size = top->virtual_size = snapshot->virtual_size;
     top->header.l1_size = top->l1_size = snapshot->l1_size;
     top->header.l1_table_offset = top->l1_table_offset = l1_offset;
-    q2_slice_changed(&w->disk->slices);
+    q2_slice_cache_expire(&w->disk->slices);
     return Q2_OK;
 }
 

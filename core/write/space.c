@@ -62,7 +62,7 @@ static void cut(struct q2_disk *disk, uint64_t end)
         return;
     q2_windows_forget(&disk->windows, source, size, old_size - size);
     q2_decoded_forget(&disk->decoded, source, size, old_size - size);
-    q2_slice_cut(&disk->slices, source);
+    q2_slice_cache_cut(&disk->slices, source);
     disk->writer.end = end;
     disk->writer.packed_end = 0;
 }

@@ -23,14 +23,14 @@ enum q2_status q2_store_data(struct q2_disk *disk, struct q2_source *source, uin
     status = source->ops->write_at(source, offset, bytes, length);
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, NULL, source->path, offset);
-    q2_slice_overwritten(&disk->slices, source, offset, bytes, length);
+    q2_slice_cache_overwrite(&disk->slices, source, offset, bytes, length);
     return Q2_OK;
 }
 
 enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
                               const void *bytes, size_t length)
 {
-    q2_slice_changed(&disk->slices);
+    q2_slice_cache_expire(&disk->slices);
     return q2_store_data(disk, source, offset, bytes, length);
 }
 
@@ -65,7 +65,7 @@ enum q2_status q2_store_grow(struct q2_disk *disk, struct q2_source *source, uin
     if (status != Q2_OK)
         return q2_fail_limit(&disk->fault, status, "the file cannot grow", source->path, "size",
                              size, old_size);
-    q2_slice_grown(&disk->slices, source, old_size);
+    q2_slice_cache_grow(&disk->slices, source, old_size);
     return Q2_OK;
 }
 

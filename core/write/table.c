@@ -55,7 +55,7 @@ static enum q2_status make_table(struct q2_disk *disk, uint64_t guest_offset, ui
     uint64_t cluster_size = 1ull << top->rules.cluster_bits;
     uint64_t table, nb;
     be64 entry;
-    enum q2_status status = q2_alloc(disk, 1, &table, &nb);
+    enum q2_status status = q2_clusters_alloc(disk, 1, &table, &nb);
 
     if (status != Q2_OK)
         return status;
@@ -69,11 +69,11 @@ static enum q2_status make_table(struct q2_disk *disk, uint64_t guest_offset, ui
                               &entry, sizeof(entry), Q2_DIRTY_L1);
     }
     if (status != Q2_OK) {
-        q2_free_later(disk, table, cluster_size); /* named by nobody */
+        q2_clusters_free_later(disk, table, cluster_size); /* named by nobody */
         return table_failed(disk, status, table);
     }
     if (old != 0)
-        q2_free_later(disk, old, cluster_size);
+        q2_clusters_free_later(disk, old, cluster_size);
     *ret_table = table;
     return Q2_OK;
 }
@@ -186,8 +186,8 @@ enum q2_status q2_table_fill(struct q2_disk *disk, uint64_t table, uint64_t gues
     nb_max = nb_empty(held, nb_max);
     if (nb_max == 0)
         return Q2_OK;
-    status = q2_slice_change(&disk->slices, top->source, offset, (size_t)nb_max * sizeof(be64),
-                             Q2_DIRTY_L2, &bytes);
+    status = q2_slice_edit(&disk->slices, top->source, offset, (size_t)nb_max * sizeof(be64),
+                           Q2_DIRTY_L2, &bytes);
     if (status != Q2_OK) /* not covered: the slice was just read */
         return table_failed(disk, status, offset);
     for (uint64_t i = 0; i < nb_max; i++) {
@@ -221,10 +221,10 @@ void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old)
     if (!old->has_host_offset || top->rules.external_data)
         return;
     if (old->kind == Q2_CLUSTER_COMPRESSED)
-        q2_free_later(disk, old->host_offset & ~511ull,
-                      old->host_offset % 512 + old->stream_length);
+        q2_clusters_free_later(disk, old->host_offset & ~511ull,
+                               old->host_offset % 512 + old->stream_length);
     else
-        q2_free_later(disk, old->host_offset, 1ull << top->rules.cluster_bits);
+        q2_clusters_free_later(disk, old->host_offset, 1ull << top->rules.cluster_bits);
 }
 
 /* Give up what each entry of a table refers to. */
@@ -267,6 +267,6 @@ enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index)
     if (table != 0)
         status = release_entries(disk, table, guest_offset);
     if (table != 0 && status == Q2_OK)
-        q2_free_later(disk, table, 1ull << top->rules.cluster_bits);
+        q2_clusters_free_later(disk, table, 1ull << top->rules.cluster_bits);
     return status;
 }

@@ -52,7 +52,7 @@ enum q2_status q2_table_cluster(struct q2_disk *disk, uint64_t table, uint64_t g
                                 struct q2_cluster *ret_cluster);
 
 /* Give up what a decoded entry, set to something else since, referred to. (O3; room for it: see
- * q2_free_later()) */
+ * q2_clusters_free_later()) */
 void q2_table_release(struct q2_disk *disk, const struct q2_cluster *old);
 
 /* Let a whole L2 table go, shared or not: its L1 entry becomes 0, and what it refers to loses a

@@ -10,7 +10,7 @@
 
 #include "alloc.h"
 #include "commit.h"
-#include "core/read/encrypted.h"
+#include "encrypt.h"
 #include "core/base/fault.h"
 #include "core/read/mapping.h"
 #include "core/base/memory.h"
@@ -119,7 +119,7 @@ static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, 
         enum q2_status status = compose(disk, from, n, step);
 
         if (status == Q2_OK && top->cipher)
-            q2_encrypt(top, from, host_offset, disk->writer.bounce, n);
+            q2_sectors_encrypt(top, from, host_offset, disk->writer.bounce, n);
         if (status == Q2_OK)
             status = reach_cluster_end(disk, top->data, host_offset, n);
         if (status == Q2_OK)
@@ -258,7 +258,7 @@ enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_w
     enum q2_status status;
 
     if (!top->rules.external_data)
-        return q2_alloc(disk, nb_wanted, ret_offset, ret_nb);
+        return q2_clusters_alloc(disk, nb_wanted, ret_offset, ret_nb);
     /* A raw data file has the disk's size and keeps it; others hold whole clusters. */
     status = q2_store_grow(disk, top->data, q2_min_u64(end, q2_disk_size(disk)));
     if (status == Q2_OK && top->data->ops->grow &&
@@ -307,8 +307,8 @@ static enum q2_status write_new(struct q2_disk *disk, uint64_t table, const stru
     if (status == Q2_OK)
         status = link_clusters(disk, &fresh, &nb_linked);
     if (status != Q2_OK && !top->rules.external_data) /* the rest is named by nobody */
-        q2_free_later(disk, fresh.host_offset + (nb_linked << bits),
-                      (fresh.nb - nb_linked) << bits);
+        q2_clusters_free_later(disk, fresh.host_offset + (nb_linked << bits),
+                               (fresh.nb - nb_linked) << bits);
     return status;
 }
 
@@ -366,12 +366,12 @@ static enum q2_status map_step(struct q2_disk *disk, const struct step *step,
     uint64_t left_in_cluster = (1ull << top->rules.cluster_bits) -
                                (step->offset & ((1ull << top->rules.cluster_bits) - 1));
     enum q2_status status =
-        q2_map(&disk->slices, top, step->offset, step->length, &disk->fault, ret_extent);
+        q2_mapping_find(&disk->slices, top, step->offset, step->length, &disk->fault, ret_extent);
 
     if (status == Q2_OK && ret_extent->kind == Q2_EXTENT_DATA && !ret_extent->copied &&
         ret_extent->length > left_in_cluster)
-        status =
-            q2_map(&disk->slices, top, step->offset, left_in_cluster, &disk->fault, ret_extent);
+        status = q2_mapping_find(&disk->slices, top, step->offset, left_in_cluster, &disk->fault,
+                                 ret_extent);
     return status;
 }
 

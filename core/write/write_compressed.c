@@ -65,7 +65,7 @@ static enum q2_status take_place(struct q2_disk *disk, struct place *place)
 
     place->offset = disk->writer.packed_end;
     if (status == Q2_OK && room < place->length) {
-        status = q2_alloc(disk, 1, &place->made, &nb);
+        status = q2_clusters_alloc(disk, 1, &place->made, &nb);
         if (room == 0 || place->offset + room != place->made) {
             place->offset = place->made;
             return status;
@@ -74,8 +74,8 @@ static enum q2_status take_place(struct q2_disk *disk, struct place *place)
     if (status != Q2_OK)
         return status;
     status = share(disk, place->offset);
-    if (status != Q2_OK && place->made != 0)            /* not covered: room_left() has read it */
-        q2_free_later(disk, place->made, cluster_size); /* not covered: the same */
+    if (status != Q2_OK && place->made != 0) /* not covered: room_left() has read it */
+        q2_clusters_free_later(disk, place->made, cluster_size); /* not covered: the same */
     return status;
 }
 
@@ -162,7 +162,7 @@ enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_off
         return status;
     status = store(disk, table, guest_offset, stream, &place);
     if (status != Q2_OK) { /* named by nobody */
-        q2_free_later(disk, place.offset & ~511ull, place.offset % 512 + place.length);
+        q2_clusters_free_later(disk, place.offset & ~511ull, place.offset % 512 + place.length);
         return status;
     }
     disk->writer.packed_end = place.offset + place.length;

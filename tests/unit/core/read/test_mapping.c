@@ -47,10 +47,10 @@ static enum q2_status map(uint64_t offset, uint64_t max_length)
     enum q2_status status;
 
     memset(&e, 0xa7, sizeof(e));
-    status = q2_map(&cache, &layer, offset, length, &fault, &e);
+    status = q2_mapping_find(&cache, &layer, offset, length, &fault, &e);
     nb_first_reads = fake.nb_reads;
     if (status == Q2_OK) {
-        T_CHECK_U64(q2_map(&cache, &layer, offset, length, &fault, &again), Q2_OK);
+        T_CHECK_U64(q2_mapping_find(&cache, &layer, offset, length, &fault, &again), Q2_OK);
         T_CHECK(same(&e, &again));
     }
     return status;
@@ -96,9 +96,10 @@ static void test_map_ahead_ends_with_the_slice(void)
     reopen();
     for (uint32_t i = 0; i < 2; i++) {
         t_row(i == 0 ? "looked up" : "at hand");
-        T_CHECK_U64(q2_map_ahead(&cache, &layer, 512, 4096, MIB, &fault, &e), Q2_OK);
+        T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 512, 4096, MIB, &fault, &e), Q2_OK);
         T_CHECK(is(Q2_EXTENT_DATA, 512, MIB));
-        T_CHECK_U64(q2_map_ahead(&cache, &layer, MIB + 512, 512, MIB - 512, &fault, &e), Q2_OK);
+        T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, MIB + 512, 512, MIB - 512, &fault, &e),
+                    Q2_OK);
         T_CHECK(is(Q2_EXTENT_DATA, MIB + 512, MIB - 512));
     }
     image_free(&image);
@@ -109,9 +110,10 @@ static void test_map_ahead_ends_with_the_slice(void)
         (void)image_data(&image, at, 1);
     reopen();
     t_row("the next table");
-    T_CHECK_U64(q2_map_ahead(&cache, &layer, 512, 4096, 64 * KIB, &fault, &e), Q2_OK);
+    T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 512, 4096, 64 * KIB, &fault, &e), Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 512, 32 * KIB - 512));
-    T_CHECK_U64(q2_map_ahead(&cache, &layer, 31 * KIB, 2 * KIB, 32 * KIB, &fault, &e), Q2_OK);
+    T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 31 * KIB, 2 * KIB, 32 * KIB, &fault, &e),
+                Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 31 * KIB, 32 * KIB));
     image_free(&image);
 }
@@ -142,7 +144,7 @@ static void test_map_sees_changed_entries(void)
     T_CHECK(is(Q2_EXTENT_UNALLOCATED, 0, 4096));
     t_row("beside the cache");
     memcpy(entry, image.bytes + l1, 8);
-    q2_slice_overwritten(&cache, &fake.source, l1, entry, 8);
+    q2_slice_cache_overwrite(&cache, &fake.source, l1, entry, 8);
     T_CHECK_U64(map(0, 4096), Q2_OK);
     T_CHECK_U64(e.host_offset, second);
     image_free(&image);

@@ -304,7 +304,7 @@ static void test_slice_overwritten_is_seen_in_what_is_cached(void)
 
     setup_writable(NB_BYTES);
     T_CHECK(good(&fake, 0));
-    q2_slice_overwritten(&cache, &fake.source, SLICE - 4, text, 15);
+    q2_slice_cache_overwrite(&cache, &fake.source, SLICE - 4, text, 15);
     T_CHECK(holds(SLICE - 4, "over"));
     T_CHECK_U64(fake.nb_reads, 1);
     t_row("what is not cached is read from the file");
@@ -320,11 +320,11 @@ static void test_slice_overwritten_by_a_large_range(void)
     setup_writable(NB_BYTES);
     T_CHECK(good(&fake, 3 * SLICE) && good(&fake, 20 * SLICE) && good(&fake, 43 * SLICE));
     T_CHECK(good(&fake, 60 * SLICE));
-    q2_slice_overwritten(&cache, &fake.source, 4 * SLICE - 2, text, sizeof(text));
+    q2_slice_cache_overwrite(&cache, &fake.source, 4 * SLICE - 2, text, sizeof(text));
     T_CHECK(holds(4 * SLICE - 2, "tt") && holds(20 * SLICE, "t") && holds(43 * SLICE + 9, "t"));
     T_CHECK(good(&fake, 4 * SLICE - 3) && good(&fake, 44 * SLICE - 2) && good(&fake, 60 * SLICE));
     T_CHECK_U64(fake.nb_reads, 4);
-    q2_slice_overwritten(&cache, &fake.source, 3 * SLICE, text, 0);
+    q2_slice_cache_overwrite(&cache, &fake.source, 3 * SLICE, text, 0);
     T_CHECK(good(&fake, 3 * SLICE));
 }
 
@@ -376,13 +376,13 @@ static void test_slice_grown_slice_has_zeros(void)
     setup_writable(SLICE + 10);
     T_CHECK(good(&fake, SLICE + 9));
     T_CHECK_U64(fake.source.ops->grow(&fake.source, 2 * SLICE + 5), Q2_OK);
-    q2_slice_grown(&cache, &fake.source, SLICE + 10);
+    q2_slice_cache_grow(&cache, &fake.source, SLICE + 10);
     fake_source_reset(&fake);
     T_CHECK(good(&fake, SLICE + 9) && holds(SLICE + 10, ""));
     T_CHECK_U64(put(SLICE + 12, "new", Q2_DIRTY_L2), Q2_OK);
     T_CHECK_U64(fake.nb_reads, 0);
     t_row("not cached");
-    q2_slice_grown(&cache, &fake.source, 20 * SLICE);
+    q2_slice_cache_grow(&cache, &fake.source, 20 * SLICE);
     restore();
 }
 

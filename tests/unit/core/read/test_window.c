@@ -33,7 +33,7 @@ static bool joined(struct q2_source *source, uint64_t offset, size_t length)
 {
     const uint8_t *at = bytes;
 
-    q2_windows_join(&windows, source, offset, length, &at);
+    q2_windows_view_table(&windows, source, offset, length, &at);
     return at && memcmp(at, bytes + offset, length) == 0;
 }
 

@@ -119,7 +119,7 @@ static void test_alloc_new_block_writes_what_waits(void)
     setup();
     f.disk->writer.first_free = 2048 + 7; /* becomes the block; slice and cluster are one size */
     make_set_wait((2048 + 7) % Q2_SLICE_SETS, Q2_SLICE_WAYS, Q2_DIRTY_REFCOUNT);
-    T_CHECK_U64(q2_alloc(f.disk, 1, &offset, &nb), Q2_OK);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 1, &offset, &nb), Q2_OK);
     T_CHECK_U64(offset, (2048 + 8) * 4 * KIB);
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
     T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
@@ -159,7 +159,7 @@ static void test_alloc_row_where_the_block_comes_by_itself(void)
     image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
     setup();
     f.disk->writer.first_free = 256; /* what the image's blocks cover */
-    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_OK);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 3, &offset), Q2_OK);
     T_CHECK_U64(offset, (256 + 2) * 512); /* after the block and the cluster that is given back */
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
     T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
@@ -177,9 +177,9 @@ static void test_alloc_row_without_room_for_a_block(void)
     setup();
     f.image.fail_grow = 1;
     f.image.fail_status = Q2_ERR_NO_SPACE;
-    T_CHECK_U64(q2_alloc_row(f.disk, 500, &offset), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 500, &offset), Q2_ERR_NO_SPACE);
     T_CHECK_U64(f.image.nb_writes, 0);
-    T_CHECK_U64(q2_alloc_row(f.disk, 500, &offset), Q2_OK);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 500, &offset), Q2_OK);
     cleanup();
 }
 
@@ -198,7 +198,7 @@ static void test_alloc_row_writes_what_waits(void)
 
     start_row();
     make_set_wait(10, Q2_SLICE_WAYS, Q2_DIRTY_REFCOUNT);
-    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_OK);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 3, &offset), Q2_OK);
     T_CHECK_U64(f.image.nb_writes, Q2_SLICE_WAYS);
     cleanup();
 }
@@ -212,7 +212,7 @@ static void test_alloc_row_gives_back_what_it_took(void)
     block = image_get64(&image, image_field(&image, "refcount_table_offset"));
     make_set_wait(block / Q2_SLICE_SIZE % Q2_SLICE_SETS, Q2_SLICE_WAYS / 2 - 1, Q2_DIRTY_REFCOUNT);
     f.image.fail_write = 1;
-    T_CHECK_U64(q2_alloc_row(f.disk, 3, &offset), Q2_ERR_IO);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 3, &offset), Q2_ERR_IO);
     T_CHECK_U64(f.disk->writer.nb_frees, 1);
     T_CHECK_U64(f.disk->writer.frees[0].length, 4 * KIB);
     T_CHECK_U64(write_4k(0), Q2_ERR_READ_ONLY);

@@ -1,4 +1,4 @@
-/* core/write/snapshot_write.c, copied.c, q2_alloc_row(): what tests/fault/ does not reach. Many
+/* core/write/snapshot_write.c, copied.c, q2_clusters_alloc_row(): what tests/fault/ does not reach. Many
  * geometries, ids, limits, and what is refused. */
 #include <stdlib.h>
 
@@ -411,7 +411,7 @@ static void test_alloc_row_of_many_blocks(void)
         image_start(&image,
                     &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .refcount_bits = 64});
         T_CHECK_U64(setup(), Q2_OK);
-        T_CHECK_U64(q2_alloc_row(f.disk, lengths[i], &offset), Q2_OK);
+        T_CHECK_U64(q2_clusters_alloc_row(f.disk, lengths[i], &offset), Q2_OK);
         T_CHECK(offset % 512 == 0 && f.image.source.size >= offset + 512 * lengths[i]);
         for (uint64_t k = 0; k < lengths[i]; k++) {
             T_CHECK_U64(
@@ -419,7 +419,7 @@ static void test_alloc_row_of_many_blocks(void)
                 Q2_OK);
             T_CHECK_U64(refcount, 1);
         }
-        q2_free_later(f.disk, offset, 512 * lengths[i]);
+        q2_clusters_free_later(f.disk, offset, 512 * lengths[i]);
         T_CHECK_U64(q2_commit(f.disk), Q2_OK);
         check_clean();
         cleanup();
