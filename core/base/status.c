@@ -3,7 +3,7 @@
  * Beside the data path: called by whoever shows an error to a person, and by core/ to fill faults.
  * Pure functions on memory. Invariant: output is printable ASCII whatever the image held.
  */
-#include "fault.h"
+#include "q2_fail.h"
 #include "q2_line.h"
 #include "q2_status.h"
 
@@ -191,6 +191,11 @@ enum q2_status q2_fail_limit(struct q2_fault *fault, enum q2_status status, cons
     fault->has_limit = true;
     fault->limit = limit;
     return status;
+}
+
+enum q2_status q2_fail_memory(struct q2_fault *fault)
+{
+    return q2_fail(fault, Q2_ERR_LIMIT, "out of memory", NULL);
 }
 
 void q2_fault_add_detail(struct q2_fault *fault, const void *bytes, size_t length)

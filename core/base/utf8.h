@@ -1,9 +1,9 @@
 /* One character of UTF-8.  (Unicode, "Well-Formed UTF-8 Byte Sequences")
  *
- * Bottom of the configuration; may call nothing. Invariant: never looks past the length given.
+ * May call nothing. Invariant: never looks past the length given.
  */
-#ifndef METALCOW_EFI_UTF8_H
-#define METALCOW_EFI_UTF8_H
+#ifndef Q2_CORE_UTF8_H
+#define Q2_CORE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
  * ret_c         the code point
  * returns       its length in bytes, 1..4, or 0: not UTF-8 (overlong, surrogate, cut, too large)
  */
-static inline size_t mc_utf8_decode(const char *text, size_t length, uint32_t *ret_c)
+static inline size_t q2_utf8_decode(const char *text, size_t length, uint32_t *ret_c)
 {
     static const uint32_t first_of_length[] = {0, 0, 0x80, 0x800, 0x10000};
     uint8_t lead = length > 0 ? (uint8_t)text[0] : 0xff;

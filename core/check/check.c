@@ -9,7 +9,7 @@
 #include "copied.h"
 #include "count.h"
 #include "core/read/disk.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/range.h"
 #include "core/read/refcount.h"
 

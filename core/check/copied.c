@@ -7,6 +7,7 @@
 
 #include "core/format/header.h"
 #include "core/read/disk.h"
+#include "core/read/l1_gate.h"
 #include "core/read/refcount.h"
 
 static enum q2_status visit_l2(struct q2_copied_walk *walk, uint64_t table, uint64_t guest_offset)
@@ -41,15 +42,16 @@ enum q2_status q2_copied_walk(struct q2_copied_walk *walk, uint64_t l1_offset, u
     for (uint32_t i = 0; i < l1_size && status == Q2_OK; i++) {
         struct q2_copied_entry entry = {.named_at = l1_offset + i * 8ull, .is_l1 = true};
         uint64_t value, table = 0;
+        const char *breach;
 
         if (!q2_references_entry(walk->references, entry.named_at, &value))
             return Q2_OK;
-        if (q2_l1_entry_decode(value, image->rules.cluster_bits, &table) || table == 0)
+        if (q2_l1_gate(image, value, &table, &breach) != Q2_OK || table == 0)
             continue;
         entry.host_offset = table;
         entry.is_set = (value & Q2_ENTRY_COPIED) != 0;
         status = walk->visit(walk, &entry);
-        if (status == Q2_OK && table < image->source->size && nb_left > 0) {
+        if (status == Q2_OK && nb_left > 0) {
             status = visit_l2(walk, table, (uint64_t)i << q2_header_l1_reach_bits(&image->header));
             nb_left--;
         }

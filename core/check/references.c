@@ -11,6 +11,7 @@
 #include "core/format/header.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "core/read/l1_gate.h"
 
 const char q2_copied_on_compressed[] = "COPIED flag on a compressed cluster";
 const char q2_refcount_unreadable[] = "refcount cannot be read";
@@ -209,19 +210,17 @@ void q2_references_l1(struct q2_references *r, uint64_t l1_offset, uint32_t l1_s
     l1_size = l1_bound(r, l1_offset, l1_size);
     for (uint32_t i = 0; i < l1_size; i++) {
         uint64_t named_at = l1_offset + i * 8ull, table = 0, entry;
-        const char *breach;
+        const char *breach = NULL;
 
         if (!q2_references_entry(r, named_at, &entry))
             return;
-        breach = q2_l1_entry_decode(entry, image->rules.cluster_bits, &table);
-        if (breach && r->tables_first == 0)
+        if (q2_l1_gate(image, entry, &table, &breach) != Q2_OK && r->tables_first == 0)
             q2_references_tell(r, Q2_CHECK_ENTRY, breach, named_at);
         if (table == 0)
             continue;
         if (r->tables_first == 0)
             count(r, table, 1ull << image->rules.cluster_bits, 1, named_at);
-        if (table < image->source->size)
-            mark(r, table, (uint64_t)i << reach_bits, active, &nb_tables);
+        mark(r, table, (uint64_t)i << reach_bits, active, &nb_tables);
     }
 }
 

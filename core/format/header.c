@@ -5,7 +5,7 @@
  */
 #include "header.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/range.h"
 
 void q2_header_decode(const struct q2_header_disk *disk, struct q2_header *ret_header)

@@ -1,7 +1,7 @@
 /* Building the header cluster.
  *
- * Beside the data path: create.c -> here. May call mem*. Pure functions on a buffer. Invariant:
- * nothing is written past to->size; `full` says that something was left out.
+ * May call mem*. Pure functions on a buffer. Invariant: nothing is written past to->size; `full`
+ * says that something was left out.
  */
 #include "header_write.h"
 
@@ -27,11 +27,13 @@ static void pad(struct q2_header_bytes *to)
     put(to, zeros, (8 - to->length % 8) % 8);
 }
 
-void q2_header_bytes_start(struct q2_header_bytes *to, const struct q2_header *header)
+void q2_header_encode(const struct q2_header *header, struct q2_header_disk *ret_disk)
 {
-    struct q2_header_disk disk = {
+    *ret_disk = (struct q2_header_disk){
         .magic = q2_be32_make(Q2_MAGIC),
         .version = q2_be32_make(header->version),
+        .backing_file_offset = q2_be64_make(header->backing_file_offset),
+        .backing_file_size = q2_be32_make(header->backing_file_size),
         .cluster_bits = q2_be32_make(header->cluster_bits),
         .size = q2_be64_make(header->size),
         .crypt_method = q2_be32_make(header->crypt_method),
@@ -48,7 +50,13 @@ void q2_header_bytes_start(struct q2_header_bytes *to, const struct q2_header *h
         .header_length = q2_be32_make(header->header_length),
         .compression_type = header->compression_type,
     };
+}
 
+void q2_header_bytes_start(struct q2_header_bytes *to, const struct q2_header *header)
+{
+    struct q2_header_disk disk;
+
+    q2_header_encode(header, &disk);
     put(to, &disk, header->version == 2 ? Q2_HEADER_V2_LENGTH : sizeof(disk));
 }
 

@@ -1,11 +1,22 @@
-/* Building the header cluster: header, extensions, backing file name.
+/* Encoding the header, and building the header cluster: header, extensions, backing file name.
+ * (qcow2: "Header", "Header extensions")
  *
- * Called by core/write/create.c. (qcow2: "Header", "Header extensions")
+ * Pure functions on bytes.
  */
 #ifndef Q2_CORE_HEADER_WRITE_H
 #define Q2_CORE_HEADER_WRITE_H
 
-#include "q2_create.h"
+#include "header.h"
+
+/* Encode a header: the one place where its fields become bytes. Version 2 images have the first
+ * Q2_HEADER_V2_LENGTH bytes only. */
+void q2_header_encode(const struct q2_header *header, struct q2_header_disk *ret_disk);
+
+/* Where fields first to last, which are neighbours, are stored in the header: offset, length. */
+#define Q2_HEADER_FIELDS(first, last)                                                              \
+    offsetof(struct q2_header_disk, first), offsetof(struct q2_header_disk, last) +                \
+                                                sizeof(((struct q2_header_disk *)0)->last) -       \
+                                                offsetof(struct q2_header_disk, first)
 
 /* The bytes of a header cluster under construction. */
 struct q2_header_bytes {

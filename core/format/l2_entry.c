@@ -1,7 +1,7 @@
 /* L1 entries, L2 entries and compressed cluster descriptors.
  *
- * Data path: mapping.c -> here. May call nothing. Invariant: a cluster that is not BAD has a host
- * offset that is aligned (or a stream's) and below 2^56, so adding a cluster size cannot wrap.
+ * May call range.h. Invariant: a cluster that is not BAD has a host offset that is aligned (or a
+ * stream's) and below 2^56, so adding a cluster size cannot wrap.
  */
 #include "l2_entry.h"
 
@@ -18,10 +18,15 @@ static void bad(struct q2_cluster *cluster, const char *breach)
 
 /* (qcow2: "Compressed Clusters Descriptor") Bits 0 to x-1 are the offset, x to 61 count the sectors
  * of 512 bytes that the stream occupies beyond the first; x = 62 - (cluster_bits - 8). */
+static uint32_t compressed_offset_bits(uint32_t cluster_bits)
+{
+    return 62 - (cluster_bits - 8);
+}
+
 static void decode_compressed(uint64_t entry, uint64_t bitmap, const struct q2_l2_rules *rules,
                               struct q2_cluster *cluster)
 {
-    uint32_t offset_bits = 62 - (rules->cluster_bits - 8);
+    uint32_t offset_bits = compressed_offset_bits(rules->cluster_bits);
     uint64_t descriptor = entry & (Q2_ENTRY_COMPRESSED - 1);
     uint64_t nb_sectors = (descriptor >> offset_bits) + 1;
 
@@ -97,6 +102,22 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
     if (rules->extended && cluster.kind != Q2_CLUSTER_BAD)
         decode_extended(bitmap, &cluster);
     *ret_cluster = cluster;
+}
+
+uint64_t q2_compressed_most_offset(uint32_t cluster_bits)
+{
+    return q2_min_u64((1ull << compressed_offset_bits(cluster_bits)) - 1, Q2_ENTRY_OFFSET);
+}
+
+bool q2_compressed_encode(uint32_t cluster_bits, uint64_t offset, uint64_t length,
+                          uint64_t *ret_entry)
+{
+    uint64_t nb_more = (offset + length - 1) / 512 - offset / 512;
+
+    if (offset > q2_compressed_most_offset(cluster_bits))
+        return false;
+    *ret_entry = Q2_ENTRY_COMPRESSED | nb_more << compressed_offset_bits(cluster_bits) | offset;
+    return true;
 }
 
 enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32_t index)

@@ -1,7 +1,8 @@
-/* L1 entries, L2 entries and compressed cluster descriptors.  (qcow2: "Cluster mapping",
- * "Standard Cluster Descriptor", "Compressed Clusters Descriptor", "Extended L2 Entries")
+/* L1 entries, L2 entries and compressed cluster descriptors, decoded and encoded.
+ * (qcow2: "Cluster mapping", "Standard Cluster Descriptor", "Compressed Clusters Descriptor",
+ * "Extended L2 Entries")
  *
- * Called by core/read/mapping.c and the checker. Pure functions on numbers.
+ * Pure functions on numbers.
  */
 #ifndef Q2_CORE_FORMAT_L2_ENTRY_H
 #define Q2_CORE_FORMAT_L2_ENTRY_H
@@ -69,8 +70,27 @@ enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32
  */
 uint32_t q2_subcluster_mask(uint32_t cluster_bits, uint64_t start, uint64_t end);
 
-/* Check an L1 entry's form. NULL: right, *ret_offset is the L2 table's offset, 0 if there is none;
- * else the rule that it breaks. */
+/* Encode a compressed cluster descriptor.
+ *
+ * offset, length  of the stream, bytes; length >= 1
+ * ret_entry       set on true
+ * returns         false: offset is above q2_compressed_most_offset()
+ */
+bool q2_compressed_encode(uint32_t cluster_bits, uint64_t offset, uint64_t length,
+                          uint64_t *ret_entry);
+
+/* The highest offset of a stream that a descriptor can hold. */
+uint64_t q2_compressed_most_offset(uint32_t cluster_bits);
+
+/* Encode a subcluster bitmap, the second half of an extended L2 entry. A subcluster in both is
+ * allocated. */
+static inline uint64_t q2_subcluster_bitmap_encode(uint32_t alloc, uint32_t zero)
+{
+    return (uint64_t)(zero & ~alloc) << 32 | alloc;
+}
+
+/* Check an L1 entry's form; use q2_l1_gate(), which checks more. NULL: right, *ret_offset is the L2
+ * table's offset, 0 if there is none; else the rule that it breaks. */
 const char *q2_l1_entry_decode(uint64_t entry, uint32_t cluster_bits, uint64_t *ret_offset);
 
 #endif

@@ -1,6 +1,6 @@
 /* Refcounts as stored.
  *
- * May call nothing. Invariant: only the bytes that hold the refcount are looked at, and only its own
+ * May call nothing. Invariant: only the bytes that hold the refcount are read, and only its own
  * bits are changed.
  */
 #include "refcount_entry.h"

@@ -5,7 +5,7 @@
  */
 #include "q2_handoff.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "sha256.h"

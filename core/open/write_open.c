@@ -5,7 +5,7 @@
  */
 #include "write_open.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/range.h"
 #include "q2_check.h"
 

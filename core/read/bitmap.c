@@ -5,7 +5,7 @@
  */
 #include "bitmap.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/bitmap_entry.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"

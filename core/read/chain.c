@@ -6,7 +6,7 @@
  */
 #include "chain.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "name.h"
 #include "core/base/range.h"
 #include "snapshot.h"

@@ -6,7 +6,7 @@
  */
 #include "compressed.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
 

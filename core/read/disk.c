@@ -5,7 +5,7 @@
  */
 #include "disk.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "encrypted.h"

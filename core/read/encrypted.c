@@ -1,7 +1,7 @@
 /* Reading encrypted guest data: whole sectors go straight into the caller's buffer, the pieces at
  * both ends go through one sector on the stack.
  *
- * May call window.c, the cipher, range.h and mem*. Invariant: no byte that was not decrypted is ever
+ * May call window.c, the cipher, range.h and mem*. Invariant: no byte that was not decrypted is
  * returned with Q2_OK.
  */
 #include "encrypted.h"

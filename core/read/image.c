@@ -6,7 +6,7 @@
  */
 #include "image.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/extension.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"

@@ -4,7 +4,7 @@
  * them.
  */
 #include "bitmap.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "disk.h"
 #include "snapshot.h"
 

@@ -6,11 +6,12 @@
  */
 #include "mapping.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/bytes.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "l1_gate.h"
 
 /* One call of q2_mapping_find(). */
 struct mapping {
@@ -65,45 +66,20 @@ static void append(struct mapping *m, const struct q2_extent *piece)
         m->complete = true;
 }
 
-/* Decode and judge an L1 entry. NULL: right, else the rule that it breaks.
- * A table on other metadata of the image would let guest data pose as entries (HAZARDS.md, F2). */
-static const char *l1_breach(const struct q2_image *image, uint64_t entry, uint64_t *ret_table)
-{
-    uint64_t cluster_size = 1ull << image->rules.cluster_bits;
-    const char *breach = q2_l1_entry_decode(entry, image->rules.cluster_bits, ret_table);
-
-    if (breach || *ret_table == 0)
-        return breach;
-    if (q2_ranges_overlap(*ret_table, cluster_size, image->l1_table_offset,
-                          (uint64_t)image->l1_size * 8) ||
-        q2_ranges_overlap(*ret_table, cluster_size, image->header.refcount_table_offset,
-                          (uint64_t)image->header.refcount_table_clusters
-                              << image->rules.cluster_bits))
-        return "L2 table lies on the L1 or refcount table";
-    return NULL;
-}
-
 /* Read the L1 entry at entry_offset: where its L2 table lies, 0 if there is none. */
 static enum q2_status table_read(const struct mapping *m, uint64_t entry_offset,
                                  uint64_t *ret_table)
 {
     const struct q2_image *image = m->image;
-    const char *breach;
+    const char *breach = NULL;
     const uint8_t *bytes;
-    uint64_t table = 0;
     size_t length;
     enum q2_status status = q2_slice_get(m->cache, image->source, entry_offset, &bytes, &length);
 
     if (status != Q2_OK)
         return refuse(m, status, "the L1 table cannot be read", entry_offset);
-    breach = l1_breach(image, entry_get(bytes), &table);
-    if (breach)
-        return refuse(m, Q2_ERR_BAD_L1, breach, entry_offset);
-    if (table != 0 && table >= image->source->size)
-        return refuse(m, Q2_ERR_TRUNCATED, "L1 entry points past the end of the file",
-                      entry_offset);
-    *ret_table = table;
-    return Q2_OK;
+    status = q2_l1_gate(image, entry_get(bytes), ret_table, &breach);
+    return status == Q2_OK ? Q2_OK : refuse(m, status, breach, entry_offset);
 }
 
 static uint64_t l1_index(const struct q2_image *image, uint64_t at)

@@ -6,7 +6,7 @@
 #include "open.h"
 
 #include "chain.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/memory.h"
 
 /* The decoded cache is divided for the largest cluster that any layer compresses. */

@@ -5,7 +5,7 @@
  */
 #include "snapshot.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/snapshot_entry.h"
 #include "core/base/memory.h"
 #include "core/base/text.h"

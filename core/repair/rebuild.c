@@ -10,7 +10,7 @@
 #include "core/write/commit.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/write/header_change.h"
 #include "core/base/memory.h"
@@ -113,19 +113,16 @@ static enum q2_status write_table(struct q2_disk *disk, const struct plan *p)
 
 static enum q2_status name_table(struct q2_disk *disk, const struct plan *p)
 {
-    struct q2_image *top = &disk->layers[0];
-    uint64_t offset = (p->first + p->nb_blocks) << top->rules.cluster_bits;
-    struct {
-        be64 offset;
-        be32 nb_clusters;
-    } fields = {q2_be64_make(offset), q2_be32_make((uint32_t)p->nb_table)};
-    enum q2_status status =
-        q2_header_set(disk, offsetof(struct q2_header_disk, refcount_table_offset), &fields, 12);
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_header header = top->header;
+    enum q2_status status;
 
+    header.refcount_table_offset = (p->first + p->nb_blocks) << top->rules.cluster_bits;
+    header.refcount_table_clusters = (uint32_t)p->nb_table;
+    status = q2_header_set(disk, &header,
+                           Q2_HEADER_FIELDS(refcount_table_offset, refcount_table_clusters));
     if (status != Q2_OK)
         return status;
-    top->header.refcount_table_offset = offset;
-    top->header.refcount_table_clusters = (uint32_t)p->nb_table;
     disk->writer.first_free = 0;
     disk->writer.end = p->first + p->nb_blocks + p->nb_table;
     return Q2_OK;

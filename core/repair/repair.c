@@ -10,10 +10,9 @@
 #include "core/write/copied_fix.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/write/header_change.h"
-#include "core/read/overlap.h"
 #include "core/base/range.h"
 #include "rebuild.h"
 #include "core/write/refcount_write.h"
@@ -130,7 +129,7 @@ static enum q2_status clear_copied(struct repair *p, uint64_t at, bool *ret_done
                            : status;
 }
 
-/* Each L2 entry is met once. A table that lies on other metadata is not written to. */
+/* Each L2 entry is met once. No table is on other metadata, because q2_l1_gate() refuses those. */
 static void mend_entry(struct q2_references *r, enum q2_check_kind kind, const char *what,
                        uint64_t offset)
 {
@@ -142,12 +141,10 @@ static void mend_entry(struct q2_references *r, enum q2_check_kind kind, const c
         status = r->status;
     if (q2_slice_is_crowded(&p->disk->slices) && status == Q2_OK)
         status = q2_commit_kind(p->disk, Q2_DIRTY_L2);
-    if (status == Q2_OK && !q2_overlaps_table(top_of(p), offset, 16)) {
-        if (what == q2_l2_unaligned || what == q2_l2_copied_nowhere)
-            status = drop_place(p, offset, &done);
-        else if (what == q2_copied_on_compressed)
-            status = clear_copied(p, offset, &done);
-    }
+    if (status == Q2_OK && (what == q2_l2_unaligned || what == q2_l2_copied_nowhere))
+        status = drop_place(p, offset, &done);
+    else if (status == Q2_OK && what == q2_copied_on_compressed)
+        status = clear_copied(p, offset, &done);
     if (done && status == Q2_OK)
         report(p, Q2_CHECK_ENTRY, what, offset, 0, 0);
     if (status != Q2_OK && p->broken == Q2_OK) {
@@ -336,18 +333,14 @@ static enum q2_status mend(struct repair *p, enum q2_repair what, struct q2_chec
 /* (qcow2: "Header", incompatible features: dirty bit, corrupt bit) */
 static enum q2_status mark_clean(struct q2_disk *disk)
 {
-    struct q2_image *top = &disk->layers[0];
-    uint64_t left = top->header.incompatible_features & ~(Q2_INCOMPAT_DIRTY | Q2_INCOMPAT_CORRUPT);
-    be64 features = q2_be64_make(left);
-    enum q2_status status;
+    struct q2_header header = disk->layers[0].header;
+    uint64_t before = header.incompatible_features;
 
-    if (left == top->header.incompatible_features)
+    header.incompatible_features &= ~(Q2_INCOMPAT_DIRTY | Q2_INCOMPAT_CORRUPT);
+    if (header.incompatible_features == before)
         return Q2_OK;
-    status = q2_header_set(disk, offsetof(struct q2_header_disk, incompatible_features), &features,
-                           sizeof(features));
-    if (status == Q2_OK)
-        top->header.incompatible_features = left;
-    return status;
+    return q2_header_set(disk, &header,
+                         Q2_HEADER_FIELDS(incompatible_features, incompatible_features));
 }
 
 /* What cannot be read may refer to anything. Refcounts that cannot, since the structure is broken,

@@ -55,7 +55,7 @@ static const char *component_refusal(struct slice component)
     if (is_dots(component, 2))
         return "has \"..\"; paths begin at the top of the volume";
     while (component.length > 0) {
-        size_t n = mc_utf8_decode(component.start, component.length, &c);
+        size_t n = q2_utf8_decode(component.start, component.length, &c);
         if (n == 0)
             return "is not UTF-8";
         if (c == ':')

@@ -7,7 +7,7 @@
 #include "alloc.h"
 
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"
 #include "core/read/overlap.h"
@@ -201,30 +201,25 @@ static enum q2_status write_table(struct q2_disk *disk, const struct new_table *
     return Q2_OK;
 }
 
-/* Point the header at the new table: offset and size lie side by side in one sector. */
+/* Point the header at the new table: its offset and size are neighbours. */
 static enum q2_status switch_table(struct q2_disk *disk, uint64_t offset, uint64_t nb_clusters)
 {
     struct q2_image *top = &disk->layers[0];
-    struct {
-        be64 offset;
-        be32 nb_clusters;
-    } fields = {q2_be64_make(offset), q2_be32_make((uint32_t)nb_clusters)};
-    uint64_t old_offset = top->header.refcount_table_offset;
-    uint64_t old_length = (uint64_t)top->header.refcount_table_clusters << top->rules.cluster_bits;
+    struct q2_header header = top->header;
+    uint64_t old_length = (uint64_t)header.refcount_table_clusters << top->rules.cluster_bits;
     enum q2_status status = q2_store_flush(disk, top->source); /* O5 */
 
-    _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 48 to 59");
+    header.refcount_table_offset = offset;
+    header.refcount_table_clusters = (uint32_t)nb_clusters;
     if (status == Q2_OK)
-        status = q2_store_write(disk, top->source,
-                                offsetof(struct q2_header_disk, refcount_table_offset), &fields,
-                                sizeof(fields));
+        status = q2_store_header(disk, &header,
+                                 Q2_HEADER_FIELDS(refcount_table_offset, refcount_table_clusters));
     if (status == Q2_OK)
         status = q2_store_flush(disk, top->source);
     if (status != Q2_OK)
         return status;
-    top->header.refcount_table_offset = offset;
-    top->header.refcount_table_clusters = (uint32_t)nb_clusters;
-    q2_clusters_free_later(disk, old_offset, old_length);
+    q2_clusters_free_later(disk, top->header.refcount_table_offset, old_length);
+    top->header = header;
     return Q2_OK;
 }
 

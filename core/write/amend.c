@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "bitmap_write.h"
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "header_change.h"
 #include "core/base/memory.h"
@@ -97,60 +97,42 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)
 static enum q2_status write_size(struct q2_disk *disk, uint64_t size)
 {
     struct q2_image *top = &disk->layers[0];
-    be64 field = q2_be64_make(size);
-    enum q2_status status =
-        q2_header_set(disk, offsetof(struct q2_header_disk, size), &field, sizeof(field));
+    struct q2_header header = top->header;
+    enum q2_status status;
 
-    if (status != Q2_OK)
-        return status;
-    top->header.size = size;
-    top->virtual_size = size;
-    return Q2_OK;
+    header.size = size;
+    status = q2_header_set(disk, &header, Q2_HEADER_FIELDS(size, size));
+    if (status == Q2_OK)
+        top->virtual_size = size;
+    return status;
 }
 
-/* Copy the L1 table to a longer place; zeros behind it. */
+/* Copy the L1 table to a longer place; zeros after it. */
 static enum q2_status copy_l1(struct q2_disk *disk, uint64_t to, uint64_t length)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t old_length = top->l1_size * 8ull;
-    uint8_t *bounce = disk->writer.bounce;
+    enum q2_status status = q2_store_copy(disk, top->l1_table_offset, to, old_length, 0);
 
-    for (uint64_t done = 0; done < length; done += Q2_BOUNCE_SIZE) {
-        size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
-        size_t nb_old = done < old_length ? (size_t)q2_min_u64(n, old_length - done) : 0;
-        enum q2_status status = Q2_OK;
-
-        memset(bounce, 0, n);
-        if (nb_old > 0)
-            status = q2_slice_read(&disk->slices, top->source, top->l1_table_offset + done, bounce,
-                                   nb_old);
-        if (status != Q2_OK)
-            return q2_fail_at(&disk->fault, status, "the L1 table cannot be read",
-                              top->source->path, top->l1_table_offset + done);
-        status = q2_store_write(disk, top->source, to + done, bounce, n);
-        if (status != Q2_OK)
-            return status;
-    }
-    return Q2_OK;
+    if (status == Q2_OK)
+        status = q2_store_zero(disk, top->source, to + old_length, length - old_length);
+    return status;
 }
 
-/* Have the header name the new L1 table: size and offset lie side by side. */
+/* Have the header name the new L1 table: its size and offset are neighbours. */
 static enum q2_status switch_l1(struct q2_disk *disk, uint64_t offset, uint32_t nb_entries)
 {
     struct q2_image *top = &disk->layers[0];
-    struct {
-        be32 size;
-        be32 offset[2];
-    } fields = {q2_be32_make(nb_entries),
-                {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
-    enum q2_status status =
-        q2_header_set(disk, offsetof(struct q2_header_disk, l1_size), &fields, sizeof(fields));
+    struct q2_header header = top->header;
+    enum q2_status status;
 
-    _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 36 to 47");
+    header.l1_size = nb_entries;
+    header.l1_table_offset = offset;
+    status = q2_header_set(disk, &header, Q2_HEADER_FIELDS(l1_size, l1_table_offset));
     if (status != Q2_OK)
         return status;
-    top->header.l1_size = top->l1_size = nb_entries;
-    top->header.l1_table_offset = top->l1_table_offset = offset;
+    top->l1_size = nb_entries;
+    top->l1_table_offset = offset;
     return Q2_OK;
 }
 

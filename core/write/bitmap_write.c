@@ -5,7 +5,7 @@
  */
 #include "bitmap_write.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/bitmap_entry.h"
 #include "core/read/bitmap.h"
 #include "store.h"

@@ -5,7 +5,7 @@
  */
 #include "commit.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "bitmap_write.h"
 #include "refcount_write.h"
@@ -137,19 +137,19 @@ enum q2_status q2_commit_if_crowded(struct q2_disk *disk)
 static enum q2_status clear_features(struct q2_disk *disk, uint64_t but)
 {
     struct q2_image *top = &disk->layers[0];
-    uint64_t keep = top->header.autoclear_features & but;
-    be64 features = q2_be64_make(keep);
+    struct q2_header header = top->header;
     enum q2_status status;
 
-    if (top->header.autoclear_features == keep)
+    header.autoclear_features &= but;
+    if (header.autoclear_features == top->header.autoclear_features)
         return Q2_OK;
-    status = q2_store_write(disk, top->source, offsetof(struct q2_header_disk, autoclear_features),
-                            &features, sizeof(features));
+    status =
+        q2_store_header(disk, &header, Q2_HEADER_FIELDS(autoclear_features, autoclear_features));
     if (status == Q2_OK)
         status = q2_store_flush(disk, top->source); /* O7 */
     if (status != Q2_OK)
         return q2_store_latch(disk, status, write_failed);
-    top->header.autoclear_features = keep;
+    top->header = header;
     return Q2_OK;
 }
 

@@ -6,8 +6,7 @@
 #include "copied_fix.h"
 
 #include "commit.h"
-#include "core/base/fault.h"
-#include "core/read/overlap.h"
+#include "q2_fail.h"
 #include "slice_write.h"
 
 /* A walk that changes flags. */
@@ -50,9 +49,6 @@ static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_en
                           disk->layers[0].source->path, entry->named_at);
     if (entry->is_set == (refcount == 1) ||
         (fixing->change != Q2_COPIED_CORRECT && entry->is_set == (fixing->change == Q2_COPIED_SET)))
-        return Q2_OK;
-    /* A table that lies on other metadata is not written to. */
-    if (!entry->is_l1 && q2_overlaps_table(&disk->layers[0], entry->named_at, 8))
         return Q2_OK;
     status = write_flag(disk, entry);
     if (status != Q2_OK)

@@ -7,7 +7,7 @@
 #include "q2_create.h"
 
 #include "core/read/disk.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/extension.h"
 #include "core/format/header.h"
 #include "core/format/header_write.h"

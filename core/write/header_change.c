@@ -11,7 +11,7 @@
 #include "header_change.h"
 
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/extension.h"
 #include "core/format/header.h"
 #include "core/format/header_write.h"
@@ -314,16 +314,19 @@ enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_nam
     return status;
 }
 
-enum q2_status q2_header_set(struct q2_disk *disk, uint64_t offset, const void *fields,
+enum q2_status q2_header_set(struct q2_disk *disk, const struct q2_header *header, size_t offset,
                              size_t length)
 {
-    struct q2_source *source = disk->layers[0].source;
+    struct q2_image *top = &disk->layers[0];
     enum q2_status status = q2_commit(disk); /* O2, O5, O6 */
 
     if (status != Q2_OK)
         return status;
-    status = q2_store_write(disk, source, offset, fields, length);
+    status = q2_store_header(disk, header, offset, length);
     if (status != Q2_OK)
         return q2_store_latch(disk, status, "the header cannot be written");
-    return q2_store_flush(disk, source);
+    status = q2_store_flush(disk, top->source);
+    if (status == Q2_OK)
+        top->header = *header;
+    return status;
 }

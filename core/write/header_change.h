@@ -1,10 +1,8 @@
-/* Changing the header of an image that lives.
- *
- * Called by core/write/amend.c and snapshot_write.c. (qcow2: "Header", "Header extensions")
- */
+/* Changing the header of an image that is open.  (qcow2: "Header", "Header extensions") */
 #ifndef Q2_CORE_HEADER_CHANGE_H
 #define Q2_CORE_HEADER_CHANGE_H
 
+#include "core/format/header_write.h"
 #include "core/read/disk.h"
 
 /* The names that the header shall have from now on; "" for none. */
@@ -21,12 +19,17 @@ struct q2_header_names {
  */
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names);
 
-/* Change fields of the header that lie in one sector, durably, once all that waits is: what they
- * name is complete and counted then. The decoded header is the caller's.
+/* Change fields of the header, durably, after all that waits is durable: what the fields name is
+ * then complete and counted. On Q2_OK *header is the header in force; what else is derived from it
+ * is the caller's to change.
+ *
+ * header          the header as it is to be; only the fields of the range differ from the one in
+ *                 force
+ * offset, length  Q2_HEADER_FIELDS(), in one sector
  *
  * Q2_ERR_IO ...  the disk is latched
  */
-enum q2_status q2_header_set(struct q2_disk *disk, uint64_t offset, const void *fields,
+enum q2_status q2_header_set(struct q2_disk *disk, const struct q2_header *header, size_t offset,
                              size_t length);
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include "alloc.h"
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/read/mapping.h"
 #include "q2_amend.h"
 #include "core/base/range.h"

@@ -55,8 +55,8 @@ static enum q2_status reserve(struct q2_source *source, struct q2_slice *slice)
 }
 
 enum q2_status q2_slice_edit(struct q2_slice_cache *cache, struct q2_source *source,
-                               uint64_t offset, size_t length, enum q2_dirty kind,
-                               uint8_t **ret_bytes)
+                             uint64_t offset, size_t length, enum q2_dirty kind,
+                             uint8_t **ret_bytes)
 {
     uint64_t index = offset >> Q2_SLICE_BITS;
     uint32_t set = (uint32_t)(index % Q2_SLICE_SETS);

@@ -12,7 +12,7 @@
 #include "commit.h"
 #include "copied_fix.h"
 #include "core/read/disk.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/format/snapshot_entry.h"
 #include "header_change.h"
@@ -191,58 +191,27 @@ static void give_back(struct work *w, const struct run *run)
         q2_clusters_free_later(w->disk, run->offset, run->length);
 }
 
-/* Copy bytes of the image file. mask: of the first byte of every eight. */
-static enum q2_status copy(struct work *w, uint64_t from, uint64_t to, uint64_t length,
-                           uint8_t mask)
-{
-    struct q2_disk *disk = w->disk;
-    struct q2_source *source = top_of(w)->source;
-    uint8_t *bounce = disk->writer.bounce;
-
-    while (length > 0) {
-        size_t n = (size_t)q2_min_u64(length, Q2_BOUNCE_SIZE);
-        enum q2_status status = q2_slice_read(&disk->slices, source, from, bounce, n);
-
-        if (status != Q2_OK)
-            return q2_fail_at(&disk->fault, status, "a table cannot be read", source->path, from);
-        for (size_t i = 0; mask != 0xff && i < n; i += 8)
-            bounce[i] &= mask;
-        status = q2_store_write(disk, source, to, bounce, n);
-        if (status != Q2_OK)
-            return status;
-        from += n;
-        to += n;
-        length -= n;
-    }
-    return Q2_OK;
-}
-
 /* Copy an L1 table; its L2 tables are going to be shared. */
 static enum q2_status copy_l1(struct work *w, uint64_t from, uint32_t l1_size, struct run *ret_run)
 {
     enum q2_status status = get_run(w, l1_size * 8ull, ret_run);
 
-    return status == Q2_OK ? copy(w, from, ret_run->offset, l1_size * 8ull, 0x7f) : status;
+    return status == Q2_OK ? q2_store_copy(w->disk, from, ret_run->offset, l1_size * 8ull, 8)
+                           : status;
 }
 
 /* Have the header name another snapshot table, and let the old one go. */
 static enum q2_status switch_table(struct work *w, uint64_t offset, uint32_t nb_snapshots)
 {
-    struct q2_header *header = &top_of(w)->header;
-    struct run old = {header->snapshots_offset, w->length};
-    struct {
-        be32 nb_snapshots;
-        be32 offset[2];
-    } fields = {q2_be32_make(nb_snapshots),
-                {q2_be32_make((uint32_t)(offset >> 32)), q2_be32_make((uint32_t)offset)}};
-    enum q2_status status = q2_header_set(w->disk, offsetof(struct q2_header_disk, nb_snapshots),
-                                          &fields, sizeof(fields));
+    struct q2_header header = top_of(w)->header;
+    struct run old = {header.snapshots_offset, w->length};
+    enum q2_status status;
 
-    _Static_assert(sizeof(fields) == 12, "qcow2, Header, bytes 60 to 71");
+    header.nb_snapshots = nb_snapshots;
+    header.snapshots_offset = offset;
+    status = q2_header_set(w->disk, &header, Q2_HEADER_FIELDS(nb_snapshots, snapshots_offset));
     if (status != Q2_OK)
         return status;
-    header->nb_snapshots = nb_snapshots;
-    header->snapshots_offset = offset;
     w->disk->listing = (struct q2_snapshot_cursor){0};
     give_back(w, &old);
     return Q2_OK;
@@ -385,7 +354,7 @@ static enum q2_status make_tables(struct work *w, struct entry *entry, size_t en
     if (status == Q2_OK)
         status = get_run(w, w->length + entry_length, table);
     if (status == Q2_OK)
-        status = copy(w, top->header.snapshots_offset, table->offset, w->length, 0xff);
+        status = q2_store_copy(w->disk, top->header.snapshots_offset, table->offset, w->length, 0);
     if (status == Q2_OK)
         status =
             q2_store_write(w->disk, top->source, table->offset + w->length, entry, entry_length);
@@ -452,27 +421,24 @@ static enum q2_status check_apply(struct work *w, const char *id_or_name)
     return visit_tree(w, disk->snapshot.l1_table_offset, disk->snapshot.l1_size);
 }
 
-/* Have the header name the active state's new L1 table, and its size. */
+/* Have the header name the active state's new L1 table, and its size. crypt_method, which is stored
+ * between them, keeps its value. */
 static enum q2_status switch_l1(struct work *w, uint64_t l1_offset)
 {
     struct q2_image *top = top_of(w);
     const struct q2_snapshot *snapshot = &w->disk->snapshot;
-    struct {
-        be64 size;
-        be32 crypt_method;
-        be32 l1_size;
-        be64 l1_table_offset;
-    } fields = {q2_be64_make(snapshot->virtual_size), q2_be32_make(top->header.crypt_method),
-                q2_be32_make(snapshot->l1_size), q2_be64_make(l1_offset)};
-    enum q2_status status =
-        q2_header_set(w->disk, offsetof(struct q2_header_disk, size), &fields, sizeof(fields));
+    struct q2_header header = top->header;
+    enum q2_status status;
 
-    _Static_assert(sizeof(fields) == 24, "qcow2, Header, bytes 24 to 47");
+    header.size = snapshot->virtual_size;
+    header.l1_size = snapshot->l1_size;
+    header.l1_table_offset = l1_offset;
+    status = q2_header_set(w->disk, &header, Q2_HEADER_FIELDS(size, l1_table_offset));
     if (status != Q2_OK)
         return status;
-    top->header.size = top->virtual_size = snapshot->virtual_size;
-    top->header.l1_size = top->l1_size = snapshot->l1_size;
-    top->header.l1_table_offset = top->l1_table_offset = l1_offset;
+    top->virtual_size = snapshot->virtual_size;
+    top->l1_size = snapshot->l1_size;
+    top->l1_table_offset = l1_offset;
     q2_slice_cache_expire(&w->disk->slices);
     return Q2_OK;
 }
@@ -530,9 +496,10 @@ static enum q2_status make_shorter_table(struct work *w, struct run *table)
     enum q2_status status = get_run(w, length, table);
 
     if (status == Q2_OK)
-        status = copy(w, old, table->offset, w->start, 0xff);
+        status = q2_store_copy(w->disk, old, table->offset, w->start, 0);
     if (status == Q2_OK)
-        status = copy(w, old + w->end, table->offset + w->start, length - w->start, 0xff);
+        status =
+            q2_store_copy(w->disk, old + w->end, table->offset + w->start, length - w->start, 0);
     return status;
 }
 

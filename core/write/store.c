@@ -5,7 +5,7 @@
  */
 #include "store.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "slice_write.h"
@@ -49,6 +49,40 @@ enum q2_status q2_store_zero(struct q2_disk *disk, struct q2_source *source, uin
         length -= n;
     }
     return Q2_OK;
+}
+
+enum q2_status q2_store_copy(struct q2_disk *disk, uint64_t from, uint64_t to, uint64_t length,
+                             uint32_t entry_size)
+{
+    struct q2_source *source = disk->layers[0].source;
+    uint8_t *bounce = disk->writer.bounce;
+
+    while (length > 0) {
+        size_t n = (size_t)q2_min_u64(length, Q2_BOUNCE_SIZE);
+        enum q2_status status = q2_slice_read(&disk->slices, source, from, bounce, n);
+
+        if (status != Q2_OK)
+            return q2_fail_at(&disk->fault, status, "a table cannot be read", source->path, from);
+        for (size_t i = 0; entry_size != 0 && i < n; i += entry_size)
+            bounce[i] &= (uint8_t)~0x80u; /* COPIED is the top bit of an entry */
+        status = q2_store_write(disk, source, to, bounce, n);
+        if (status != Q2_OK)
+            return status;
+        from += n;
+        to += n;
+        length -= n;
+    }
+    return Q2_OK;
+}
+
+enum q2_status q2_store_header(struct q2_disk *disk, const struct q2_header *header, size_t offset,
+                               size_t length)
+{
+    struct q2_header_disk fields;
+
+    q2_header_encode(header, &fields);
+    return q2_store_write(disk, disk->layers[0].source, offset, (const uint8_t *)&fields + offset,
+                          length);
 }
 
 enum q2_status q2_store_grow(struct q2_disk *disk, struct q2_source *source, uint64_t size)

@@ -6,6 +6,7 @@
 #ifndef Q2_CORE_STORE_H
 #define Q2_CORE_STORE_H
 
+#include "core/format/header_write.h"
 #include "core/read/disk.h"
 
 /* Write guest data inside a source: what maps the disk stays as it is.
@@ -22,6 +23,27 @@ enum q2_status q2_store_write(struct q2_disk *disk, struct q2_source *source, ui
 /* Write zeros, through the bounce buffer. Errors as q2_store_data(). */
 enum q2_status q2_store_zero(struct q2_disk *disk, struct q2_source *source, uint64_t offset,
                              uint64_t length);
+
+/* Write fields of the header, as they are in `header`; not flushed. Fields outside of
+ * [offset, offset + length) stay as they are in the file, so what this program does not know is
+ * kept.
+ *
+ * offset, length  Q2_HEADER_FIELDS(); inside one sector, so that a power cut leaves all of them old
+ *                 or all of them new
+ */
+enum q2_status q2_store_header(struct q2_disk *disk, const struct q2_header *header, size_t offset,
+                               size_t length);
+
+/* Copy bytes within the top image's file: a table to a new place.
+ *
+ * from, to, length  the ranges do not overlap
+ * entry_size        COPIED is cleared in each entry of so many bytes, because both tables then
+ *                   share what they name; 0: the bytes stay as they are
+ *
+ * Q2_ERR_IO ...  fault is filled
+ */
+enum q2_status q2_store_copy(struct q2_disk *disk, uint64_t from, uint64_t to, uint64_t length,
+                             uint32_t entry_size);
 
 /* Make a source at least size bytes long.
  *

@@ -7,10 +7,11 @@
 
 #include "alloc.h"
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "core/read/l1_gate.h"
 #include "store.h"
 #include "slice_write.h"
 
@@ -20,31 +21,15 @@ static enum q2_status table_failed(struct q2_disk *disk, enum q2_status status, 
                       disk->layers[0].source->path, offset);
 }
 
-static uint64_t l1_entry_offset(const struct q2_image *top, uint64_t guest_offset)
-{
-    return top->l1_table_offset + (guest_offset >> q2_header_l1_reach_bits(&top->header)) * 8;
-}
-
 /* Copy a shared table. Its clusters are shared from now on, so COPIED is cleared in the copy; but
  * not with an external data file: a data file's clusters are never shared, and there the flag also
  * tells guest cluster 0, which is stored at offset 0, from one that is not allocated. */
 static enum q2_status copy_table(struct q2_disk *disk, uint64_t from, uint64_t to)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint64_t length = 1ull << top->rules.cluster_bits;
-    uint32_t entry_size = 1u << top->entry_bits;
-    uint8_t *bounce = disk->writer.bounce;
-    enum q2_status status = Q2_OK;
 
-    for (uint64_t done = 0; done < length && status == Q2_OK; done += Q2_BOUNCE_SIZE) {
-        size_t n = (size_t)q2_min_u64(length - done, Q2_BOUNCE_SIZE);
-        status = q2_slice_read(&disk->slices, top->source, from + done, bounce, n);
-        for (size_t i = 0; !top->rules.external_data && i < n && status == Q2_OK; i += entry_size)
-            bounce[i] &= (uint8_t)~0x80u; /* COPIED */
-        if (status == Q2_OK)
-            status = q2_store_write(disk, top->source, to + done, bounce, n);
-    }
-    return status;
+    return q2_store_copy(disk, from, to, 1ull << top->rules.cluster_bits,
+                         top->rules.external_data ? 0 : 1u << top->entry_bits);
 }
 
 /* Make a table in place of old (0: none) and name it in the L1 table. */
@@ -65,7 +50,7 @@ static enum q2_status make_table(struct q2_disk *disk, uint64_t guest_offset, ui
         status = q2_store_zero(disk, top->source, table, cluster_size);
     if (status == Q2_OK) {
         entry = q2_be64_make(table | Q2_ENTRY_COPIED);
-        status = q2_slice_put(&disk->slices, top->source, l1_entry_offset(top, guest_offset),
+        status = q2_slice_put(&disk->slices, top->source, q2_l1_entry_offset(top, guest_offset),
                               &entry, sizeof(entry), Q2_DIRTY_L1);
     }
     if (status != Q2_OK) {
@@ -83,17 +68,17 @@ static enum q2_status l1_entry_read(struct q2_disk *disk, uint64_t guest_offset,
                                     uint64_t *ret_entry, uint64_t *ret_table)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint64_t at = l1_entry_offset(top, guest_offset);
-    const char *breach;
+    uint64_t at = q2_l1_entry_offset(top, guest_offset);
+    const char *breach = NULL;
     be64 entry;
     enum q2_status status = q2_slice_read(&disk->slices, top->source, at, &entry, sizeof(entry));
 
     if (status != Q2_OK)
         return table_failed(disk, status, at);
     *ret_entry = q2_be64_get(entry);
-    breach = q2_l1_entry_decode(*ret_entry, top->rules.cluster_bits, ret_table);
-    if (breach)
-        return q2_fail_at(&disk->fault, Q2_ERR_BAD_L1, breach, top->source->path, at);
+    status = q2_l1_gate(top, *ret_entry, ret_table, &breach);
+    if (status != Q2_OK)
+        return q2_fail_at(&disk->fault, status, breach, top->source->path, at);
     return Q2_OK;
 }
 
@@ -252,7 +237,7 @@ enum q2_status q2_table_drop(struct q2_disk *disk, uint64_t l1_index)
 {
     const struct q2_image *top = &disk->layers[0];
     uint64_t guest_offset = l1_index << q2_header_l1_reach_bits(&top->header);
-    uint64_t at = l1_entry_offset(top, guest_offset), entry = 0, table = 0;
+    uint64_t at = q2_l1_entry_offset(top, guest_offset), entry = 0, table = 0;
     be64 zero = q2_be64_make(0);
     enum q2_status status = q2_commit_if_crowded(disk);
 

@@ -11,7 +11,7 @@
 #include "alloc.h"
 #include "commit.h"
 #include "encrypt.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/read/mapping.h"
 #include "core/base/memory.h"
 #include "core/read/overlap.h"
@@ -208,7 +208,7 @@ static uint64_t fresh_bitmap(const struct q2_image *top, const struct fresh *fre
         return 0;
     written = q2_subcluster_mask(top->rules.cluster_bits, q2_max_u64(fresh->start, guest),
                                  q2_min_u64(fresh->end, behind));
-    return (uint64_t)(old->zero & ~written) << 32 | written;
+    return q2_subcluster_bitmap_encode(written, old->zero);
 }
 
 /* Name one new cluster by its L2 entry, and let the old one go. */
@@ -331,7 +331,7 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
         return status;
     if (top->rules.extended) {
         uint32_t written = q2_subcluster_mask(bits, start, end);
-        bitmap = (uint64_t)(old->zero & ~written) << 32 | old->alloc | written;
+        bitmap = q2_subcluster_bitmap_encode(old->alloc | written, old->zero);
     }
     return q2_table_set(disk, table, cluster, old->host_offset | Q2_ENTRY_COPIED, bitmap);
 }

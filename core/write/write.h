@@ -30,8 +30,8 @@ static inline uint32_t q2_write_unit_bits(const struct q2_image *top)
     return top->rules.extended ? top->rules.cluster_bits - 5 : top->rules.cluster_bits;
 }
 
-/* Get room for guest clusters [start, start + nb_wanted clusters): in the image (q2_clusters_alloc()), or at
- * the same offset of an external data file, which grows.
+/* Get room for guest clusters [start, start + nb_wanted clusters): in the image, by
+ * q2_clusters_alloc(), or at the same offset of an external data file, which grows.
  *
  * nb_wanted  1..Q2_ALLOC_MAX
  */

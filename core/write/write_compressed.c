@@ -7,7 +7,7 @@
  */
 #include "alloc.h"
 #include "commit.h"
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "core/base/range.h"
 #include "refcount_write.h"
 #include "store.h"
@@ -79,21 +79,16 @@ static enum q2_status take_place(struct q2_disk *disk, struct place *place)
     return status;
 }
 
-/* Offset, and the sectors of 512 bytes that the stream touches beyond its first. */
 static enum q2_status encode(struct q2_disk *disk, const struct place *place, uint64_t *ret_entry)
 {
     const struct q2_image *top = &disk->layers[0];
-    uint32_t offset_bits = 62 - (top->rules.cluster_bits - 8);
-    uint64_t last = place->offset + place->length - 1;
-    uint64_t most = q2_min_u64((1ull << offset_bits) - 1, Q2_ENTRY_OFFSET);
+    uint32_t bits = top->rules.cluster_bits;
 
-    if (place->offset > most)
-        return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT,
-                             "a compressed cluster cannot lie so far in the file",
-                             top->source->path, "host offset", place->offset, most);
-    *ret_entry =
-        Q2_ENTRY_COMPRESSED | (last / 512 - place->offset / 512) << offset_bits | place->offset;
-    return Q2_OK;
+    if (q2_compressed_encode(bits, place->offset, place->length, ret_entry))
+        return Q2_OK;
+    return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT,
+                         "the file is too long for another compressed cluster", top->source->path,
+                         "host offset", place->offset, q2_compressed_most_offset(bits));
 }
 
 /* Store the stream and name it in the table. */

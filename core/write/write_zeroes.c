@@ -158,7 +158,7 @@ static enum q2_status zero_subclusters(struct q2_disk *disk, uint64_t start, uin
         status = q2_table_get(disk, table, cluster, &entry, &bitmap);
     if (status != Q2_OK)
         return status;
-    bitmap = (uint64_t)(old.zero | mask) << 32 | (old.alloc & ~mask);
+    bitmap = q2_subcluster_bitmap_encode(old.alloc & ~mask, old.zero | mask);
     return q2_table_set(disk, table, cluster, entry, bitmap);
 }
 

@@ -7,6 +7,7 @@
 #include "file.h"
 
 #include "status.h"
+#include "core/base/range.h"
 
 /* SetPosition() takes this value for the end of the file. */
 #define END_OF_FILE_POSITION UINT64_MAX
@@ -33,7 +34,7 @@ static enum q2_status seek(struct q2_source_efi_file *file, uint64_t offset, siz
 {
     if (file->gone != Q2_OK)
         return file->gone;
-    if (offset > file->source.size || length > file->source.size - offset)
+    if (!q2_range_fits(offset, length, file->source.size))
         return Q2_ERR_IO;
     return finish(file, file->File->SetPosition(file->File, offset));
 }

@@ -4,6 +4,7 @@
  * map names. The map was found valid when the source was made.
  */
 #include "extents.h"
+#include "core/base/range.h"
 
 static struct q2_source_extents *extents_of(struct q2_source *source)
 {
@@ -55,18 +56,13 @@ static struct piece next_piece(struct q2_source_extents *file, uint64_t offset, 
     return piece;
 }
 
-static bool inside(const struct q2_source *source, uint64_t offset, size_t length)
-{
-    return offset <= source->size && length <= source->size - offset;
-}
-
 static enum q2_status extents_read(struct q2_source *source, uint64_t offset, void *buffer,
                                    size_t length)
 {
     struct q2_source_extents *file = extents_of(source);
     uint8_t *to = buffer;
 
-    if (!inside(source, offset, length))
+    if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     while (length > 0) {
         struct piece piece = next_piece(file, offset, length);
@@ -119,7 +115,7 @@ static enum q2_status extents_write(struct q2_source *source, uint64_t offset, c
 
     if (!source->writable)
         return Q2_ERR_READ_ONLY;
-    if (!inside(source, offset, length))
+    if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     while (length > 0) {
         struct piece piece = next_piece(file, offset, length);
@@ -174,7 +170,8 @@ bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t 
 {
     struct piece piece;
 
-    if (source->ops->read_at != extents_read || !inside(source, offset, length) || length == 0)
+    if (source->ops->read_at != extents_read || !q2_range_fits(offset, length, source->size) ||
+        length == 0)
         return false;
     piece = next_piece(extents_of(source), offset, length);
     *ret_volume = extents_of(source)->volume;
@@ -191,8 +188,7 @@ static bool map_valid(const struct q2_source *volume, const struct q2_file_exten
     for (size_t i = 0; i < nb_extents; i++) {
         const struct q2_file_extent *extent = &extents[i];
         if (extent->file_offset != at || extent->length == 0 || extent->length > size - at ||
-            extent->volume_offset > volume->size ||
-            extent->length > volume->size - extent->volume_offset)
+            !q2_range_fits(extent->volume_offset, extent->length, volume->size))
             return false;
         at += extent->length;
     }

@@ -5,7 +5,7 @@
  */
 #include "handoff_files.h"
 
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "extents.h"
 
 static enum q2_status add_file(struct q2_handoff *handoff, const struct q2_source *source,

@@ -4,6 +4,7 @@
  * growth past it.
  */
 #include "source.h"
+#include "core/base/range.h"
 
 static struct q2_source_memory *memory_of(struct q2_source *source)
 {
@@ -13,7 +14,7 @@ static struct q2_source_memory *memory_of(struct q2_source *source)
 static enum q2_status memory_read(struct q2_source *source, uint64_t offset, void *buffer,
                                   size_t length)
 {
-    if (offset > source->size || length > source->size - offset)
+    if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     __builtin_memcpy(buffer, memory_of(source)->buffer + offset, length);
     return Q2_OK;
@@ -24,7 +25,7 @@ static enum q2_status memory_write(struct q2_source *source, uint64_t offset, co
 {
     if (!source->writable)
         return Q2_ERR_READ_ONLY;
-    if (offset > source->size || length > source->size - offset)
+    if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     __builtin_memcpy(memory_of(source)->buffer + offset, buffer, length);
     return Q2_OK;

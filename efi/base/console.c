@@ -18,7 +18,7 @@
 static CHAR16 next_unit(const char **text, size_t *left)
 {
     uint32_t c = 0;
-    size_t used = mc_utf8_decode(*text, *left, &c);
+    size_t used = q2_utf8_decode(*text, *left, &c);
 
     if (used == 0) {
         c = '?';

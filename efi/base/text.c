@@ -72,7 +72,7 @@ bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity)
 
     while (left > 0) {
         uint32_t c;
-        size_t used = mc_utf8_decode(utf8, left, &c);
+        size_t used = q2_utf8_decode(utf8, left, &c);
         if (used == 0 || c > 0xffff || n + 1 >= capacity)
             return false;
         ret_ucs2[n++] = (uint16_t)c;

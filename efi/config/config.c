@@ -119,7 +119,7 @@ static bool line_check(struct parser *p, struct slice line)
     uint32_t c = 0;
 
     for (size_t n; line.length > 0; line = slice_after(line, n)) {
-        n = mc_utf8_decode(line.start, line.length, &c);
+        n = q2_utf8_decode(line.start, line.length, &c);
         if (n == 0)
             return refuse(p, MC_CONFIG_BAD_ENCODING, "is not UTF-8; save the file as UTF-8");
         if (c == 0)

@@ -178,7 +178,7 @@ static uint32_t character_take(const char **s)
 
     while (length < 4 && (*s)[length] != '\0')
         length++;
-    n = mc_utf8_decode(*s, length, &c);
+    n = q2_utf8_decode(*s, length, &c);
     *s += n > 0 ? n : 1;
     return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 }

@@ -1,5 +1,6 @@
 /* A file in memory that records what is done to it, and fails on demand. */
 #include "crash_source.h"
+#include "core/base/range.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static void check_contract(const struct crash_source *crash, uint64_t offset, si
 {
     uint64_t size = crash->source.size;
 
-    if (length == 0 || offset > size || length > size - offset) {
+    if (length == 0 || !q2_range_fits(offset, length, size)) {
         printf("# %s: %zu bytes at %llu break the contract, size is %llu\n", crash->source.path,
                length, (unsigned long long)offset, (unsigned long long)size);
         abort();

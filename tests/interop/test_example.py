@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""tools/example/read_image.c: a program that only reads links no code that writes, and it reads what
-qemu-img reads."""
+"""tools/example/read_image.c: a program that only reads links no code that writes, and it reads
+what qemu-img reads."""
 
 import pathlib
 import re

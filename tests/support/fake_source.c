@@ -1,5 +1,6 @@
 /* A source in memory with scripted faults. */
 #include "fake_source.h"
+#include "core/base/range.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static enum q2_status fake_read_at(struct q2_source *source, uint64_t offset, vo
     struct fake_source *fake = (struct fake_source *)source;
     uint64_t held;
 
-    if (length == 0 || offset > source->size || length > source->size - offset) {
+    if (length == 0 || !q2_range_fits(offset, length, source->size)) {
         printf("# %s: read of %zu bytes at %llu breaks the contract, size is %llu\n", source->path,
                length, (unsigned long long)offset, (unsigned long long)source->size);
         abort();
@@ -48,7 +49,7 @@ static enum q2_status fake_write_at(struct q2_source *source, uint64_t offset, c
 {
     struct fake_source *fake = (struct fake_source *)source;
 
-    if (length == 0 || offset > source->size || length > source->size - offset) {
+    if (length == 0 || !q2_range_fits(offset, length, source->size)) {
         printf("# %s: write of %zu bytes at %llu breaks the contract, size is %llu\n", source->path,
                length, (unsigned long long)offset, (unsigned long long)source->size);
         abort();

@@ -10,6 +10,7 @@
 #include "core/format/l2_entry.h"
 #include "core/format/snapshot_entry.h"
 #include "fake_codec.h"
+#include "core/base/range.h"
 
 #define CHECK(expr)                                                                                \
     do {                                                                                           \
@@ -38,7 +39,7 @@ static uint64_t get_number(const uint8_t *from, size_t width)
 
 void image_put(struct image *image, uint64_t offset, const void *bytes, size_t length)
 {
-    CHECK(offset <= image->size && length <= image->size - offset);
+    CHECK(q2_range_fits(offset, length, image->size));
     memcpy(image->bytes + offset, bytes, length);
 }
 

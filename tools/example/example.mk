@@ -1,5 +1,5 @@
-# An example of a program that only reads. It is linked against an archive of the engine, so only the
-# objects that it needs come in: none above core/read/.
+# An example of a program that only reads. It is linked against an archive of the engine, so that
+# only the objects that it needs come in: none above core/read/.
 READ_IMAGE  := $(BUILD)/host/read_image
 CORE_LIB    := $(BUILD)/host/libmetalcow_core.a
 

@@ -10,6 +10,7 @@
 #include "guard.h"
 #include "output.h"
 #include "probe.h"
+#include "core/base/range.h"
 
 static struct q2_disk_options disk_options(struct image *image, const struct image_options *options,
                                            enum q2_image_format format, bool metadata_only)
@@ -176,7 +177,7 @@ bool image_has_range(const struct image *image, uint64_t offset, uint64_t length
 {
     uint64_t size = q2_disk_size(image->disk);
 
-    if (offset <= size && length <= size - offset)
+    if (q2_range_fits(offset, length, size))
         return true;
     print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_RANGE,
                                                 .field = "guest offset",

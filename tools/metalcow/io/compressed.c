@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drivers/codec/encoder.h"
+#include "core/base/range.h"
 
 /* What one cluster takes: the encoder, the cluster filled up with zeros, its stream. */
 struct room {
@@ -62,7 +63,7 @@ enum q2_status io_write_compressed(struct q2_disk *disk, uint64_t offset, const 
     q2_disk_layer_info(disk, 0, &info);
     if (!info.header || info.data_source != info.source)
         return Q2_ERR_UNSUPPORTED;
-    if (offset > size || length > size - offset) /* the engine says it */
+    if (!q2_range_fits(offset, length, size)) /* the engine says it */
         return q2_disk_write(disk, offset, bytes, length);
     rest = (UINT64_C(1) << info.header->cluster_bits) - 1;
     if ((offset & rest) != 0 || ((length & rest) != 0 && offset + length != size))

@@ -1,5 +1,5 @@
 /* core/base/status.c: texts of statuses and faults. */
-#include "core/base/fault.h"
+#include "q2_fail.h"
 #include "q2_status.h"
 #include "tests/support/t.h"
 

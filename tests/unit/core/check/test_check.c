@@ -306,7 +306,7 @@ static void test_check_bad_entries(void)
     entry = image_field(&image, "l1_table_offset") + 8;
     image_put64(&image, entry, 64 * MIB);
     T_CHECK_U64(check(), Q2_OK);
-    T_CHECK_STR(found.findings[0].what, "reference past the end of the file");
+    T_CHECK_STR(found.findings[0].what, "L1 entry points past the end of the file");
     cleanup();
     t_row("refcount table entry, reserved bits");
     start();

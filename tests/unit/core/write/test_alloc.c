@@ -234,7 +234,7 @@ static void test_alloc_too_far_for_a_stream(void)
     f.disk->writer.first_free = far;
     T_CHECK_U64(q2_disk_write_compressed(f.disk, 2 * MIB, stream, sizeof(stream)), Q2_ERR_LIMIT);
     T_CHECK_STR(fixture_text(&f),
-                FIXTURE_IMAGE_PATH ": a compressed cluster cannot lie so far in the file "
+                FIXTURE_IMAGE_PATH ": the file is too long for another compressed cluster "
                                    "(host offset is 0x2000000000000, limit 0x1ffffffffffff)");
     T_CHECK_U64(f.disk->writer.nb_frees, 1);
     cleanup();

@@ -1,4 +1,5 @@
-/* core/write/snapshot_write.c, copied.c, q2_clusters_alloc_row(): what tests/fault/ does not reach. Many
+/* core/write/snapshot_write.c, copied_fix.c, q2_clusters_alloc_row(): what tests/fault/ does not
+ * reach. Many
  * geometries, ids, limits, and what is refused. */
 #include <stdlib.h>
 

@@ -1,11 +1,11 @@
 /* Filling a struct q2_fault: each function records what went wrong and returns the status, so that
  * the place that finds a mistake reports it in one line.
  *
- * Called by everything in core/; may call nothing but mem*. The innermost finder fills the fault;
- * whoever passes a status up leaves it alone.
+ * Called by everybody who reports a fault, implemented by core/base/status.c; pure. The innermost
+ * finder fills the fault; whoever passes a status up leaves it alone.
  */
-#ifndef Q2_CORE_FAULT_H
-#define Q2_CORE_FAULT_H
+#ifndef Q2_FAIL_H
+#define Q2_FAIL_H
 
 #include "q2_status.h"
 
@@ -27,6 +27,9 @@ enum q2_status q2_fail_value(struct q2_fault *fault, enum q2_status status, cons
 /* The same, for a field whose value passes a limit. */
 enum q2_status q2_fail_limit(struct q2_fault *fault, enum q2_status status, const char *what,
                              const char *path, const char *field, uint64_t value, uint64_t limit);
+
+/* Q2_ERR_LIMIT, because an allocation failed. */
+enum q2_status q2_fail_memory(struct q2_fault *fault);
 
 /* Add bytes from the image that explain the fault; length bytes, cut to the room there is. */
 void q2_fault_add_detail(struct q2_fault *fault, const void *bytes, size_t length);
