@@ -27,7 +27,7 @@ static bool is_printable(uint32_t c)
 size_t output_piece(const char *text, bool *ret_printable)
 {
     uint32_t c = 0;
-    size_t n = mc_utf8_decode(text, strlen(text), &c);
+    size_t n = q2_utf8_decode(text, strlen(text), &c);
 
     *ret_printable = n > 0 && is_printable(c);
     return *ret_printable ? n : 1;
