@@ -1,6 +1,6 @@
 /* The image header: decode, then validate.  (qcow2: "Header")
  *
- * Data path: image.c -> here. May call fault.h and range.h. Invariant: what validate() has passed
+ * Data path: image.c -> here. May call q2_fail.h and range.h. Invariant: what validate() has passed
  * can be multiplied and added without wrapping: shifts are in range, tables lie below 2^63.
  */
 #include "header.h"

@@ -2,6 +2,7 @@
  *
  * Beside the data path, at attach only. Calls two sources. Invariant: offsets only go up.
  */
+#include "q2_fail.h"
 #include "q2_extents.h"
 
 /* One comparison of the file by both ways. */
@@ -10,20 +11,6 @@ struct samples {
     uint8_t *buffer; /* 2 * Q2_VERIFY_SAMPLE_SIZE bytes */
     struct q2_fault *fault;
 };
-
-static enum q2_status fail(struct q2_fault *fault, enum q2_status status,
-                           const struct q2_source *source, const char *what, uint64_t offset)
-{
-    *fault = (struct q2_fault){
-        .status = status,
-        .what = what,
-        .offset = offset,
-        .has_offset = true,
-    };
-    for (size_t i = 0; source->path && source->path[i] && i < sizeof(fault->file) - 1; i++)
-        fault->file[i] = source->path[i];
-    return status;
-}
 
 /* Compare up to a sample's size of bytes at offset < size. */
 static enum q2_status compare_at(const struct samples *samples, uint64_t offset)
@@ -37,13 +24,14 @@ static enum q2_status compare_at(const struct samples *samples, uint64_t offset)
         length = (size_t)(by_map->size - offset);
     status = by_map->ops->read_at(by_map, offset, ours, length);
     if (status != Q2_OK)
-        return fail(samples->fault, status, by_map, NULL, offset);
+        return q2_fail_at(samples->fault, status, NULL, by_map->path, offset);
     status = by_file->ops->read_at(by_file, offset, theirs, length);
     if (status != Q2_OK)
-        return fail(samples->fault, status, by_file, NULL, offset);
+        return q2_fail_at(samples->fault, status, NULL, by_file->path, offset);
     if (__builtin_memcmp(ours, theirs, length) != 0)
-        return fail(samples->fault, Q2_ERR_BAD_VOLUME, by_file,
-                    "the file's bytes are not where its cluster chain says", offset);
+        return q2_fail_at(samples->fault, Q2_ERR_BAD_VOLUME,
+                          "the file's bytes are not where its cluster chain says", by_file->path,
+                          offset);
     return Q2_OK;
 }
 
@@ -68,8 +56,9 @@ enum q2_status q2_extents_verify(struct q2_source *by_map, struct q2_source *by_
     uint64_t end = by_map->size - Q2_VERIFY_SAMPLE_SIZE;
 
     if (by_map->size != by_file->size)
-        return fail(fault, Q2_ERR_BAD_VOLUME, by_file,
-                    "the file's size is not the one in its directory entry", by_file->size);
+        return q2_fail_at(fault, Q2_ERR_BAD_VOLUME,
+                          "the file's size is not the one in its directory entry", by_file->path,
+                          by_file->size);
     if (nb_samples > Q2_VERIFY_FIRST + Q2_VERIFY_SAMPLED)
         nb_samples = Q2_VERIFY_FIRST + Q2_VERIFY_SAMPLED;
     for (size_t i = 0; i < nb_samples; i++) {

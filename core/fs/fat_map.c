@@ -5,6 +5,7 @@
  */
 #include "fat_map.h"
 
+#include "q2_fail.h"
 #include "fat_table.h"
 
 /* A map under construction: the last extent is kept apart until it is complete. */
@@ -40,23 +41,6 @@ static bool map_add(struct map *map, uint64_t volume_offset, uint64_t length)
         return false;
     map->last = (struct q2_file_extent){file_offset, volume_offset, length};
     return true;
-}
-
-static enum q2_status fail_limit(struct q2_fault *fault, const struct q2_source *source,
-                                 uint64_t limit)
-{
-    *fault = (struct q2_fault){
-        .status = Q2_ERR_LIMIT,
-        .what = "the file lies in too many pieces",
-        .limit = limit,
-        .has_limit = true,
-        .field = "extents",
-        .value = limit + 1,
-        .has_value = true,
-    };
-    for (size_t i = 0; source->path && source->path[i] && i < sizeof(fault->file) - 1; i++)
-        fault->file[i] = source->path[i];
-    return Q2_ERR_LIMIT;
 }
 
 static uint32_t nb_clusters_of(const struct q2_fat_volume *volume, uint64_t size)
@@ -136,7 +120,8 @@ static enum q2_status follow(struct q2_fat_table *table, const struct q2_fat_fil
         length = (uint64_t)nb * volume->cluster_size;
         length = left < length ? left : length;
         if (!map_add(map, q2_fat_cluster_offset(volume, first), length))
-            return fail_limit(fault, volume->source, map->capacity);
+            return q2_fail_limit(fault, Q2_ERR_LIMIT, "the file lies in too many pieces",
+                                 volume->source->path, "extents", map->capacity + 1, map->capacity);
         left -= length;
     }
     *ret_size = file->size - left;
@@ -148,7 +133,10 @@ static enum q2_status follow(struct q2_fat_table *table, const struct q2_fat_fil
         if (status != Q2_OK)
             return status;
     }
-    return map_close_extent(map) ? Q2_OK : fail_limit(fault, volume->source, map->capacity);
+    return map_close_extent(map)
+               ? Q2_OK
+               : q2_fail_limit(fault, Q2_ERR_LIMIT, "the file lies in too many pieces",
+                               volume->source->path, "extents", map->capacity + 1, map->capacity);
 }
 
 /* A file that is not empty has a valid first cluster. */

@@ -10,6 +10,7 @@
 #include "fat_path.h"
 
 #include "fat_bytes.h"
+#include "q2_fail.h"
 #include "fat_table.h"
 
 #define ENTRY_SIZE          32u
@@ -418,16 +419,6 @@ static enum q2_status directory_find(struct directory *directory, const struct c
     }
 }
 
-/* A fault about the path. */
-static enum q2_status fail_path(struct q2_fault *fault, enum q2_status status, const char *what,
-                                const char *path)
-{
-    *fault = (struct q2_fault){.status = status, .what = what};
-    for (size_t i = 0; path[i] != '\0' && i < sizeof(fault->file) - 1; i++)
-        fault->file[i] = path[i];
-    return status;
-}
-
 /* Only ".." of a directory below the root names cluster 0, the root. */
 static enum q2_status judge_directory(const struct q2_fat_volume *volume,
                                       const struct q2_fat_file *file,
@@ -503,22 +494,22 @@ static enum q2_status walk(struct directory *directory, const char *path, struct
         struct component component;
         enum q2_status status;
         if (!component_next(&at, &component))
-            return fail_path(fault, Q2_ERR_BAD_NAME, NULL, path);
+            return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
         at = skip_slashes(at);
         if ((file.attributes & Q2_FAT_DIRECTORY) == 0)
-            return fail_path(fault, Q2_ERR_NOT_FOUND, NULL, path);
+            return q2_fail(fault, Q2_ERR_NOT_FOUND, NULL, path);
         if (component.length == 1 && is_dots(&component))
             continue;
         directory_start(directory, file.first_cluster);
         status = directory_find(directory, &component, fault, &file);
         if (status == Q2_ERR_NOT_FOUND)
-            return fail_path(fault, status, NULL, path);
+            return q2_fail(fault, status, NULL, path);
         if (status == Q2_OK && (file.attributes & Q2_FAT_DIRECTORY) != 0)
             status = judge_directory(directory->volume, &file, &component, fault);
         if (status != Q2_OK)
             return status;
         if (!alias_add(alias, file.short_name))
-            return fail_path(fault, Q2_ERR_LIMIT, "the path is too long", path);
+            return q2_fail(fault, Q2_ERR_LIMIT, "the path is too long", path);
     }
     *ret_file = file;
     return Q2_OK;
@@ -533,7 +524,7 @@ static enum q2_status walk_path(const struct q2_fat_volume *volume, const char *
     size_t half = size / 2 & ~(size_t)4095;
 
     if (size < Q2_FAT_MIN_BUFFER)
-        return fail_path(fault, Q2_ERR_ARGUMENT, "the working buffer is too small", path);
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "the working buffer is too small", path);
     directory.buffer = buffer;
     directory.buffer_size = half;
     q2_fat_table_init(&directory.table, volume, volume->fat_offset, (uint8_t *)buffer + half, half);
@@ -560,7 +551,7 @@ enum q2_status q2_fat_find(const struct q2_fat_volume *volume, const char *path,
     if (status != Q2_OK)
         return status;
     if ((file.attributes & Q2_FAT_DIRECTORY) != 0)
-        return fail_path(fault, Q2_ERR_NOT_A_FILE, "the name is that of a directory", path);
+        return q2_fail(fault, Q2_ERR_NOT_A_FILE, "the name is that of a directory", path);
     *ret_file = file;
     return Q2_OK;
 }

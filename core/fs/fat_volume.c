@@ -5,6 +5,7 @@
  */
 #include "fat_volume.h"
 
+#include "q2_fail.h"
 #include "fat_bytes.h"
 
 /* The boot sector.  (FAT specification, "Boot Sector and BPB") */
@@ -67,17 +68,12 @@ enum q2_status q2_fat_fail(struct q2_fault *fault, enum q2_status status,
                            const struct q2_source *source, const char *what, const char *field,
                            uint64_t value, uint64_t offset)
 {
-    *fault = (struct q2_fault){
-        .status = status,
-        .what = what,
-        .field = field,
-        .value = value,
-        .has_value = field != NULL,
-        .offset = offset,
-        .has_offset = true,
-    };
-    for (size_t i = 0; source->path && source->path[i] && i < sizeof(fault->file) - 1; i++)
-        fault->file[i] = source->path[i];
+    if (field)
+        (void)q2_fail_value(fault, status, what, source->path, field, value);
+    else
+        (void)q2_fail(fault, status, what, source->path);
+    fault->has_offset = true;
+    fault->offset = offset;
     return status;
 }
 

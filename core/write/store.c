@@ -1,6 +1,6 @@
 /* Writing bytes beside the slice cache.
  *
- * Write path: write.c, alloc.c, table.c -> here -> source. May call fault.h, range.h and mem*.
+ * Write path: write.c, alloc.c, table.c -> here -> source. May call q2_fail.h, range.h and mem*.
  * Invariant: after a write, failed or not, no cache holds old bytes as if they were the file's.
  */
 #include "store.h"

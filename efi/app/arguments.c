@@ -7,7 +7,7 @@
 #include <efishell.h>
 
 #include "efi/base/device_path.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 
@@ -20,10 +20,10 @@ enum q2_status mc_arguments_get(struct mc_arguments *arguments, struct q2_fault 
     for (UINTN i = 1; shell && i < shell->Argc; i++) {
         char *word;
         if (arguments->nb == MC_MAX_WORDS)
-            return mc_fail(fault, Q2_ERR_LIMIT, "too many words on the command line", NULL);
+            return q2_fail(fault, Q2_ERR_LIMIT, "too many words on the command line", NULL);
         word = mc_to_utf8(shell->Argv[i]);
         if (!word)
-            return mc_fail(fault, Q2_ERR_BAD_NAME, "a word that is no text", NULL);
+            return q2_fail(fault, Q2_ERR_BAD_NAME, "a word that is no text", NULL);
         arguments->words[arguments->nb++] = word;
     }
     return Q2_OK;
@@ -51,7 +51,7 @@ static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *wor
     EFI_DEVICE_PATH *path, *rest;
 
     if (!name)
-        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
     for (CHAR16 *c = name; *c != 0; c++) {
         if (*c == '/')
             *c = '\\';
@@ -62,11 +62,11 @@ static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *wor
     if (!path || EFI_ERROR(mc_firmware.BootServices->LocateDevicePath(&mc_file_system_guid, &rest,
                                                                       &location->volume))) {
         mc_free(path);
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no such volume or mapping", word);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no such volume or mapping", word);
     }
     location->path = mc_device_path_to_file(rest);
     mc_free(path);
-    return location->path ? Q2_OK : mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+    return location->path ? Q2_OK : q2_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
 }
 
 static enum q2_status locate_on_own_volume(const char *word, struct q2_fault *fault,
@@ -76,14 +76,14 @@ static enum q2_status locate_on_own_volume(const char *word, struct q2_fault *fa
 
     location->volume = mc_own_volume();
     if (!location->volume)
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "the program was not loaded from a volume", word);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "the program was not loaded from a volume", word);
     location->path = mc_alloc(size);
     if (!location->path)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     if (mc_path_clean(word, location->path, size))
         return Q2_OK;
     mc_free(location->path);
-    return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
+    return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, word);
 }
 
 enum q2_status mc_locate(const char *word, struct q2_fault *fault, struct mc_location *ret_location)

@@ -6,7 +6,7 @@
 
 #include "drivers/efi/status.h"
 #include "efi/base/device_path.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault *fault,
@@ -19,7 +19,7 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
     EFI_STATUS status;
 
     if (!file)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     *ret_image = NULL;
     status = services->LoadImage(FALSE, mc_firmware.ImageHandle, file, NULL, 0, ret_image);
     mc_free(file);
@@ -28,7 +28,7 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
     if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but must not be started */
         (void)services->UnloadImage(*ret_image);
     failed = q2_status_from_efi_load(status);
-    return mc_fail(fault, failed,
+    return q2_fail(fault, failed,
                    failed == Q2_ERR_UNTRUSTED ? "Secure Boot does not allow this boot loader"
                                               : "the firmware does not load it",
                    path);

@@ -9,7 +9,8 @@
 #include "efi/arch/arch.h"
 #include "efi/base/console.h"
 #include "efi/image/entries.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/place/place.h"
 
 /* Start the loader of the disk in session->record. Returns only when the loader does. */
@@ -87,11 +88,11 @@ static enum q2_status refuse_choice(const struct mc_entries *entries, const char
                                     struct q2_fault *fault)
 {
     if (entries->nb == 0)
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
     say_entries(entries);
     if (wanted)
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no entry has this name", wanted);
-    return mc_fail(fault, Q2_ERR_NOT_FOUND,
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry has this name", wanted);
+    return q2_fail(fault, Q2_ERR_NOT_FOUND,
                    "its default selects no entry, so nothing is started by itself",
                    MC_SETTINGS_FILE);
 }
@@ -110,7 +111,7 @@ static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume,
         mc_place_close(place);
     }
     if (status == Q2_ERR_NOT_FOUND)
-        return mc_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
     if (status != Q2_OK)
         return status;
     *ret_entry = choose(session->entries, wanted);
@@ -139,7 +140,7 @@ static EFI_STATUS boot_entry(struct mc_session *session)
     EFI_STATUS status;
 
     if (!volume) {
-        (void)mc_fail(&session->fault, Q2_ERR_UNSUPPORTED,
+        (void)q2_fail(&session->fault, Q2_ERR_UNSUPPORTED,
                       "the program was not loaded from a volume", NULL);
         return mc_session_fail(session);
     }
@@ -157,7 +158,7 @@ static EFI_STATUS boot_disk(struct mc_session *session)
         return mc_session_fail(session);
     if (mc_number_parse(session->line.disk, &number) && mc_session_find(session, number))
         return start_disk(session, MC_ARCH_BOOT_PATH);
-    (void)mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
+    (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
     return mc_session_fail(session);
 }
 

@@ -5,7 +5,7 @@
 #include "efi/image/attach.h"
 #include "commands.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "q2_report.h"
 
 /* Findings that are printed; a broken image has millions, and a console is slow. */
@@ -50,7 +50,7 @@ static enum q2_status check(const struct mc_image *image, struct q2_check_result
 
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "This image format does not support checks",
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "This image format does not support checks",
                        image->file->source->path);
     printer.cluster_bits = info.header->cluster_bits;
     status = q2_disk_check(image->disk, &printer.reporter, result);

@@ -5,7 +5,8 @@
 #include "commands.h"
 #include "connect.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 
 static void say_attached(uint32_t number, const char *image)
 {
@@ -140,7 +141,7 @@ EFI_STATUS mc_command_detach(struct mc_session *session)
         return detach_all(session);
     if (mc_number_parse(session->line.operand, &number))
         return detach(session, number);
-    (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no disk's number; see 'metalcow list'",
+    (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT, "no disk's number; see 'metalcow list'",
                   session->line.operand);
     return mc_session_fail(session);
 }

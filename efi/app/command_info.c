@@ -6,7 +6,8 @@
 #include "efi/image/attach.h"
 #include "commands.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 /* Text for the console: strings out of an image are escaped. */
@@ -133,7 +134,7 @@ static enum q2_status show(EFI_HANDLE volume, const struct mc_disk_spec *spec, b
     enum q2_status status;
 
     if (!report)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     report->text = q2_line_start(report->buffer, sizeof(report->buffer));
     status = mc_image_open(volume, spec, !chain, fault, &image);
     if (status == Q2_OK) {

@@ -5,7 +5,7 @@
 #include "efi/image/attach.h"
 #include "commands.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "q2_report.h"
 
@@ -17,7 +17,7 @@ static enum q2_status print_entry(const struct q2_map_entry *entry, struct q2_fa
     char line[LINE_SIZE];
 
     if (!q2_map_entry_has_place(entry))
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED, Q2_MAP_REFUSAL, NULL);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, Q2_MAP_REFUSAL, NULL);
     if (q2_map_entry_format(entry, line, sizeof(line)) > 0) {
         mc_print(line);
         mc_print("\n");

@@ -6,7 +6,8 @@
 
 #include "drivers/efi/status.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 static EFI_STATUS help(struct mc_session *session);
@@ -123,14 +124,14 @@ static const char *take_value(struct parsing *p)
 
     if (++p->at < p->arguments->nb)
         return p->arguments->words[p->at];
-    (void)mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "this option needs a value", option);
+    (void)q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "this option needs a value", option);
     return NULL;
 }
 
 static enum q2_status set_once(struct parsing *p, const char **to, const char *value)
 {
     if (*to)
-        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice",
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice",
                        p->arguments->words[p->at]);
     *to = value;
     return Q2_OK;
@@ -145,10 +146,10 @@ static enum q2_status take_key(struct parsing *p, const struct mc_spec_key *key)
     if (!value)
         return Q2_ERR_ARGUMENT;
     if ((p->seen & bit) != 0 && key->kind != MC_SPEC_PATHS)
-        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice", key->option);
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice", key->option);
     p->seen |= bit;
     refusal = mc_spec_set(&p->session->image.spec, key, value, mc_text_length(value), NULL);
-    return refusal ? mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, refusal, key->option) : Q2_OK;
+    return refusal ? q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, refusal, key->option) : Q2_OK;
 }
 
 static enum q2_status take_option(struct parsing *p)
@@ -161,7 +162,7 @@ static enum q2_status take_option(struct parsing *p)
     if (key)
         return take_key(p, key);
     if (!option)
-        return mc_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option", word);
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option", word);
     if (!option->is_flag)
         value = take_value(p);
     if (!value)
@@ -210,14 +211,14 @@ static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *s
         return mc_command_boot(session);
     command = find_command(arguments->words[0]);
     if (!command) {
-        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
+        (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
                       arguments->words[0]);
         return mc_session_fail(session);
     }
     if (parse(arguments, session) != Q2_OK)
         return mc_session_fail(session);
     if (command->needs_operand && !session->line.operand) {
-        (void)mc_fail(&session->fault, Q2_ERR_ARGUMENT,
+        (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT,
                       "this command needs an image or a disk number; see 'metalcow help'",
                       command->name);
         return mc_session_fail(session);

@@ -5,7 +5,7 @@
 #include "connect.h"
 
 #include "efi/base/device_path.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/place/file_system.h"
 
@@ -55,7 +55,7 @@ enum q2_status mc_find_on_disk(EFI_HANDLE disk, const char *path, struct q2_faul
     }
     mc_free(handles);
     if (!found)
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no volume on the disk has this file", path);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no volume on the disk has this file", path);
     *ret_volume = found;
     return Q2_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "drivers/efi/status.h"
 #include "embedded_driver.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 /* Load and start the copy. Its device path is the application's: that is the file it came in. */
@@ -27,7 +27,7 @@ static enum q2_status start_copy(struct mc_client *client, struct q2_fault *faul
         return Q2_OK;
     client->driver = NULL;
     failed = q2_status_from_efi_load(status);
-    return mc_fail(fault, failed,
+    return q2_fail(fault, failed,
                    failed == Q2_ERR_UNTRUSTED
                        ? "Secure Boot does not allow the driver inside metalcow.efi"
                        : "the firmware does not start the driver",
@@ -40,7 +40,7 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
 
     *client = (struct mc_client){.control = mc_protocol_anywhere(&mc_control_guid)};
     if (!client->control && !load)
-        return mc_fail(fault, Q2_ERR_NOT_FOUND, "no disk is attached", NULL);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no disk is attached", NULL);
     if (!client->control) {
         status = start_copy(client, fault);
         if (status != Q2_OK)
@@ -48,7 +48,7 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
         client->control = mc_protocol_anywhere(&mc_control_guid);
     }
     if (!client->control || client->control->Version != MC_CONTROL_VERSION)
-        return mc_fail(fault, Q2_ERR_VERSION,
+        return q2_fail(fault, Q2_ERR_VERSION,
                        "the driver that is loaded is of another version of metalcow",
                        "metalcowdxe.efi");
     return Q2_OK;

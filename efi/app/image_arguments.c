@@ -3,7 +3,8 @@
  * Calls arguments.c. Invariant: all files of one disk are on one volume.
  */
 #include "commands.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 /* Find a file that a word names, and keep its path. The first one decides about the volume. */
@@ -21,7 +22,7 @@ static enum q2_status locate(struct mc_session *session, const char *word, const
         image->volume = location.volume;
     if (location.volume == image->volume)
         return Q2_OK;
-    return mc_fail(&session->fault, Q2_ERR_UNSUPPORTED, "not on the image's volume", word);
+    return q2_fail(&session->fault, Q2_ERR_UNSUPPORTED, "not on the image's volume", word);
 }
 
 /* The files of one key, each in place of the word that names it. */
@@ -59,11 +60,11 @@ static enum q2_status get_attached(struct mc_session *session, uint32_t number)
     if (status != Q2_OK)
         return status;
     if (!mc_session_find(session, number))
-        return mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
+        return q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
                        session->line.operand);
     path = mc_copy_text((const char *)session->record.image);
     if (!path)
-        return mc_fail_memory(&session->fault);
+        return q2_fail_memory(&session->fault);
     image->volume = session->record.volume;
     image->paths[image->nb_paths++] = path;
     image->spec.image = path;

@@ -7,7 +7,7 @@
 #include "bench_clock.h"
 #include "core/fs/fat_volume.h"
 #include "drivers/efi/disk_io.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 uint64_t mc_bench_median(uint64_t *values, size_t nb)
@@ -63,7 +63,7 @@ static enum q2_status take_turn(struct mc_bench *bench, const struct mc_bench_ro
     status = reader->run(bench, times->nb_requests);
     times->ticks[turn] = mc_clock_now() - start;
     if (EFI_ERROR(status))
-        return mc_fail(&bench->fault, Q2_ERR_IO, "this way of the bench fails to read",
+        return q2_fail(&bench->fault, Q2_ERR_IO, "this way of the bench fails to read",
                        reader->name);
     return Q2_OK;
 }
@@ -114,7 +114,7 @@ enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *r
     if (!row->applies(bench))
         return Q2_OK;
     if (row->prepare && EFI_ERROR(row->prepare(bench)))
-        return mc_fail(&bench->fault, Q2_ERR_IO, "the disk fails to read", row->name);
+        return q2_fail(&bench->fault, Q2_ERR_IO, "the disk fails to read", row->name);
     /* A round that does not count: caches below us fill, and files are opened. */
     for (uint32_t round = 0; round <= bench->nb_rounds && status == Q2_OK; round++) {
         status = run_round(bench, row, round);
@@ -159,7 +159,7 @@ static enum q2_status read_fat_once(struct mc_bench *bench, uint64_t *ret_ticks)
         at += length;
     }
     *ret_ticks = mc_clock_now() - start;
-    return EFI_ERROR(status) ? mc_fail(&bench->fault, Q2_ERR_IO, "the FAT cannot be read", NULL)
+    return EFI_ERROR(status) ? q2_fail(&bench->fault, Q2_ERR_IO, "the FAT cannot be read", NULL)
                              : Q2_OK;
 }
 

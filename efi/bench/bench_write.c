@@ -7,7 +7,7 @@
 #include "bench.h"
 
 #include "bench_clock.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 
 #define AREA_SIZE (32ull << 20) /* what is written in place */
 #define TURN_SIZE AREA_SIZE
@@ -91,7 +91,7 @@ static enum q2_status run_round(struct mc_bench *bench, const struct row *row, u
     for (size_t i = 0; i < bench->nb_requests && status == Q2_OK; i++)
         status = mc_plan_add(&bench->plan, bench->image, bench->offsets[i], bench->request);
     if (status != Q2_OK || !bench->plan.complete || bench->plan.nb_data != bench->plan.nb)
-        return mc_fail(&bench->fault, Q2_ERR_UNSUPPORTED, "the scratch image is not plain data",
+        return q2_fail(&bench->fault, Q2_ERR_UNSUPPORTED, "the scratch image is not plain data",
                        bench->image->file->source->path);
     for (size_t i = 0; i < NB_WAYS; i++) {
         size_t way = (i + round) % NB_WAYS;
@@ -99,7 +99,7 @@ static enum q2_status run_round(struct mc_bench *bench, const struct row *row, u
         EFI_STATUS efi_status = ways[way].run(bench, ours);
         ret_ticks[way] = mc_clock_now() - start;
         if (EFI_ERROR(efi_status))
-            return mc_fail(&bench->fault, Q2_ERR_IO, "this way of the bench fails to write",
+            return q2_fail(&bench->fault, Q2_ERR_IO, "this way of the bench fails to write",
                            ways[way].name);
     }
     return Q2_OK;
@@ -136,7 +136,7 @@ enum q2_status mc_bench_write_prepare(struct mc_bench *bench)
     EFI_STATUS status = EFI_SUCCESS;
 
     if (size < AREA_SIZE + (bench->nb_rounds + 1) * TURN_SIZE)
-        return mc_fail(&bench->fault, Q2_ERR_LIMIT,
+        return q2_fail(&bench->fault, Q2_ERR_LIMIT,
                        "the scratch image is too small for so many rounds", bench->options->image);
     bench->request = MC_BENCH_MAX_LENGTH;
     __builtin_memset(bench->buffer, 0x5a, MC_BENCH_MAX_LENGTH);
@@ -145,7 +145,7 @@ enum q2_status mc_bench_write_prepare(struct mc_bench *bench)
     if (!EFI_ERROR(status))
         status = bench->ours->FlushBlocks(bench->ours);
     bench->next_new = AREA_SIZE;
-    return EFI_ERROR(status) ? mc_fail(&bench->fault, Q2_ERR_IO,
+    return EFI_ERROR(status) ? q2_fail(&bench->fault, Q2_ERR_IO,
                                        "the scratch image cannot be written", bench->options->image)
                              : Q2_OK;
 }

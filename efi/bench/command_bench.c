@@ -7,7 +7,8 @@
 #include "bench_clock.h"
 #include "efi/app/commands.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 #define DEFAULT_ROUNDS 5u
@@ -32,7 +33,7 @@ static enum q2_status attach(struct mc_session *session, struct run *run, EFI_HA
 
     if (EFI_ERROR(status)) {
         mc_say(session->message);
-        return mc_fail(&session->fault, Q2_ERR_NOT_OPEN, "the image is not attached",
+        return q2_fail(&session->fault, Q2_ERR_NOT_OPEN, "the image is not attached",
                        options->image);
     }
     run->numbers[run->nb_attached++] = *ret_number;
@@ -44,11 +45,11 @@ static enum q2_status find_block_io(struct mc_session *session, uint32_t number,
                                     EFI_BLOCK_IO_PROTOCOL **ret_block_io)
 {
     if (!mc_session_find(session, number))
-        return mc_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
+        return q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
                        session->line.operand);
     *ret_block_io = mc_protocol(session->record.handle, &mc_block_io_guid);
     if (!*ret_block_io)
-        return mc_fail(&session->fault, Q2_ERR_NO_MEDIA, NULL, session->line.operand);
+        return q2_fail(&session->fault, Q2_ERR_NO_MEDIA, NULL, session->line.operand);
     return Q2_OK;
 }
 
@@ -80,7 +81,7 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
     if (status == Q2_OK && session->line.write &&
         (!mc_text_equal(session->line.write, "scratch") ||
          mc_number_parse(session->line.operand, &number)))
-        return mc_fail(&session->fault, Q2_ERR_ARGUMENT,
+        return q2_fail(&session->fault, Q2_ERR_ARGUMENT,
                        "only an image that may be lost is written: IMAGE --write scratch",
                        session->line.operand);
     if (session->line.write)
@@ -112,18 +113,18 @@ static enum q2_status prepare(struct mc_session *session, struct run *run)
 
     if (session->line.rounds && (!mc_number_parse(session->line.rounds, &nb_rounds) ||
                                  nb_rounds == 0 || nb_rounds > MC_BENCH_MAX_ROUNDS))
-        return mc_fail(&session->fault, Q2_ERR_ARGUMENT, "not a number of rounds, 1 to 32",
+        return q2_fail(&session->fault, Q2_ERR_ARGUMENT, "not a number of rounds, 1 to 32",
                        session->line.rounds);
     bench->nb_rounds = nb_rounds;
     bench->volume_block_io = mc_protocol(bench->volume, &mc_block_io_guid);
     bench->volume_disk_io = mc_protocol(bench->volume, &mc_disk_io_guid);
     if (!bench->volume_block_io || !bench->volume_disk_io)
-        return mc_fail(&session->fault, Q2_ERR_UNSUPPORTED, "the image's volume is not on a disk",
+        return q2_fail(&session->fault, Q2_ERR_UNSUPPORTED, "the image's volume is not on a disk",
                        NULL);
     bench->frequency = mc_clock_frequency();
     bench->buffer = mc_alloc_pages(MC_BENCH_BUFFER_SIZE);
     if (!mc_plan_init(&bench->plan) || !bench->buffer)
-        return mc_fail_memory(&session->fault);
+        return q2_fail_memory(&session->fault);
     if (session->line.write && mc_bench_write_prepare(bench) != Q2_OK) {
         session->fault = bench->fault;
         return session->fault.status;
@@ -201,7 +202,7 @@ EFI_STATUS mc_command_bench(struct mc_session *session)
     enum q2_status status;
 
     if (!run) {
-        (void)mc_fail_memory(&session->fault);
+        (void)q2_fail_memory(&session->fault);
         return mc_session_fail(session);
     }
     status = mc_client_open(&session->client, true, &session->fault);

@@ -6,7 +6,7 @@
 #include "publish.h"
 
 #include "efi/base/device_path.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
 
@@ -79,14 +79,14 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
         q2_block_io_init(&published->block_io, image->disk, mc_firmware.BootServices, &options);
 
     if (status != Q2_OK)
-        return mc_fail(fault, status, "the disk is smaller than one sector", path);
+        return q2_fail(fault, status, "the disk is smaller than one sector", path);
     if (!volume)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "the image's volume has no device path", path);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the image's volume has no device path", path);
     q2_block_io2_init(&published->block_io2, &published->block_io);
     q2_erase_block_init(&published->erase_block, &published->block_io);
     published->has_erase_block = q2_disk_is_writable(image->disk);
     published->device_path = mc_device_path_disk(volume, path, instance);
-    return published->device_path ? Q2_OK : mc_fail_memory(fault);
+    return published->device_path ? Q2_OK : q2_fail_memory(fault);
 }
 
 enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
@@ -110,14 +110,14 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
 uninstall:
     /* What the firmware still lists must stay: the handle tells the caller. */
     if (EFI_ERROR(uninstall(published)))
-        return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
+        return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
                        image->file->source->path);
     published->handle = NULL;
 free_path:
     close_queue(published);
     mc_free(published->device_path);
     published->device_path = NULL;
-    return mc_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
+    return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
                    image->file->source->path);
 }
 

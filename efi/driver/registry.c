@@ -8,7 +8,8 @@
 
 #include "efi/base/console.h"
 #include "efi/base/device_path.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
 #include "efi/image/room.h"
@@ -213,7 +214,7 @@ static enum q2_status check_depth(EFI_HANDLE volume, const char *path, struct q2
 
     if (!device_path || mc_device_path_depth(device_path) < MC_MAX_DEPTH)
         return Q2_OK;
-    return mc_fail(fault, Q2_ERR_LIMIT, "too many images inside images", path);
+    return q2_fail(fault, Q2_ERR_LIMIT, "too many images inside images", path);
 }
 
 /* Mode rw writes the top image and its data file; nothing else is ever written. */
@@ -260,7 +261,7 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
         const struct q2_source *source =
             disk->image != image ? contested_file(image, disk->image) : NULL;
         if (source)
-            return mc_fail(fault, Q2_ERR_BUSY,
+            return q2_fail(fault, Q2_ERR_BUSY,
                            image->mode == MC_MODE_READ_WRITE
                                ? "attached already, so it cannot be attached for writing"
                                : "attached for writing, so it cannot be attached again",
@@ -369,7 +370,7 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
     enum q2_status status;
 
     if (!disk)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     host->nb_disks++;
     disk->number = registry.next_number++;
     status = open_image(disk, host->volume, spec, fault);
@@ -407,9 +408,9 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
         return status;
     host = find_host(volume);
     if (!host && EFI_ERROR(add_host(volume, &host)))
-        return mc_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
+        return q2_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
     if (host->is_changing || host->is_opening)
-        return mc_fail(fault, Q2_ERR_BUSY,
+        return q2_fail(fault, Q2_ERR_BUSY,
                        "another disk of this volume is just being attached or detached",
                        spec->image);
     host->is_changing = true;

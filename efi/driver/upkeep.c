@@ -6,7 +6,7 @@
 #include "upkeep.h"
 
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/image/room.h"
 
@@ -144,7 +144,7 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,
                                         upkeep, &upkeep->timer))) {
         mc_upkeep_stop(upkeep);
-        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left",
+        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left",
                        image->file->source->path);
     }
     /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,

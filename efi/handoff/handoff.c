@@ -7,7 +7,7 @@
 #include "handoff.h"
 
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "measure.h"
 #include "own.h"
@@ -98,7 +98,7 @@ static enum q2_status fit(struct mc_handoff *handoff, size_t record_size, struct
         fit_pages(&handoff->archive, &handoff->archive_capacity,
                   q2_handoff_cpio_size(mc_handoff_program_size(), record_size)))
         return Q2_OK;
-    return mc_fail_memory(fault);
+    return q2_fail_memory(fault);
 }
 
 /* Make the archive anew from what is true now. */
@@ -121,7 +121,7 @@ static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault
     handoff->encoded_length = parts.record_length;
     status = q2_handoff_cpio_make(&parts, handoff->archive, handoff->archive_capacity);
     if (status != Q2_OK)
-        return mc_fail(fault, status, "the archive for the initrd cannot be made", NULL);
+        return q2_fail(fault, status, "the archive for the initrd cannot be made", NULL);
     handoff->size = q2_handoff_cpio_size(parts.program_length, parts.record_length);
     return Q2_OK;
 }
@@ -220,7 +220,7 @@ static enum q2_status prepare(struct mc_handoff *handoff, const struct mc_disk_s
         return status;
     if (!state.works || EFI_ERROR(mc_firmware.BootServices->CreateEvent(
                             EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_read, handoff, &handoff->read)))
-        return mc_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", spec->image);
+        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", spec->image);
     return Q2_OK;
 }
 
@@ -236,12 +236,12 @@ enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk
     if (spec->handoff == MC_HANDOFF_NONE)
         return Q2_OK;
     if (mc_handoff_program_size() == 0)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "no program for the running system is built for this architecture",
                        spec->image);
     handoff = mc_alloc(sizeof(*handoff));
     if (!handoff)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     handoff->next = state.all; /* the rest is zero */
     handoff->image = image;
     handoff->may_under_secure_boot = spec->handoff_secure_boot == 1;

@@ -5,7 +5,8 @@
  */
 #include "record.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 /* The kernel log says how much room is left from here on. */
@@ -60,16 +61,16 @@ enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *i
     struct q2_handoff *handoff = &record->handoff;
 
     if (is_encrypted(image))
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "encrypted images are not handed over yet: their key stays in the firmware",
                        spec->image);
     if (!copy(spec->snapshot, &record->snapshot) || !copy(spec->data_file, &record->data_file) ||
         !copy(spec->backing_files[0], &record->backing_file))
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     record->max_files = 2 * (q2_disk_nb_layers(image->disk) - first_layer(image));
     record->samples = mc_alloc(record->max_files * sizeof(record->samples[0]));
     if (!record->samples)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     handoff->mode = mode_of(image->mode);
     handoff->lane =
         spec->handoff == MC_HANDOFF_SERVER ? Q2_HANDOFF_LANE_SERVER : Q2_HANDOFF_LANE_AUTO;
@@ -119,7 +120,7 @@ static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_par
         disk->scheme = Q2_HANDOFF_WHOLE_DISK;
         if (partition->volume_id != 0)
             return Q2_OK;
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "its disk has no partition and no volume number, so the running system "
                        "could not find it again",
                        path);
@@ -152,7 +153,7 @@ static enum q2_status add_file(struct mc_record *record, const struct mc_image *
     if (place_file && q2_place_can(place_file->place, Q2_PLACE_LOCATES))
         status = place_file->place->ops->locate(place_file, &stored);
     if (status != Q2_OK)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "where its bytes are stored is not known, so the running system could not "
                        "reach them; copy it to a FAT volume",
                        source->path);
@@ -166,13 +167,13 @@ static enum q2_status add_file(struct mc_record *record, const struct mc_image *
         .samples = record->samples[handoff->nb_files],
     };
     if (stored.nb_extents > Q2_HANDOFF_MAX_EXTENTS)
-        return mc_fail(fault, Q2_ERR_LIMIT, "it is stored in too many pieces to be handed over",
+        return q2_fail(fault, Q2_ERR_LIMIT, "it is stored in too many pieces to be handed over",
                        source->path);
     status =
         q2_handoff_sample(source, stored.extents, nb_sampled(&stored, source->size), record->buffer,
                           record->samples[handoff->nb_files], &file->nb_samples);
     if (status != Q2_OK)
-        return mc_fail(fault, status, NULL, source->path);
+        return q2_fail(fault, status, NULL, source->path);
     if (handoff->nb_files++ == 0)
         return set_disk(&handoff->disk, &stored.partition, source->path, fault);
     return Q2_OK;
@@ -227,5 +228,5 @@ enum q2_status mc_record_encode(const struct mc_record *record, void *bytes, siz
     const char *what;
     enum q2_status status = q2_handoff_encode(&record->handoff, bytes, size, ret_length, &what);
 
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, what, record->handoff.files[0].path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, what, record->handoff.files[0].path);
 }

@@ -5,7 +5,7 @@
  */
 #include "attach.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
 
@@ -18,12 +18,12 @@ static enum q2_status get_memory(struct mc_image **ret_image, struct q2_fault *f
     struct mc_image *image = mc_alloc_pages(sizeof(*image));
 
     if (!image)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     __builtin_memset(image, 0, sizeof(*image));
     image->workspace = mc_alloc_pages(Q2_WORKSPACE_SIZE);
     if (!image->workspace) {
         mc_free_pages(image, sizeof(*image));
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     }
     *ret_image = image;
     return Q2_OK;
@@ -112,7 +112,7 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
     image->volume = volume;
     mc_opener_init(&image->opener, place);
     if (image->mode == MC_MODE_READ_WRITE && !q2_place_can(place, Q2_PLACE_WRITES))
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED,
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "it is on a volume that cannot be written below the firmware's file system; "
                        "use mode overlay",
                        path);
@@ -123,7 +123,7 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
                              struct q2_fault *fault, struct mc_image **ret_image)
 {
-    struct mc_image *image;
+    struct mc_image *image = NULL;
     enum q2_status status = get_memory(&image, fault);
 
     if (status != Q2_OK)
@@ -226,7 +226,7 @@ enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fau
         if (q2_disk_map(image->disk, at, size - at, &extent) != Q2_OK)
             return Q2_OK;
         if (!extent_is_there(image->disk, &extent, &source)) {
-            (void)mc_fail(fault, Q2_ERR_TRUNCATED, NULL, source->path);
+            (void)q2_fail(fault, Q2_ERR_TRUNCATED, NULL, source->path);
             fault->field = "host offset";
             fault->has_value = true;
             fault->value = extent.host_offset + extent.length - 1;

@@ -6,7 +6,7 @@
 #include "entries.h"
 
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 
@@ -96,7 +96,7 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
     q2_line_put(&path, MC_ENTRIES_FOLDER "/");
     q2_line_put(&path, name);
     if (path.length >= path.size)
-        return mc_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, reading->path);
+        return q2_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, reading->path);
     status = read_text(reading, reading->path, &length);
     if (status != Q2_OK)
         return status;
@@ -116,7 +116,7 @@ static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
     struct reading *reading = (struct reading *)visitor;
 
     if (reading->entries->nb == MC_MAX_ENTRIES)
-        return mc_fail(fault, Q2_ERR_LIMIT, "more than 64 entries", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, Q2_ERR_LIMIT, "more than 64 entries", MC_ENTRIES_FOLDER);
     return read_entry(reading, name);
 }
 _Static_assert(MC_MAX_ENTRIES == 64, "text above");
@@ -161,7 +161,7 @@ enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,
                                     .buffer = buffer};
         status = read_all(reading);
     } else {
-        (void)mc_fail_memory(fault);
+        (void)q2_fail_memory(fault);
     }
     mc_free_pages(buffer, FILE_BUFFER_SIZE);
     mc_free(reading);

@@ -6,7 +6,7 @@
 #include "overlay.h"
 
 #include "drivers/memory/overlay.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 enum q2_status mc_overlay_make(void *workspace, uint64_t virtual_size, uint64_t capacity,
@@ -16,7 +16,7 @@ enum q2_status mc_overlay_make(void *workspace, uint64_t virtual_size, uint64_t 
 
     overlay->memory = mc_alloc_pages((size_t)capacity);
     if (!overlay->memory)
-        return mc_fail(fault, Q2_ERR_LIMIT, "not so much memory; choose a smaller overlay-size",
+        return q2_fail(fault, Q2_ERR_LIMIT, "not so much memory; choose a smaller overlay-size",
                        "overlay");
     status = q2_overlay_make(&overlay->source, overlay->memory, capacity, workspace, virtual_size,
                              fault);
@@ -24,7 +24,7 @@ enum q2_status mc_overlay_make(void *workspace, uint64_t virtual_size, uint64_t 
         return Q2_OK;
     mc_overlay_free(overlay);
     if (status == Q2_ERR_NO_SPACE)
-        (void)mc_fail(fault, status, "too small for this disk; choose a larger overlay-size",
+        (void)q2_fail(fault, status, "too small for this disk; choose a larger overlay-size",
                       "overlay");
     return status;
 }

@@ -5,7 +5,7 @@
  */
 #include "room.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 
 /* One file of a disk, and how long it should be. */
 struct need {

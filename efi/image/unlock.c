@@ -8,7 +8,7 @@
 
 #include "drivers/crypto/wipe.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 
@@ -34,7 +34,7 @@ static enum q2_status load_given(struct mc_unlock *unlock, struct q2_place *plac
     bool fits;
 
     if (spec->key_file && spec->passphrase_file)
-        return mc_fail(fault, Q2_ERR_ARGUMENT, "a passphrase-file and a key-file are given",
+        return q2_fail(fault, Q2_ERR_ARGUMENT, "a passphrase-file and a key-file are given",
                        spec->image);
     status = load(unlock, place, path, fault);
     if (status != Q2_OK)
@@ -42,7 +42,7 @@ static enum q2_status load_given(struct mc_unlock *unlock, struct q2_place *plac
     fits = spec->key_file ? passphrase->length <= Q2_MAX_PASSPHRASE_LENGTH
                           : mc_passphrase_take_line(passphrase);
     if (!fits)
-        return mc_fail(fault, Q2_ERR_LIMIT, "a passphrase has at most 4096 bytes", path);
+        return q2_fail(fault, Q2_ERR_LIMIT, "a passphrase has at most 4096 bytes", path);
     unlock->unlocker.passphrase = passphrase->bytes;
     unlock->unlocker.passphrase_length = passphrase->length;
     return Q2_OK;

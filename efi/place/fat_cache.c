@@ -11,7 +11,7 @@
  */
 #include "fat_cache.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "fat_place.h"
 
 #define NB_SLOTS  64u
@@ -134,7 +134,7 @@ enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_faul
         place->written->as.extents.stale = kept & stale;
     for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
         if ((kept & slots_of(file)) != 0)
-            return mc_fail(
+            return q2_fail(
                 fault, Q2_ERR_UNSUPPORTED,
                 "too small to be written beside the firmware's file system; give it room",
                 file->path);

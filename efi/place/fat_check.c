@@ -10,7 +10,7 @@
  */
 #include "fat_place.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 
 static enum q2_status read_entry(struct mc_fat_file *file, uint8_t entry[MC_FAT_ENTRY_SIZE])
 {
@@ -78,11 +78,11 @@ enum q2_status mc_fat_check(struct q2_place_file *place_file, struct q2_fault *f
     UINT64 size;
 
     if (place->device.gone != Q2_OK || !place->device.BlockIo->Media->MediaPresent)
-        return mc_fail(fault, Q2_ERR_NO_MEDIA, NULL, file->path);
+        return q2_fail(fault, Q2_ERR_NO_MEDIA, NULL, file->path);
     if (!file->is_lost && !EFI_ERROR(File->SetPosition(File, UINT64_MAX)) &&
         !EFI_ERROR(File->GetPosition(File, &size)) && size == file->file_size)
         return Q2_OK;
-    return mc_fail(fault, Q2_ERR_BUSY, "the file was changed while it is a disk", file->path);
+    return q2_fail(fault, Q2_ERR_BUSY, "the file was changed while it is a disk", file->path);
 }
 
 void mc_fat_settle(struct q2_place *place)

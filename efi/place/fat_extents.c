@@ -5,7 +5,7 @@
 #include "fat_extents.h"
 
 #include "core/fs/fat_table.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 /* Working memory for a file that lies in a few pieces, and for any other one. */
@@ -34,7 +34,7 @@ static enum q2_status map_few(const struct job *job, void *buffer)
 {
     job->map->extents = mc_alloc(FEW_EXTENTS * sizeof(job->map->extents[0]));
     if (!job->map->extents)
-        return mc_fail_memory(job->fault);
+        return q2_fail_memory(job->fault);
     return map_with(job, buffer, BUFFER_SIZE, FEW_EXTENTS);
 }
 
@@ -47,7 +47,7 @@ static enum q2_status count_and_map(const struct job *job, void *buffer, size_t 
         return status;
     job->map->extents = mc_alloc(job->map->chain.nb_extents * sizeof(job->map->extents[0]));
     if (!job->map->extents)
-        return mc_fail_memory(job->fault);
+        return q2_fail_memory(job->fault);
     return map_with(job, buffer, size, job->map->chain.nb_extents);
 }
 
@@ -62,7 +62,7 @@ static enum q2_status map_many(const struct job *job)
     job->map->extents = NULL;
     buffer = mc_alloc_pages((size_t)size);
     if (!buffer)
-        return mc_fail_memory(job->fault);
+        return q2_fail_memory(job->fault);
     status = count_and_map(job, buffer, (size_t)size);
     mc_free_pages(buffer, (size_t)size);
     return status;
@@ -90,7 +90,7 @@ enum q2_status mc_fat_extents(const struct q2_fat_volume *volume, const char *pa
 
     *ret_map = (struct mc_fat_map){.extents = NULL};
     if (!buffer)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     status = q2_fat_find(volume, path, buffer, BUFFER_SIZE, fault, &ret_map->file);
     if (status == Q2_OK)
         status = map_few(&job, buffer);
@@ -128,11 +128,11 @@ enum q2_status mc_fat_repair_copy(const struct q2_fat_volume *volume, const stru
     enum q2_status status;
 
     if (!buffer)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     status = q2_fat_copy_repair(volume, map->extents, &map->chain, buffer, BUFFER_SIZE, fault);
     mc_free_pages(buffer, BUFFER_SIZE);
     if (status != Q2_OK)
         return status;
     status = source->ops->flush(source);
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, source->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, source->path);
 }

@@ -6,7 +6,7 @@
 #include "fat_place.h"
 
 #include "drivers/efi/status.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "fat_cache.h"
@@ -52,7 +52,7 @@ static enum q2_status open_efi_file(const struct mc_fat_place *place, struct mc_
     if (status == Q2_ERR_ARGUMENT && place->doubt.status == Q2_OK &&
         open_alias(place, file, mode) == Q2_OK)
         return Q2_OK;
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
 static enum q2_status source_by_file_system(const struct mc_fat_place *place,
@@ -66,7 +66,7 @@ static enum q2_status source_by_file_system(const struct mc_fat_place *place,
     };
     enum q2_status status = q2_source_efi_file_init(ret_source, &by_file);
 
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
 /* A file as its extents make it. Pages of the FAT driver's cache: see fat_cache.h. */
@@ -100,12 +100,12 @@ static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_fil
     const struct q2_extents_file by_extents = describe(place, file, map, false);
     struct q2_source_extents by_map;
     struct q2_source_efi_file by_file;
-    enum q2_status status = samples ? Q2_OK : mc_fail_memory(fault);
+    enum q2_status status = samples ? Q2_OK : q2_fail_memory(fault);
 
     if (status == Q2_OK)
         status = source_by_file_system(place, file, fault, &by_file);
     if (status == Q2_OK && q2_source_extents_init(&by_map, &by_extents) != Q2_OK)
-        status = mc_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
+        status = q2_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
     if (status == Q2_OK && by_file.source.size == map->file.size)
         by_file.source.size = map->chain.size;
     if (status == Q2_OK)
@@ -167,11 +167,11 @@ static enum q2_status source_by_map(struct mc_fat_place *place, struct mc_fat_fi
     by_extents = describe(place, file, map, writable);
     status = q2_source_extents_init(&file->as.extents, &by_extents);
     if (status != Q2_OK)
-        return mc_fail(fault, status, NULL, file->path);
+        return q2_fail(fault, status, NULL, file->path);
     if (!writable)
         return judge_short(file, map, &why, fault);
     status = mc_fat_guard(file, &map->file);
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
 static enum q2_status read_pieces(struct q2_source *source, uint8_t *memory, struct q2_fault *fault)
@@ -181,7 +181,7 @@ static enum q2_status read_pieces(struct q2_source *source, uint8_t *memory, str
         enum q2_status status = source->ops->read_at(source, at, memory + at,
                                                      left < PIECE_SIZE ? (size_t)left : PIECE_SIZE);
         if (status != Q2_OK)
-            return mc_fail(fault, status, NULL, source->path);
+            return q2_fail(fault, status, NULL, source->path);
     }
     return Q2_OK;
 }
@@ -201,7 +201,7 @@ static enum q2_status source_in_memory(struct mc_fat_place *place, struct mc_fat
     file->doubt = *fault;
     file->memory = mc_alloc_pages((size_t)by_file->size + 1);
     if (!file->memory)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     status = read_pieces(by_file, file->memory, fault);
     q2_source_memory_init(&file->as.memory, file->memory, by_file->size, by_file->size, false,
                           file->path);
@@ -224,7 +224,7 @@ static enum q2_status refuse_name(const struct mc_fat_file *file, enum q2_status
 {
     if (status != Q2_ERR_NOT_FOUND && status != Q2_ERR_BAD_NAME)
         return status;
-    return mc_fail(fault, Q2_ERR_BAD_NAME,
+    return q2_fail(fault, Q2_ERR_BAD_NAME,
                    "the firmware opens a file by this name, but its folder has no such name; write "
                    "the name as the folder has it",
                    file->path);
@@ -270,9 +270,9 @@ static enum q2_status open_by_name(struct mc_fat_place *place, struct mc_fat_fil
 
     file->path = mc_alloc(size);
     if (!file->path)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     if (!mc_fat_path_clean(path, file->path, size))
-        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
+        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
     return open_efi_file(place, file, writable, fault);
 }
 
@@ -284,7 +284,7 @@ enum q2_status mc_fat_open_file(struct q2_place *q2_place, const char *path, boo
     enum q2_status status;
 
     if (!file)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     file->file = (struct q2_place_file){.place = q2_place, .source = &file->as.source};
     status = open_by_name(place, file, path, writable, fault);
     if (status == Q2_OK)

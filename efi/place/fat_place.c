@@ -6,7 +6,7 @@
  */
 #include "fat_place.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 static enum q2_status load(struct q2_place *place, const char *path, void *buffer, size_t *length,
@@ -106,7 +106,7 @@ static enum q2_status look_at_volume(struct mc_fat_place *place, EFI_DISK_IO_PRO
     enum q2_status status = q2_source_efi_disk_io_init(&place->device, disk_io, block_io, "volume");
 
     if (status != Q2_OK) {
-        (void)mc_fail(&place->doubt, status, NULL, "volume");
+        (void)q2_fail(&place->doubt, status, NULL, "volume");
         return Q2_OK;
     }
     place->device.BlockIo2 = mc_protocol(place->handle, &mc_block_io2_guid);
@@ -132,7 +132,7 @@ static enum q2_status open_fat(EFI_HANDLE handle, struct q2_fault *fault,
         return Q2_ERR_UNSUPPORTED;
     place = mc_alloc(sizeof(*place));
     if (!place)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     place->place = (struct q2_place){.ops = &fat_ops,
                                      .name = "FAT volume",
                                      .abilities = Q2_PLACE_WRITES | Q2_PLACE_GROWS |

@@ -11,7 +11,7 @@
  */
 #include "fat_place.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 const char *mc_fat_oddity_text(uint32_t odd, enum q2_fat_write limit)
@@ -35,7 +35,7 @@ static enum q2_status shorten(struct mc_fat_place *place, struct mc_fat_file *fi
     mc_free(map->extents);
     map->extents = NULL;
     if (EFI_ERROR(mc_fat_set_size(file, size)) && EFI_ERROR(mc_fat_set_size(file, size)))
-        return mc_fail(
+        return q2_fail(
             fault, Q2_ERR_BAD_VOLUME,
             "the cluster chain is shorter than the file, and the firmware cannot shorten "
             "the file",
@@ -54,7 +54,7 @@ static enum q2_status refuse(const struct mc_fat_file *file, struct q2_fault *fa
         return Q2_OK;
     mc_free(map->extents);
     map->extents = NULL;
-    return mc_fail(fault, Q2_ERR_BAD_VOLUME,
+    return q2_fail(fault, Q2_ERR_BAD_VOLUME,
                    mc_fat_oddity_text(is_short ? Q2_FAT_ODD_SHORT : map->odd,
                                       is_short ? Q2_FAT_WRITE_ALL : Q2_FAT_WRITE_NOTHING),
                    file->path);

@@ -7,7 +7,7 @@
 #include "fat_place.h"
 
 #include "drivers/efi/status.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 /* EFI_FILE_INFO and EFI_FILE_SYSTEM_INFO end with a name: of 255 units, and of a label. */
@@ -90,7 +90,7 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
                                      map.chain.size);
     if (status != Q2_OK) {
         mc_free(map.extents);
-        return mc_fail(fault, status, "the file is stored elsewhere now", file->path);
+        return q2_fail(fault, status, "the file is stored elsewhere now", file->path);
     }
     mc_free(file->map);
     file->map = map.extents;
@@ -98,7 +98,7 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
     file->odd = map.odd;
     file->file.mapped_size = map.chain.size;
     status = mc_fat_guard(file, &map.file);
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
 enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
@@ -112,17 +112,17 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     void *info;
 
     if (q2_fat_write_limit(file->odd) > Q2_FAT_WRITE_REPAIRED)
-        return mc_fail(fault, Q2_ERR_NO_SPACE, mc_fat_oddity_text(file->odd, Q2_FAT_WRITE_IN_PLACE),
+        return q2_fail(fault, Q2_ERR_NO_SPACE, mc_fat_oddity_text(file->odd, Q2_FAT_WRITE_IN_PLACE),
                        file->path);
     if (file->keeps_tail)
-        return mc_fail(
+        return q2_fail(
             fault, Q2_ERR_NO_SPACE,
             "the cluster chain is longer than the file and its end may belong to another "
             "file, so it does not grow; check the volume with 'fsck.fat' or 'chkdsk'",
             file->path);
     info = mc_alloc(INFO_SIZE);
     if (!info)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     left = free_space(file->File, info);
     if (target > old_size && target - old_size > left)
         target = old_size + left;
@@ -140,7 +140,7 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     if (status != Q2_OK || place_file->mapped_size >= size)
         return status;
     status = EFI_ERROR(efi_status) ? q2_status_from_efi(efi_status) : Q2_ERR_NO_SPACE;
-    return mc_fail(fault, status,
+    return q2_fail(fault, status,
                    size > limit ? "it is as long as a file on FAT can be, 4 GiB"
                                 : "the volume has no space for the room that it asks for",
                    file->path);
@@ -156,13 +156,13 @@ enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_faul
         return Q2_OK;
     info = mc_alloc(INFO_SIZE);
     if (!info)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     (void)mc_fat_forget(place_file->place, true, fault);
     efi_status = set_size(file->File, info, place_file->source->size);
     note_size(file);
     mc_free(info);
     if (EFI_ERROR(efi_status))
-        return mc_fail(fault, q2_status_from_efi(efi_status), "its room cannot be given back",
+        return q2_fail(fault, q2_status_from_efi(efi_status), "its room cannot be given back",
                        file->path);
     q2_source_extents_cut(&file->as.extents, file->map);
     file->nb_extents = file->as.extents.nb_extents;

@@ -3,7 +3,7 @@
  * Calls the file protocols, from inside requests too: of the firmware's file systems only FAT's has
  * a lock that forbids this. Invariant: nothing is ever written.
  */
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "drivers/efi/file.h"
@@ -65,7 +65,7 @@ static enum q2_status make_source(struct file_place *place, struct place_file *f
     by_file.File = file->File;
     if (status == Q2_OK)
         status = q2_source_efi_file_init(&file->source, &by_file);
-    return status == Q2_OK ? Q2_OK : mc_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
 static enum q2_status open_file(struct q2_place *place, const char *path, bool writable,
@@ -76,16 +76,16 @@ static enum q2_status open_file(struct q2_place *place, const char *path, bool w
     enum q2_status status = Q2_OK;
 
     if (writable)
-        return mc_fail(fault, Q2_ERR_UNSUPPORTED, "only files on FAT volumes can be written", path);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "only files on FAT volumes can be written", path);
     file = mc_alloc(sizeof(*file));
     if (!file)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     file->file = (struct q2_place_file){.place = place, .source = &file->source.source};
     file->path = mc_alloc(size);
     if (!file->path)
-        status = mc_fail_memory(fault);
+        status = q2_fail_memory(fault);
     else if (!mc_path_clean(path, file->path, size))
-        status = mc_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
+        status = q2_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
     if (status == Q2_OK)
         status = make_source((struct file_place *)place, file, fault);
     if (status != Q2_OK) {
@@ -122,7 +122,7 @@ static enum q2_status open_place(EFI_HANDLE handle, struct q2_fault *fault,
         return Q2_ERR_UNSUPPORTED;
     place = mc_alloc(sizeof(*place));
     if (!place)
-        return mc_fail_memory(fault);
+        return q2_fail_memory(fault);
     *place = (struct file_place){
         .place = {.ops = &file_ops,
                   .name = "file system of the firmware",

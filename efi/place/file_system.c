@@ -6,7 +6,8 @@
 #include "file_system.h"
 
 #include "drivers/efi/status.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
+#include "efi/base/text.h"
 #include "efi/base/firmware.h"
 
 /* A folder's record: EFI_FILE_INFO with a name of 255 units. */
@@ -59,11 +60,11 @@ enum q2_status mc_file_system_load(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
     enum q2_status status = mc_file_system_open(FileSystem, path, EFI_FILE_MODE_READ, &file);
 
     if (status != Q2_OK)
-        return mc_fail(fault, status, NULL, path);
+        return q2_fail(fault, status, NULL, path);
     status = is_folder(file) ? Q2_ERR_NOT_A_FILE : q2_status_from_efi(file->Read(file, &n, buffer));
     (void)file->Close(file);
     if (status != Q2_OK)
-        return mc_fail(fault, status, NULL, path);
+        return q2_fail(fault, status, NULL, path);
     *length = n;
     return Q2_OK;
 }
@@ -79,7 +80,7 @@ static enum q2_status visit(const EFI_FILE_INFO *record, const char *folder,
         return Q2_OK;
     name = mc_to_utf8(record->FileName);
     if (!name)
-        return mc_fail(fault, Q2_ERR_BAD_NAME, NULL, folder);
+        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, folder);
     status = visitor->visit(visitor, name, fault);
     mc_free(name);
     return status;
@@ -91,18 +92,18 @@ enum q2_status mc_file_system_list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
     EFI_FILE_INFO *record = mc_alloc(RECORD_SIZE);
     EFI_FILE_PROTOCOL *File = NULL;
     UINTN size = RECORD_SIZE;
-    enum q2_status status = record ? Q2_OK : mc_fail_memory(fault);
+    enum q2_status status = record ? Q2_OK : q2_fail_memory(fault);
 
     if (status == Q2_OK) {
         status = mc_file_system_open(FileSystem, folder, EFI_FILE_MODE_READ, &File);
         if (status != Q2_OK)
-            (void)mc_fail(fault, status, NULL, folder);
+            (void)q2_fail(fault, status, NULL, folder);
     }
     while (status == Q2_OK && size > 0) {
         size = RECORD_SIZE;
         status = q2_status_from_efi(File->Read(File, &size, record));
         if (status != Q2_OK)
-            (void)mc_fail(fault, status, NULL, folder);
+            (void)q2_fail(fault, status, NULL, folder);
         else if (size > 0)
             status = visit(record, folder, visitor, fault);
     }

@@ -4,7 +4,7 @@
  */
 #include "place.h"
 
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 
 static const struct mc_place_kind *const kinds[] = {&mc_place_fat, &mc_place_file_system};
@@ -17,7 +17,7 @@ enum q2_status mc_place_open(EFI_HANDLE handle, struct q2_fault *fault, struct q
     for (size_t i = 0; i < NB_KINDS && status == Q2_ERR_UNSUPPORTED; i++)
         status = kinds[i]->open(handle, fault, ret_place);
     if (status == Q2_ERR_UNSUPPORTED)
-        (void)mc_fail(fault, status, "no file system that the firmware can read", NULL);
+        (void)q2_fail(fault, status, "no file system that the firmware can read", NULL);
     return status;
 }
 

@@ -254,6 +254,15 @@ static void test_disk_open_options_are_checked(void)
     options.metadata_only = true;
     T_CHECK_U64(q2_disk_open(f.workspace, &f.image.source, NULL, &options, &fault, &disk), Q2_OK);
     q2_disk_close(disk);
+    t_row("writing through the function that only reads");
+    for (int i = 0; i < 3; i++) {
+        options = (struct q2_disk_options){
+            .writable = i == 0, .repair = i == 1, .repair_if_dirty = i == 2};
+        T_CHECK_U64(
+            q2_disk_open_for_reading(f.workspace, &f.image.source, NULL, &options, &fault, &disk),
+            Q2_ERR_ARGUMENT);
+        T_CHECK_STR(fault.what, "a disk that is opened for reading cannot be written");
+    }
     fixture_end(&f);
     image_free(&image);
 }

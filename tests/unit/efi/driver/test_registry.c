@@ -9,7 +9,7 @@
 
 #include "drivers/memory/source.h"
 #include "efi/base/console.h"
-#include "efi/base/fail.h"
+#include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/driver/registry.h"
 #include "efi/handoff/handoff.h"
