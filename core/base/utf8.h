@@ -34,4 +34,20 @@ static inline size_t q2_utf8_decode(const char *text, size_t length, uint32_t *r
     return n;
 }
 
+/* Encode one character.
+ *
+ * c         a code point, no surrogate, at most 0x10ffff
+ * ret_text  gets 1..4 bytes
+ * returns   how many */
+static inline size_t q2_utf8_encode(uint32_t c, char ret_text[static 4])
+{
+    static const uint8_t lead_of_length[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+    for (size_t i = n; i-- > 1; c >>= 6)
+        ret_text[i] = (char)(0x80 | (c & 0x3f));
+    ret_text[0] = (char)(lead_of_length[n] | c);
+    return n;
+}
+
 #endif

@@ -9,6 +9,7 @@
  */
 #include "fat_path.h"
 
+#include "core/base/utf8.h"
 #include "fat_bytes.h"
 #include "q2_fail.h"
 #include "fat_table.h"
@@ -75,39 +76,16 @@ static uint16_t fold(uint32_t unit)
     return (uint16_t)unit;
 }
 
-/* Lead bytes of UTF-8: how many bytes follow, and the least value that needs so many. */
-static const struct {
-    uint8_t mask, lead, nb_more;
-    uint32_t least;
-} utf8_rows[] = {
-    {0x80, 0x00, 0, 0},
-    {0xe0, 0xc0, 1, 0x80},
-    {0xf0, 0xe0, 2, 0x800},
-    {0xf8, 0xf0, 3, 0x10000},
-};
-
 /* Take one character off *text. False if it is no UTF-8. */
 static bool utf8_next(const char **text, uint32_t *ret_character)
 {
-    const uint8_t *at = (const uint8_t *)*text;
-    size_t row = 0;
-    uint32_t c;
+    size_t length = 0;
 
-    while (row < 4 && (at[0] & utf8_rows[row].mask) != utf8_rows[row].lead)
-        row++;
-    if (row == 4)
-        return false;
-    c = at[0] & (uint8_t)~utf8_rows[row].mask;
-    for (size_t i = 1; i <= utf8_rows[row].nb_more; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return false;
-        c = c << 6 | (at[i] & 0x3fu);
-    }
-    if (c < utf8_rows[row].least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        return false;
-    *text += utf8_rows[row].nb_more + 1;
-    *ret_character = c;
-    return true;
+    while (length < 4 && (*text)[length] != '\0')
+        length++;
+    length = q2_utf8_decode(*text, length, ret_character);
+    *text += length;
+    return length > 0;
 }
 
 static bool is_dots(const struct component *component)
@@ -449,13 +427,13 @@ struct alias {
 
 static bool alias_put(struct alias *alias, uint8_t character)
 {
-    size_t nb = character < 0x80 ? 1 : 2;
+    char text[4];
+    size_t nb = q2_utf8_encode(character, text);
 
     if (alias->size - alias->length <= nb)
         return false;
-    if (nb == 2)
-        alias->text[alias->length++] = (char)(0xc0 | character >> 6);
-    alias->text[alias->length++] = (char)(nb == 2 ? 0x80 | (character & 0x3f) : character);
+    for (size_t i = 0; i < nb; i++)
+        alias->text[alias->length++] = text[i];
     alias->text[alias->length] = '\0';
     return true;
 }

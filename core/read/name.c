@@ -9,26 +9,21 @@
 #include <stdint.h>
 
 #include "core/base/text.h"
+#include "core/base/utf8.h"
 #include "name_json.h"
 
-/* Length of the UTF-8 sequence at s if it is a printable character of the basic plane, else 0.
- * UCS-2, which file systems under UEFI store, has no room for more; overlong forms, surrogates
- * and the C1 controls are refused with the rest. */
-static size_t character_length(const uint8_t *s)
+/* Length of the UTF-8 sequence at the start of a text if it is a printable character of the basic
+ * plane, else 0. UCS-2, which file systems under UEFI store, has no room for more; the C1 controls
+ * are refused with the rest. */
+static size_t character_length(const char *text)
 {
-    uint32_t c;
+    size_t length = 0;
+    uint32_t c = 0;
 
-    if (s[0] < 0x80)
-        return s[0] >= 0x20 && s[0] != 0x7f;
-    if ((s[0] & 0xe0) == 0xc0 && (s[1] & 0xc0) == 0x80) {
-        c = (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
-        return c >= 0xa0 ? 2 : 0;
-    }
-    if ((s[0] & 0xf0) == 0xe0 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80) {
-        c = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
-        return c >= 0x800 && (c < 0xd800 || c > 0xdfff) && c < 0xfffe ? 3 : 0;
-    }
-    return 0;
+    while (length < 4 && text[length] != '\0')
+        length++;
+    length = q2_utf8_decode(text, length, &c);
+    return c >= 0x20 && (c < 0x7f || c >= 0xa0) && c < 0xfffe ? length : 0;
 }
 
 static bool is_separator(char c)
@@ -42,11 +37,11 @@ static bool is_clean(const char *name)
 {
     size_t component = 0;
 
-    for (const uint8_t *s = (const uint8_t *)name; *s != '\0';) {
+    for (const char *s = name; *s != '\0';) {
         size_t n = character_length(s);
         if (n == 0 || *s == '\\')
             return false;
-        component = is_separator((char)*s) ? 0 : component + 1;
+        component = is_separator(*s) ? 0 : component + 1;
         if (component > Q2_MAX_COMPONENT_LENGTH)
             return false;
         s += n;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/base/text.h"
+#include "core/base/utf8.h"
 
 #define MAX_DEPTH 2u
 #define WORD_SIZE 32u /* of keys and of values other than the file name */
@@ -38,21 +39,11 @@ static void put_byte(struct output *to, uint32_t byte)
 
 static void put_point(struct output *to, uint32_t point)
 {
-    if (point < 0x80) {
-        put_byte(to, point);
-    } else if (point < 0x800) {
-        put_byte(to, 0xc0 | point >> 6);
-        put_byte(to, 0x80 | (point & 0x3f));
-    } else if (point < 0x10000) {
-        put_byte(to, 0xe0 | point >> 12);
-        put_byte(to, 0x80 | (point >> 6 & 0x3f));
-        put_byte(to, 0x80 | (point & 0x3f));
-    } else {
-        put_byte(to, 0xf0 | point >> 18);
-        put_byte(to, 0x80 | (point >> 12 & 0x3f));
-        put_byte(to, 0x80 | (point >> 6 & 0x3f));
-        put_byte(to, 0x80 | (point & 0x3f));
-    }
+    char text[4];
+    size_t n = q2_utf8_encode(point, text);
+
+    for (size_t i = 0; i < n; i++)
+        put_byte(to, (uint8_t)text[i]);
 }
 
 static void skip_space(struct json *json)

@@ -88,21 +88,16 @@ bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity)
 bool mc_ucs2_to_utf8(const uint16_t *ucs2, char *ret_utf8, size_t size)
 {
     struct q2_line text = q2_line_start(ret_utf8, size);
+    char bytes[4];
+    size_t n;
 
     for (; *ucs2 != 0; ucs2++) {
         uint16_t c = *ucs2;
         if (c >= 0xd800 && c <= 0xdfff)
             return false;
-        if (c < 0x80) {
-            q2_line_put_char(&text, (char)c);
-        } else if (c < 0x800) {
-            q2_line_put_char(&text, (char)(0xc0 | c >> 6));
-            q2_line_put_char(&text, (char)(0x80 | (c & 0x3f)));
-        } else {
-            q2_line_put_char(&text, (char)(0xe0 | c >> 12));
-            q2_line_put_char(&text, (char)(0x80 | (c >> 6 & 0x3f)));
-            q2_line_put_char(&text, (char)(0x80 | (c & 0x3f)));
-        }
+        n = q2_utf8_encode(c, bytes);
+        for (size_t i = 0; i < n; i++)
+            q2_line_put_char(&text, bytes[i]);
     }
     return text.length < size;
 }

@@ -5,6 +5,7 @@
  */
 #include "passphrase.h"
 
+#include "core/base/utf8.h"
 #include "drivers/crypto/wipe.h"
 
 /* EFI_INPUT_KEY.  (UEFI, "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.ReadKeyStroke()") */
@@ -48,24 +49,22 @@ static bool take_off(struct mc_passphrase *p)
     return had_one;
 }
 
-/* Bytes of a unit in UTF-8; 0: it is no character (control, or half of a surrogate pair). */
-static size_t encoded_length(uint16_t unit)
+/* Is a unit a character, and not a control or half of a surrogate pair? */
+static bool is_character(uint16_t unit)
 {
-    if (unit < 0x20 || (unit >= 0x7f && unit < 0xa0) || (unit >= 0xd800 && unit <= 0xdfff))
-        return 0;
-    return unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+    return !(unit < 0x20 || (unit >= 0x7f && unit < 0xa0) || (unit >= 0xd800 && unit <= 0xdfff));
 }
 
 static bool add(struct mc_passphrase *p, uint16_t unit)
 {
-    static const uint8_t first_byte[] = {0, 0, 0xc0, 0xe0};
-    size_t n = encoded_length(unit);
+    char text[4];
+    size_t n = is_character(unit) ? q2_utf8_encode(unit, text) : 0;
 
     if (n == 0 || n > Q2_MAX_PASSPHRASE_LENGTH - p->length)
         return false;
-    for (size_t i = n; i-- > 0; unit = (uint16_t)(unit >> 6))
-        p->bytes[p->length + i] = (uint8_t)(i == 0 ? first_byte[n] | unit : 0x80 | (unit & 0x3f));
-    p->length += n;
+    for (size_t i = 0; i < n; i++)
+        p->bytes[p->length++] = (uint8_t)text[i];
+    q2_wipe(text, sizeof(text));
     return true;
 }
 
