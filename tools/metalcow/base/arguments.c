@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/spec/disk_spec.h"
 #include "output.h"
 #include "size.h"
 #include "tools/metalcow/options.h"
@@ -85,13 +86,30 @@ static const struct {
     {OPTION_PREALLOCATION, "metadata", PREALLOCATION_METADATA},
     {OPTION_PREALLOCATION, "falloc", PREALLOCATION_FALLOC},
     {OPTION_PREALLOCATION, "full", PREALLOCATION_FULL},
-    {OPTION_NAMES, "below", Q2_NAMES_BELOW},
-    {OPTION_NAMES, "none", Q2_NAMES_NONE},
-    {OPTION_NAMES, "any", Q2_NAMES_ANY},
 };
+
+/* The words of --names are those of the disk's keys, which entry files and the firmware's command
+ * line take as well. NULL after the last. */
+static const struct mc_spec_word *names_words(void)
+{
+    return mc_spec_find_option("--names")->words;
+}
+
+static bool find_name_policy(const char *word, int *ret_value)
+{
+    for (const struct mc_spec_word *row = names_words(); row->word; row++) {
+        if (strcmp(row->word, word) == 0) {
+            *ret_value = (int)row->value;
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool find_word(enum option_kind kind, const char *word, int *ret_value)
 {
+    if (kind == OPTION_NAMES)
+        return find_name_policy(word, ret_value);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].kind == kind && strcmp(words[i].word, word) == 0) {
             *ret_value = words[i].value;
@@ -210,6 +228,10 @@ static void print_words(FILE *out, enum option_kind kind)
             fprintf(out, "%s%s", separator, words[i].word);
             separator = ", ";
         }
+    }
+    for (const struct mc_spec_word *row = names_words(); kind == OPTION_NAMES && row->word; row++) {
+        fprintf(out, "%s%s", separator, row->word);
+        separator = ", ";
     }
 }
 
