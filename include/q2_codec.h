@@ -1,9 +1,9 @@
 /* The codec: turns the bytes of one compressed cluster into the cluster.  (qcow2: "Compressed
  * Clusters Descriptor", header field compression_type)
  *
- * Called by core/read/compressed.c. Implemented by drivers/codec/zlib.c and drivers/codec/zstd.c on
- * the distribution's libraries, in memory that the implementer was given when it was made; no call
- * allocates. Both the input and what the library makes of it are untrusted.
+ * Implemented by drivers/codec/zlib.c and drivers/codec/zstd.c on the distribution's libraries, in
+ * memory that the implementer was given when it was made; no call allocates. Both the input and
+ * what the library makes of it are untrusted.
  */
 #ifndef Q2_CODEC_H
 #define Q2_CODEC_H

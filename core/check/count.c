@@ -1,7 +1,7 @@
 /* Everything that refers to a host cluster.
  *
- * Beside the data path: check.c, repair.c, rebuild.c -> here -> references.c, snapshot.c, bitmap.c.
- * Invariant: every table is walked once per window, and no further than the file has room for.
+ * May call references.c, and snapshot.c and bitmap.c of core/read/. Invariant: every table is
+ * walked once per window, and no further than the file has room for.
  */
 #include "count.h"
 

@@ -1,7 +1,7 @@
 /* Everything that refers to a host cluster: header, L1 tables of all states and what they lead to,
  * snapshot table, bitmaps, encryption header, refcount structure.
  *
- * Called by core/check/check.c, repair.c and rebuild.c.
+ * The check, the repair and the rebuild of refcounts count with it.
  */
 #ifndef Q2_CORE_COUNT_H
 #define Q2_CORE_COUNT_H

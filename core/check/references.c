@@ -1,8 +1,7 @@
 /* Counting references to host clusters.
  *
- * Beside the data path: check.c, snapshot_write.c, repair.c -> here -> slice_cache.c, format/.
- * Invariant: nothing is counted outside the window, and no entry makes the walk longer than
- * references.h says.
+ * May call core/read/slice_cache.c and core/format/. Invariant: nothing is counted outside the
+ * window, and no entry makes the walk longer than references.h says.
  */
 #include "references.h"
 

@@ -1,8 +1,8 @@
 /* Counting references to host clusters, window by window.
  *
- * Called by core/check/check.c, snapshot_write.c and repair.c. Counts lie in the disk's own memory,
- * in place of the decoded cache: nobody reads guest data meanwhile, and q2_disk_reset_decoded()
- * comes after. An image with more host clusters than a window has is walked once per window.
+ * Counts are stored in the disk's own memory, in place of the decoded cache, because nobody reads
+ * guest data meanwhile. Call q2_disk_reset_decoded() afterwards. An image with more host clusters
+ * than a window has is walked once per window.
  *
  * Work: an L2 table is read once however many L1 tables name it, and counts as often as it is
  * named. L1 tables never share clusters, so all of them together have no more entries than fit the

@@ -1,6 +1,6 @@
 /* Lines about maps and checks.
  *
- * Beside the data path: tools/, efi/ -> here -> line.c, disk.c. Invariant: no byte of an image
+ * May call core/base/line.c and the public functions of a disk. Invariant: no byte of an image
  * reaches a line unescaped.
  */
 #include "q2_report.h"

@@ -1,6 +1,6 @@
 /* Bitmap directory and bitmap tables.  (qcow2: "Bitmaps")
  *
- * Called by core/read/bitmap.c. On-disk layout only.
+ * On-disk layout only.
  */
 #ifndef Q2_CORE_FORMAT_BITMAP_ENTRY_H
 #define Q2_CORE_FORMAT_BITMAP_ENTRY_H

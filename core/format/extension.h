@@ -1,7 +1,6 @@
-/* Header extensions and the feature name table.  (qcow2: "Header extensions",
- * "Feature name table")
+/* Header extensions and the feature name table.  (qcow2: "Header extensions", "Feature name table")
  *
- * Called by core/read/image.c. On-disk layouts and constants only.
+ * On-disk layouts and constants only.
  */
 #ifndef Q2_CORE_FORMAT_EXTENSION_H
 #define Q2_CORE_FORMAT_EXTENSION_H

@@ -1,7 +1,7 @@
 /* The image header: decode, then validate.  (qcow2: "Header")
  *
- * Data path: image.c -> here. May call q2_fail.h and range.h. Invariant: what validate() has passed
- * can be multiplied and added without wrapping: shifts are in range, tables lie below 2^63.
+ * May call q2_fail.h and range.h. Invariant: what validate() has passed can be multiplied and added
+ * without wrapping: shifts are in range, tables are stored below 2^63.
  */
 #include "header.h"
 

@@ -1,6 +1,6 @@
 /* The image header: decode, then validate.  (qcow2: "Header")
  *
- * Called by core/read/image.c. Pure functions on bytes; nothing here reads a file.
+ * Pure functions on bytes; nothing here reads a file.
  */
 #ifndef Q2_CORE_FORMAT_HEADER_H
 #define Q2_CORE_FORMAT_HEADER_H

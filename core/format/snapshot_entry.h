@@ -1,6 +1,6 @@
 /* One entry of the snapshot table.  (qcow2: "Snapshots")
  *
- * Called by core/read/snapshot.c. On-disk layout only.
+ * On-disk layout only.
  */
 #ifndef Q2_CORE_FORMAT_SNAPSHOT_ENTRY_H
 #define Q2_CORE_FORMAT_SNAPSHOT_ENTRY_H

@@ -1,4 +1,4 @@
-/* What values a hand-off record may have. Called by record.c for both ways, so that whatever is
+/* What values a hand-off record may have. The encoder and the decoder share it, so that whatever is
  * encoded can be decoded.
  */
 #ifndef Q2_CORE_HANDOFF_JUDGE_H

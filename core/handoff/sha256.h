@@ -1,8 +1,7 @@
 /* SHA-256.  (FIPS 180-4)
  *
- * Called by core/handoff/record.c and sample.c for checksums: nothing here is secret. May call
- * nothing but mem*. core/ has a hash of its own because a record must be readable without a crypto
- * library.
+ * For checksums: nothing here is secret. May call nothing but mem*. core/ has a hash of its own
+ * because a record must be readable without a crypto library.
  */
 #ifndef Q2_CORE_HANDOFF_SHA256_H
 #define Q2_CORE_HANDOFF_SHA256_H

@@ -1,7 +1,7 @@
 /* The LUKS1 header.  (LUKS1 On-Disk Format Specification 1.2.3)
  *
- * drivers/crypto/unlocker.c -> here. May call mem*. Keeps: what q2_luks_header_check() has passed
- * can be added and multiplied without wrapping, and bounds the work of unlocking.
+ * May call mem*. Invariant: what q2_luks_header_check() has passed can be added and multiplied
+ * without wrapping, and bounds the work of unlocking.
  */
 #include "header.h"
 

@@ -1,7 +1,7 @@
 /* The LUKS1 header: decode, then check.  (LUKS1 On-Disk Format Specification 1.2.3, "PHDR")
  *
- * Called by drivers/crypto/unlocker.c. Pure: no I/O, no key, nothing but the bytes and the numbers.
- * The header comes out of an image and is untrusted until q2_luks_header_check() has passed it.
+ * Pure: no I/O, no key, nothing but the bytes and the numbers. The header comes out of an image and
+ * is untrusted until q2_luks_header_check() has passed it.
  */
 #ifndef Q2_CORE_LUKS_HEADER_H
 #define Q2_CORE_LUKS_HEADER_H

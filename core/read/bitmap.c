@@ -1,7 +1,7 @@
 /* Persistent dirty bitmaps.
  *
- * Beside the read path: check.c, disk.c -> here -> slice_cache.c. Invariant: a walk never leaves
- * the directory, whose length the specification's limits bound.
+ * May call slice_cache.c. Invariant: a walk never leaves the directory, whose length the
+ * specification's limits bound.
  */
 #include "bitmap.h"
 

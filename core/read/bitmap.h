@@ -1,6 +1,6 @@
 /* Persistent dirty bitmaps: a walk through the directory.  (qcow2: "Bitmaps")
  *
- * Called by core/check/check.c and core/read/disk.c. Bitmaps are listed and checked, never changed.
+ * Bitmaps are listed and checked here, never changed.
  */
 #ifndef Q2_CORE_BITMAP_H
 #define Q2_CORE_BITMAP_H

@@ -1,7 +1,6 @@
 /* Opening an image, its data file and its backing chain; closing them again.
  *
- * Called by core/read/disk.c, at open and close only. Goes down the chain in a loop, not by
- * recursion.
+ * Runs at open and close only. Goes down the chain in a loop, not by recursion.
  */
 #ifndef Q2_CORE_CHAIN_H
 #define Q2_CORE_CHAIN_H

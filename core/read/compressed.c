@@ -1,8 +1,8 @@
 /* Compressed clusters.
  *
- * Data path: disk.c -> here -> source, codec. May call q2_fail.h and mem*. Invariant: a slot with
- * source != NULL holds a cluster that its codec has decoded whole; the input that a codec sees is
- * bounded by the descriptor, the file's end and the buffer, its output by the cluster.
+ * May call the source, the codec, q2_fail.h and mem*. Invariant: a slot with source != NULL holds a
+ * cluster that its codec has decoded whole; the input that a codec sees is bounded by the
+ * descriptor, the file's end and the buffer, its output by the cluster.
  */
 #include "compressed.h"
 

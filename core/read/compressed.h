@@ -1,6 +1,6 @@
 /* Compressed clusters: fetched, decoded, kept a while.  (qcow2: "Compressed Clusters Descriptor")
  *
- * Called by core/read/disk.c; calls the codec and the source.
+ * Calls the codec and the source.
  */
 #ifndef Q2_CORE_COMPRESSED_H
 #define Q2_CORE_COMPRESSED_H

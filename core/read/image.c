@@ -1,8 +1,8 @@
 /* One opened layer: header and extensions.
  *
- * Data path: chain.c -> here -> format/ and slice_cache.c, at open only. Invariant: an image that
- * leaves here has passed every check of format/header.c, and no unknown incompatible feature is
- * set; its strings are NUL-terminated and hold no other NUL.
+ * Runs at open only. May call core/format/ and slice_cache.c. Invariant: an image that leaves here
+ * has passed every check of format/header.c, and no unknown incompatible feature is set; its
+ * strings are NUL-terminated and hold no other NUL.
  */
 #include "image.h"
 

@@ -1,7 +1,6 @@
 /* One opened layer: a qcow2 image (its active state or one snapshot), or a raw file.
  *
- * Called by core/read/chain.c to open, by core/read/mapping.c to read. The layer holds decoded
- * numbers only; tables stay in the file and pass through the slice cache.
+ * The layer holds decoded numbers only; tables stay in the file and pass through the slice cache.
  */
 #ifndef Q2_CORE_IMAGE_H
 #define Q2_CORE_IMAGE_H

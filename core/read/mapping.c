@@ -1,8 +1,8 @@
 /* Guest offset -> longest extent, within one layer.
  *
- * Data path: disk.c -> here -> slice_cache.c, format/l2_entry.c. Invariant: every host offset that
- * leaves here comes from an entry that has passed its decoder; whether data lies inside its file is
- * judged by whoever reads it.
+ * May call slice_cache.c and core/format/l2_entry.c. Invariant: every host offset that leaves here
+ * comes from an entry that has passed its decoder; whoever reads the data judges whether it is
+ * inside its file.
  */
 #include "mapping.h"
 

@@ -1,6 +1,6 @@
 /* Guest offset -> longest extent, within one layer.  (qcow2: "Cluster mapping")
  *
- * Called by core/read/disk.c; calls the slice cache. Reads metadata only.
+ * Calls the slice cache. Reads metadata only.
  */
 #ifndef Q2_CORE_MAPPING_H
 #define Q2_CORE_MAPPING_H

@@ -1,7 +1,7 @@
 /* File names found inside images.
  *
- * Data path: chain.c -> here, at open only. May call mem*. Invariant: a path that leaves here under
- * Q2_NAMES_BELOW begins with the referrer's folder and has no ".." component.
+ * Runs at open only. May call mem*. Invariant: a path that leaves here under Q2_NAMES_BELOW begins
+ * with the referrer's folder and has no ".." component.
  */
 #include "name.h"
 

@@ -1,8 +1,8 @@
-/* File names found inside images: judged, then joined to the image's folder.
- * (DESIGN.md, 3.8; HAZARDS.md, F9)
+/* File names found inside images: judged, then joined to the image's folder. (DESIGN.md, 3.8;
+ * HAZARDS.md, F9)
  *
- * Called by core/read/chain.c. Pure functions on strings. A name in an image is a claim, not a
- * permission, and it is a path, not a URL.
+ * Pure functions on strings. A name in an image is a claim, not a permission, and it is a path, not
+ * a URL.
  */
 #ifndef Q2_CORE_NAME_H
 #define Q2_CORE_NAME_H

@@ -1,6 +1,6 @@
 /* Refusing writes that would land on metadata.
  *
- * Write path: alloc.c, write.c -> here. May call range.h. Pure.
+ * May call range.h. Pure.
  */
 #include "overlap.h"
 

@@ -1,9 +1,8 @@
 /* Refusing writes that would land on metadata.
  *
- * Called by core/write/alloc.c and core/write/write.c. What can be known without a walk through
- * tables: header, active L1 table, refcount table. L2 tables and refcount blocks are told from data
- * by the check at open, which counts every reference, and by the allocator, which never hands a
- * cluster out twice.
+ * Covered is what can be known without a walk through tables: header, active L1 table, refcount
+ * table. L2 tables and refcount blocks are told from data by the check at open, which counts every
+ * reference, and by the allocator, which never hands a cluster out twice.
  */
 #ifndef Q2_CORE_OVERLAP_H
 #define Q2_CORE_OVERLAP_H

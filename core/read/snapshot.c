@@ -1,7 +1,7 @@
 /* Internal snapshots.
  *
- * Data path: chain.c, disk.c -> here -> slice_cache.c. Invariant: the walk through the table reads
- * at most Q2_MAX_SNAPSHOT_TABLE_SIZE bytes and never past the file.
+ * May call slice_cache.c. Invariant: the walk through the table reads at most
+ * Q2_MAX_SNAPSHOT_TABLE_SIZE bytes and never past the file.
  */
 #include "snapshot.h"
 

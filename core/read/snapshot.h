@@ -1,6 +1,6 @@
 /* Internal snapshots: finding one in the table.  (qcow2: "Snapshots")
  *
- * Called by core/read/chain.c at open and by core/read/disk.c for listing.
+ * Needed to open a snapshot and to list them.
  */
 #ifndef Q2_CORE_SNAPSHOT_H
 #define Q2_CORE_SNAPSHOT_H

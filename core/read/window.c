@@ -1,7 +1,7 @@
 /* Read-ahead windows.
  *
- * Data path: disk.c, slice_cache.c, compressed.c -> here -> source. May call range.h and mem*.
- * Invariant: bytes held are what the source gave and nothing has overwritten since.
+ * May call the source, range.h and mem*. Invariant: bytes held are what the source gave and nothing
+ * has overwritten since.
  */
 #include "window.h"
 

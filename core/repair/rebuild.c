@@ -1,9 +1,9 @@
 /* A new refcount structure.
  *
- * Beside the data path: repair.c -> here -> count.c, refcount.c, store.c, commit.c. Layout: blocks
- * for every cluster of the file, the new ones included, then the table, in a row behind the end of
- * the file, so that every offset is known before anything is written. Invariant: nothing that the
- * old structure or any entry names is written to; the header comes last (O5).
+ * May call core/check/count.c, core/read/refcount.c, and store.c and commit.c of core/write/. The
+ * layout is: blocks for every cluster of the file, the new ones included, then the table, all in a
+ * row after the end of the file. So every offset is known before anything is written. Invariant:
+ * nothing that the old structure or any entry names is written to; the header comes last (O5).
  */
 #include "rebuild.h"
 

@@ -1,7 +1,4 @@
-/* A new refcount structure, counted from what refers to each cluster.
- *
- * Called by core/repair/repair.c.
- */
+/* A new refcount structure, counted from what refers to each cluster. */
 #ifndef Q2_CORE_REBUILD_H
 #define Q2_CORE_REBUILD_H
 

@@ -1,8 +1,8 @@
 /* Allocating host clusters.
  *
- * Write path: write.c, table.c -> here -> refcount.c, commit.c, store.c. Invariant: a cluster is
- * handed out only if its refcount is 0 and no table of the image lies on it, whatever the refcounts
- * say; a refcount block is durable before the table names it, a table before the header does (O5).
+ * May call core/read/refcount.c, commit.c and store.c. Invariant: a cluster is handed out only if
+ * its refcount is 0 and no table of the image lies on it, whatever the refcounts say; a refcount
+ * block is durable before the table names it, a table before the header does (O5).
  */
 #include "alloc.h"
 

@@ -1,7 +1,4 @@
-/* Allocating host clusters of the top image.  (qcow2: "Refcount management")
- *
- * Called by core/write/table.c and core/write/write.c.
- */
+/* Allocating host clusters of the top image.  (qcow2: "Refcount management") */
 #ifndef Q2_CORE_ALLOC_H
 #define Q2_CORE_ALLOC_H
 

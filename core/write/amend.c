@@ -1,6 +1,6 @@
 /* Changing an opened image itself.
  *
- * tools/ -> include/q2_amend.h -> here -> header_change.c, table.c, alloc.c, write.c, commit.c.
+ * Implements include/q2_amend.h. May call header_change.c, table.c, alloc.c, write.c and commit.c.
  * Invariant: what waits is committed before the header says something new (O5).
  */
 #include "q2_amend.h"

@@ -1,7 +1,7 @@
 /* Persistent dirty bitmaps while the image is written.
  *
- * commit.c, amend.c, snapshot_write.c -> here -> bitmap.c, store.c. Invariant: only the flag
- * "in use" of an entry ever changes, by a write of four bytes inside one sector.
+ * May call core/read/bitmap.c and store.c. Invariant: only the flag "in use" of an entry ever
+ * changes, by a write of four bytes inside one sector.
  */
 #include "bitmap_write.h"
 

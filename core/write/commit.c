@@ -1,7 +1,7 @@
 /* The order of metadata writes.
  *
- * Write path: write.c, alloc.c, table.c -> here -> slice_cache.c, store.c, refcount.c. Invariant:
- * when a commit has returned Q2_OK, no slice is dirty and no free range waits.
+ * May call the slice cache, store.c and core/read/refcount.c. Invariant: when a commit has returned
+ * Q2_OK, no slice is dirty and no free range waits.
  */
 #include "commit.h"
 

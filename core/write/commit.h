@@ -1,6 +1,6 @@
 /* The order of metadata writes.  (DESIGN.md, 6)
  *
- * Called by core/write/write.c, alloc.c and table.c. The rules, cited where they are enforced:
+ * The rules, cited where they are enforced:
  *
  *   O1   data and copied bytes are durable before an L2 entry naming them is written
  *   O2   a cluster's refcount >= 1 is durable before any entry names it

@@ -1,12 +1,11 @@
 /* Changing the header of an image that lives.
  *
- * Beside the data path: amend.c, snapshot_write.c -> here -> header_write.c, store.c. A device
- * writes sectors of 512 bytes whole and in any order, so a change must become true by the write of
- * one sector. What the header in force does not read may be written beforehand; the first sector
- * then switches to it. Where old and new want the same sectors, the header takes a detour: a middle
- * layout puts everything behind the two, hidden until the first sector says so by an extension that
- * spans what lies between. Invariant: between two flushes either sectors change that nobody reads,
- * or one sector does.
+ * May call core/format/header_write.c and store.c. A device writes sectors of 512 bytes whole and
+ * in any order, so a change must become true by the write of one sector. What the header in force
+ * does not read may be written beforehand; the first sector then switches to it. Where old and new
+ * want the same sectors, the header takes a detour: a middle layout puts everything after the two,
+ * hidden until the first sector says so by an extension that spans what lies between. Invariant:
+ * between two flushes either sectors change that nobody reads, or one sector does.
  */
 #include "header_change.h"
 

@@ -1,7 +1,7 @@
 /* Allocating clusters ahead of the data.
  *
- * tools/ -> q2_disk_preallocate() -> here -> write.c, table.c, commit.c. Invariant: no guest byte
- * changes; an L2 entry is set only after its host cluster reads as the guest cluster did.
+ * Implements q2_disk_preallocate(). May call write.c, table.c and commit.c. Invariant: no guest
+ * byte changes; an L2 entry is set only after its host cluster reads as the guest cluster did.
  */
 #include "alloc.h"
 #include "commit.h"

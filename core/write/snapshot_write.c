@@ -1,9 +1,9 @@
 /* Writing internal snapshots.
  *
- * Beside the write path: tools/, efi/ -> here -> references.c, copied.c, alloc.c, commit.c.
- * Invariant: whatever the header names is complete and counted, durably, before the header names
- * it (O2, O6); what it named before is given back only after that (O3). The new table or L1 table
- * lies elsewhere, so one sector decides between before and after.
+ * May call references.c and copied.c of core/check/, alloc.c and commit.c. Invariant: whatever the
+ * header names is complete and counted, durably, before the header names it (O2, O6); what it named
+ * before is given back only after that (O3). The new table or L1 table is stored elsewhere, so one
+ * sector decides between before and after.
  */
 #include "q2_snapshot.h"
 

@@ -1,8 +1,8 @@
 /* Giving space back to the file system.
  *
- * commit.c, write_zeroes.c, amend.c, snapshot_write.c -> here -> refcount.c, store.c, source.
- * Invariant: a range is given back only when no entry names it, durably, and the file is cut only
- * when the refcounts behind the cut are 0, durably.
+ * May call core/read/refcount.c, store.c and the source. Invariant: a range is given back only when
+ * no entry names it, durably, and the file is cut only when the refcounts after the cut are 0,
+ * durably.
  */
 #include "space.h"
 

@@ -1,7 +1,7 @@
 /* Writing bytes beside the slice cache.
  *
- * Write path: write.c, alloc.c, table.c -> here -> source. May call q2_fail.h, range.h and mem*.
- * Invariant: after a write, failed or not, no cache holds old bytes as if they were the file's.
+ * May call the source, q2_fail.h, range.h and mem*. Invariant: after a write, failed or not, no
+ * cache holds old bytes as if they were the file's.
  */
 #include "store.h"
 

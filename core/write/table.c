@@ -1,7 +1,7 @@
 /* L2 tables for writing.
  *
- * Write path: write.c -> here -> alloc.c, store.c, slice_cache.c. Invariant: a table that leaves
- * here has refcount 1, and the L1 entry that names it says so.
+ * May call alloc.c, store.c and the slice cache. Invariant: a table that leaves here has refcount
+ * 1, and the L1 entry that names it says so.
  */
 #include "table.h"
 

@@ -1,7 +1,4 @@
-/* L2 tables for writing: found, made, or copied away from a snapshot.
- *
- * Called by core/write/write.c.
- */
+/* L2 tables for writing: found, made, or copied away from a snapshot. */
 #ifndef Q2_CORE_TABLE_H
 #define Q2_CORE_TABLE_H
 

@@ -1,10 +1,11 @@
 /* Writing guest data.
  *
- * Write path: q2_disk_write() -> here -> table.c, alloc.c, store.c, commit.c; zeros and discard are
- * write_zeroes.c's, what may be written at all is write_open.c's. A request is cut into steps; each
- * writes one run of clusters: in place where they are ours alone, else into new clusters whose old
- * content around the caller's bytes is copied, and only then named by L2 entries in memory.
- * Invariant: an L2 entry is set only after the data below it was accepted by its file.
+ * Implements q2_disk_write(). May call table.c, alloc.c, store.c and commit.c. Zeros and discard
+ * are in write_zeroes.c. What may be written at all is decided in core/open/write_open.c. A request
+ * is cut into steps; each writes one run of clusters: in place where they are ours alone, else into
+ * new clusters whose old content around the caller's bytes is copied, and only then named by L2
+ * entries in memory. Invariant: an L2 entry is set only after the data below it was accepted by its
+ * file.
  */
 #include "write.h"
 

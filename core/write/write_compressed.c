@@ -1,9 +1,9 @@
 /* Storing compressed clusters.  (qcow2: "Compressed Clusters Descriptor")
  *
- * Write path: q2_disk_write_compressed() -> here -> table.c, alloc.c, store.c, commit.c. Streams
- * lie byte by byte behind each other; a host cluster has one reference for each stream that touches
- * it. Invariant: writer.packed_end lies in a host cluster of compressed streams only, whose
- * refcount is not 0, and nothing lies behind it in that cluster.
+ * Implements q2_disk_write_compressed(). May call table.c, alloc.c, store.c and commit.c. Streams
+ * are stored one after the other, byte by byte; a host cluster has one reference for each stream
+ * that touches it. Invariant: writer.packed_end is in a host cluster that holds nothing but
+ * compressed streams and whose refcount is not 0, and nothing is stored after it in that cluster.
  */
 #include "alloc.h"
 #include "commit.h"

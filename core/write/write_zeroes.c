@@ -1,6 +1,6 @@
 /* Zeros and discard: whole clusters and subclusters change their entries, the rest is written.
  *
- * Write path: q2_disk_write_zeroes(), q2_disk_discard() -> here -> table.c, store.c, and write.c
+ * Implements q2_disk_write_zeroes() and q2_disk_discard(). May call table.c, store.c, and write.c
  * for what is not a whole cluster. Invariant: as in write.c.
  */
 #include "write.h"

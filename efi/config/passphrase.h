@@ -1,7 +1,7 @@
 /* A passphrase on its way to the unlocker: out of a file's text, or key by key from a keyboard.
  *
- * Called by unlock.c. Pure functions on memory, tested on the host. Whoever owns a struct
- * mc_passphrase wipes it with mc_passphrase_wipe().
+ * Pure functions on memory, tested on the host. Whoever owns a struct mc_passphrase wipes it with
+ * mc_passphrase_wipe().
  */
 #ifndef METALCOW_EFI_PASSPHRASE_H
 #define METALCOW_EFI_PASSPHRASE_H

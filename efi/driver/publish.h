@@ -1,7 +1,7 @@
-/* A disk that the firmware sees: an opened image with a handle, a device path, Block I/O,
- * Block I/O 2 and, if it can be written, Erase Block.
+/* A disk that the firmware sees: an opened image with a handle, a device path, Block I/O, Block I/O
+ * 2 and, if it can be written, Erase Block.
  *
- * Called by registry.c, with the driver's binding handle as agent.
+ * The agent of its opens is the driver's binding handle.
  */
 #ifndef METALCOW_EFI_PUBLISH_H
 #define METALCOW_EFI_PUBLISH_H

@@ -1,9 +1,8 @@
 /* The overlay: memory that takes what is written to a disk of mode overlay.
  *
- * Called by attach.c, at attach and detach only. It is a qcow2 image like any other, made by
- * q2_create() in a block of pages, so the engine's write side serves it as it is: freed clusters
- * are used again, and when it is full a write fails and reads stay right. Nothing of it outlives
- * the disk.
+ * Used at attach and detach only. It is a qcow2 image like any other, made by q2_create() in a
+ * block of pages, so the engine's write side serves it as it is: freed clusters are used again, and
+ * when it is full a write fails and reads stay right. Nothing of it outlives the disk.
  */
 #ifndef METALCOW_EFI_OVERLAY_H
 #define METALCOW_EFI_OVERLAY_H

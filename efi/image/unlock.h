@@ -1,11 +1,12 @@
 /* The unlocker of the firmware: where an encrypted image's passphrase comes from.
  *
- * Called by attach.c, at attach and detach only. A passphrase comes out of a file of the image's
- * volume, or from a person at the console if whoever asks for the disk is one. While a passphrase
- * is tried, which takes seconds, dots on the console show that work goes on.
+ * Used at attach and detach only. A passphrase comes out of a file of the image's volume, or from a
+ * person at the console if whoever asks for the disk is one. While a passphrase is tried, which
+ * takes seconds, dots on the console show that work goes on.
  *
- * Keys lie in struct mc_unlock only. They are wiped when the disk is closed and when boot services
- * end. Out of our reach: the file system's cache of a passphrase file, the firmware's key buffer.
+ * Keys are stored in struct mc_unlock only. They are wiped when the disk is closed and when boot
+ * services end. Out of our reach: the file system's cache of a passphrase file, the firmware's key
+ * buffer.
  */
 #ifndef METALCOW_EFI_UNLOCK_H
 #define METALCOW_EFI_UNLOCK_H

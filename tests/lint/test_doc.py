@@ -39,9 +39,8 @@ TITLE = re.compile(r"\b([A-Z]+\.md),[\s*#]+\"([^\"]+)\"")
 TEXT_NAME = re.compile(r"(?<![\w/.-])([A-Za-z]+\.md)\b")
 UNDEFINED = re.compile(r"[Hh]azards?\s+[FWU]\d|\bdesign,\s+(?:section|\")|\bdesign's section|"
                        r"\bconventions?\s+\d")
-# Who calls a file gets out of date; the folders where heads still say it are worked on.
+# Who calls a file gets out of date.
 CALLERS = re.compile(r"\bCalled by [\w/.]+\.(?:c|py)\b|-> here\b")
-CALLERS_LEFT = ("core", "include", "efi")
 PATH = re.compile(r"(?<![\w/.<*$)}-])([\w.-]+/[\w./-]*\w\.(?:c|h|py|sh|mk|svg))\b(?![*<])")
 BARE = re.compile(r"(?<![\w/.<*$)}-])([a-z]\w*\.(?:c|h|py))\b(?![*<])")
 # Paths of other systems: an installed guest's, and those of the kernel's sources.
@@ -220,8 +219,8 @@ def text_complaints(path):
     return [f"{path}: {complaint}" for complaint in found]
 
 
-def caller_complaints(comment, path):
-    if path.parts[0] not in CALLERS_LEFT and CALLERS.search(comment):
+def caller_complaints(comment):
+    if CALLERS.search(comment):
         yield "says who calls it: say what it may call"
 
 
@@ -229,7 +228,7 @@ def source_complaints(path):
     text = (lint.ROOT / path).read_text(encoding="utf-8", errors="replace")
     return [f"{path}:{line}: {complaint}" for line, comment in comments(text, path.suffix)
             for complaint in (*citation_complaints(comment), *file_complaints(comment, path),
-                              *caller_complaints(comment, path))]
+                              *caller_complaints(comment))]
 
 
 def message_complaints(message):
