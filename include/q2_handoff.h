@@ -9,12 +9,12 @@
  * guests that were prepared with our packages it is also published in volatile EFI variables, see
  * the end of this file.
  *
- * Format, version 1. Numbers are little-endian and unaligned. There is exactly one encoding of each
+ * Format, version 2. Numbers are little-endian and unaligned. There is exactly one encoding of each
  * content, so a record that was read can be compared byte by byte.
  *
  *   offset size
  *        0    8  magic "MCHNDOFF"
- *        8    4  version, 1
+ *        8    4  version, 2
  *       12    4  length of the whole record, bytes
  *       16   32  SHA-256 of the whole record, with these 32 bytes taken as zeros
  *       48    4  host disk: scheme, enum q2_handoff_scheme
@@ -29,13 +29,16 @@
  *      104    4  lane, enum q2_handoff_lane
  *      108    4  format of the top image, enum q2_image_format
  *      112    4  which names in images may be opened, enum q2_name_policy
- *      116    4  1: a backing file without a format is raw; else 0
+ *      116    4  what a backing file is whose format is not stated, enum q2_unsaid_format
  *      120    8  overlay: most bytes of memory that written data may take; 0 in other modes
  *      128    8  room_mark: when fewer bytes than this are left in the image file, the kernel log
  *                says how many from then on; 0 never
  *      136    4  number of files, 1..64
  *      140    4  number of keys, 0..32
- *      144       strings snapshot, data file, backing file: as in struct q2_disk_options
+ *      144    4  number of backing files that were given, 0..31
+ *      148    4  size of a logical sector of the guest's disk, 512 or 4096 bytes
+ *      152       strings snapshot, data file, then the backing files that were given: as in struct
+ *                q2_disk_options
  *                then the files, then the keys, and nothing behind them
  *
  *   string   2  length n in bytes without the NUL; 0xffff: absent, and nothing follows
@@ -69,11 +72,14 @@
 #include "q2_source.h"
 #include "q2_status.h"
 
-#define Q2_HANDOFF_VERSION 1u
+#define Q2_HANDOFF_VERSION 2u
 
 /* Every layer of a chain, each with a data file. */
 #define Q2_HANDOFF_MAX_FILES (Q2_MAX_LAYERS * 2)
 #define Q2_HANDOFF_MAX_KEYS  Q2_MAX_LAYERS
+
+/* Every layer but the lowest has a backing file. */
+#define Q2_HANDOFF_MAX_BACKING_FILES (Q2_MAX_LAYERS - 1)
 
 /* Extents of all files together. The running system keeps them in locked memory, 24 bytes each. A
  * file of 4 GiB in clusters of 32 KiB that has every second one has as many. */
@@ -92,7 +98,7 @@
 #define Q2_HANDOFF_MAX_SIZE (2u * 1024 * 1024)
 
 /* Length of a record's fixed part, and of the part that tells its length. */
-#define Q2_HANDOFF_HEADER_SIZE 144u
+#define Q2_HANDOFF_HEADER_SIZE 152u
 #define Q2_HANDOFF_PEEK_SIZE   16u
 
 enum q2_handoff_scheme {
@@ -168,10 +174,13 @@ struct q2_handoff {
     enum q2_handoff_lane lane;
     enum q2_image_format format;
     enum q2_name_policy names;
-    bool backing_raw_if_unnamed;
+    enum q2_unsaid_format backing_format;
+    uint32_t guest_sector_size; /* of the disk that the guest gets, 512 or 4096 bytes */
     uint64_t overlay_size;
     uint64_t room_mark;
-    const char *snapshot, *data_file, *backing_file;
+    const char *snapshot, *data_file;
+    const char *backing_files[Q2_HANDOFF_MAX_BACKING_FILES]; /* NULL: the name in the image */
+    uint32_t nb_backing_files;
     uint32_t nb_files, nb_keys;
     struct q2_handoff_file files[Q2_HANDOFF_MAX_FILES];
     struct q2_handoff_key keys[Q2_HANDOFF_MAX_KEYS];

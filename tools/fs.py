@@ -32,8 +32,9 @@ def calibrated(function, *arguments):
     return function(*arguments)
 
 
-def run(*command, cwd=None, env=None, stdin=None):
-    """Run a tool, return what it printed; raise ToolError with its output when it fails."""
+def run(*command, cwd=None, env=None, stdin=None, good=(0,)):
+    """Run a tool, return what it printed; raise ToolError with its output when its exit status is
+    not among the good ones."""
     words = [str(word) for word in command]
     environment = dict(os.environ, LC_ALL="C", MTOOLS_SKIP_CHECK="1",
                        MTOOLSRC="/dev/null", SOURCE_DATE_EPOCH=str(FIXED_TIME),
@@ -46,7 +47,7 @@ def run(*command, cwd=None, env=None, stdin=None):
     except FileNotFoundError as error:
         raise ToolError(f"{words[0]} is not installed; run tools/setup.sh") from error
     output = done.stdout.decode(errors="replace")
-    if done.returncode != 0:
+    if done.returncode not in good:
         raise ToolError(f"`{' '.join(words)}` failed with {done.returncode}:\n{output}")
     return output
 

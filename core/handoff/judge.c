@@ -74,6 +74,9 @@ enum q2_status q2_handoff_judge_head(const struct q2_handoff *handoff, enum q2_s
         {handoff->lane < Q2_NB_HANDOFF_LANES, "unknown lane"},
         {handoff->format <= Q2_FORMAT_RAW, "unknown format of the top image"},
         {handoff->names <= Q2_NAMES_ANY, "unknown policy for names"},
+        {handoff->backing_format <= Q2_UNSAID_RAW, "unknown format of backing files"},
+        {handoff->guest_sector_size == 512 || handoff->guest_sector_size == 4096,
+         "the guest's disk has impossible sectors"},
         {overlay == (handoff->overlay_size != 0), "an overlay needs a size, and only an overlay"},
         {handoff->mode != Q2_HANDOFF_RW || !handoff->snapshot, "a snapshot cannot be written"},
     };
@@ -84,6 +87,8 @@ enum q2_status q2_handoff_judge_head(const struct q2_handoff *handoff, enum q2_s
     }
     if (handoff->nb_files > Q2_HANDOFF_MAX_FILES || handoff->nb_keys > Q2_HANDOFF_MAX_KEYS)
         return require(false, Q2_ERR_LIMIT, "too many files or keys", ret_what);
+    if (handoff->nb_backing_files > Q2_HANDOFF_MAX_BACKING_FILES)
+        return require(false, Q2_ERR_LIMIT, "too many backing files", ret_what);
     return require(handoff->nb_files > 0, status, "no file", ret_what);
 }
 

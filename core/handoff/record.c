@@ -100,14 +100,17 @@ static void put_head(struct out *out, const struct q2_handoff *handoff)
     put_u32(out, handoff->lane);
     put_u32(out, handoff->format);
     put_u32(out, handoff->names);
-    put_u32(out, handoff->backing_raw_if_unnamed ? 1 : 0);
+    put_u32(out, handoff->backing_format);
     put_u64(out, handoff->overlay_size);
     put_u64(out, handoff->room_mark);
     put_u32(out, handoff->nb_files);
     put_u32(out, handoff->nb_keys);
+    put_u32(out, handoff->nb_backing_files);
+    put_u32(out, handoff->guest_sector_size);
     put_string(out, handoff->snapshot);
     put_string(out, handoff->data_file);
-    put_string(out, handoff->backing_file);
+    for (uint32_t i = 0; i < handoff->nb_backing_files; i++)
+        put_string(out, handoff->backing_files[i]);
 }
 
 static void put_file(struct out *out, const struct q2_handoff_file *file)
@@ -141,13 +144,22 @@ static bool text_fits(const char *text)
     return !text || q2_text_length(text) <= Q2_MAX_PATH_LENGTH;
 }
 
+/* The head of the record was judged: the number of backing files is small enough. */
+static bool texts_fit(const struct q2_handoff *handoff)
+{
+    bool fit = text_fits(handoff->snapshot) && text_fits(handoff->data_file);
+
+    for (uint32_t i = 0; i < handoff->nb_backing_files; i++)
+        fit = fit && text_fits(handoff->backing_files[i]);
+    return fit;
+}
+
 /* Everything that encoding must refuse. */
 static enum q2_status judge_all(const struct q2_handoff *handoff, const char **ret_what)
 {
     enum q2_status status = q2_handoff_judge_head(handoff, Q2_ERR_ARGUMENT, ret_what);
 
-    if (status == Q2_OK && !(text_fits(handoff->snapshot) && text_fits(handoff->data_file) &&
-                             text_fits(handoff->backing_file))) {
+    if (status == Q2_OK && !texts_fit(handoff)) {
         *ret_what = "a name is too long";
         status = Q2_ERR_LIMIT;
     }
@@ -271,24 +283,24 @@ static void take_disk(struct in *in, struct q2_handoff_disk *disk)
 
 static void take_head(struct in *in, struct q2_handoff *handoff)
 {
-    uint32_t backing_raw;
-
     take_disk(in, &handoff->disk);
     handoff->mode = take_u32(in);
     handoff->lane = take_u32(in);
     handoff->format = take_u32(in);
     handoff->names = take_u32(in);
-    backing_raw = take_u32(in);
-    handoff->backing_raw_if_unnamed = backing_raw == 1;
+    handoff->backing_format = take_u32(in);
     handoff->overlay_size = take_u64(in);
     handoff->room_mark = take_u64(in);
     handoff->nb_files = take_u32(in);
     handoff->nb_keys = take_u32(in);
+    handoff->nb_backing_files = take_u32(in);
+    handoff->guest_sector_size = take_u32(in);
     handoff->snapshot = take_string(in);
     handoff->data_file = take_string(in);
-    handoff->backing_file = take_string(in);
-    if (backing_raw > 1)
-        fail(in, Q2_ERR_BAD_HEADER, "unknown flag");
+    if (handoff->nb_backing_files > Q2_HANDOFF_MAX_BACKING_FILES)
+        fail(in, Q2_ERR_LIMIT, "too many backing files");
+    for (uint32_t i = 0; in->status == Q2_OK && i < handoff->nb_backing_files; i++)
+        handoff->backing_files[i] = take_string(in);
     if (in->status == Q2_OK)
         in->status = q2_handoff_judge_head(handoff, Q2_ERR_BAD_HEADER, &in->what);
 }

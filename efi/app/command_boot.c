@@ -13,12 +13,26 @@
 #include "efi/base/text.h"
 #include "efi/place/place.h"
 
+/* Enough to read a sentence of warning. */
+#define READING_SECONDS 3u
+
+/* The last moment at which a person can read that the system will lose its disk. */
+static void warn(const struct mc_disk_record *record)
+{
+    if (record->no_handoff[0] == '\0')
+        return;
+    mc_say((const char *)record->no_handoff);
+    mc_say("it is started in a moment all the same; a key starts it at once");
+    mc_wait_key(READING_SECONDS);
+}
+
 /* Start the loader of the disk in session->record. Returns only when the loader does. */
 static EFI_STATUS start_disk(struct mc_session *session, const char *path)
 {
     EFI_HANDLE volume;
     EFI_STATUS status;
 
+    warn(&session->record);
     mc_connect_disk(session->record.handle);
     if (mc_find_on_disk(session->record.handle, path, &session->fault, &volume) != Q2_OK ||
         mc_boot(volume, path, &session->fault, &status) != Q2_OK)
@@ -27,11 +41,12 @@ static EFI_STATUS start_disk(struct mc_session *session, const char *path)
 }
 
 /* What a person has to know before an operating system starts: who keeps the disk afterwards. */
-static const char *who_keeps_it(const struct mc_disk_spec *spec)
+static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_disk_record *record)
 {
     if (spec->handoff == MC_HANDOFF_NONE)
-        return "systems that are not in their initramfs lose this disk as they start";
-    return "Linux gets this disk through its initrd; other systems lose it";
+        mc_say("systems that are not in their initramfs lose this disk as they start");
+    else if (record->no_handoff[0] == '\0')
+        mc_say("Linux gets this disk through its initrd; other systems lose it");
 }
 
 /* Attach, start, and undo it if the loader comes back. */
@@ -51,10 +66,11 @@ static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume
         mc_say(session->message);
         return status;
     }
-    mc_say(who_keeps_it(&spec));
     status = EFI_NOT_FOUND;
-    if (mc_session_find(session, number))
+    if (mc_session_find(session, number)) {
+        say_who_keeps_it(&spec, &session->record);
         status = start_disk(session, spec.boot ? spec.boot : MC_ARCH_BOOT_PATH);
+    }
     if (EFI_ERROR(control->Detach(control, number, message)))
         mc_say(session->message);
     return status;

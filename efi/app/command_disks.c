@@ -34,9 +34,12 @@ static EFI_STATUS attach(struct mc_session *session)
         mc_say(session->message);
         return status;
     }
-    if (mc_session_find(session, number))
-        mc_connect_disk(session->record.handle);
     say_attached(number, session->image.spec.image);
+    if (mc_session_find(session, number)) {
+        if (session->record.no_handoff[0] != '\0')
+            mc_say((const char *)session->record.no_handoff);
+        mc_connect_disk(session->record.handle);
+    }
     return EFI_SUCCESS;
 }
 

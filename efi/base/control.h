@@ -14,7 +14,7 @@
 #include "core/spec/disk_spec.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 4u
+#define MC_CONTROL_VERSION 5u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
@@ -35,6 +35,9 @@ struct mc_disk_record {
     BOOLEAN is_gone;      /* the medium below was taken out */
     CHAR8 image[256];
     CHAR8 title[256];
+    /* Why a system that starts from the disk loses it, although the entry wants it handed over: a
+     * sentence. Empty: it keeps it, or nobody wants that. */
+    CHAR8 no_handoff[MC_MESSAGE_SIZE];
 };
 
 struct mc_control {

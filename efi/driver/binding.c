@@ -71,8 +71,12 @@ static void attach_entry(EFI_HANDLE volume, const struct mc_entry *entry, struct
     struct mc_disk *disk;
 
     spec.title = mc_entry_title(entry);
-    if (!spec.no_attach && mc_registry_attach(volume, &spec, fault, &disk) != Q2_OK)
+    if (spec.no_attach)
+        return;
+    if (mc_registry_attach(volume, &spec, fault, &disk) != Q2_OK)
         mc_say_fault(fault);
+    else if (disk->no_handoff[0] != '\0')
+        mc_say(disk->no_handoff);
 }
 
 static void attach_entries(EFI_HANDLE volume)

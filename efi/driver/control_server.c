@@ -67,6 +67,7 @@ static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
     (void)mc_text_copy((char *)record->image, sizeof(record->image),
                        disk->image->file->source->path);
     (void)mc_text_copy((char *)record->title, sizeof(record->title), disk->title);
+    (void)mc_text_copy((char *)record->no_handoff, sizeof(record->no_handoff), disk->no_handoff);
 }
 
 static EFI_STATUS EFIAPI get(struct mc_control *This, UINTN Index, struct mc_disk_record *RetRecord)

@@ -328,16 +328,28 @@ static void append_disk(struct mc_disk *disk)
     *link = disk;
 }
 
-/* A disk that cannot be handed over boots loaders and EFI programs all the same: that is said, and
- * is no error. */
+/* Keep the sentence for whoever starts the disk. */
+static void explain(struct mc_disk *disk, const struct q2_fault *fault)
+{
+    static const char because[] =
+        "a system that starts from this disk loses it, because it cannot be handed over: ";
+    size_t length = sizeof(because) - 1;
+
+    __builtin_memcpy(disk->no_handoff, because, length);
+    (void)q2_fault_format(fault, disk->no_handoff + length, sizeof(disk->no_handoff) - length);
+}
+
+/* A disk that cannot be handed over boots loaders and EFI programs all the same: it is no error. */
 static void add_handoff(struct mc_disk *disk, const struct mc_disk_spec *spec, EFI_EVENT *ret_read)
 {
     struct q2_fault fault;
+    enum q2_status status = mc_handoff_add(disk->image, spec, &fault, ret_read, &disk->handoff);
+    const char *why = status == Q2_OK ? mc_handoff_reason_against(disk->handoff) : NULL;
 
-    if (mc_handoff_add(disk->image, spec, &fault, ret_read, &disk->handoff) == Q2_OK)
-        return;
-    mc_say("A running Linux system will not keep this disk, because it cannot be handed over:");
-    mc_say_fault(&fault);
+    if (why)
+        status = q2_fail(&fault, Q2_ERR_UNSUPPORTED, why, spec->image);
+    if (status != Q2_OK)
+        explain(disk, &fault);
 }
 
 static void unlink_disk(struct mc_disk *disk)

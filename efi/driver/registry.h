@@ -8,6 +8,7 @@
 #define METALCOW_EFI_REGISTRY_H
 
 #include "efi/handoff/handoff.h"
+#include "efi/base/control.h"
 #include "publish.h"
 #include "upkeep.h"
 
@@ -36,7 +37,8 @@ struct mc_disk {
     struct mc_handoff *handoff; /* NULL: the disk ends with boot services */
     uint32_t number;
     char title[256];
-    CHAR16 *name; /* the title, for Component Name 2 */
+    char no_handoff[MC_MESSAGE_SIZE]; /* as in struct mc_disk_record */
+    CHAR16 *name;                     /* the title, for Component Name 2 */
 };
 
 /* Set the handle that is the agent in all opens. Once, before everything else. */

@@ -68,8 +68,7 @@ static const char *reason_against(const struct mc_handoff *handoff, enum mc_payl
                "added, so the running system will not find its disk";
     return handoff->may_under_secure_boot
                ? NULL
-               : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes': the "
-                 "running system will not find its disk";
+               : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes'";
 }
 
 /* Pages of at least `needed` bytes; what was in them is lost. */
@@ -255,6 +254,11 @@ enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk
     *ret_read = handoff->read;
     *ret_handoff = handoff;
     return Q2_OK;
+}
+
+const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
+{
+    return handoff ? reason_against(handoff, MC_PAYLOAD_FOR_LOADER) : NULL;
 }
 
 void mc_handoff_remove(struct mc_handoff *handoff)

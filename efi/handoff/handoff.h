@@ -36,6 +36,10 @@ enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk
                               struct q2_fault *fault, EFI_EVENT *ret_read,
                               struct mc_handoff **ret_handoff);
 
+/* Why a loader's initrd will not be extended, known before the loader starts: Secure Boot is on and
+ * the entry does not allow it. NULL: nothing is against it, or handoff is NULL. */
+const char *mc_handoff_reason_against(const struct mc_handoff *handoff);
+
 /* Nothing if handoff is NULL. */
 void mc_handoff_remove(struct mc_handoff *handoff);
 

@@ -24,10 +24,31 @@ static uint32_t first_layer(const struct mc_image *image)
     return image->mode == MC_MODE_OVERLAY ? 1 : 0;
 }
 
-static bool copy(const char *text, char **ret_copy)
+static bool copy(const char *text, const char **ret_copy)
 {
     *ret_copy = text ? mc_copy_text(text) : NULL;
     return !text || *ret_copy;
+}
+
+static bool copy_strings(struct q2_handoff *handoff, const struct mc_disk_spec *spec)
+{
+    bool done =
+        copy(spec->snapshot, &handoff->snapshot) && copy(spec->data_file, &handoff->data_file);
+
+    for (; done && handoff->nb_backing_files < MC_MAX_BACKING_FILES; handoff->nb_backing_files++) {
+        const char *path = spec->backing_files[handoff->nb_backing_files];
+
+        if (!path)
+            break;
+        done = copy(path, &handoff->backing_files[handoff->nb_backing_files]);
+    }
+    return done;
+}
+
+static void free_string(const char **string)
+{
+    mc_free((void *)(uintptr_t)*string);
+    *string = NULL;
 }
 
 static enum q2_handoff_mode mode_of(enum mc_mode mode)
@@ -64,8 +85,7 @@ enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *i
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "encrypted images are not handed over yet: their key stays in the firmware",
                        spec->image);
-    if (!copy(spec->snapshot, &record->snapshot) || !copy(spec->data_file, &record->data_file) ||
-        !copy(spec->backing_files[0], &record->backing_file))
+    if (!copy_strings(handoff, spec))
         return q2_fail_memory(fault);
     record->max_files = 2 * (q2_disk_nb_layers(image->disk) - first_layer(image));
     record->samples = mc_alloc(record->max_files * sizeof(record->samples[0]));
@@ -76,22 +96,22 @@ enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *i
         spec->handoff == MC_HANDOFF_SERVER ? Q2_HANDOFF_LANE_SERVER : Q2_HANDOFF_LANE_AUTO;
     handoff->format = spec->format;
     handoff->names = spec->names;
-    handoff->backing_raw_if_unnamed = spec->backing_format == MC_BACKING_RAW;
+    handoff->backing_format = mc_image_unsaid_format(spec);
+    handoff->guest_sector_size = mc_image_sector_size(image);
     handoff->overlay_size = image->mode == MC_MODE_OVERLAY ? spec->overlay_size : 0;
     handoff->room_mark = image->mode == MC_MODE_READ_WRITE ? ROOM_MARK : 0;
-    handoff->snapshot = record->snapshot;
-    handoff->data_file = record->data_file;
-    handoff->backing_file = record->backing_file;
     return Q2_OK;
 }
 
 void mc_record_free(struct mc_record *record)
 {
-    mc_free(record->snapshot);
-    mc_free(record->data_file);
-    mc_free(record->backing_file);
+    struct q2_handoff *handoff = &record->handoff;
+
+    free_string(&handoff->snapshot);
+    free_string(&handoff->data_file);
+    for (uint32_t i = 0; i < Q2_HANDOFF_MAX_BACKING_FILES; i++)
+        free_string(&handoff->backing_files[i]);
     mc_free(record->samples);
-    record->snapshot = record->data_file = record->backing_file = NULL;
     record->samples = NULL;
 }
 
@@ -207,9 +227,11 @@ enum q2_status mc_record_look(struct mc_record *record, const struct mc_image *i
 {
     struct q2_handoff *handoff = &record->handoff;
     size_t size = Q2_HANDOFF_HEADER_SIZE + optional_size(handoff->snapshot) +
-                  optional_size(handoff->data_file) + optional_size(handoff->backing_file);
+                  optional_size(handoff->data_file);
     enum q2_status status;
 
+    for (uint32_t i = 0; i < handoff->nb_backing_files; i++)
+        size += optional_size(handoff->backing_files[i]);
     handoff->nb_files = 0;
     status = add_layers(record, image, fault);
     if (status != Q2_OK)

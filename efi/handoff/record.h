@@ -11,8 +11,8 @@
 
 /* What the record repeats of how the disk was opened, and memory to make it in. */
 struct mc_record {
-    struct q2_handoff handoff;                 /* too large for the stack */
-    char *snapshot, *data_file, *backing_file; /* copies in pool memory; NULL: not given */
+    struct q2_handoff handoff; /* too large for the stack. Its strings are copies in pool memory,
+                                  apart from the files' paths */
     struct q2_handoff_sample (*samples)[Q2_HANDOFF_MAX_SAMPLES]; /* for each file */
     uint32_t max_files;                                          /* that samples have room for */
     uint8_t buffer[Q2_HANDOFF_SAMPLE_SIZE];

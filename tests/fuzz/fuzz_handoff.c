@@ -24,7 +24,7 @@ static void seal(uint8_t *bytes, size_t size)
 {
     struct q2_sha256 hash;
 
-    memcpy(bytes, "MCHNDOFF\1\0\0\0", 12);
+    memcpy(bytes, "MCHNDOFF\2\0\0\0", 12);
     for (size_t i = 0; i < 4; i++)
         bytes[12 + i] = (uint8_t)(size >> (8 * i));
     memset(bytes + 16, 0, 32);

@@ -82,15 +82,15 @@ def image_folder(kind):
 
 def parse_extents(record):
     """[(offset in the partition, length)] of all files of a record."""
-    (nb_files,) = struct.unpack_from("<I", record, 136)
-    at = 144
+    nb_files, _, nb_backing_files = struct.unpack_from("<III", record, 136)
+    at = 152
     extents = []
 
     def skip_string(at):
         (length,) = struct.unpack_from("<H", record, at)
         return at + 2 + (0 if length == 0xFFFF else length + 1)
 
-    for _ in range(3):
+    for _ in range(2 + nb_backing_files):
         at = skip_string(at)
     for _ in range(nb_files):
         nb_extents, nb_samples = struct.unpack_from("<II", record, at + 16)

@@ -20,8 +20,14 @@ The disk is GPT with an ESP (FAT32) and an ext4 root with a journal:
 What the service prints, one line each:
 
   METALCOW-TEST boot N root SOURCE OPTIONS       N counts from 1
+  METALCOW-LOG TEXT                              what the hand-off said in the kernel log
+  METALCOW-TEST server VmLck: N kB               its locked memory, if it is running
+  METALCOW-TEST host refused|mounted             an attempt to mount the stick's own file system
+  METALCOW-TEST before SHA256|none               of what the boot before has left behind
+  METALCOW-TEST load                             it writes without end, if there is the file
+                                                 /etc/metalcow-load
   METALCOW-TEST blob SHA256                      of what this boot wrote to /var/lib/metalcow/blob
-  METALCOW-TEST before SHA256|none               of what the boot before has left there
+  METALCOW-TEST error TEXT                       what the kernel log has of I/O errors
   METALCOW-TEST done N
 """
 
@@ -72,35 +78,60 @@ After=multi-user.target
 [Service]
 Type=oneshot
 ExecStart=/usr/local/sbin/metalcow-test
-StandardOutput=tty
-TTYPath=/dev/ttyS0
 TimeoutStartSec=infinity
 [Install]
 WantedBy=multi-user.target
 """
 
-TEST_SCRIPT = """#!/bin/sh
+# The login prompt's start hangs up whoever has the terminal open, so each line opens it anew.
+TEST_SCRIPT = r"""#!/bin/sh
 set -eu
 folder=/var/lib/metalcow
 mkdir -p $folder
 boot=$(($(cat $folder/boots 2>/dev/null || echo 0) + 1))
-say() { printf '\\r\\nMETALCOW-TEST %s\\r\\n' "$*"; }
+line() { until printf '\r\n%s\r\n' "$*" >/dev/ttyS0; do sleep 0.2; done 2>/dev/null; }
+say() { line "METALCOW-TEST $*"; }
+digest() { sha256sum <"$1" | cut -d' ' -f1; }
+
+# Kernel messages must not come between ours.
+dmesg --console-level alert
 say "boot $boot root $(findmnt -n -o SOURCE,OPTIONS / | tr -s ' ')"
+dmesg | sed -n 's/^.*metalcow: //p' | while read -r text; do line "METALCOW-LOG $text"; done
+for process in /proc/[0-9]*; do
+    if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -q '^@metalcow'; then
+        say "server $(grep VmLck "$process/status" | tr -s '\t ' ' ')"
+    fi
+done
+# The stick's own file system is held by the hand-off: nobody can mount it.
+for host in $(blkid -t TYPE=vfat -o device | grep -Ev '/(nbd|loop|dm-)' || true); do
+    if grep -q "^/dev/\(nbd\|loop\)" /proc/self/mounts; then
+        mount -t vfat "$host" /mnt 2>/dev/null && say "host mounted $host" || say "host refused"
+    fi
+done
 before=none
-[ ! -f $folder/blob ] || before=$(sha256sum <$folder/blob | cut -d' ' -f1)
+[ ! -f $folder/blob ] || before=$(digest $folder/blob)
 say "before $before"
-if mount | grep -q ' on / .*[(,]rw[,)]'; then
-    head -c 33554432 /dev/urandom >$folder/blob.new
-    mv $folder/blob.new $folder/blob
-    echo $boot >$folder/boots
-    sync
-    echo 3 >/proc/sys/vm/drop_caches
-    say "blob $(sha256sum <$folder/blob | cut -d' ' -f1)"
+# A test that cuts the power wants writes without end.
+if [ -e /etc/metalcow-load ]; then
+    say "load"
+    n=0
+    while :; do
+        n=$((n + 1))
+        head -c $((n % 7 * 2000000 + 4096)) /dev/urandom >$folder/load.$((n % 11))
+        [ $((n % 3)) != 0 ] || sync
+        [ $((n % 5)) != 0 ] || rm -f $folder/load.*
+    done
 fi
+head -c 33554432 /dev/urandom >$folder/blob.new
+mv $folder/blob.new $folder/blob
+echo $boot >$folder/boots
+sync
+echo 3 >/proc/sys/vm/drop_caches
+say "blob $(digest $folder/blob)"
 if [ -x /usr/local/sbin/metalcow-more ]; then /usr/local/sbin/metalcow-more; fi
+dmesg | grep -E 'I/O error|EXT4-fs error' | while read -r text; do say "error $text"; done
 say "done $boot"
-# A test that wants to look at the login prompt first says so on the kernel's command line.
-grep -q metalcow.stay /proc/cmdline || systemctl poweroff --no-block
+systemctl poweroff --no-block
 """
 
 
@@ -130,7 +161,6 @@ def make_system(cache, release, initramfs, kernel):
         deb.unlink()
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
-    configure(root)
     done.touch()
     return root
 
@@ -145,7 +175,9 @@ def configure(root):
     script.chmod(0o755)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
-    (wants / "metalcow-test.service").symlink_to("../metalcow-test.service")
+    link = wants / "metalcow-test.service"
+    link.unlink(missing_ok=True)
+    link.symlink_to("../metalcow-test.service")
 
 
 def newest(folder, pattern):
@@ -211,6 +243,7 @@ def folder_size(root):
 
 def make_disk(root, loader, out, size_mib=None):
     """Write the raw disk `out` and its JSON record; return the record."""
+    configure(root)
     kernel, initrd = newest(root, "boot/vmlinuz-*"), newest(root, "boot/initrd.img-*")
     (root / "boot/grub").mkdir(exist_ok=True)
     (root / "boot/grub/grub.cfg").write_text(GRUB_CONFIG.format(

@@ -47,8 +47,10 @@ struct host {
 /* Everything. */
 struct handoff {
     struct q2_handoff record;
-    uint8_t *record_bytes; /* as encoded; strings of the record lie there */
+    uint8_t *record_bytes; /* strings and keys of the record are stored there */
     size_t record_length;
+    struct q2_handoff_sample *samples; /* of all files; NULL after they were compared */
+    size_t samples_size;               /* bytes */
     struct host host;
     struct record_opener opener;
     struct q2_codec_zlib zlib;
@@ -56,7 +58,7 @@ struct handoff {
     struct q2_unlocker_key unlocker;
     struct q2_source_memory overlay;
     struct q2_disk *disk;
-    uint64_t size; /* of the device, bytes; a multiple of 512 */
+    uint64_t size; /* of the device, bytes; a multiple of its sectors */
     struct nbd_disk_export export;
     uint64_t room_told; /* the last room that the log was told of */
     uint8_t *workspace, *buffer, *bounce;
@@ -75,8 +77,7 @@ enum log_level {
 /* Open the kernel log; what is said before goes nowhere. */
 void log_open(void);
 
-/* Say one line, with "metalcow: " before it. Text from outside comes through %s of a text that
- * log_escape() made. */
+/* Say one line, with "metalcow: " before it. */
 void log_say(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Say why a call of the engine failed. */
@@ -91,6 +92,10 @@ void log_fault(const char *what, const struct q2_fault *fault);
  * returns      false, and said in the log: there is one and it cannot be used
  */
 bool record_take(struct handoff *handoff, bool *ret_present);
+
+/* Give back what was needed to compare the files only: the samples, and the encoded record apart
+ * from its strings and keys. Locked memory stays small however many pieces the files have. */
+void record_shrink(struct handoff *handoff);
 
 /* Wipe the keys of the record: the disk is open. */
 void record_forget(struct handoff *handoff);

@@ -18,7 +18,10 @@ static int log_fd = -1;
 
 void log_open(void)
 {
-    log_fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+    int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+    /* The numbers of the standard descriptors are given to others later. */
+    log_fd = fd >= 0 && fd <= 2 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : fd;
 }
 
 void log_say(enum log_level level, const char *format, ...)

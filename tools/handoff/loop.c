@@ -29,14 +29,15 @@ static struct {
 } request;
 
 /* Configure the first free loop device over fd; its number, or -1 and errno. */
-static int configure_loop(int fd, uint64_t offset, uint64_t size, bool read_only, char *ret_path,
+static int configure_loop(const struct handoff *handoff, int fd, uint64_t offset, char *ret_path,
                           size_t path_size)
 {
+    bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
     struct loop_config config = {
         .fd = (uint32_t)fd,
-        .block_size = 512,
+        .block_size = handoff->record.guest_sector_size,
         .info = {.lo_offset = offset,
-                 .lo_sizelimit = size,
+                 .lo_sizelimit = handoff->size,
                  .lo_file_name = "metalcow",
                  .lo_flags = LO_FLAGS_PARTSCAN | LO_FLAGS_DIRECT_IO |
                              (read_only ? (uint32_t)LO_FLAGS_READ_ONLY : 0)},
@@ -164,7 +165,7 @@ static bool attach_mapped(struct handoff *handoff, const struct run *runs, size_
     }
     control = open(MAPPER, O_RDWR | O_CLOEXEC);
     fd = control < 0 ? -1 : map_runs(handoff, control, runs, nb_runs, mapping, sizeof(mapping));
-    if (fd >= 0 && configure_loop(fd, 0, handoff->size, read_only, loop, sizeof(loop)) == 0) {
+    if (fd >= 0 && configure_loop(handoff, fd, 0, loop, sizeof(loop)) == 0) {
         (void)close(fd);
         (void)close(control);
         log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: fast (loop on %s, %zu pieces)", loop,
@@ -187,8 +188,7 @@ static bool attach_single(struct handoff *handoff, const struct run *run)
     bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
     char loop[32];
 
-    if (configure_loop(handoff->host.fd, run->host_offset, handoff->size, read_only, loop,
-                       sizeof(loop)) != 0) {
+    if (configure_loop(handoff, handoff->host.fd, run->host_offset, loop, sizeof(loop)) != 0) {
         log_say(LOG_INFO, "no loop device: %s", strerror(errno));
         return false;
     }

@@ -40,7 +40,10 @@ static bool get_memory(void)
 
 static void give_disk(void)
 {
-    if (!host_find(&handoff) || !files_verify(&handoff) || !disk_open(&handoff))
+    if (!host_find(&handoff) || !files_verify(&handoff))
+        return;
+    record_shrink(&handoff);
+    if (!disk_open(&handoff))
         return;
     record_forget(&handoff);
     if (!fast_lane(&handoff))

@@ -129,7 +129,7 @@ static bool set_key(const char *name, const char *value)
     else if (strcmp(name, "data-file") == 0)
         handoff.data_file = value;
     else if (strcmp(name, "backing-raw") == 0)
-        handoff.backing_raw_if_unnamed = true;
+        handoff.backing_format = Q2_UNSAID_RAW;
     else if (strcmp(name, "overlay-size") == 0)
         handoff.overlay_size = strtoull(value, NULL, 0);
     else if (strcmp(name, "room-mark") == 0)
@@ -165,6 +165,7 @@ static void set_disk(const char *scheme, const char *id, const struct q2_fat_vol
     disk->start = partition_start;
     disk->size = volume->source->size;
     disk->sector_size = 512;
+    handoff.guest_sector_size = 512;
     disk->volume_id = volume->volume_id;
     disk->volume_id_offset = volume->type == Q2_FAT_32 ? 67 : 39;
     if (strcmp(scheme, "gpt") == 0) {
@@ -186,7 +187,8 @@ static void open_disk(const char *path)
         .data_file = handoff.data_file,
         .snapshot = handoff.snapshot,
         .format = handoff.format,
-        .backing_format = handoff.backing_raw_if_unnamed ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
+        .backing_format = handoff.backing_format,
+        .look_beside = true,
         .zlib = q2_codec_zlib_init(&zlib),
         .zstd = q2_codec_zstd_init(&zstd),
     };

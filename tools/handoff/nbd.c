@@ -19,7 +19,6 @@
 #include "handoff.h"
 
 #define DEVICE       "/dev/nbd0"
-#define SECTOR_SIZE  512u
 #define MESSAGE_SIZE 4096u
 
 /* A netlink message under construction. */
@@ -129,22 +128,23 @@ static void put_socket(struct message *message, int socket)
     put(message, &number, sizeof(number));
 }
 
-static int connect_device(int fd, uint16_t family, int socket, const struct nbd_export *export)
+static int connect_device(int fd, uint16_t family, int socket, const struct handoff *handoff)
 {
     struct message message;
+    const struct nbd_export *export = &handoff->export.export;
     uint32_t index = 0;
 
     begin(&message, family, NBD_CMD_CONNECT);
     put_attribute(&message, NBD_ATTR_INDEX, &index, sizeof(index));
     put_u64(&message, NBD_ATTR_SIZE_BYTES, export->size);
-    put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, SECTOR_SIZE);
+    put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, handoff->record.guest_sector_size);
     put_u64(&message, NBD_ATTR_SERVER_FLAGS, nbd_export_flags(export));
     put_socket(&message, socket);
     return talk(fd, &message, NULL);
 }
 
 /* Attach the device to one end of a socket pair; the other end comes back, or -1. */
-static int attach(const struct nbd_export *export)
+static int attach(const struct handoff *handoff)
 {
     int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
     uint16_t family = netlink < 0 ? 0 : find_family(netlink);
@@ -153,7 +153,7 @@ static int attach(const struct nbd_export *export)
     if (family != 0) {
         error = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? 0 : errno;
         if (error == 0)
-            error = connect_device(netlink, family, pair[0], export);
+            error = connect_device(netlink, family, pair[0], handoff);
     }
     if (netlink >= 0)
         (void)close(netlink);
@@ -268,7 +268,7 @@ void server_lane(struct handoff *handoff)
     handoff->export.failed = tell_failure;
     handoff->export.changed = tell_room;
     handoff->room_told = UINT64_MAX;
-    kernel.fd = attach(&handoff->export.export);
+    kernel.fd = attach(handoff);
     if (kernel.fd < 0)
         return;
     log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: server (nbd)", DEVICE,

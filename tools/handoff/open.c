@@ -59,6 +59,18 @@ static void record_close(struct q2_opener *base, struct q2_source *source)
     }
 }
 
+/* The status' advice is for firmware: there the image can be attached again. */
+static void say_different(const struct q2_fault *fault)
+{
+    if (fault->status != Q2_ERR_MEDIA_CHANGED)
+        log_fault("the image cannot be compared with what the firmware saw", fault);
+    else
+        log_say(LOG_ERROR,
+                "refused: %s, at offset %llu: the bytes are not the ones that the firmware saw; "
+                "take away disks that hold a copy of this one, and start the machine again",
+                fault->file, (unsigned long long)fault->offset);
+}
+
 bool files_verify(struct handoff *handoff)
 {
     static const struct q2_opener_ops ops = {.open = record_open, .close = record_close};
@@ -76,7 +88,7 @@ bool files_verify(struct handoff *handoff)
                                        handoff->buffer, &fault);
         if (status != Q2_OK) {
             fault.status = status;
-            log_fault("refused, because the image is not what the firmware saw", &fault);
+            say_different(&fault);
             return false;
         }
     }
@@ -85,7 +97,7 @@ bool files_verify(struct handoff *handoff)
 
 static struct q2_disk_options options_of(struct handoff *handoff)
 {
-    static struct q2_given_file given; /* lives as long as the options */
+    static struct q2_given_file given[Q2_HANDOFF_MAX_BACKING_FILES];
     const struct q2_handoff *record = &handoff->record;
 
     for (uint32_t i = 0; i < record->nb_keys; i++)
@@ -95,15 +107,17 @@ static struct q2_disk_options options_of(struct handoff *handoff)
             .length = record->keys[i].length,
             .bytes = record->keys[i].bytes,
         };
-    given.path = record->backing_file;
+    for (uint32_t i = 0; i < record->nb_backing_files; i++)
+        given[i].path = record->backing_files[i];
     return (struct q2_disk_options){
         .data_file = record->data_file,
-        .backing_files = &given,
-        .nb_backing_files = record->backing_file ? 1 : 0,
+        .backing_files = given,
+        .nb_backing_files = record->nb_backing_files,
         .snapshot = record->snapshot,
         .names = record->names,
         .format = record->format,
-        .backing_format = record->backing_raw_if_unnamed ? Q2_UNSAID_RAW : Q2_UNSAID_REFUSED,
+        .backing_format = record->backing_format,
+        .look_beside = true, /* the firmware does */
         .writable = record->mode == Q2_HANDOFF_RW,
         .repair_if_dirty = record->mode == Q2_HANDOFF_RW,
         .unlocker = q2_unlocker_key_init(&handoff->unlocker, keys, record->nb_keys),
@@ -156,7 +170,7 @@ bool disk_open(struct handoff *handoff)
         overlay ? open_overlay(handoff, &options, &fault) : open_with(handoff, &options, &fault);
 
     if (status == Q2_OK) {
-        handoff->size = q2_disk_size(handoff->disk) & ~511ull;
+        handoff->size = q2_disk_size(handoff->disk) & ~(handoff->record.guest_sector_size - 1ull);
         return true;
     }
     fault.status = status;

@@ -23,6 +23,8 @@
 /* An efivars file begins with the variable's attributes. */
 #define ATTRIBUTES_SIZE 4u
 
+#define PAGE_SIZE 4096u
+
 static void *get_memory(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -131,6 +133,15 @@ static ssize_t read_variables(uint8_t *buffer, size_t size)
     return length;
 }
 
+/* Give back the pages of a block that are behind its first `used` bytes. */
+static void trim(void *memory, size_t size, size_t used)
+{
+    size_t kept = (used + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
+
+    if (memory && kept < size)
+        (void)munmap((uint8_t *)memory + kept, size - kept);
+}
+
 /* Arrays of exactly the size that the record needs would need a first look at it; pages that are
  * not used are given back instead. */
 static bool decode(struct handoff *handoff, uint8_t *bytes, size_t length)
@@ -139,24 +150,27 @@ static bool decode(struct handoff *handoff, uint8_t *bytes, size_t length)
         .max_extents = Q2_HANDOFF_MAX_EXTENTS,
         .max_samples = Q2_HANDOFF_MAX_FILES * Q2_HANDOFF_MAX_SAMPLES,
     };
-    size_t extents_size = memory.max_extents * sizeof(*memory.extents);
+    size_t extents_size = memory.max_extents * sizeof(*memory.extents), nb_extents = 0;
+    size_t samples_size = memory.max_samples * sizeof(*memory.samples), nb_samples = 0;
     const char *what = "no memory";
     enum q2_status status = Q2_ERR_LIMIT;
 
     memory.extents = get_memory(extents_size);
-    memory.samples = get_memory(memory.max_samples * sizeof(*memory.samples));
+    memory.samples = get_memory(samples_size);
     if (memory.extents && memory.samples)
         status = q2_handoff_decode(bytes, length, &memory, &handoff->record, &what);
     if (status != Q2_OK) {
         log_say(LOG_ERROR, "the hand-off record cannot be used: %s", what);
         return false;
     }
-    extents_size = 0;
-    for (uint32_t i = 0; i < handoff->record.nb_files; i++)
-        extents_size += handoff->record.files[i].nb_extents * sizeof(*memory.extents);
-    extents_size = (extents_size + 4095) & ~(size_t)4095;
-    (void)munmap((uint8_t *)memory.extents + extents_size,
-                 memory.max_extents * sizeof(*memory.extents) - extents_size);
+    for (uint32_t i = 0; i < handoff->record.nb_files; i++) {
+        nb_extents += handoff->record.files[i].nb_extents;
+        nb_samples += handoff->record.files[i].nb_samples;
+    }
+    trim(memory.extents, extents_size, nb_extents * sizeof(*memory.extents));
+    trim(memory.samples, samples_size, nb_samples * sizeof(*memory.samples));
+    handoff->samples = memory.samples;
+    handoff->samples_size = nb_samples * sizeof(*memory.samples);
     return true;
 }
 
@@ -165,7 +179,6 @@ bool record_take(struct handoff *handoff, bool *ret_present)
     uint8_t *bytes = get_memory(Q2_HANDOFF_MAX_SIZE);
     bool first = is_first_start();
     ssize_t length = !first ? 0 : bytes ? read_file(bytes, Q2_HANDOFF_MAX_SIZE) : -1;
-    size_t used;
 
     if (length == 0 && first)
         length = read_variables(bytes, Q2_HANDOFF_MAX_SIZE);
@@ -175,11 +188,75 @@ bool record_take(struct handoff *handoff, bool *ret_present)
             log_say(LOG_ERROR, "the hand-off record cannot be read");
         return false;
     }
-    used = ((size_t)length + 4095) & ~(size_t)4095;
-    (void)munmap(bytes + used, Q2_HANDOFF_MAX_SIZE - used);
+    trim(bytes, Q2_HANDOFF_MAX_SIZE, (size_t)length);
     handoff->record_bytes = bytes;
     handoff->record_length = (size_t)length;
     return decode(handoff, bytes, (size_t)length);
+}
+
+/* The n-th string of a record, which may be absent; NULL: there are no more. */
+static const char **string_at(struct q2_handoff *record, uint32_t n)
+{
+    if (n == 0)
+        return &record->snapshot;
+    if (n == 1)
+        return &record->data_file;
+    n -= 2;
+    if (n < record->nb_backing_files)
+        return &record->backing_files[n];
+    n -= record->nb_backing_files;
+    return n < record->nb_files ? &record->files[n].path : NULL;
+}
+
+/* Bytes of all strings and keys. */
+static size_t small_parts_size(struct q2_handoff *record)
+{
+    const char **string;
+    size_t size = 1; /* a block is never empty */
+
+    for (uint32_t n = 0; (string = string_at(record, n)) != NULL; n++)
+        size += *string ? strlen(*string) + 1 : 0;
+    for (uint32_t i = 0; i < record->nb_keys; i++)
+        size += record->keys[i].length;
+    return size;
+}
+
+static void copy_strings(struct q2_handoff *record, uint8_t **at)
+{
+    const char **string;
+
+    for (uint32_t n = 0; (string = string_at(record, n)) != NULL; n++) {
+        size_t size = *string ? strlen(*string) + 1 : 0;
+
+        if (!*string)
+            continue;
+        *string = memcpy(*at, *string, size);
+        *at += size;
+    }
+}
+
+void record_shrink(struct handoff *handoff)
+{
+    struct q2_handoff *record = &handoff->record;
+    size_t size = small_parts_size(record);
+    uint8_t *block = get_memory(size), *at = block;
+    struct q2_handoff old = *record;
+
+    trim(handoff->samples, handoff->samples_size, 0);
+    handoff->samples = NULL;
+    for (uint32_t i = 0; i < record->nb_files; i++)
+        record->files[i].nb_samples = 0;
+    if (!block)
+        return; /* then it stays as long as it is */
+    copy_strings(record, &at);
+    for (uint32_t i = 0; i < record->nb_keys; i++) {
+        record->keys[i].bytes = memcpy(at, record->keys[i].bytes, record->keys[i].length);
+        at += record->keys[i].length;
+    }
+    q2_handoff_wipe_keys(handoff->record_bytes, &old);
+    trim(handoff->record_bytes, handoff->record_length, 0);
+    handoff->record_bytes = block;
+    handoff->record_length = size;
 }
 
 void record_forget(struct handoff *handoff)

@@ -44,9 +44,12 @@ static void build(struct q2_handoff *handoff)
         .mode = Q2_HANDOFF_RW,
         .format = Q2_FORMAT_QCOW2,
         .names = Q2_NAMES_ANY,
-        .backing_raw_if_unnamed = true,
+        .backing_format = Q2_UNSAID_RAW,
+        .guest_sector_size = 4096,
         .room_mark = 1 << 20,
         .data_file = "/img/disk.raw",
+        .backing_files = {"/img/one.qcow2", NULL, "/img/three.raw"},
+        .nb_backing_files = 3,
         .nb_files = 2,
         .nb_keys = 1,
     };
@@ -104,7 +107,13 @@ static void test_handoff_decode_gives_what_was_encoded(void)
     T_CHECK_U64(got.disk.volume_id_offset, 67);
     T_CHECK_U64(got.mode, Q2_HANDOFF_RW);
     T_CHECK_U64(got.names, Q2_NAMES_ANY);
-    T_CHECK(got.backing_raw_if_unnamed && !got.snapshot && !got.backing_file);
+    T_CHECK_U64(got.backing_format, Q2_UNSAID_RAW);
+    T_CHECK_U64(got.guest_sector_size, 4096);
+    T_CHECK(!got.snapshot);
+    T_CHECK_U64(got.nb_backing_files, 3);
+    T_CHECK_STR(got.backing_files[0], "/img/one.qcow2");
+    T_CHECK(!got.backing_files[1]);
+    T_CHECK_STR(got.backing_files[2], "/img/three.raw");
     T_CHECK_STR(got.data_file, "/img/disk.raw");
     T_CHECK_U64(got.nb_files, 2);
     T_CHECK_STR(got.files[0].path, "/img/disk.qcow2");
@@ -214,6 +223,9 @@ ROW(mode, h->mode = Q2_NB_HANDOFF_MODES)
 ROW(lane, h->lane = Q2_NB_HANDOFF_LANES)
 ROW(format, h->format = 2)
 ROW(names, h->names = 3)
+ROW(backing_format, h->backing_format = 3)
+ROW(guest_sectors, h->guest_sector_size = 1024)
+ROW(many_backing_files, h->nb_backing_files = Q2_HANDOFF_MAX_BACKING_FILES + 1)
 ROW(overlay_without_size, h->mode = Q2_HANDOFF_OVERLAY)
 ROW(size_without_overlay, h->overlay_size = 1)
 ROW(written_snapshot, h->snapshot = "1")
@@ -260,6 +272,9 @@ static const struct broken_row broken_rows[] = {
     {"lane", break_lane, Q2_ERR_ARGUMENT},
     {"format", break_format, Q2_ERR_ARGUMENT},
     {"names", break_names, Q2_ERR_ARGUMENT},
+    {"backing_format", break_backing_format, Q2_ERR_ARGUMENT},
+    {"guest_sectors", break_guest_sectors, Q2_ERR_ARGUMENT},
+    {"many_backing_files", break_many_backing_files, Q2_ERR_LIMIT},
     {"overlay_without_size", break_overlay_without_size, Q2_ERR_ARGUMENT},
     {"size_without_overlay", break_size_without_overlay, Q2_ERR_ARGUMENT},
     {"written_snapshot", break_written_snapshot, Q2_ERR_ARGUMENT},
@@ -318,22 +333,24 @@ static void test_handoff_decode_broken_rules_are_refused(void)
         enum q2_status want;
     } rows[] = {
         {"magic", 0, 'X', Q2_ERR_BAD_MAGIC},
-        {"version", 8, 2, Q2_ERR_VERSION},
+        {"version", 8, 1, Q2_ERR_VERSION},
         {"length", 15, 1, Q2_ERR_LIMIT},
         {"scheme", 48, 9, Q2_ERR_BAD_HEADER},
         {"mode", 100, 7, Q2_ERR_BAD_HEADER},
         {"lane", 104, 7, Q2_ERR_BAD_HEADER},
         {"format", 108, 7, Q2_ERR_BAD_HEADER},
         {"names", 112, 7, Q2_ERR_BAD_HEADER},
-        {"flag", 116, 2, Q2_ERR_BAD_HEADER},
+        {"backing format", 116, 3, Q2_ERR_BAD_HEADER},
         {"overlay size", 120, 1, Q2_ERR_BAD_HEADER},
         {"files", 136, 65, Q2_ERR_LIMIT},
         {"no files", 136, 0, Q2_ERR_BAD_HEADER},
         {"keys", 140, 33, Q2_ERR_LIMIT},
         {"fewer files", 136, 1, Q2_ERR_BAD_HEADER},
         {"fewer keys", 140, 0, Q2_ERR_BAD_HEADER},
-        {"string", 145, 0x10, Q2_ERR_LIMIT},
-        {"NUL in a string", 150, 0, Q2_ERR_BAD_HEADER},
+        {"backing files", 144, 32, Q2_ERR_LIMIT},
+        {"guest sectors", 149, 1, Q2_ERR_BAD_HEADER},
+        {"string", 153, 0x10, Q2_ERR_LIMIT},
+        {"NUL in a string", 158, 0, Q2_ERR_BAD_HEADER},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

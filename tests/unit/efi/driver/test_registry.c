@@ -29,6 +29,7 @@ static struct {
     unsigned int nb_nested, nb_allocated, nb_installed, nb_open;
     bool volume_is_open[2];
     unsigned int refuse_uninstall, refuse_disconnect, refuse_by_child;
+    const char *no_handoff, *reason_against; /* what the hand-off says; NULL: nothing */
 } fw;
 
 /* The end of a call: what waits at TPL_CALLBACK comes now. */
@@ -280,12 +281,18 @@ enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk
                               struct mc_handoff **ret_handoff)
 {
     (void)image;
-    (void)spec;
-    (void)ret_fault;
     let_in();
     *ret_read = NULL;
     *ret_handoff = NULL;
+    if (fw.no_handoff)
+        return q2_fail(ret_fault, Q2_ERR_UNSUPPORTED, fw.no_handoff, spec->image);
     return Q2_OK;
+}
+
+const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
+{
+    (void)handoff;
+    return fw.reason_against;
 }
 
 void mc_handoff_remove(struct mc_handoff *handoff)
@@ -386,6 +393,26 @@ static void end(void)
     check_registry();
     T_CHECK_U64(fw.nb_allocated, 0);
     T_CHECK(!fw.volume_is_open[0] && !fw.volume_is_open[1]);
+}
+
+/* It is attached all the same; who starts it reads one sentence with the reason. */
+static void test_registry_no_handoff_is_told(void)
+{
+    struct mc_disk *disk;
+
+    begin();
+    disk = attach(0, "/a", MC_MODE_READ_WRITE);
+    T_CHECK_STR(disk->no_handoff, "");
+    fw.no_handoff = "where its bytes are stored is not known";
+    disk = attach(0, "/b", MC_MODE_READ_WRITE);
+    T_CHECK_STR(disk->no_handoff, "a system that starts from this disk loses it, because it cannot "
+                                  "be handed over: /b: where its bytes are stored is not known");
+    fw.no_handoff = NULL;
+    fw.reason_against = "Secure Boot is on";
+    disk = attach(1, "/c", MC_MODE_READ_WRITE);
+    T_CHECK_STR(disk->no_handoff, "a system that starts from this disk loses it, because it cannot "
+                                  "be handed over: /c: Secure Boot is on");
+    end();
 }
 
 static void detach_first(void)
@@ -614,6 +641,7 @@ static void test_attach_that_gets_stuck_frees_nothing(void)
 
 int main(void)
 {
+    T_RUN(test_registry_no_handoff_is_told);
     T_RUN(test_attach_called_back_at_each_call_keeps_numbers_and_files_apart);
     T_RUN(test_detach_called_back_at_each_call_frees_once);
     T_RUN(test_detach_one_of_two_called_back_at_each_call);
