@@ -81,7 +81,8 @@ def make_mbr(path, start, size):
 
 def make_fat(path, offset, size, bits=32, cluster=None, volume_id="4D434F57", label="METALCOW"):
     """A FAT volume of 12, 16 or 32 bits. cluster: bytes, a power of two; None: the default."""
-    command = ["mkfs.fat", "-F", bits, "--invariant", "-i", volume_id, "-n", label,
+    # -I: a path may be a whole device, which mkfs.fat refuses without it.
+    command = ["mkfs.fat", "-I", "-F", bits, "--invariant", "-i", volume_id, "-n", label,
                "--offset", offset // SECTOR, "-h", offset // SECTOR]
     if cluster is not None:
         command += ["-s", cluster // SECTOR]

@@ -11,7 +11,8 @@ Looked at are the comments of all sources, and the texts *.md:
     "hazard W7", "design, section 4", "convention 10": refused, they name no text
 
 Man pages (tools/man/) have no warning of man, and name exactly the verbs, options and keys that the
-programs take: `metalcow help --list` for the host, the tables of efi/ for the firmware programs.
+programs take: `metalcow help --list` for the host, the tables of efi/ for the firmware programs,
+`metalcow-stick --help` for the stick.
 
 Subjects of commits since STAGE_BEGIN are `area: summary` within 72 columns, with a body.
 """
@@ -329,6 +330,15 @@ def settings_keys():
     return re.findall(r'"([a-z-]+)"', names)
 
 
+def stick_page_complaints(page, text):
+    """The page of the stick command beside its --help."""
+    usage = lint.run(lint.ROOT / "tools/stick/metalcow-stick", "--help")
+    options = re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", usage.partition("options:")[2])
+    found = {tag for line in re.findall(r"^\.TP\n(.*)$", chapter_of(text, "OPTIONS"), re.M)
+             for tag in re.findall(r"\\fB(--?[a-z-]+)\\fR", line)}
+    yield from set_complaints(page, "option", found, set(options))
+
+
 def key_page_complaints(page, text, keys):
     """The page of a file beside its keys."""
     keys = set(keys)
@@ -357,6 +367,8 @@ def page_contents(name, text):
     if name.startswith("metalcow.efi.8"):
         commands = (lint.ROOT / "efi/app/commands.c").read_text(encoding="utf-8")
         return firmware_page_complaints(name, text, commands)
+    if name.startswith("metalcow-stick.8"):
+        return stick_page_complaints(name, text)
     if name.startswith("metalcow.conf.5"):
         return key_page_complaints(name, text, settings_keys())
     return key_page_complaints(name, text, [key for key, _ in disk_keys()])
@@ -365,7 +377,8 @@ def page_contents(name, text):
 def test_doc_man_pages():
     pages = sorted((lint.ROOT / "tools/man").glob("*.[1-8]"))
     cases.check_equal([page.name for page in pages],
-                      ["metalcow-entry.5", "metalcow.1", "metalcow.conf.5", "metalcow.efi.8"],
+                      ["metalcow-entry.5", "metalcow-stick.8", "metalcow.1", "metalcow.conf.5",
+                       "metalcow.efi.8"],
                       "the man pages")
     lint.check_none([complaint for page in pages for complaint in page_complaints(page)],
                     "man pages")

@@ -25,14 +25,14 @@ SCHEMES = ("gpt", "mbr", "superfloppy")
 FAT32_CLUSTERS = 66000
 
 
-def place(path, scheme, size):
-    """Write the partition table; return the volume's (offset, size)."""
+def place(path, scheme, size, guids=(DISK_GUID, VOLUME_GUID)):
+    """Write the partition table; return the volume's (offset, size). guids: of disk and volume."""
     if scheme == "superfloppy":
         return 0, size
     volume = {"start": fs.MIB, "size": size - 2 * fs.MIB, "type": "ef00", "name": "metalcow",
-              "guid": VOLUME_GUID}
+              "guid": guids[1]}
     if scheme == "gpt":
-        fs.make_gpt(path, DISK_GUID, [volume])
+        fs.make_gpt(path, guids[0], [volume])
     else:
         fs.make_mbr(path, volume["start"], volume["size"])
     return volume["start"], volume["size"]

@@ -1,0 +1,607 @@
+#!/usr/bin/python3
+"""metalcow-stick without a boot: what it makes, what it refuses, and what an interruption leaves.
+
+Devices are played by plain files: the code that fills a device works on any file, and only the
+question whether a path is a device is answered here.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests import cases  # noqa: E402
+from tools import fs  # noqa: E402
+from tools.stick import delivery, devices, images, make_stick, stick_command  # noqa: E402
+from tools.stick import volumes  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+METALCOW = ROOT / os.environ.get("BUILD", "build") / "host/metalcow"
+PROGRAM = ROOT / "tools/stick/metalcow-stick"
+
+
+def metalcow(*words, **options):
+    return subprocess.run([METALCOW, *map(str, words)], check=True, capture_output=True, **options)
+
+
+def program_file(path, machine=0x8664):
+    """A file that begins as a UEFI program does."""
+    head = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + b"PE\0\0" + struct.pack("<H", machine)
+    path.write_bytes(head.ljust(5000, b"p"))
+    return path
+
+
+class Case:
+    """A folder with an image: top.qcow2 above sub/base.qcow2, whose data is in sub/data.raw."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        (self.folder / "sub").mkdir()
+        self.base, self.top = self.folder / "sub/base.qcow2", self.folder / "top.qcow2"
+        self.target = self.folder / "stick.img"
+        metalcow("create", "-q", "-f", "qcow2", "-o", "data_file=data.raw", self.base, "4M")
+        metalcow("write", "64k", self.base, input=bytes(range(256)) * 4096)
+        metalcow("create", "-q", "-f", "qcow2", "-b", "sub/base.qcow2", "-F", "qcow2", self.top)
+        self.application = program_file(self.folder / "metalcow.efi")
+
+    def run(self, verb, *words, target=None):
+        """(exit code, what was printed) of the command, in this process."""
+        said = io.StringIO()
+        arguments = [verb, "--application", self.application, "--metalcow", METALCOW,
+                     target or self.target, *words]
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                code = stick_command.main([str(word) for word in arguments])
+            except SystemExit as error:
+                code = error.code
+        return code, said.getvalue()
+
+    def check_run(self, want, verb, *words, says="", **options):
+        code, said = self.run(verb, *words, **options)
+        cases.check(code == want and says in said, f"{verb} {words}: {code}, not {want} with "
+                                                   f"'{says}':\n{said}")
+        return said
+
+
+@contextlib.contextmanager
+def case():
+    with tempfile.TemporaryDirectory() as folder:
+        yield Case(folder)
+
+
+def content(path, name, offset=fs.MIB):
+    """The bytes of a file on a stick, None: it is not there."""
+    volume = volumes.FatVolume(path, offset)
+    return b"".join(volume.read(name)) if volume.has(name) else None
+
+
+def check_same(path, name, source, offset=fs.MIB):
+    want = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    cases.check(content(path, name, offset) == want, f"{name} on {path} is not {source!r:.60}")
+
+
+def no_partial(folder):
+    return not list(pathlib.Path(folder).rglob("*.partial"))
+
+
+# ---- make ----
+
+
+def test_stick_make_copies_a_chain_with_its_data_file():
+    with case() as here:
+        said = here.check_run(0, "make", "--yes", here.top, "--mode", "overlay", "--title", "A B",
+                              says="every file was read back and compared")
+        cases.check("everything" not in said.lower(), said)
+        for name in ("top.qcow2", "sub/base.qcow2", "sub/data.raw"):
+            check_same(here.target, f"/img/top/{name}", here.folder / name)
+        check_same(here.target, "/EFI/BOOT/BOOTX64.EFI", here.application)
+        check_same(here.target, "/metalcow/metalcow.conf", b"default top\n")
+        check_same(here.target, "/metalcow/entries/top.conf",
+                   b"title A B\nimage /img/top/top.qcow2\nmode overlay\n")
+        fs.run("sgdisk", "-v", here.target)
+        check_fat(here.target)
+        cases.check(no_partial(here.folder), "a .partial file is left")
+
+
+def check_fat(path):
+    """fsck.fat on the volume of a stick."""
+    with tempfile.TemporaryDirectory() as folder:
+        volume = pathlib.Path(folder) / "volume"
+        size = os.path.getsize(path) // fs.MIB - 2
+        fs.run("dd", f"if={path}", f"of={volume}", "bs=1M", "skip=1", f"count={size}",
+               "conv=sparse")
+        fs.run("fsck.fat", "-n", volume)
+
+
+def test_stick_make_replaces_names_that_lead_elsewhere():
+    """An absolute name, one with "..", and two images above one base, which is stored once."""
+    with case() as here:
+        away = here.folder / "away"
+        away.mkdir()
+        one, two = away / "one.qcow2", away / "two [x].qcow2"
+        metalcow("create", "-q", "-f", "qcow2", "-b", here.base, "-F", "qcow2", one)
+        metalcow("create", "-q", "-f", "qcow2", "-b", "../top.qcow2", "-F", "qcow2", two)
+        # A backing file whose data file is named relative to it keeps that name.
+        here.check_run(0, "make", "--yes", here.top, one, two)
+        check_same(here.target, "/metalcow/entries/one.conf",
+                   b"title one\nimage /img/one/one.qcow2\n"
+                   b"backing-file /img/top/sub/base.qcow2\n")
+        check_same(here.target, "/metalcow/entries/two__x_.conf",
+                   b"title two__x_\nimage /img/two__x_/two _x_.qcow2\n"
+                   b"backing-file /img/top/top.qcow2\n")
+        check_same(here.target, "/img/two__x_/two _x_.qcow2", two)
+        cases.check(content(here.target, "/img/one/base.qcow2") is None, "base is stored twice")
+
+
+def test_stick_make_names_formats_and_given_files():
+    with case() as here:
+        raw, other = here.folder / "disk.raw", here.folder / "other.raw"
+        raw.write_bytes(b"disk" * 1024)
+        shutil.copy(here.folder / "sub/data.raw", other)
+        here.check_run(0, "make", "--yes", "--format", "raw", raw)
+        check_same(here.target, "/metalcow/entries/disk.conf",
+                   b"title disk\nimage /img/disk/disk.raw\nformat raw\n")
+        here.check_run(0, "make", "--yes", "--force", here.base, "--data-file", other)
+        check_same(here.target, "/metalcow/entries/base.conf",
+                   b"title base\nimage /img/base/base.qcow2\ndata-file /img/base/other.raw\n")
+        check_same(here.target, "/img/base/other.raw", other)
+
+
+def test_stick_application_gets_the_name_of_its_architecture():
+    with case() as here:
+        arm = program_file(here.folder / "arm.efi", 0xAA64)
+        here.check_run(0, "make", "--yes", "--application", arm, here.top)
+        check_same(here.target, "/EFI/BOOT/BOOTX64.EFI", here.application)
+        check_same(here.target, "/EFI/BOOT/BOOTAA64.EFI", arm)
+        odd = program_file(here.folder / "odd.efi", 0x1C0)
+        here.check_run(3, "make", "--force", "--application", odd, here.top, says="0x1c0")
+        text = here.folder / "text.efi"
+        text.write_bytes(b"text")
+        here.check_run(3, "make", "--force", "--application", text, here.top,
+                       says="is no UEFI program")
+
+
+# ---- what is refused, before anything is written ----
+
+
+def test_stick_refusals_change_nothing():
+    with case() as here:
+        before = sorted(path.name for path in here.folder.rglob("*"))
+        gone = here.folder / "gone.qcow2"
+        metalcow("create", "-q", "-f", "qcow2", "-u", "-b", "nowhere.qcow2", "-F", "qcow2", gone,
+                 "1M")
+        big = here.folder / "big.raw"
+        fs.make_sparse(big, 1 << 32)
+        rows = (("make", (here.top,), "say --yes"),  # no terminal
+                ("make", ("--yes", gone), "nowhere.qcow2"),
+                ("make", ("--yes", "--format", "raw", big), "metalcow convert -O qcow2 -c"),
+                ("make", ("--yes", "--size", "64M", here.top), "a stick of this size"),
+                ("make", ("--yes", here.folder / "none.qcow2"), "none.qcow2"),
+                ("add", ("--yes", here.top), "does not exist"))
+        for verb, words, says in rows:
+            here.check_run(3, verb, *words, says=says)
+        for name in ("gone.qcow2", "big.raw"):
+            (here.folder / name).unlink()
+        cases.check_equal(sorted(path.name for path in here.folder.rglob("*")), before, "files")
+
+
+def test_stick_missing_data_file_is_named():
+    with case() as here:
+        (here.folder / "sub/data.raw").unlink()
+        here.check_run(3, "make", "--yes", here.base, says="data.raw is not there")
+
+
+def test_stick_backing_file_with_a_data_file_elsewhere_is_refused():
+    """No key of an entry replaces that name, so the stick could not be booted."""
+    with case() as here:
+        metalcow("amend", "-q", "-o", f"data_file={here.folder}/sub/data.raw", here.base)
+        here.check_run(3, "make", "--yes", here.top, says="metalcow amend -o data_file=NAME")
+
+
+def test_stick_usage_errors():
+    with case() as here:
+        for words in (("make", here.target), ("make", "--title", "x", here.target, here.top,
+                                               here.base),
+                      ("make", "--partition", "1", here.target, here.top),
+                      ("add", "--size", "1G", here.target, here.top),
+                      ("make", "--size", "1T", here.target, here.top),
+                      ("make", "--title", "x\nmode rw", here.target, here.top)):
+            with contextlib.redirect_stderr(io.StringIO()):
+                try:
+                    stick_command.main([str(word) for word in words])
+                except SystemExit as error:
+                    cases.check_equal(error.code, 2, str(words))
+                else:
+                    raise cases.Failure(f"{words} were taken")
+
+
+def test_stick_longest_file():
+    """FAT takes 2^32 - 1 bytes; a last cluster that ends at 4 GiB is left out."""
+    with case() as here:
+        path = here.folder / "long"
+        for cluster in (4096, 32768):
+            fs.make_sparse(path, (1 << 32) - cluster)
+            stick_command.check_lengths([("/long", path)], cluster)
+            fs.make_sparse(path, (1 << 32) - cluster + 1)
+            try:
+                stick_command.check_lengths([("/long", path)], cluster)
+            except images.Refusal as error:
+                cases.check("at most" in str(error), str(error))
+            else:
+                raise cases.Failure("a file that is too long was taken")
+
+
+def test_stick_existing_file_needs_force():
+    with case() as here:
+        here.target.write_bytes(b"precious")
+        here.check_run(3, "make", "--yes", here.top, says="--force")
+        cases.check_equal(here.target.read_bytes(), b"precious", "the file")
+        here.check_run(0, "make", "--yes", "--force", here.top)
+        check_same(here.target, "/img/top/top.qcow2", here.top)
+
+
+def test_stick_target_that_is_its_own_source_is_refused():
+    with case() as here:
+        here.check_run(3, "make", "--yes", "--force", here.top, target=here.top,
+                       says="one of the files that it is to hold")
+
+
+def test_stick_room_on_the_host_is_checked():
+    with case() as here, mock.patch.object(volumes.os, "statvfs") as statvfs:
+        statvfs.return_value = mock.Mock(f_frsize=4096, f_bavail=10)
+        here.check_run(3, "make", "--yes", here.top, says="Make room")
+        cases.check(not here.target.exists(), "a stick was begun")
+
+
+def test_stick_dry_run_writes_nothing():
+    with case() as here:
+        here.check_run(0, "make", "--dry-run", here.top, says="/img/top/sub/data.raw")
+        cases.check(not here.target.exists(), "a dry run wrote")
+
+
+# ---- devices ----
+
+HELD = {"GPT": (512, b"EFI PART", "a GPT"), "ext4": (1080, b"\x53\xEF", "an ext file system"),
+        "btrfs": (65600, b"_BHRfS_M", "a btrfs file system"), "FAT": (54, b"FAT16   ", "a FAT"),
+        "first byte": (0, b"\1", "data"), "last of the first": (fs.MIB - 1, b"\1", "data"),
+        "last byte": (8 * fs.MIB - 1, b"\1", "data")}
+
+
+def test_stick_device_that_holds_data_is_known():
+    with case() as here:
+        for name, (offset, mark, want) in HELD.items():
+            fs.make_sparse(here.target, 8 * fs.MIB)
+            cases.check_equal(devices.what_it_holds(here.target), None, "an empty device")
+            with open(here.target, "r+b") as file:
+                file.seek(offset)
+                file.write(mark)
+            found = devices.what_it_holds(here.target) or ""
+            cases.check(found.startswith(want), f"{name}: {found}")
+
+
+def fake_sys(folder):
+    """sysfs with sdx (8:16), its partition sdx1 that dm-0 is made of, sdy, and a loop device."""
+    for name, number in (("sdx", "8:16"), ("sdx/sdx1", "8:17"), ("sdy", "8:32"), ("loop0", "7:0")):
+        (folder / name / "holders").mkdir(parents=True)
+        (folder / name / "dev").write_text(number + "\n", encoding="ascii")
+    (folder / "sdx/sdx1/partition").write_text("1\n", encoding="ascii")
+    (folder / "sdx1").symlink_to("sdx/sdx1")
+    (folder / "sdx/sdx1/holders/dm-0").mkdir()
+    (folder / "loop0/loop").mkdir()
+
+
+def test_stick_users_of_a_device_are_found():
+    with case() as here:
+        sys_block = here.folder / "sys"
+        fake_sys(sys_block)
+        numbers = devices.kernel_names("8:16", sys_block)
+        cases.check_equal(numbers, {"sdx": "8:16", "sdx1": "8:17"}, "sdx and its partition")
+        table = here.folder / "mountinfo"
+        table.write_text("30 1 8:17 / /boot/efi rw - vfat /dev/sdx1 rw\n"
+                         "31 1 8:33 / /other rw - vfat /dev/sdy1 rw\n", encoding="ascii")
+        swaps = here.folder / "swaps"
+        swaps.write_text("Filename Type\n/dev/sdx1 partition\n", encoding="ascii")
+        rows = (("8:16", ["/boot/efi is mounted from it", "dm-0 is made of sdx1",
+                          "sdx1 is swap space"]), ("8:32", []))
+        for number, want in rows:
+            with mock.patch.object(devices, "is_device", return_value=True), \
+                    mock.patch.object(devices, "device_number", return_value=number):
+                found = devices.mounts("/dev/fake", table, swaps, sys_block)
+            cases.check_equal(sorted(found), want, f"users of {number}")
+        (sys_block / "loop0/loop/backing_file").write_text(f"{here.top}\n", encoding="utf-8")
+        cases.check_equal(devices.loops(here.top, sys_block), ["/dev/loop0 shows it"], "loops")
+
+
+def test_stick_used_device_is_refused_also_with_force():
+    with case() as here, mock.patch.object(devices, "mounts", return_value=["/x is mounted"]):
+        fs.make_sparse(here.target, 300 * fs.MIB)
+        here.check_run(3, "make", "--yes", "--force", here.top, says="is in use: /x is mounted")
+        here.check_run(3, "add", "--yes", "--force", here.top, says="is in use: /x is mounted")
+        cases.check_equal(devices.what_it_holds(here.target), None, "the device")
+
+
+class DeviceSteps:
+    """The command on a plain file that plays a device; interrupted at its n-th step."""
+
+    def __init__(self, here, limit):
+        self.here, self.limit, self.count = here, limit, 0
+
+    def step(self):
+        self.count += 1
+        if self.count == self.limit:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def run(self, verb, device, *words):
+        """A step is a look at the target, a chunk, the end of a file, and a tool."""
+        real_chunks, real_run, real_holds = (delivery.chunks_of, fs.run, devices.what_it_holds)
+
+        def chunks(source):
+            for chunk in real_chunks(source):
+                self.step()
+                yield chunk
+            self.step()
+
+        def tool(*command, **options):
+            self.step()
+            return real_run(*command, **options)
+
+        def holds(path):
+            self.step()
+            return real_holds(path)
+
+        with contextlib.ExitStack() as stack:
+            # Waiting for the medium takes most of the time, and says nothing here.
+            stack.enter_context(mock.patch.object(volumes, "drop_cache"))
+            stack.enter_context(mock.patch.object(os, "fsync"))
+            stack.enter_context(mock.patch.object(delivery, "chunks_of", chunks))
+            stack.enter_context(mock.patch.object(fs, "run", tool))
+            stack.enter_context(mock.patch.object(devices, "what_it_holds", holds))
+            if device:
+                stack.enter_context(mock.patch.object(stick_command.devices, "is_device",
+                                                      side_effect=lambda path: os.path.samefile(
+                                                          path, self.here.target)))
+                stack.enter_context(mock.patch.object(devices, "refuse_used"))
+                stack.enter_context(mock.patch.object(stick_command.fcntl, "ioctl"))
+            return self.here.run(verb, "--yes", "--quiet", *words)
+
+
+def small_disk(here):
+    """An image of one file, to be copied often."""
+    path = here.folder / "disk.raw"
+    path.write_bytes(b"disk" * 5000)
+    return path
+
+
+def interruptions(here, verb, device, words, prepare):
+    """Yield (code, output) with an interruption at each step, until none comes any more."""
+    limit = 1
+    while True:
+        prepare()
+        steps = DeviceSteps(here, limit)
+        code, said = steps.run(verb, device, *words)
+        if steps.count < limit:
+            cases.check_equal(code, 0, f"the run without an interruption: {said}")
+            cases.check(limit > 10, f"only {limit} steps")
+            return
+        yield code, said
+        limit += 1
+
+
+def old_stick(here):
+    """A device that held a whole stick."""
+    make_stick.make_stick(here.target, {"/old": b"old"}, size=300 * fs.MIB)
+
+
+def test_stick_interrupted_device_has_no_partition_table():
+    with case() as here:
+        untouched, lost, disk = 0, 0, small_disk(here)
+        for code, said in interruptions(here, "make", True, ("--force", disk),
+                                        lambda: old_stick(here)):
+            cases.check_equal(code, 130, said)
+            table = devices.gpt_partitions(here.target)
+            if table and content(here.target, "/old") == b"old":
+                untouched += 1
+                cases.check("touched" in said, said)
+            elif table:
+                # The table is there: then everything is.
+                check_same(here.target, "/img/disk/disk.raw", disk)
+                cases.check("run the command again" in said, said)
+            else:
+                lost += 1
+                cases.check("run the command again" in said, said)
+        cases.check(untouched > 0 and lost > 10, f"{untouched} untouched, {lost} lost")
+
+
+def test_stick_interrupted_image_file_is_not_there():
+    with case() as here:
+        def prepare():
+            here.target.unlink(missing_ok=True)
+        disk = small_disk(here)
+        for code, said in interruptions(here, "make", False, (disk,), prepare):
+            cases.check_equal((code, here.target.exists()), (130, False), said)
+            cases.check(no_partial(here.folder) and "touched" in said, said)
+        check_same(here.target, "/img/disk/disk.raw", disk)
+
+
+def esp(here, files=None):
+    """An image file with an ESP that is somebody's."""
+    here.target.unlink(missing_ok=True)
+    make_stick.make_stick(here.target, files or {"/EFI/debian/shimx64.efi": b"shim"}, bits=16,
+                          cluster=2048, size=64 * fs.MIB)
+
+
+def test_stick_interrupted_installation_has_no_entry_without_its_files():
+    with case() as here:
+        disk = small_disk(here)
+        for code, said in interruptions(here, "add", False, (disk,), lambda: esp(here)):
+            cases.check_equal(code, 130, said)
+            check_same(here.target, "/EFI/debian/shimx64.efi", b"shim")
+            entry = content(here.target, "/metalcow/entries/disk.conf")
+            if entry is not None:
+                check_same(here.target, "/img/disk/disk.raw", disk)
+            cases.check(not fs.run("mdir", "-b", "-/", "-i", f"{here.target}@@1M", "::/")
+                        .count(delivery.SUFFIX), "a .partial file is left")
+            if "in place on" in said:
+                here.check_run(0, "add", "--yes", disk)
+                check_same(here.target, "/metalcow/entries/disk.conf",
+                           b"title disk\nimage /img/disk/disk.raw\nformat raw\n")
+
+
+# ---- add ----
+
+
+def test_stick_add_twice_changes_nothing():
+    with case() as here:
+        esp(here)
+        here.check_run(0, "add", "--yes", here.top)
+        check_same(here.target, "/EFI/debian/shimx64.efi", b"shim")
+        check_same(here.target, "/img/top/sub/data.raw", here.folder / "sub/data.raw")
+        before = here.target.read_bytes()
+        here.check_run(0, "add", "--yes", here.top, says="Everything is there already")
+        cases.check(here.target.read_bytes() == before, "the second run wrote")
+
+
+def test_stick_add_leaves_another_boot_loader_alone():
+    loader = {"/EFI/BOOT/BOOTX64.EFI": b"another", "/metalcow/metalcow.conf": b"default mine\n"}
+    with case() as here:
+        esp(here, loader)
+        before = here.target.read_bytes()
+        here.check_run(3, "add", "--yes", here.top, says="--application-path")
+        cases.check(here.target.read_bytes() == before, "a refusal wrote")
+        here.check_run(0, "add", "--yes", here.top, "--application-path",
+                       "\\EFI\\metalcow\\metalcow.efi")
+        for path, want in loader.items():
+            check_same(here.target, path, want)
+        check_same(here.target, "/EFI/metalcow/metalcow.efi", here.application)
+        here.check_run(0, "add", "--yes", "--force", here.top)
+        check_same(here.target, "/EFI/BOOT/BOOTX64.EFI", here.application)
+        check_same(here.target, "/metalcow/metalcow.conf", b"default top\n")
+
+
+def test_stick_add_checks_free_space():
+    with case() as here:
+        make_stick.make_stick(here.target, {"/x": b"x"}, bits=12, cluster=512, size=3 * fs.MIB)
+        before = here.target.read_bytes()
+        here.check_run(3, "add", "--yes", here.top, says="Remove something")
+        cases.check(here.target.read_bytes() == before, "a refusal wrote")
+
+
+def test_stick_add_to_a_folder():
+    with case() as here:
+        mounted = here.folder / "efi"
+        mounted.mkdir()
+        here.check_run(3, "add", "--yes", here.top, target=mounted, says="Is the ESP mounted?")
+        cases.check(not list(mounted.iterdir()), "a refusal wrote")
+        here.check_run(0, "add", "--yes", "--force", here.top, target=mounted)
+        for name, source in (("img/top/sub/data.raw", here.folder / "sub/data.raw"),
+                             ("EFI/BOOT/BOOTX64.EFI", here.application)):
+            cases.check((mounted / name).read_bytes() == source.read_bytes(), name)
+        cases.check(no_partial(mounted), "a .partial file is left")
+        here.check_run(0, "add", "--yes", "--force", here.top, target=mounted,
+                       says="Everything is there already")
+
+
+def test_stick_add_finds_the_esp():
+    """Whole volumes, MBR and GPT; several partitions need a choice."""
+    with case() as here:
+        for scheme in make_stick.SCHEMES:
+            make_stick.make_stick(here.target, {"/x": b"x"}, scheme=scheme, bits=16, cluster=2048,
+                                  size=64 * fs.MIB)
+            here.check_run(0, "add", "--yes", here.top)
+            check_same(here.target, "/img/top/top.qcow2", here.top,
+                       0 if scheme == "superfloppy" else fs.MIB)
+        two = [{"start": (1 + 20 * n) * fs.MIB, "size": 20 * fs.MIB, "type": "ef00", "name": "esp",
+                "guid": f"4d435753-0000-4000-8000-00000000001{n}"} for n in range(2)]
+        fs.make_sparse(here.target, 64 * fs.MIB)
+        fs.make_gpt(here.target, make_stick.DISK_GUID, two)
+        for part in two:
+            fs.make_fat(here.target, part["start"], part["size"], bits=16, cluster=2048)
+        here.check_run(3, "add", "--yes", here.top, says="--partition NUMBER")
+        here.check_run(3, "add", "--yes", here.top, "--partition", 5, says="no partition 5")
+        here.check_run(0, "add", "--yes", here.top, "--partition", 2)
+        check_same(here.target, "/img/top/top.qcow2", here.top, two[1]["start"])
+        cases.check(content(here.target, "/img/top/top.qcow2") is None, "the first one has it too")
+
+
+# ---- verification, and what a person sees ----
+
+
+def test_stick_bad_medium_is_noticed():
+    real = volumes.FatVolume.read
+
+    def flipped(self, path):
+        for chunk in real(self, path):
+            yield chunk[:-1] + bytes([chunk[-1] ^ 1]) if "data.raw" in path else chunk
+
+    with case() as here, mock.patch.object(volumes.FatVolume, "read", flipped):
+        here.check_run(1, "make", "--yes", here.top, says="data.raw: what was read back")
+        cases.check(not here.target.exists() and no_partial(here.folder), "a stick is left")
+
+
+def test_stick_comparison_table():
+    rows = (([b"abc"], [b"abc"], True), ([b"a", b"bc"], [b"ab", b"c"], True), ([], [], True),
+            ([b"abc"], [b"abd"], False), ([b"ab"], [b"abc"], False), ([b"abc"], [b"ab"], False),
+            ([b"a"], [], False), ([], [b"a"], False))
+    for one, other, want in rows:
+        cases.check_equal(delivery.same(one, other), want, f"{one} and {other}")
+
+
+def on_terminal(here, words, answer):
+    """(exit code, output) of the program on a terminal, with an answer to its question."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(PROGRAM, [str(PROGRAM), *map(str, words)])
+    text, answered = "", False
+    while True:
+        select.select([terminal], [], [], 60)
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        text += part.decode()
+        if "[y/N]" in text and not answered:
+            os.write(terminal, answer)
+            answered = True
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), text
+
+
+def test_stick_asks_on_a_terminal_and_shows_a_bar():
+    with case() as here:
+        words = ("make", "--application", here.application, "--metalcow", METALCOW, here.target,
+                 here.top)
+        code, text = on_terminal(here, words, b"\n")
+        cases.check_equal((code, here.target.exists()), (3, False), text)
+        code, text = on_terminal(here, words, b"y\n")
+        cases.check(code == 0 and "[##############################] 100%" in text, text)
+        cases.check("verifying [" in text and "/s" in text, text)
+        check_same(here.target, "/img/top/top.qcow2", here.top)
+
+
+def test_stick_large_image_divided_as_the_page_says():
+    """The recipe of metalcow-stick(8), with small numbers: pieces in a chain are the same disk."""
+    with case() as here:
+        part1, part2 = here.folder / "part1.qcow2", here.folder / "part2.qcow2"
+        metalcow("create", "-q", "-f", "qcow2", part1, "4M")
+        piece = metalcow("read", "0", "1M", here.base).stdout
+        metalcow("write", "0", part1, input=piece)
+        metalcow("create", "-q", "-f", "qcow2", "-b", "part1.qcow2", "-F", "qcow2", part2)
+        piece = metalcow("read", "1M", "3M", here.base).stdout
+        metalcow("write", "1M", part2, input=piece)
+        metalcow("compare", here.base, part2)
+        here.check_run(0, "make", "--yes", part2)
+        check_same(here.target, "/img/part2/part1.qcow2", part1)
+
+
+if __name__ == "__main__":
+    cases.main(globals())
