@@ -16,10 +16,11 @@ struct need {
 };
 
 /* Metadata beside an external data file: L2 tables (16 bytes for a cluster at most) and refcounts,
- * all of them twice over, for a snapshot. */
+ * all of them twice over, for a snapshot; and a few whole clusters, because a table takes one. */
 static uint64_t metadata_bound(const struct q2_layer_info *info)
 {
-    return (info->virtual_size >> info->header->cluster_bits) * 64 + (1u << 20);
+    return (info->virtual_size >> info->header->cluster_bits) * 64 + (1u << 20) +
+           (8ull << info->header->cluster_bits);
 }
 
 static struct need image_need(const struct mc_image *image, const struct q2_layer_info *info)

@@ -17,6 +17,7 @@ import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests.cases import check  # noqa: E402
 from tests.guests import judge  # noqa: E402
 from tests.guests.rows import WORK  # noqa: E402
 from tools import fs  # noqa: E402
@@ -42,7 +43,7 @@ def cut_once(row, stick, number, moment):
         end = machine.clock.seconds() + moment
         while machine.clock.seconds() < end and machine.pump(0.05):
             pass
-        judge.check(machine.running(), "the machine stopped by itself")
+        check(machine.running(), "the machine stopped by itself")
     fs.run("qemu-img", "check", "-r", "all", layer, good=(0, LEAKS_ONLY))
     fs.run("qemu-img", "commit", layer)
     layer.unlink()
@@ -55,7 +56,7 @@ def judge_cut(row, record, stick, files, copy):
     judge.check_outside(copy, stick, allowed)
     judge.check_fat(stick)
     top = judge.extract(stick, files, WORK / row.name / "cut")
-    fs.run("qemu-img", "check", top, good=(0, LEAKS_ONLY))
+    judge.qemu_img("check", top, good=(0, LEAKS_ONLY))
     part = judge.root_partition(top, record)
     judge.e2fsck("-p", part, good=(0, 1))
     judge.e2fsck("-fn", part)

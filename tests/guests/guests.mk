@@ -1,18 +1,25 @@
-# Debian guests that are handed their disk: tests/guests/guests.py. The guest is made once.
-DEBIAN_GUEST := $(BUILD)/guest/debian-12/guest.json
-$(DEBIAN_GUEST): tools/guest/make_debian.py tools/fs.py
+# Debian guests that are handed their disk. The guest of `make test` is made once; the others when a
+# row needs them (tests/guests/rows.py).
+DEBIAN_GUEST := $(BUILD)/guest/debian/bookworm-initramfs-tools-cloud-grub.raw
+AS_ROOT      := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=BUILD )
+$(DEBIAN_GUEST): tools/guest/make_installed.py tools/fs.py
 	@echo "guest: $@ (Debian packages; some minutes the first time)"
-	@$(if $(filter 0,$(shell id -u)),,sudo )tools/guest/make_debian.py --out $(@D)
+	@$(AS_ROOT)tools/guest/make_installed.py --loader grub --cache $(@D) --out $@
 	@touch $@
 guests: $(DEBIAN_GUEST)
 
-test-guests: $(DEBIAN_GUEST) ## boot every Debian guest by the hand-off
+# The server alone, started from a kernel that QEMU loads: tests/guests/guests.py.
+test-guests: $(DEBIAN_GUEST) ## boot Debian guests by the hand-off's server, faults of every kind
 	@$(MAKE) --no-print-directory $(BUILD)/linux/handoff $(BUILD)/host/make_record
 	@/usr/bin/python3 tests/guests/guests.py $(GUESTS)
-.PHONY: test-guests
 
-# Installed Debians on sticks, the firmware's part of the hand-off included: one row a loader, a
-# kind of image, a bus. Rounds alternate with QEMU.
+# The whole way, from the firmware on: one row a loader, a kind of image, a bus.
 test-loaders: firmware-x64 ## boot installed Debians from sticks, every loader and kind of image
-	@/usr/bin/python3 tests/guests/run_guests.py $(LOADERS)
-.PHONY: test-loaders
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py $(LOADERS)
+
+test-rounds: firmware-x64 ## five times in turns: from a stick, and in QEMU as an ordinary disk
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --only qcow2 --rounds $(or $(ROUNDS),5)
+
+test-cuts: firmware-x64 ## cut a guest's power while it writes, CUTS times (10)
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --only qcow2 --cuts $(or $(CUTS),10)
+.PHONY: test-guests test-loaders test-rounds test-cuts

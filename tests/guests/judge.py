@@ -11,16 +11,11 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-from tests.guests.rows import Failure  # noqa: E402
+from tests.cases import check  # noqa: E402
 from tools import fs  # noqa: E402
 
 FAT_OFFSET = fs.MIB
 CHUNK = 4 * fs.MIB
-
-
-def check(truth, what):
-    if not truth:
-        raise Failure(what)
 
 
 def clusters(stick, path):
@@ -126,10 +121,15 @@ def e2fsck(option, part, good=(0,)):
     fs.run("e2fsck", option, part, good=good, env={"E2FSPROGS_FAKE_TIME": "0"})
 
 
+def qemu_img(verb, top, *words, good=(0,)):
+    """In the image's folder: QEMU looks for a data file's name from where it runs."""
+    fs.run("qemu-img", verb, *words[:-1], top.name, *words[-1:], cwd=top.parent, good=good)
+
+
 def root_partition(top, record):
     """The root file system of an image, as a file."""
     raw = top.with_suffix(".check")
-    fs.run("qemu-img", "convert", "-O", "raw", top, raw)
+    qemu_img("convert", top, "-O", "raw", raw)
     part = top.with_suffix(".ext4")
     fs.run("dd", f"if={raw}", f"of={part}", "bs=1M", f"skip={record['root_start'] // fs.MIB}",
            f"count={record['root_size'] // fs.MIB}", "conv=sparse")
@@ -139,7 +139,7 @@ def root_partition(top, record):
 
 def check_image(top, record, blob):
     """The image is in order, and the file system in it; it holds the blob with this digest."""
-    fs.run("qemu-img", "check", top)
+    qemu_img("check", top)
     part = root_partition(top, record)
     try:
         e2fsck("-fn", part)

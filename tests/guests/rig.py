@@ -2,7 +2,7 @@
 initrd, and without our firmware: QEMU loads kernel and initrd itself.
 
     with rig.Stick("data-file") as stick:
-        text = stick.boot(mode="rw", append="metalcow.test metalcow.write=16")
+        text = stick.boot(mode="rw")
         stick.check_consistent()
 
 The stick is private to a case. What is not the image's files must not change: check_outside().
@@ -22,12 +22,12 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests import cases  # noqa: E402
+from tests.guests import rows  # noqa: E402
 from tools import fs  # noqa: E402
-from tools.guest import make_debian  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
-BUILD = ROOT / os.environ.get("BUILD", "build")
-GUEST = BUILD / "guest/debian-12"
+BUILD = rows.BUILD
+SYSTEM = rows.CACHE / "bookworm-initramfs-tools-cloud"
 PROGRAM = BUILD / "linux/handoff"
 MAKE_RECORD = BUILD / "host/make_record"
 
@@ -52,7 +52,13 @@ BUSES = {
 
 
 def guest():
-    return make_debian.make_debian(GUEST)
+    """The disk that the row "grub" has, and the record about it."""
+    return rows.guest(rows.find("grub"))
+
+
+def boot_file(name):
+    """The kernel or the initrd of the installed system."""
+    return sorted((SYSTEM / "boot").glob(f"{name}-*"))[-1]
 
 
 def run(*command, cwd=None, good=(0,)):
@@ -67,16 +73,16 @@ def run(*command, cwd=None, good=(0,)):
 
 def image_folder(kind):
     """The image of a kind, made once per guest."""
-    record = guest()
-    folder = BUILD / "images/debian-12" / kind
+    raw, _ = guest()
+    folder = BUILD / "images/debian" / kind
     stamp = folder / ".source"
-    if not stamp.exists() or stamp.read_text() != record["source"] + str(KINDS[kind]):
+    source = f"{raw.stat().st_mtime} {KINDS[kind]}"
+    if not stamp.exists() or stamp.read_text() != source:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         name = "debian.raw" if kind == "raw" else "debian.qcow2"
-        run("qemu-img", "convert", "-q", "-f", "raw", *KINDS[kind], GUEST / "disk.raw", name,
-            cwd=folder)
-        stamp.write_text(record["source"] + str(KINDS[kind]))
+        run("qemu-img", "convert", "-q", "-f", "raw", *KINDS[kind], raw.resolve(), name, cwd=folder)
+        stamp.write_text(source)
     return folder
 
 
@@ -144,20 +150,20 @@ class Stick:
 
     def make_initrd(self, cpio, stock=None):
         initrd = self.folder / "initrd.img"
-        content = (stock or GUEST / "initrd.img").read_bytes()
+        content = (stock or boot_file("initrd.img")).read_bytes()
         initrd.write_bytes(content + bytes(-len(content) % 4) + cpio.read_bytes())
         return initrd
 
-    def boot(self, append="", bus="virtio", memory=1024, expect="METALCOW-END", cpio=None,
-             on_text=None, cache="writeback", wait_off=True, **keys):
+    def boot(self, append="", bus="virtio", memory=1024, expect="METALCOW-TEST done", cpio=None,
+             on_text=None, cache="writeback", **keys):
         """Boot and wait until the machine is off; return what the serial port said."""
         initrd = self.make_initrd(cpio or self.make_cpio(**keys))
-        record = guest()
+        _, record = guest()
         devices = [word for device in BUSES[bus] for word in ("-device", device)]
         command = ["qemu-system-x86_64", "-machine", "q35,accel=" + os.environ.get(
             "METALCOW_ACCEL", "tcg"), "-m", f"{memory}M", "-smp", "2", "-nodefaults",
             "-no-user-config", "-no-reboot", "-display", "none", "-net", "none", "-serial", "stdio",
-            "-kernel", str(GUEST / "vmlinuz"), "-initrd", str(initrd), "-append",
+            "-kernel", str(boot_file("vmlinuz")), "-initrd", str(initrd), "-append",
             f"root=UUID={record['root_uuid']} ro console=ttyS0,115200 panic=-1 no_timer_check "
             f"loglevel=6 {append}",
             "-drive", f"if=none,id=stick,format=raw,cache={cache},file={self.path}", *devices]
@@ -212,7 +218,7 @@ class Stick:
 
     def check_consistent(self):
         """qemu-img check, e2fsck and fsck.vfat find nothing."""
-        record = guest()
+        _, record = guest()
         image = self.extract()
         raw = image.with_suffix(".as-raw")
         if image.suffix == ".qcow2":

@@ -13,6 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from tests.cases import Failure  # noqa: E402
 from tools import fs  # noqa: E402
 from tools.guest import make_installed  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
@@ -22,10 +23,6 @@ WORK = BUILD / "guests"
 CACHE = BUILD / "guest/debian"
 ROOM = 512 * fs.MIB
 SNAPSHOT = "before"
-
-
-class Failure(Exception):
-    """A row did not do what it must; the text says what."""
 
 
 @dataclasses.dataclass
@@ -57,9 +54,14 @@ ROWS = [
     Row("qcow2", image="qcow2"),
     Row("raw-data-file", image="raw-data-file", root="/dev/loop0p2"),
     Row("zstd-overlay", image="zstd-overlay"),
+    Row("given-backing", image="given-backing"),
     Row("snapshot", image="snapshot", mode="overlay"),
     Row("read-only-overlay", image="qcow2", mode="overlay"),
 ]
+
+
+def find(name):
+    return next(row for row in ROWS if row.name == name)
 
 
 def guest(row):
@@ -98,6 +100,13 @@ def make_image(row, raw, record, folder, load=False):
         fs.run(*convert, "-c", "-o", "compression_type=zstd", raw, folder / "base.qcow2")
         fs.run("qemu-img", "create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", top.name,
                cwd=folder)
+    elif row.image == "given-backing":
+        fs.run(*convert, "-c", "-o", "compression_type=zstd", raw, folder / "base.qcow2")
+        size = raw.stat().st_size
+        for name, backing in (("middle.qcow2", "gone/one.img"), (top.name, "gone/two.img")):
+            fs.run("qemu-img", "create", "-u", "-f", "qcow2", "-b", backing, "-F", "qcow2", name,
+                   size, cwd=folder)
+        return {"backing-file": ["/img/middle.qcow2", "/img/base.qcow2"]}
     elif row.image == "snapshot":
         fs.run(*convert, raw, top)
         fs.run("qemu-img", "snapshot", "-c", SNAPSHOT, top)
@@ -109,6 +118,13 @@ def make_image(row, raw, record, folder, load=False):
     return {}
 
 
+def name_backing_files(row, folder):
+    """Let an image whose backing files only the entry names be opened by QEMU."""
+    if row.image == "given-backing":
+        for name, backing in (("middle.qcow2", "base.qcow2"), ("debian.qcow2", "middle.qcow2")):
+            fs.run("qemu-img", "rebase", "-u", "-b", backing, "-F", "qcow2", name, cwd=folder)
+
+
 def stick_files(folder):
     return {f"/img/{path.name}": path for path in sorted(folder.iterdir())}
 
@@ -117,7 +133,9 @@ def make_row_stick(row, folder, out, keys):
     files = stick_files(folder)
     entry = {"title": "Debian", "image": "/img/debian.qcow2", "mode": row.mode,
              "handoff": "auto", "room": "256M", **keys}
-    text = "".join(f"{key} {value}\n" for key, value in entry.items()).encode()
+    lines = [f"{key} {value}\n" for key, values in entry.items()
+             for value in (values if isinstance(values, list) else [values])]
+    text = "".join(lines).encode()
     content = {"/EFI/BOOT/BOOTX64.EFI": BUILD / "x64/metalcow.efi",
                "/metalcow/entries/debian.conf": text, **files,
                "/neighbour.bin": os.urandom(fs.MIB)}

@@ -30,10 +30,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from tests.cases import Failure, check  # noqa: E402
 from tests.guests import cuts, judge  # noqa: E402
-from tests.guests.judge import check  # noqa: E402
-from tests.guests.rows import (ROWS, WORK, Failure, guest, make_image, make_row_stick,  # noqa: E402
-                               stick_files)
+from tests.guests.rows import (ROWS, WORK, guest, make_image, make_row_stick,  # noqa: E402
+                               name_backing_files, stick_files)
 from tools import fs  # noqa: E402
 from tools.qemu.machine import Drive, Machine, MachineError  # noqa: E402
 
@@ -94,6 +94,7 @@ def run_from_stick(row, record, stick, folder, before):
     copy.unlink()
     judge.check_fat(stick)
     top = judge.extract(stick, files, folder)
+    name_backing_files(row, folder)
     judge.check_image(top, record, result["blob"] if row.mode == "rw" else None)
     return result
 

@@ -6,7 +6,7 @@
                    [--kernel cloud|amd64] [--cache build/guest/debian]
 
 Needs root, debootstrap and the distribution's archive. Nothing of this project is in the guest,
-apart from a service that belongs to the tests: it counts boots, writes 32 MiB, says on the serial
+apart from a service that belongs to the tests: it counts boots, writes 8 MiB, says on the serial
 console what the root file system is, and powers off. The system itself (one for each release,
 initramfs maker and kernel) is kept in the cache; a disk is made from it in some seconds.
 
@@ -25,7 +25,7 @@ What the service prints, one line each:
   METALCOW-TEST host refused|mounted             an attempt to mount the stick's own file system
   METALCOW-TEST before SHA256|none               of what the boot before has left behind
   METALCOW-TEST load                             it writes without end, if there is the file
-                                                 /etc/metalcow-load
+                                                 /etc/metalcow-load or the kernel's option metalcow.load
   METALCOW-TEST blob SHA256                      of what this boot wrote to /var/lib/metalcow/blob
   METALCOW-TEST error TEXT                       what the kernel log has of I/O errors
   METALCOW-TEST done N
@@ -48,7 +48,7 @@ ESP_GUID = "4d435732-0000-4000-8000-000000000001"
 ROOT_GUID = "4d435732-0000-4000-8000-000000000002"
 ROOT_UUID = "4d435732-0000-4000-8000-0000000000b0"
 
-MIRROR = "http://deb.debian.org/debian"
+MIRROR = os.environ.get("METALCOW_MIRROR", "http://deb.debian.org/debian")
 KERNELS = {"cloud": "linux-image-cloud-amd64", "amd64": "linux-image-amd64"}
 PACKAGES = ["systemd-sysv", "udev", "kmod", "e2fsprogs", "zstd"]
 LOADER_PACKAGES = ["shim-signed", "grub-efi-amd64-signed", "systemd-boot-efi"]
@@ -97,10 +97,8 @@ digest() { sha256sum <"$1" | cut -d' ' -f1; }
 dmesg --console-level alert
 say "boot $boot root $(findmnt -n -o SOURCE,OPTIONS / | tr -s ' ')"
 dmesg | sed -n 's/^.*metalcow: //p' | while read -r text; do line "METALCOW-LOG $text"; done
-for process in /proc/[0-9]*; do
-    if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -q '^@metalcow'; then
-        say "server $(grep VmLck "$process/status" | tr -s '\t ' ' ')"
-    fi
+for line in $(grep -la '^@metalcow' /proc/[0-9]*/cmdline 2>/dev/null || true); do
+    say "server $(grep VmLck "${line%cmdline}status" | tr -s '\t ' ' ')"
 done
 # The stick's own file system is held by the hand-off: nobody can mount it.
 for host in $(blkid -t TYPE=vfat -o device | grep -Ev '/(nbd|loop|dm-)' || true); do
@@ -112,7 +110,8 @@ before=none
 [ ! -f $folder/blob ] || before=$(digest $folder/blob)
 say "before $before"
 # A test that cuts the power wants writes without end.
-if [ -e /etc/metalcow-load ]; then
+if [ -e /etc/metalcow-load ] || grep -q metalcow.load /proc/cmdline; then
+    dmesg --console-level debug
     say "load"
     n=0
     while :; do
@@ -122,7 +121,7 @@ if [ -e /etc/metalcow-load ]; then
         [ $((n % 5)) != 0 ] || rm -f $folder/load.*
     done
 fi
-head -c 33554432 /dev/urandom >$folder/blob.new
+head -c 8388608 /dev/urandom >$folder/blob.new
 mv $folder/blob.new $folder/blob
 echo $boot >$folder/boots
 sync

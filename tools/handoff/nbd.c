@@ -20,6 +20,7 @@
 
 #define DEVICE       "/dev/nbd0"
 #define MESSAGE_SIZE 4096u
+#define TABLES_MARK  (256u * 1024)
 
 /* A netlink message under construction. */
 struct message {
@@ -233,11 +234,22 @@ static void tell_failure(struct nbd_disk_export *export, enum q2_status status)
     log_fault("a request failed", q2_disk_fault(handoff_of(export)->disk));
 }
 
+/* From here on the log tells of the room. Beside an external data file the image holds only tables,
+ * and the little room that all of them need. */
+static uint64_t room_mark(const struct handoff *handoff)
+{
+    uint64_t mark = handoff->record.room_mark;
+    struct q2_layer_info top;
+
+    q2_disk_layer_info(handoff->disk, 0, &top);
+    return top.data_source != top.source && mark > TABLES_MARK ? TABLES_MARK : mark;
+}
+
 /* Below the mark, every halving of the room is told. */
 static void tell_room(struct nbd_disk_export *export)
 {
     struct handoff *handoff = handoff_of(export);
-    uint64_t mark = handoff->record.room_mark, room;
+    uint64_t mark = room_mark(handoff), room;
 
     if (mark == 0 || handoff->record.mode != Q2_HANDOFF_RW)
         return;
