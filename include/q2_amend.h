@@ -1,8 +1,7 @@
 /* Changing an opened image itself: its size, its backing file, what is allocated in it.
  *
- * Called by tools/; implemented by core/. The disk was opened writable. Calls that need no guest
- * bytes also work on a disk opened with metadata_only, so with files that are missing; each says
- * so. Every call is complete, and durable with everything written before it, when it returns Q2_OK:
+ * Implemented by core/write/. The disk was opened writable. Calls that need no guest bytes also work
+ * on a disk opened with metadata_only, so with files that are missing; each says so. Every call is complete, and durable with everything written before it, when it returns Q2_OK:
  * it flushes. A power cut in its middle leaves an image that opens and has at worst leaked
  * clusters.
  *
@@ -48,14 +47,14 @@ enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const
 enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
 
 /* Change the disk's size.  (qcow2: "Header", bytes 24 to 31 and 36 to 47) New bytes read as zeros,
- * whatever lies behind the old end: a longer backing file, clusters of a VM state, the rest of the
- * last cluster. But a raw external data file is the disk: it keeps its bytes, and what it holds
- * behind the old end is on the disk then. What lies behind a new end is given back, as discard
- * does, and the free end of the image file is cut off. An external data file grows with the disk;
- * when the disk shrinks, cutting it is the caller's business (after q2_disk_close()).
+ * whatever is stored past the old end: a longer backing file, clusters of a VM state, the rest of
+ * the last cluster. But a raw external data file is the disk: it keeps its bytes, and what it holds
+ * past the old end is on the disk then. What is stored past a new end is given back, as discard
+ * does, and the free end of the image file is cut off. An external data file grows with the disk.
+ * When the disk shrinks, the caller cuts it, after q2_disk_close().
  *
  * new_size    bytes, a multiple of 512, <= 2^62
- * may_shrink  the caller knows that data behind new_size is lost
+ * may_shrink  the caller knows that data past new_size is lost
  *
  * As with other writes dirty bitmaps lose their validity (O7). Snapshots keep their own size.
  *
@@ -63,8 +62,8 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
  * Q2_ERR_LIMIT        over 2^62, or a larger L1 table than Q2_MAX_L1_ENTRIES
  * Q2_ERR_UNSUPPORTED  a raw image; version 2 with snapshots, which have no size of their own
  * Q2_ERR_NOT_OPEN     opened with metadata_only
- * After an error in the middle the disk has its old size; shrinking, what lies behind the
- * new one may be unallocated already.
+ * After an error in the middle the disk has its old size. If it was to shrink, what is past the new
+ * size may be unallocated already.
  */
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink);
 

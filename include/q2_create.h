@@ -1,6 +1,6 @@
 /* Making images.
  *
- * Called by tools/; implemented by core/write/create.c. Like everything in the engine it works in
+ * Implemented by core/write/create.c. Like everything in the engine it works in
  * the caller's workspace and allocates nothing.
  */
 #ifndef Q2_CREATE_H
@@ -18,7 +18,7 @@ struct q2_create_options {
     uint32_t compression_type;  /* Q2_COMPRESSION_* */
     bool extended_l2;           /* version 3, cluster_bits >= 14 */
     bool lazy_refcounts;        /* version 3 */
-    bool external_data;         /* version 3: guest data lies in an external data file */
+    bool external_data;         /* version 3: guest data is stored in an external data file */
     bool raw_external_data;     /* with external_data */
     const char *data_file;      /* name for the header; NULL: none is written */
     const char *backing_file;   /* name for the header; NULL: none. Not with raw_external_data */
@@ -34,8 +34,9 @@ struct q2_create_options {
  * fault      filled on any error
  *
  * Q2_ERR_ARGUMENT   options contradict each other or are out of range; fault names the one
- * Q2_ERR_LIMIT      the virtual size needs a larger L1 table or refcount table than the limits
- * allow Q2_ERR_NO_SPACE, Q2_ERR_IO ...
+ * Q2_ERR_LIMIT      the virtual size needs a larger L1 table or refcount table than the limits allow
+ * Q2_ERR_NO_SPACE   the file cannot grow so far
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the file cannot be written
  */
 enum q2_status q2_create(void *workspace, struct q2_source *image,
                          const struct q2_create_options *options, struct q2_fault *fault);

@@ -77,11 +77,11 @@ struct q2_disk_options {
     bool look_beside; /* a file whose name in the image is not allowed, or leads nowhere, is looked
                          for by the name's last component in the image's own folder, unless names
                          is Q2_NAMES_NONE; q2_layer_info.is_beside tells */
-    bool metadata_only; /* open no other file: info, check; reads and writes of guest
-                                    bytes give Q2_ERR_NOT_OPEN */
+    bool metadata_only; /* open no other file: info, check; reads and writes of guest bytes give
+                           Q2_ERR_NOT_OPEN */
     bool writable;      /* with metadata_only: the image itself (include/q2_amend.h) */
     bool repair; /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
-                    image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
+                           image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
     bool repair_if_dirty; /* with writable: a dirty image is repaired first; else it is refused */
     /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
      * file; it stays the caller's. Everything else here is about `image`, which is then only read,
@@ -96,8 +96,7 @@ struct q2_disk_options {
  * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined
  * image      the top image's source; stays the caller's and must outlive the disk
  * opener     opens backing and data files; may be NULL if metadata_only
- * options    copied; the strings are used during the call only, codecs and unlocker until
- *            close
+ * options    copied; the strings are used during the call only, codecs and unlocker until close
  * fault      filled on any error; must not be NULL. Later faults: q2_disk_fault().
  * ret_disk   points into workspace; layer 0 is options->overlay, if there is one
  *
@@ -165,8 +164,8 @@ struct q2_extent {
  *
  * offset      bytes, < q2_disk_size()
  * max_length  bytes, >= 1; cut at the disk's end
- * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at
- * offset. Two neighbouring extents may be alike (the bound on the work cuts long runs).
+ * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at offset.
+ *             Two neighbouring extents may be alike, because the bound on the work cuts long runs
  *
  * Errors as q2_disk_read(), but data is not read: data past the end of a file is not noticed.
  */
@@ -294,10 +293,11 @@ struct q2_header {
 struct q2_layer_info {
     enum q2_image_format format;
     const struct q2_source *source;
-    const struct q2_source *data_source; /* where clusters lie: source itself or the data file;
+    const struct q2_source
+        *data_source;               /* where clusters are stored: source itself or the data file;
                                             NULL if metadata_only */
-    const struct q2_header *header;      /* NULL if raw */
-    uint64_t virtual_size;               /* of the opened state (active or snapshot), bytes */
+    const struct q2_header *header; /* NULL if raw */
+    uint64_t virtual_size;          /* of the opened state (active or snapshot), bytes */
     const char *backing_file;
     const char *backing_format;
     const char *data_file;      /* the name in the header, whatever was opened instead */
