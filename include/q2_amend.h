@@ -1,9 +1,9 @@
 /* Changing an opened image itself: its size, its backing file, what is allocated in it.
  *
- * Implemented by core/write/. The disk was opened writable. Calls that need no guest bytes also work
- * on a disk opened with metadata_only, so with files that are missing; each says so. Every call is complete, and durable with everything written before it, when it returns Q2_OK:
- * it flushes. A power cut in its middle leaves an image that opens and has at worst leaked
- * clusters.
+ * Implemented by core/write/. The disk was opened writable. Calls that need no guest bytes also
+ * work on a disk opened with metadata_only, so with files that are missing; each says so. Every
+ * call is complete, and durable with everything written before it, when it returns Q2_OK: it
+ * flushes. A power cut in its middle leaves an image that opens and has at worst leaked clusters.
  *
  * Errors of every call, beside its own:
  *   Q2_ERR_READ_ONLY  not opened writable, or latched after a failed metadata write

@@ -15,7 +15,7 @@ enum q2_check_kind {
     Q2_CHECK_REFCOUNT,   /* refcount lower than the references: corruption */
     Q2_CHECK_COPIED,     /* COPIED flag does not say whether the refcount is 1: corruption */
     Q2_CHECK_ENTRY,      /* an entry breaks the specification or leaves the file: corruption */
-    Q2_CHECK_STRUCTURE,  /* refcount table or a block is unusable or lies on something else:
+    Q2_CHECK_STRUCTURE,  /* refcount table or a block is unusable or overlaps something else:
                             corruption */
     Q2_CHECK_UNREADABLE, /* something could not be checked: check error */
 };
@@ -43,7 +43,7 @@ struct q2_check_result {
     uint64_t total_clusters;     /* of the virtual size */
     uint64_t allocated_clusters; /* entries with a host cluster or a compressed stream */
     uint64_t compressed_clusters;
-    uint64_t fragmented_clusters; /* not right behind the one before in their L2 table */
+    uint64_t fragmented_clusters; /* not right after the one before in their L2 table */
     uint64_t image_end_offset;    /* bytes; end of the last host cluster in use */
     uint64_t copied_missing;      /* of the corruptions: COPIED flags that are clear although the
                                      refcount is 1. A power cut while a snapshot is made or deleted
@@ -82,7 +82,7 @@ struct q2_repair_result {
  * reporter   gets each finding that is mended (fixed is set), then those that are left; may be NULL
  *
  * Refcounts that are too low rise first, durably; then those that are too high fall, then COPIED
- * flags are corrected. A refcount structure that is unusable is built anew behind the end of the
+ * flags are corrected. A refcount structure that is unusable is built anew after the end of the
  * file, and named by the header when it is complete. So a power cut on the way leaves an image
  * whose content is the same and that another repair mends. Memory does not grow with the image.
  *

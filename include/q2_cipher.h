@@ -48,7 +48,7 @@ struct q2_unlocker_ops {
      *
      * image          the image file; its path is what a prompt names
      * crypt_method   Q2_CRYPT_AES or Q2_CRYPT_LUKS
-     * header_offset, header_length   bytes: the LUKS header and its key material, checked to lie
+     * header_offset, header_length   bytes: the LUKS header and its key material, checked to be
      *                inside the file; untrusted; 0 for Q2_CRYPT_AES
      * ret_cipher     set only on Q2_OK; the unlocker owns it until lock()
      *

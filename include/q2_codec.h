@@ -18,7 +18,7 @@ struct q2_codec_ops {
     /* Decode one cluster.
      *
      * input, input_length  the bytes that the descriptor spans: the stream, then anything (the
-     *                      descriptor counts sectors of 512 bytes, so there is slack behind it);
+     *                      descriptor counts sectors of 512 bytes, so there is slack after it);
      *                      1 byte to 2 MiB + 1 KiB
      * output, cluster_size 512 bytes to 2 MiB; undefined after an error. Neither overlaps input.
      *

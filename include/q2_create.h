@@ -34,7 +34,8 @@ struct q2_create_options {
  * fault      filled on any error
  *
  * Q2_ERR_ARGUMENT   options contradict each other or are out of range; fault names the one
- * Q2_ERR_LIMIT      the virtual size needs a larger L1 table or refcount table than the limits allow
+ * Q2_ERR_LIMIT      the virtual size needs a larger L1 table or refcount table than the
+ *                   limits allow
  * Q2_ERR_NO_SPACE   the file cannot grow so far
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the file cannot be written
  */

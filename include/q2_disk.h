@@ -127,10 +127,10 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk);
 
 /* Read guest bytes.
  *
- * offset, length  bytes, any alignment; the range lies inside q2_disk_size(); length 0 is Q2_OK
+ * offset, length  bytes, any alignment; the range is inside q2_disk_size(); length 0 is Q2_OK
  * buffer          undefined after an error
  *
- * Q2_ERR_RANGE      the range does not lie inside the disk
+ * Q2_ERR_RANGE      the range is not inside the disk
  * Q2_ERR_TRUNCATED  a file ends before the data that the image says is there
  * Q2_ERR_BAD_L1, Q2_ERR_BAD_L2, Q2_ERR_BAD_COMPRESSED   the image is broken there
  * Q2_ERR_UNSUPPORTED  no codec for the image's compression type
@@ -164,8 +164,9 @@ struct q2_extent {
  *
  * offset      bytes, < q2_disk_size()
  * max_length  bytes, >= 1; cut at the disk's end
- * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at offset.
- *             Two neighbouring extents may be alike, because the bound on the work cuts long runs
+ * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at
+ *             offset. Two neighbouring extents may be alike, because the bound on the work cuts
+ * long runs
  *
  * Errors as q2_disk_read(), but data is not read: data past the end of a file is not noticed.
  */
@@ -174,12 +175,12 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
 
 /* Write guest bytes.  (qcow2: "Cluster mapping"; order of writes: DESIGN.md)
  *
- * offset, length  bytes, any alignment; the range lies inside q2_disk_size(); length 0 is Q2_OK
+ * offset, length  bytes, any alignment; the range is inside q2_disk_size(); length 0 is Q2_OK
  *
  * Q2_OK             the bytes read back from now on; durable after q2_disk_flush()
  * Q2_ERR_READ_ONLY  not opened writable, or latched after a failed metadata write
  * Q2_ERR_NOT_OPEN   opened with metadata_only
- * Q2_ERR_RANGE      the range does not lie inside the disk
+ * Q2_ERR_RANGE      the range is not inside the disk
  * Q2_ERR_NO_SPACE   no room for a new cluster; guest clusters before the one that found none are
  *                   written, the rest is as before; clusters that exist stay writable
  * Q2_ERR_TRUNCATED, Q2_ERR_BAD_L1, Q2_ERR_BAD_L2, Q2_ERR_BAD_COMPRESSED   the image is broken there
@@ -329,7 +330,7 @@ struct q2_snapshot {
 
 /* Read an entry of the top image's snapshot table.
  *
- * index   < header->nb_snapshots. One behind the last one that was read, so that a list costs one
+ * index   < header->nb_snapshots. One after the last one that was read, so that a list costs one
  *         walk; else the walk begins at the table's start: O(index), bounded by
  *         Q2_MAX_SNAPSHOT_TABLE_SIZE.
  *

@@ -1,4 +1,4 @@
-/* The extent map: where the bytes of a file lie on its volume.
+/* The extent map: where the bytes of a file are stored on its volume.
  *
  * Made by core/fs/fat_map.c at attach, read by drivers/memory/extents.c on every request, and
  * written down in the hand-off record. A struct q2_file_extent is a plain value without pointers:
@@ -7,7 +7,7 @@
  * A map of a file of size S is valid if
  *   - the first extent starts at file offset 0, each other one where the one before it ends,
  *   - no length is 0, and the lengths add up to S (an empty file has no extent at all),
- *   - every extent lies inside the volume.
+ *   - every extent is inside the volume.
  */
 #ifndef Q2_EXTENTS_H
 #define Q2_EXTENTS_H
@@ -45,7 +45,7 @@ _Static_assert(sizeof(struct q2_file_extent) == 24, "written down as it is");
  * by_map      the file through its extents
  * by_file     the same file through the file system
  * extents     the map below by_map; nb_extents of them
- * limit       samples that begin at this offset of the file or behind it are left out
+ * limit       samples that begin at this offset of the file or after it are left out
  * buffer      2 * Q2_VERIFY_SAMPLE_SIZE bytes, any alignment
  * fault       filled on any error
  *

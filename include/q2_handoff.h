@@ -39,7 +39,7 @@
  *      148    4  size of a logical sector of the guest's disk, 512 or 4096 bytes
  *      152       strings snapshot, data file, then the backing files that were given: as in struct
  *                q2_disk_options
- *                then the files, then the keys, and nothing behind them
+ *                then the files, then the keys, and nothing after them
  *
  *   string   2  length n in bytes without the NUL; 0xffff: absent, and nothing follows
  *            n  the bytes, none of them NUL
@@ -225,7 +225,7 @@ enum q2_status q2_handoff_peek(const void *bytes, size_t *ret_length, const char
  * Q2_ERR_BAD_MAGIC   no record
  * Q2_ERR_VERSION     a record of another version
  * Q2_ERR_TRUNCATED   the record is longer than length
- * Q2_ERR_BAD_HEADER  the checksum or a value is wrong, or there are bytes behind the record
+ * Q2_ERR_BAD_HEADER  the checksum or a value is wrong, or there are bytes after the record
  * Q2_ERR_LIMIT       a number is over a limit, or memory is too small
  */
 enum q2_status q2_handoff_decode(const void *bytes, size_t length,

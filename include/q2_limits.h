@@ -45,7 +45,7 @@
 #define Q2_SLICE_SIZE (1u << Q2_SLICE_BITS)
 
 /* The slice cache: 16 sets of 16 ways. Slice n of a file lives in set n % 16, so that 16 slices in
- * a row lie in a row in memory and can be fetched in one request. 1 MiB maps 8 GiB of 64 KiB
+ * a row are stored in a row in memory and can be fetched in one request. 1 MiB maps 8 GiB of 64 KiB
  * clusters. */
 #define Q2_SLICE_SETS 16u
 #define Q2_SLICE_WAYS 16u
@@ -55,8 +55,8 @@
 #define Q2_WINDOW_SIZE (1024u * 1024)
 #define Q2_NB_WINDOWS  4u
 
-/* Where buffers lie that a source reads into: at pages. Host controllers take such a buffer as it
- * is; AHCI and NVMe drivers of EDK2 go 4 to 16 times slower with others. */
+/* Where buffers are stored that a source reads into: at pages. Host controllers take such a buffer
+ * as it is; AHCI and NVMe drivers of EDK2 go 4 to 16 times slower with others. */
 #define Q2_BUFFER_ALIGN 4096u
 
 /* Decoded compressed clusters that are kept: 4 MiB, so two of the largest clusters. */

@@ -19,7 +19,7 @@ struct q2_map_entry {
     bool present;     /* some layer has it */
     bool zero;        /* known to read as zeros */
     bool data;        /* stored, not only noted as zeros */
-    bool has_offset;  /* it lies as it is at a place in a file: not compressed, not encrypted */
+    bool has_offset;  /* it is at a place in a file as it is: not compressed, not encrypted */
 };
 
 /* Say what an extent of the disk (q2_disk_map()) is as an entry. */

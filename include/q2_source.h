@@ -22,7 +22,7 @@ struct q2_source;
 struct q2_source_ops {
     /* Read exactly length bytes.
      *
-     * offset, length  bytes; length >= 1; the range lies inside source->size (the engine checks)
+     * offset, length  bytes; length >= 1; the range is inside source->size (the engine checks)
      * buffer          any alignment; io_align is a wish, not a demand
      *
      * Q2_OK             all bytes are there
@@ -66,7 +66,7 @@ struct q2_source_ops {
     /* Make sure that writing the range later cannot fail for want of room: what is a hole gets its
      * blocks. Content stays. NULL where a file of its size always has its room.
      *
-     * offset, length  bytes; length >= 1; the range lies inside source->size
+     * offset, length  bytes; length >= 1; the range is inside source->size
      *
      * Q2_OK            also if the file system cannot promise it
      * Q2_ERR_NO_SPACE  the device is full; nothing changed
@@ -77,7 +77,7 @@ struct q2_source_ops {
     /* Give the blocks of a range back to the file system: it reads as zeros afterwards. As
      * write_at() it is durable only after flush(). NULL if the source has none to give.
      *
-     * offset, length  bytes; length >= 1; the range lies inside source->size
+     * offset, length  bytes; length >= 1; the range is inside source->size
      *
      * Q2_OK               the range reads as zeros
      * Q2_ERR_UNSUPPORTED  the file system cannot; nothing changed

@@ -17,7 +17,7 @@ enum q2_status {
 
     /* The caller's mistake. */
     Q2_ERR_ARGUMENT,                /* a NULL, zero or contradicting argument */
-    Q2_ERR_RANGE,                   /* offset and length do not lie inside the disk */
+    Q2_ERR_RANGE,                   /* offset and length are not inside the disk */
     Q2_ERR_READ_ONLY,               /* a write to a disk, image or file that is open for reading */
     Q2_ERR_NO_SNAPSHOT,             /* no snapshot has this id or name */
     Q2_ERR_DATA_FILE_UNEXPECTED,    /* a data file was given, the image stores its data itself */

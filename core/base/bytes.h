@@ -1,4 +1,4 @@
-/* Big-endian numbers as they lie on disk.
+/* Big-endian numbers as they are stored on disk.
  *
  * Bottom of the data path; may call nothing. A be64 is eight bytes without alignment, so an
  * unconverted value cannot be used as a number by mistake; the compiler makes one load and one

@@ -1,7 +1,7 @@
 /* Text under construction.
  *
- * Bottom of status.c, report.c and the firmware programs. Invariant: nothing is written behind the
- * buffer's size, and there is a NUL behind what was.
+ * Bottom of status.c, report.c and the firmware programs. Invariant: nothing is written after the
+ * buffer's size, and there is a NUL after what was.
  */
 #include "q2_line.h"
 

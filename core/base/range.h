@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Does [offset, offset + length) lie inside [0, limit)? Right for every value of all three. */
+/* Is [offset, offset + length) inside [0, limit)? Right for every value of all three. */
 static inline bool q2_range_fits(uint64_t offset, uint64_t length, uint64_t limit)
 {
     return offset <= limit && length <= limit - offset;

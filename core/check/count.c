@@ -92,7 +92,7 @@ static enum q2_status walk_bitmaps(struct q2_references *r)
     return status;
 }
 
-/* A refcount block that lies outside cannot be used; the other findings here are of q2_check_kind
+/* A refcount block that is outside cannot be used; the other findings here are of q2_check_kind
  * STRUCTURE as well, so that a repair knows to build the structure anew. */
 static void count_block(struct q2_references *r, uint64_t entry, uint64_t named_at)
 {

@@ -165,9 +165,9 @@ void q2_references_tables_window(struct q2_references *r, uint64_t tables_first)
     memset(r->disk->counts.tables, 0, nb * sizeof(r->disk->counts.tables[0]));
 }
 
-/* An L1 entry names a table of this window. Clusters of an external data file lie at their guest
- * offset, which only the L1 entry's place tells: such a table is counted at once. Those images have
- * one L1 table, and it names no more L2 tables than the file has clusters. */
+/* An L1 entry names a table of this window. Clusters of an external data file are stored at their
+ * guest offset, which only the L1 entry's place tells: such a table is counted at once. Those
+ * images have one L1 table, and it names no more L2 tables than the file has clusters. */
 static void mark(struct q2_references *r, uint64_t table, uint64_t guest_offset, bool active,
                  uint64_t *nb_tables)
 {

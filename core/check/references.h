@@ -57,7 +57,7 @@ void q2_references_tell(struct q2_references *r, enum q2_check_kind kind, const 
 /* Begin a window: all counts are 0. */
 void q2_references_window(struct q2_references *r, uint64_t first);
 
-/* References to cluster index, which lies inside the window. */
+/* References to cluster index, which is inside the window. */
 uint32_t q2_references_of(const struct q2_references *r, uint64_t index);
 
 /* Count a reference to each host cluster of a range. named_at: the entry that makes it. */

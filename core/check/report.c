@@ -109,7 +109,7 @@ size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t 
 }
 
 /* Is the double that is nearest to n / 200, n odd, larger than that?  Then printf() rounds the
- * second digit behind the point up; if it is that very number, to an even digit. */
+ * second digit after the point up; if it is that very number, to an even digit. */
 static bool half_goes_up(uint64_t n)
 {
     bool odd_digit = (n / 2) % 2 == 1;

@@ -51,7 +51,7 @@ enum q2_status q2_header_identify(const struct q2_header_disk *disk, const char 
     return Q2_OK;
 }
 
-/* A number that must lie between two bounds. */
+/* A number that must be between two bounds. */
 struct range_rule {
     const char *field;
     uint64_t min, max;
@@ -127,7 +127,7 @@ static enum q2_status check_header_length(const struct q2_header *header, const 
     return Q2_OK;
 }
 
-/* A table must start at a cluster, behind the header's own, and end below 2^63. */
+/* A table must start at a cluster, after the header's own, and end below 2^63. */
 static enum q2_status check_table(const struct q2_header *header, const char *field,
                                   uint64_t offset, uint64_t length, const char *path,
                                   struct q2_fault *fault)
@@ -138,7 +138,7 @@ static enum q2_status check_table(const struct q2_header *header, const char *fi
         return q2_fail_value(fault, Q2_ERR_BAD_HEADER, "table does not start at a cluster", path,
                              field, offset);
     if (offset < 1ull << header->cluster_bits)
-        return q2_fail_value(fault, Q2_ERR_BAD_HEADER, "table lies on the header", path, field,
+        return q2_fail_value(fault, Q2_ERR_BAD_HEADER, "table overlaps the header", path, field,
                              offset);
     if (!q2_range_fits(offset, length, INT64_MAX))
         return q2_fail_value(fault, Q2_ERR_BAD_HEADER, "table ends past 2^63", path, field, offset);
@@ -191,7 +191,7 @@ static enum q2_status check_l1_reach(const struct q2_header *header, const char 
     return Q2_OK;
 }
 
-/* The backing file's name lies behind the header and inside the first cluster. */
+/* The backing file's name is stored after the header and inside the first cluster. */
 static enum q2_status check_backing(const struct q2_header *header, const char *path,
                                     struct q2_fault *fault)
 {
@@ -202,7 +202,7 @@ static enum q2_status check_backing(const struct q2_header *header, const char *
     if (header->backing_file_offset < header->header_length ||
         !q2_range_fits(header->backing_file_offset, header->backing_file_size, cluster_size))
         return q2_fail_limit(fault, Q2_ERR_BAD_HEADER,
-                             "the backing file name lies outside the first cluster", path,
+                             "the backing file name is outside the first cluster", path,
                              "backing_file_offset", header->backing_file_offset, cluster_size);
     return Q2_OK;
 }

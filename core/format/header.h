@@ -61,7 +61,7 @@ enum q2_status q2_header_identify(const struct q2_header_disk *disk, const char 
  *
  * Q2_ERR_BAD_HEADER  a field breaks the specification
  * Q2_ERR_LIMIT       a field is over one of include/q2_limits.h
- * Q2_ERR_TRUNCATED   the L1 table does not lie inside the file
+ * Q2_ERR_TRUNCATED   the L1 table is not inside the file
  */
 enum q2_status q2_header_validate(const struct q2_header *header, uint64_t file_size,
                                   const char *path, struct q2_fault *fault);

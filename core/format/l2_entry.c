@@ -43,7 +43,7 @@ static void decode_compressed(uint64_t entry, uint64_t bitmap, const struct q2_l
     cluster->stream_length = (uint32_t)(nb_sectors * 512 - cluster->host_offset % 512);
     cluster->has_host_offset = true;
     if (cluster->host_offset > Q2_ENTRY_OFFSET)
-        bad(cluster, "compressed cluster lies past 2^56");
+        bad(cluster, "compressed cluster is past 2^56");
 }
 
 static void decode_extended(uint64_t bitmap, struct q2_cluster *cluster)
@@ -75,7 +75,7 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
 {
     uint64_t offset = entry & Q2_ENTRY_OFFSET;
     struct q2_cluster cluster = {.copied = (entry & Q2_ENTRY_COPIED) != 0};
-    /* Offset 0 means unallocated, but an external data file's first cluster does lie there; the
+    /* Offset 0 means unallocated, but an external data file's first cluster is stored there; the
      * COPIED flag tells the two apart. */
     bool at_zero = rules->external_data && offset == 0 && cluster.copied;
 

@@ -25,7 +25,7 @@ struct q2_l2_rules {
     uint32_t cluster_bits;
     bool version_3;     /* the zero flag exists */
     bool extended;      /* extended L2 entries: bitmap instead of the zero flag */
-    bool external_data; /* clusters lie in an external data file */
+    bool external_data; /* clusters are stored in an external data file */
 };
 
 enum q2_cluster_kind {
@@ -59,7 +59,7 @@ void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
 extern const char q2_l2_unaligned[];
 
 /* The breach of an entry that has COPIED set and offset 0 without an external data file. Only in a
- * data file does a guest cluster lie at offset 0. */
+ * data file can a guest cluster be stored at offset 0. */
 extern const char q2_l2_copied_nowhere[];
 
 /* What subcluster index (0..31) of a decoded extended entry holds. Not for COMPRESSED or BAD. */

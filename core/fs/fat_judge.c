@@ -41,7 +41,7 @@ enum q2_fat_write q2_fat_write_limit(uint32_t odd)
     return limit;
 }
 
-/* The same window of both FATs. No entry lies in two windows: a FAT12 is smaller than one, and the
+/* The same window of both FATs. No entry is in two windows: a FAT12 is smaller than one, and the
  * entries of the others are aligned. */
 struct windows {
     const struct q2_fat_volume *volume;
@@ -151,7 +151,7 @@ static bool compare_entry(struct windows *windows, uint32_t cluster, bool repair
     return true;
 }
 
-/* Are the entries from a cluster on, as many as lie in the windows and at most max, equal byte by
+/* Are the entries from a cluster on, as many as are in the windows and at most max, equal byte by
  * byte? Then how many there are, else 0. */
 static uint32_t nb_equal(const struct windows *windows, uint32_t cluster, uint32_t max)
 {

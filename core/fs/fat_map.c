@@ -120,7 +120,7 @@ static enum q2_status follow(struct q2_fat_table *table, const struct q2_fat_fil
         length = (uint64_t)nb * volume->cluster_size;
         length = left < length ? left : length;
         if (!map_add(map, q2_fat_cluster_offset(volume, first), length))
-            return q2_fail_limit(fault, Q2_ERR_LIMIT, "the file lies in too many pieces",
+            return q2_fail_limit(fault, Q2_ERR_LIMIT, "the file is in too many pieces",
                                  volume->source->path, "extents", map->capacity + 1, map->capacity);
         left -= length;
     }
@@ -135,7 +135,7 @@ static enum q2_status follow(struct q2_fat_table *table, const struct q2_fat_fil
     }
     return map_close_extent(map)
                ? Q2_OK
-               : q2_fail_limit(fault, Q2_ERR_LIMIT, "the file lies in too many pieces",
+               : q2_fail_limit(fault, Q2_ERR_LIMIT, "the file is in too many pieces",
                                volume->source->path, "extents", map->capacity + 1, map->capacity);
 }
 

@@ -59,7 +59,7 @@ struct component {
     size_t length;
 };
 
-/* Letters whose capital lies a fixed distance below them. */
+/* Letters whose capital is a fixed distance below them. */
 static const struct {
     uint16_t first, last, distance;
 } case_rows[] = {

@@ -15,7 +15,7 @@
 
 #define FIRST_AHEAD (64u * 1024 / Q2_FAT_BLOCK_SIZE)
 
-/* Entries by type: where they lie and what they mean. */
+/* Entries by type: where they are stored and what they mean. */
 static const struct entry_kind {
     uint32_t half_bytes; /* of an entry */
     uint32_t mask;
@@ -59,7 +59,7 @@ uint64_t q2_fat_table_whole_size(const struct q2_fat_volume *volume)
     return size > Q2_FAT_MIN_BUFFER ? size : Q2_FAT_MIN_BUFFER;
 }
 
-/* Does the block lie in its slot? A tag is the block's number + 1. */
+/* Is the block in its slot? A tag is the block's number + 1. */
 static bool holds(const struct q2_fat_table *table, uint32_t block)
 {
     return table->tags[block % table->nb_slots] == block + 1;
@@ -79,7 +79,7 @@ static uint32_t nb_to_read(const struct q2_fat_table *table, uint32_t block)
     return n;
 }
 
-/* Read blocks into their slots, which lie in a row. */
+/* Read blocks into their slots, which are in a row. */
 static enum q2_status read_blocks(struct q2_fat_table *table, uint32_t block, uint32_t nb)
 {
     const struct q2_fat_volume *volume = table->volume;
@@ -167,7 +167,7 @@ enum q2_status q2_fat_table_entry(struct q2_fat_table *table, uint32_t cluster,
     uint32_t nb_bytes = (entry_kinds[type].half_bytes + 1) / 2;
     uint8_t bytes[4] = {0};
 
-    for (uint32_t i = 0; i < nb_bytes; i++) { /* an entry of FAT12 may lie in two blocks */
+    for (uint32_t i = 0; i < nb_bytes; i++) { /* an entry of FAT12 may be in two blocks */
         const uint8_t *at;
         enum q2_status status = block_get(table, offset + i, &at);
         if (status != Q2_OK)

@@ -209,7 +209,7 @@ static bool holds_root_entries(const struct boot *boot)
     return is_fat32(boot) || boot->root_entries != 0;
 }
 
-/* The clusters that lie inside the partition: fewer than the boot sector counts if it counts more
+/* The clusters that are inside the partition: fewer than the boot sector counts if it counts more
  * sectors than there are. Valid after holds_inside_source(). */
 static uint32_t real_clusters(const struct boot *boot)
 {

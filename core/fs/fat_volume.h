@@ -37,7 +37,7 @@ enum q2_fat_type {
 /* Smallest working buffer of the functions that follow chains: a quarter of it is one window. */
 #define Q2_FAT_MIN_BUFFER (32u * 1024)
 
-/* Geometry in bytes. Every cluster 2 .. nb_clusters + 1 and every FAT lies inside the source. The
+/* Geometry in bytes. Every cluster 2 .. nb_clusters + 1 and every FAT is inside the source. The
  * FAT may have fewer entries than there are clusters: fat_table.c checks each entry's place. */
 struct q2_fat_volume {
     struct q2_source *source;
@@ -82,7 +82,7 @@ static inline bool q2_fat_cluster_valid(const struct q2_fat_volume *volume, uint
     return cluster >= 2 && cluster - 2 < volume->nb_clusters;
 }
 
-/* Where a cluster lies; cluster must be valid. */
+/* Where a cluster is stored; cluster must be valid. */
 static inline uint64_t q2_fat_cluster_offset(const struct q2_fat_volume *volume, uint32_t cluster)
 {
     return volume->data_offset + (uint64_t)(cluster - 2) * volume->cluster_size;

@@ -1,6 +1,6 @@
 /* The cpio archive that is appended to a guest's initrd.
  *
- * May call core/base. Invariant: nothing is written behind the buffer's size, and what is counted
+ * May call core/base. Invariant: nothing is written after the buffer's size, and what is counted
  * without a buffer is what is written with one.
  */
 #include "q2_handoff_cpio.h"
@@ -22,7 +22,7 @@
 
 #define DRACUT_HOOK "#!/bin/sh\n/" Q2_HANDOFF_PROGRAM_PATH " start\n"
 
-/* Nothing may stop what the root file system lies on: no dependencies of its own, not at
+/* Nothing may stop what the root file system is stored on: no dependencies of its own, not at
  * isolation, not by killing what it left running. */
 #define SYSTEMD_UNIT                                                                               \
     "[Unit]\n"                                                                                     \

@@ -145,7 +145,7 @@ enum q2_status q2_handoff_judge_file(const struct q2_handoff *handoff, uint32_t 
     for (uint32_t i = 0; i <= index; i++)
         extents += handoff->files[i].nb_extents;
     if (extents > Q2_HANDOFF_MAX_EXTENTS)
-        return require(false, Q2_ERR_LIMIT, "the files lie in too many pieces", ret_what);
+        return require(false, Q2_ERR_LIMIT, "the files are in too many pieces", ret_what);
     if (file->nb_samples > Q2_HANDOFF_MAX_SAMPLES || path_length > Q2_MAX_PATH_LENGTH)
         return require(false, Q2_ERR_LIMIT, "too many samples, or a path too long", ret_what);
     if (file->role >= Q2_NB_HANDOFF_ROLES || file->layer >= Q2_MAX_LAYERS || path_length == 0)

@@ -317,7 +317,7 @@ static void take_extents(struct in *in, struct q2_handoff_file *file, struct roo
     uint64_t at = 0;
 
     if (file->nb_extents > room->memory.max_extents - room->nb_extents) {
-        fail(in, Q2_ERR_LIMIT, "the files lie in too many pieces");
+        fail(in, Q2_ERR_LIMIT, "the files are in too many pieces");
         return;
     }
     for (uint32_t i = 0; in->status == Q2_OK && i < file->nb_extents; i++) {
@@ -417,7 +417,7 @@ static enum q2_status check_frame(const uint8_t *bytes, size_t length, const cha
         return status;
     if (record_length > length)
         return Q2_ERR_TRUNCATED;
-    *ret_what = "there are bytes behind the record";
+    *ret_what = "there are bytes after the record";
     if (record_length < length)
         return Q2_ERR_BAD_HEADER;
     checksum(bytes, length, digest);
@@ -443,7 +443,7 @@ enum q2_status q2_handoff_decode(const void *bytes, size_t length,
     for (uint32_t i = 0; in.status == Q2_OK && i < ret_handoff->nb_keys; i++)
         take_key(&in, ret_handoff, i);
     if (in.left > 0)
-        fail(&in, Q2_ERR_BAD_HEADER, "there are bytes behind the last part of the record");
+        fail(&in, Q2_ERR_BAD_HEADER, "there are bytes after the last part of the record");
     *ret_what = in.what;
     return in.status;
 }

@@ -10,7 +10,7 @@
 #include "core/base/range.h"
 #include "sha256.h"
 
-/* Extents that are sampled behind the first Q2_VERIFY_FIRST. */
+/* Extents that are sampled after the first Q2_VERIFY_FIRST. */
 #define SPREAD 62u
 
 _Static_assert(Q2_VERIFY_FIRST + SPREAD + 2 == Q2_HANDOFF_MAX_SAMPLES, "head, tail, extents");

@@ -29,7 +29,7 @@ static uint32_t get_be32(const uint8_t b[4])
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* A field is NUL-terminated text; what lies behind the NUL does not matter. */
+/* A field is NUL-terminated text; what is stored after the NUL does not matter. */
 static bool field_ends(const char field[Q2_LUKS_NAME_LENGTH])
 {
     for (size_t i = 0; i < Q2_LUKS_NAME_LENGTH; i++)
@@ -216,7 +216,7 @@ static const struct slot_rule {
     {Q2_ERR_BAD_HEADER, "a LUKS key slot has no iterations", no_iterations},
     {Q2_ERR_BAD_HEADER, "a LUKS key slot has no stripes", no_stripes},
     {Q2_ERR_LIMIT, "a LUKS key slot has too many stripes", too_many_stripes},
-    {Q2_ERR_BAD_HEADER, "LUKS key material lies on the LUKS header", material_on_header},
+    {Q2_ERR_BAD_HEADER, "LUKS key material overlaps the LUKS header", material_on_header},
     {Q2_ERR_BAD_HEADER, "LUKS key material ends past the room for it", material_past_end},
     {Q2_ERR_BAD_HEADER, "LUKS key material of two slots overlaps", material_on_other_slot},
 };

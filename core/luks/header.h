@@ -28,7 +28,7 @@
  * instructions; the field would allow 2^35. */
 #define Q2_LUKS_MAX_ITERATIONS (1u << 26)
 
-/* As it lies on disk; numbers are big-endian. */
+/* As it is stored on disk; numbers are big-endian. */
 struct q2_luks_slot_disk {
     uint8_t active[4];
     uint8_t iterations[4];
@@ -98,8 +98,8 @@ void q2_luks_header_decode(const struct q2_luks_header_disk *disk,
  * header_length  bytes from the header's start that it and its key material may use
  * ret_what       static text that says what is wrong; set on every result but Q2_OK
  *
- * Q2_OK               every number can be used: the key material of each active slot lies behind
- *                     the header and inside header_length, no product of them wraps
+ * Q2_OK               every number can be used: the key material of each active slot is stored
+ *                     after the header and inside header_length, no product of them wraps
  * Q2_ERR_BAD_HEADER   it breaks the specification
  * Q2_ERR_UNSUPPORTED  cipher, mode, hash or key length is not built in
  * Q2_ERR_LIMIT        over Q2_LUKS_MAX_STRIPES or Q2_LUKS_MAX_ITERATIONS

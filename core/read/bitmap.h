@@ -12,7 +12,7 @@ struct q2_bitmap_walk {
     uint64_t offset; /* of the next entry, from the start of the directory */
 };
 
-/* Check where the directory lies. Q2_OK also if there is none.
+/* Check where the directory is stored. Q2_OK also if there is none.
  *
  * Q2_ERR_LIMIT, Q2_ERR_BAD_BITMAP, Q2_ERR_TRUNCATED
  */

@@ -227,7 +227,7 @@ static enum q2_status unlock(struct opening *opening, struct q2_image *image)
         (image->encryption_length == 0 ||
          !q2_range_fits(image->encryption_offset, image->encryption_length, source->size)))
         return q2_fail_limit(opening->fault, Q2_ERR_BAD_HEADER,
-                             "the encryption header lies outside the file", source->path,
+                             "the encryption header is outside the file", source->path,
                              "encryption header offset", image->encryption_offset, source->size);
     status = unlocker->ops->unlock(unlocker, source, method, image->encryption_offset,
                                    image->encryption_length, &image->cipher);

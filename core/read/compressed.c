@@ -50,8 +50,7 @@ static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_ima
                              source->path, "compression_type", image->header.compression_type);
     if (offset >= source->size)
         return q2_fail_at(fault, Q2_ERR_TRUNCATED,
-                          "a compressed cluster lies past the end of the file", source->path,
-                          offset);
+                          "a compressed cluster is past the end of the file", source->path, offset);
     /* The descriptor counts sectors; the last stream of a file may end before its last sector. */
     length = q2_min_u64(length, source->size - offset);
     if (length > Q2_COMPRESSED_BUFFER_SIZE)

@@ -22,7 +22,7 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
 }
 
 /* How far ahead of a read that goes on where the last one ended the map is looked at: a slice's
- * entries lie beside each other, and the next requests then need no look of their own. */
+ * entries are next to each other, and the next requests then need no look of their own. */
 #define LOOK_AHEAD          (1024u * 1024)
 #define LOOK_AHEAD_CLUSTERS 128u
 
@@ -70,7 +70,7 @@ static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, 
         horizon = disk->until[i] = offset + ret_extent->length;
         last = i;
     }
-    /* Else the last layer said so, and maybe where its cluster lies all the same. */
+    /* Else the last layer said so, and maybe where its cluster is stored all the same. */
     if (last == Q2_MAX_LAYERS)
         *ret_extent = (struct q2_extent){.kind = Q2_EXTENT_UNALLOCATED};
     ret_extent->layer = last == Q2_MAX_LAYERS ? 0 : last;
@@ -124,7 +124,7 @@ static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *p
 
 /* The file ends before the end of a piece. A file that lost its end must not read as zeros
  * (HAZARDS.md, F3). But QEMU's files end with the last byte that was written, inside the last
- * cluster. The check of a disk that is open for writing has found that nothing lies behind that
+ * cluster. The check of a disk that is open for writing has found that nothing is stored after that
  * cluster, so the rest of it was never written. */
 static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
                                     uint64_t host_offset, uint8_t *buffer)

@@ -9,7 +9,7 @@
  *
  * image        its cipher is set
  * windows      the disk's
- * extent       DATA; the range lies inside image->data
+ * extent       DATA; the range is inside image->data
  * buffer       gets extent->length bytes; undefined after an error
  *
  * Q2_ERR_TRUNCATED  the file ends inside a sector that is needed

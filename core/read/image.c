@@ -99,7 +99,7 @@ static enum q2_status read_encryption(const struct opening *opening, uint64_t of
 }
 
 /* Take what we use of one extension; the others are left alone.
- * length and offset have been checked to lie inside the first cluster. */
+ * length and offset have been checked to be inside the first cluster. */
 static enum q2_status read_extension(struct opening *opening, uint32_t type, uint64_t offset,
                                      uint32_t length)
 {
@@ -278,7 +278,7 @@ enum q2_status q2_image_open(struct q2_slice_cache *cache, struct q2_source *sou
     status = read_header(&opening);
     if (status != Q2_OK)
         return status;
-    /* Form first, features second: where the feature names lie depends on cluster_bits and
+    /* Form first, features second: where the feature names are stored depends on cluster_bits and
      * header_length. */
     status = q2_header_validate(&image->header, source->size, source->path, fault);
     if (status == Q2_OK)

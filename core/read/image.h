@@ -14,7 +14,7 @@ struct q2_image {
     enum q2_image_format format;
     struct q2_source *source; /* the image file */
     struct q2_cipher *cipher; /* of guest data; NULL if it is plain */
-    struct q2_source *data;   /* where clusters lie: source, or the external data file */
+    struct q2_source *data;   /* where clusters are stored: source, or the external data file */
     bool owns_source, owns_data;
     bool is_snapshot;
     bool is_beside;          /* its file or data file was found beside the image that names it */
@@ -56,7 +56,7 @@ void q2_image_open_raw(struct q2_source *source, struct q2_image *ret_image);
  *
  * Q2_ERR_BAD_SNAPSHOT  the snapshot's L1 table breaks a rule
  * Q2_ERR_LIMIT         it is too large
- * Q2_ERR_TRUNCATED     it does not lie inside the file
+ * Q2_ERR_TRUNCATED     it is not inside the file
  */
 enum q2_status q2_image_check_snapshot(const struct q2_image *image,
                                        const struct q2_snapshot *snapshot, struct q2_fault *fault);

@@ -25,7 +25,7 @@ struct mapping {
     bool complete; /* what comes next does not continue the run */
 };
 
-/* An entry behind the run only ends it; whoever asks for that one gets its fault. */
+/* An entry after the run only ends it; whoever asks for that one gets its fault. */
 static enum q2_status refuse(const struct mapping *m, enum q2_status status, const char *what,
                              uint64_t offset)
 {
@@ -66,7 +66,7 @@ static void append(struct mapping *m, const struct q2_extent *piece)
         m->complete = true;
 }
 
-/* Read the L1 entry at entry_offset: where its L2 table lies, 0 if there is none. */
+/* Read the L1 entry at entry_offset: where its L2 table is stored, 0 if there is none. */
 static enum q2_status table_read(const struct mapping *m, uint64_t entry_offset,
                                  uint64_t *ret_table)
 {
@@ -101,7 +101,7 @@ static inline const struct q2_table_hint *hint_of(const struct q2_slice_cache *c
     return hint;
 }
 
-/* Where the L2 table lies that maps guest offset at; 0 if there is none. */
+/* Where the L2 table is stored that maps guest offset at; 0 if there is none. */
 static enum q2_status table_find(const struct mapping *m, uint64_t at, uint64_t *ret_table)
 {
     const struct q2_image *image = m->image;
@@ -198,7 +198,7 @@ static enum q2_status map_entry(struct mapping *m, const uint8_t *bytes, uint64_
 }
 
 /* How many of the entries at bytes, at most nb_max, say what the decoder would say of the clusters
- * behind the one of `entry`: the same without a host offset, the next cluster with one. Most tables
+ * after the one of `entry`: the same without a host offset, the next cluster with one. Most tables
  * are long runs of such entries, and comparing costs a fraction of decoding. */
 static uint64_t nb_alike(const uint8_t *bytes, uint64_t nb_max, uint64_t entry, uint64_t step)
 {
@@ -212,8 +212,8 @@ static uint64_t nb_alike(const uint8_t *bytes, uint64_t nb_max, uint64_t entry, 
     return n;
 }
 
-/* Lengthen the run by the whole clusters behind its last entry, which lies at bytes, that continue
- * it; nb_left entries follow in the slice. Returns how many clusters that were. */
+/* Lengthen the run by the whole clusters after its last entry, which is stored at bytes, that
+ * continue it; nb_left entries follow in the slice. Returns how many clusters that were. */
 static uint64_t extend(struct mapping *m, const uint8_t *bytes, uint64_t nb_left)
 {
     const struct q2_l2_rules *rules = &m->image->rules;

@@ -80,7 +80,7 @@ static uint32_t take_unit(struct json *json)
     return unit;
 }
 
-/* The point of "\uXXXX", of two of them for what lies beyond the basic plane. */
+/* The point of "\uXXXX", of two of them for what is beyond the basic plane. */
 static void take_point(struct json *json, struct output *to)
 {
     uint32_t high = take_unit(json), low;

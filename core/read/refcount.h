@@ -8,7 +8,7 @@
 /* Get the refcount of a host cluster; 0 where no refcount block covers it.
  *
  * Q2_ERR_BAD_REFCOUNT  the table entry is not aligned to a cluster
- * Q2_ERR_TRUNCATED     table or block lies past the end of the file
+ * Q2_ERR_TRUNCATED     table or block is past the end of the file
  * Q2_ERR_IO ...        the source failed
  */
 enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_image *image,
@@ -27,9 +27,9 @@ enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_
 
 /* Count the refcounts that are 0 from one of a block on, in a row.
  *
- * nb_max  how many are asked about; they lie in the block
+ * nb_max  how many are asked about; they are stored in the block
  *
- * Q2_ERR_TRUNCATED  the block lies past the end of the file
+ * Q2_ERR_TRUNCATED  the block is past the end of the file
  * Q2_ERR_IO ...
  */
 enum q2_status q2_refcount_nb_free(struct q2_slice_cache *cache, const struct q2_image *image,

@@ -118,7 +118,7 @@ static uint32_t run_length(const struct q2_slice_cache *cache, const struct q2_s
     return n;
 }
 
-/* A miss right behind the last one is a walk through a table: fetch the rest of the round of sets
+/* A miss right after the last one is a walk through a table: fetch the rest of the round of sets
  * at once. One request costs the same for 64 KiB as for 4 KiB (DESIGN.md, 3.2). */
 static enum q2_status miss(struct q2_slice_cache *cache, struct q2_source *source, uint64_t index,
                            uint32_t *ret_way)

@@ -49,7 +49,7 @@ struct q2_table_hint {
 };
 #define Q2_TABLE_HINTS 16u /* of 512 MiB each in clusters of 64 KiB */
 
-/* So many regions of 1 MiB of a file are told apart by where slices lie. A power of two. */
+/* So many regions of 1 MiB of a file are told apart by where slices are. A power of two. */
 #define Q2_SLICE_REGIONS     512u
 #define Q2_SLICE_REGION_BITS (20u - Q2_SLICE_BITS)
 
@@ -65,10 +65,10 @@ struct q2_slice_cache {
     const struct q2_source *miss_source; /* where the last miss was, to see a sequence */
     uint64_t miss_index;
     uint32_t nb_dirty[Q2_SLICE_SETS]; /* slices of each set that wait to be written */
-    /* [index >> Q2_SLICE_REGION_BITS, modulo]: slices that lie there. Most writes of data learn
-     * here that they overwrite none. */
+    /* [index >> Q2_SLICE_REGION_BITS, modulo]: slices that are stored there. Most writes of data
+     * learn here that they overwrite none. */
     uint16_t nb_in_region[Q2_SLICE_REGIONS];
-    /* [way][set]: 16 neighbouring slices in one way lie in a row and can be read in one request. */
+    /* [way][set]: 16 neighbouring slices in one way are in a row and can be read in one request. */
     _Alignas(Q2_BUFFER_ALIGN) uint8_t bytes[Q2_SLICE_WAYS][Q2_SLICE_SETS][Q2_SLICE_SIZE];
 };
 
@@ -94,7 +94,7 @@ const uint8_t *q2_slice_at_hand(struct q2_slice_cache *cache, const struct q2_so
 
 /* Copy metadata bytes out, across slices.
  *
- * Q2_ERR_TRUNCATED  the range does not lie inside the file
+ * Q2_ERR_TRUNCATED  the range is not inside the file
  * Q2_ERR_IO ...     the source failed
  */
 enum q2_status q2_slice_read(struct q2_slice_cache *cache, struct q2_source *source,

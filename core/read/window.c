@@ -12,8 +12,8 @@
  * request saves. */
 #define LARGE (128u * 1024)
 
-/* How far behind the last request the next one may begin and still be the same stream: an L2 table
- * of the largest common cluster lies between. */
+/* How far after the last request the next one may begin and still be the same stream: an L2 table
+ * of the largest common cluster is between. */
 #define GAP (64u * 1024)
 
 /* What devices read. Compressed streams are asked for to the end of one, in which the next begins.
@@ -49,7 +49,7 @@ static bool continues(const struct q2_window *window, const struct q2_source *so
            offset + SECTOR > window->next && offset <= window->next + GAP;
 }
 
-/* `next` will lie somewhere in the offsets from first to last. */
+/* `next` will be somewhere in the offsets from first to last. */
 static void set_near(struct q2_windows *windows, uint32_t number, uint64_t first, uint64_t last)
 {
     first -= q2_min_u64(first, SECTOR);
@@ -130,7 +130,7 @@ static const uint8_t *use(struct q2_windows *windows, uint32_t number, uint64_t 
 /* What one look at all windows finds. */
 struct look {
     const uint8_t *bytes; /* NULL: no window holds the first of them */
-    size_t nb_held;       /* how many it holds; the last window's end may lie inside a request */
+    size_t nb_held;       /* how many it holds; the last window may end inside a request */
     uint32_t follower;    /* the first window whose stream goes on here; Q2_NB_WINDOWS: none */
 };
 

@@ -1,9 +1,9 @@
 /* Read-ahead windows: a few pieces of files, fetched in large requests ahead of small ones.
  *
  * Called by whatever in core/ reads files; calls the sources. A device's cost is per request, not
- * per byte (DESIGN.md, 3.3): what is read in small steps, one behind the other, is worth
+ * per byte (DESIGN.md, 3.3): what is read in small steps, one after the other, is worth
  * fetching in one. It works on host offsets, so one mechanism serves small guest requests, small
- * clusters whose L2 tables lie between them, and compressed streams.
+ * clusters whose L2 tables are between them, and compressed streams.
  */
 #ifndef Q2_CORE_WINDOW_H
 #define Q2_CORE_WINDOW_H
@@ -23,7 +23,7 @@ struct q2_window {
 };
 
 struct q2_windows {
-    /* What every small request looks at lies together. */
+    /* What every small request looks at is stored together. */
     struct {
         uint64_t first,
             reach; /* offsets outside first + 0..reach are none of a window's business */
@@ -42,7 +42,7 @@ void q2_windows_clear(struct q2_windows *windows);
  * fetching a window pays off. Cannot fail: a window that cannot be fetched says nothing of the
  * range asked for, so the caller's own read decides.
  *
- * offset, length  bytes; the range lies inside the source, length >= 1
+ * offset, length  bytes; the range is inside the source, length >= 1
  * ret_bytes       the bytes, good until the next call here; NULL: read them yourself
  */
 void q2_windows_view(struct q2_windows *windows, struct q2_source *source, uint64_t offset,

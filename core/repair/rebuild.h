@@ -4,10 +4,10 @@
 
 #include "core/check/references.h"
 
-/* Build refcount table and blocks behind the end of the file, and have the header name them. Until
+/* Build refcount table and blocks after the end of the file, and have the header name them. Until
  * then the old structure stays as it is; what it takes up is free afterwards.
  *
- * references  started, of an image whose entries all lie inside the file; counted() is called for
+ * references  started, of an image whose entries all are inside the file; counted() is called for
  *             each of its clusters
  *
  * Q2_ERR_NO_SPACE  the file cannot grow so far; nothing changed

@@ -243,7 +243,8 @@ static void counted(struct q2_references *r, uint64_t index, uint64_t refcount,
                index << top_of(p)->rules.cluster_bits, refcount, nb_references);
 }
 
-/* Entries that are left wrong may name clusters past the end of the file, where it would lie. */
+/* Entries that are left wrong may name clusters past the end of the file, where it would be stored.
+ * */
 static enum q2_status rebuild(struct repair *p, const struct survey *s)
 {
     enum q2_status status;

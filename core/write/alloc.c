@@ -1,8 +1,8 @@
 /* Allocating host clusters.
  *
  * May call core/read/refcount.c, commit.c and store.c. Invariant: a cluster is handed out only if
- * its refcount is 0 and no table of the image lies on it, whatever the refcounts say; a refcount
- * block is durable before the table names it, a table before the header does (O5).
+ * its refcount is 0 and no table of the image is stored there, whatever the refcounts say; a
+ * refcount block is durable before the table names it, a table before the header does (O5).
  */
 #include "alloc.h"
 
@@ -143,7 +143,7 @@ static enum q2_status make_block(struct q2_disk *disk, uint64_t index)
 struct new_table {
     uint64_t first;       /* cluster index of the first block; a block begins there */
     uint64_t nb_blocks;   /* new refcount blocks */
-    uint64_t nb_clusters; /* of the new table, behind the blocks */
+    uint64_t nb_clusters; /* of the new table, after the blocks */
 };
 
 /* Twice the old table; then as many blocks as its clusters and their own need. */

@@ -8,7 +8,7 @@
  *
  * nb_wanted   1..Q2_ALLOC_MAX
  * ret_offset  host offset of the first; its old content is undefined
- * ret_nb      1..nb_wanted: as many as lie free in a row
+ * ret_nb      1..nb_wanted: as many as are free in a row
  *
  * Q2_ERR_NO_SPACE  the file is full and cannot grow; nothing changed
  * Q2_ERR_LIMIT     the refcount table is at its largest

@@ -163,7 +163,7 @@ static enum q2_status grow_l1(struct q2_disk *disk, uint32_t nb_entries)
 }
 
 /* Guest bytes [offset, end) become zeros wherever something shows: a longer backing file, clusters
- * that a VM state has behind the disk, what a last cluster has behind its end. */
+ * that a VM state has past the disk's end, what a last cluster has past it. */
 static enum q2_status hide(struct q2_disk *disk, uint64_t offset, uint64_t end)
 {
     enum q2_status status = Q2_OK;
@@ -186,7 +186,7 @@ static bool is_raw_external(const struct q2_image *top)
     return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
 }
 
-/* A raw data file is the disk: what it holds behind the old end is on the disk from now on, and its
+/* A raw data file is the disk: what it holds past the old end is on the disk from now on, and its
  * clusters are mapped to it. In all other images the new bytes read as zeros. */
 static enum q2_status grow(struct q2_disk *disk, uint64_t size)
 {
@@ -212,7 +212,7 @@ static enum q2_status grow(struct q2_disk *disk, uint64_t size)
     return status;
 }
 
-/* First what lies behind the new end goes, then the end moves, as in QEMU: a power cut leaves a
+/* First what is stored past the new end goes, then the end moves, as in QEMU: a power cut leaves a
  * disk of the old size without it, never one whose old bytes come back when QEMU lets it grow
  * again. */
 static enum q2_status shrink(struct q2_disk *disk, uint64_t size)

@@ -166,7 +166,7 @@ static size_t encode_ones(const struct making *m, uint64_t nb_ones)
     return (size_t)q2_shift_up(nb_ones, 3 - order);
 }
 
-/* All refcounts are 1 from the first cluster on, and the blocks lie in a row: one run of ones, in
+/* All refcounts are 1 from the first cluster on, and the blocks are in a row: one run of ones, in
  * pieces that fit the buffer. */
 static enum q2_status write_refcounts(struct making *m)
 {

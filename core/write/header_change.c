@@ -4,8 +4,8 @@
  * in any order, so a change must become true by the write of one sector. What the header in force
  * does not read may be written beforehand; the first sector then switches to it. Where old and new
  * want the same sectors, the header takes a detour: a middle layout puts everything after the two,
- * hidden until the first sector says so by an extension that spans what lies between. Invariant:
- * between two flushes either sectors change that nobody reads, or one sector does.
+ * hidden until the first sector says so by an extension that spans what is stored between.
+ * Invariant: between two flushes either sectors change that nobody reads, or one sector does.
  */
 #include "header_change.h"
 
@@ -28,7 +28,7 @@ _Static_assert(3 * AREA_SIZE <= Q2_BOUNCE_SIZE, "old, middle and new header in t
 struct layout {
     uint8_t *bytes;
     size_t head_end;             /* header and extensions are [0, head_end) .. */
-    size_t tail_start, tail_end; /* .. and what lies apart from them is here */
+    size_t tail_start, tail_end; /* .. and what is apart from them is here */
     bool full;                   /* it does not fit */
 };
 
@@ -48,7 +48,7 @@ static enum q2_status no_room(const struct change *c, const char *what)
 
 /* --- layouts -------------------------------------------------------------------------------- */
 
-/* The extension at *offset, which then stands behind it; false at the end of the list. The list was
+/* The extension at *offset, which is after it then; false at the end of the list. The list was
  * checked at open. */
 static bool next_extension(const uint8_t *bytes, size_t end, size_t *offset, uint32_t *ret_type,
                            uint32_t *ret_length)
@@ -119,7 +119,7 @@ static void copy_extensions(const struct change *c, const uint8_t *old, bool fea
     }
 }
 
-/* Put a header together: in one piece, or (at > 0) with everything behind the header itself moved
+/* Put a header together: in one piece, or (at > 0) with everything after the header itself moved
  * to offset `at`. */
 static void compose(const struct change *c, const uint8_t *old, bool feature_names, size_t at,
                     struct layout *layout)
@@ -225,7 +225,7 @@ static void keep_rest(const struct change *c, const struct layout *from, struct 
     }
 }
 
-/* A layout between the two that shares no sector with either but the first: behind both of them, or
+/* A layout between the two that shares no sector with either but the first: after both of them, or
  * inside the first sector, without the names of the feature bits. */
 static bool find_middle(const struct change *c, const struct layout *old, const struct layout *new,
                         struct layout *middle)

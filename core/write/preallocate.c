@@ -25,7 +25,7 @@ static bool is_raw_external(const struct q2_image *top)
     return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
 }
 
-/* Nothing of a lower layer may show where a run lies: a standard entry hides it. The run is cut to
+/* Nothing of a lower layer may show where a run is: a standard entry hides it. The run is cut to
  * what is known of. */
 static enum q2_status check_below(struct q2_disk *disk, struct run *run)
 {

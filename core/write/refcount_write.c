@@ -28,7 +28,7 @@ enum q2_status q2_refcount_put_in(struct q2_slice_cache *cache, const struct q2_
     return q2_slice_put(cache, image->source, offset, bytes, length, Q2_DIRTY_REFCOUNT);
 }
 
-/* As many refcounts from index on as lie whole in bytes of one sector: become 1. */
+/* As many refcounts from index on as are whole in bytes of one sector: become 1. */
 static enum q2_status take_in_sector(struct q2_slice_cache *cache, const struct q2_image *image,
                                      uint64_t block, uint64_t index, uint64_t nb_max,
                                      uint64_t *ret_nb)

@@ -147,7 +147,8 @@ void q2_slice_cache_expire(struct q2_slice_cache *cache)
     cache->nb_changes++;
 }
 
-/* The part of file bytes [offset, offset + length) that lies in slice index goes into its way. */
+/* The part of file bytes [offset, offset + length) that is stored in slice index goes into its way.
+ * */
 static void overwrite(struct q2_slice_cache *cache, uint32_t set, uint32_t way, uint64_t offset,
                       const uint8_t *bytes, size_t length)
 {
@@ -175,7 +176,7 @@ static bool may_hold(const struct q2_slice_cache *cache, uint64_t first, uint64_
 }
 
 /* Guest data is mostly where no slice is, and a request may be large: the few slices are asked
- * whether they lie in the range, not the range's many pieces whether they are slices. */
+ * whether they are stored in the range, not the range's many pieces whether they are slices. */
 void q2_slice_cache_overwrite(struct q2_slice_cache *cache, const struct q2_source *source,
                               uint64_t offset, const void *bytes, size_t length)
 {

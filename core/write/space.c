@@ -51,7 +51,7 @@ static bool is_used(struct q2_disk *disk, uint64_t index)
            refcount != 0;
 }
 
-/* The clusters behind `end` are free: cut them off. */
+/* The clusters after `end` are free: cut them off. */
 static void cut(struct q2_disk *disk, uint64_t end)
 {
     const struct q2_image *top = &disk->layers[0];

@@ -13,7 +13,8 @@ enum q2_status q2_table_find(struct q2_disk *disk, uint64_t guest_offset, uint64
 /* Get an L2 table that may be changed: one that no snapshot shares.
  *
  * guest_offset  bytes, < virtual size
- * ret_table     its host offset; a new one is empty or a copy, and its L1 entry waits as Q2_DIRTY_L1
+ * ret_table     its host offset; a new one is empty or a copy, and its L1 entry
+ *               waits as Q2_DIRTY_L1
  *
  * Q2_ERR_NO_SPACE, Q2_ERR_LIMIT, Q2_ERR_BAD_L1, Q2_ERR_TRUNCATED, Q2_ERR_IO ...
  */

@@ -58,7 +58,8 @@ struct step {
 
 /* A file may end inside its last cluster: QEMU's end with the last byte that was written. Before
  * the rest of that cluster is written the file grows, an image to the cluster's end and a data file
- * as far as it is written. What lies in no cluster that the file has is an error of the store. */
+ * as far as it is written. What is stored in no cluster that the file has is an error of the store.
+ * */
 static enum q2_status reach_cluster_end(struct q2_disk *disk, struct q2_source *source,
                                         uint64_t host_offset, uint64_t length)
 {
@@ -91,9 +92,9 @@ static enum q2_status compose(struct q2_disk *disk, uint64_t from, size_t n,
                               const struct step *step)
 {
     uint8_t *bounce = disk->writer.bounce;
-    uint64_t size = q2_disk_size(disk), behind = step->offset + step->length;
+    uint64_t size = q2_disk_size(disk), after = step->offset + step->length;
     uint64_t first = step->offset > from ? q2_min_u64(step->offset - from, n) : 0;
-    uint64_t last = behind > from ? q2_min_u64(behind - from, n) : 0;
+    uint64_t last = after > from ? q2_min_u64(after - from, n) : 0;
     uint64_t inside = size > from ? q2_min_u64(size - from, n) : 0;
     enum q2_status status = Q2_OK;
 
@@ -109,7 +110,7 @@ static enum q2_status compose(struct q2_disk *disk, uint64_t from, size_t n,
     return status;
 }
 
-/* Write guest bytes [from, to) to where they will lie, through the bounce buffer. */
+/* Write guest bytes [from, to) to where they will be stored, through the bounce buffer. */
 static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, uint64_t from,
                                     uint64_t to, const struct step *step)
 {
@@ -151,7 +152,7 @@ static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_exten
 
     if (top->data == top->source && top->format == Q2_FORMAT_QCOW2 &&
         q2_overlaps_table(top, extent->host_offset, step->length))
-        return q2_store_latch(disk, Q2_ERR_BAD_L2, "guest data lies on metadata");
+        return q2_store_latch(disk, Q2_ERR_BAD_L2, "guest data overlaps metadata");
     if (top->cipher)
         return write_sectors(disk, extent, step);
     return store_step(disk, top->data, extent->host_offset, step);
@@ -163,29 +164,29 @@ static enum q2_status write_in_place(struct q2_disk *disk, const struct q2_exten
 static enum q2_status fill(struct q2_disk *disk, uint64_t host_offset, uint64_t start, uint64_t end,
                            const struct step *step)
 {
-    uint64_t behind = step->offset + step->length;
+    uint64_t after = step->offset + step->length;
     struct step middle = *step;
     enum q2_status status;
 
     if (top_of(disk)->cipher)
         return fill_composed(disk, host_offset, start, end, step);
-    if (step->offset == start && behind == end)
+    if (step->offset == start && after == end)
         return store_step(disk, top_of(disk)->data, host_offset, step);
     if (end - start <= Q2_BOUNCE_SIZE)
         return fill_composed(disk, host_offset, start, end, step);
     /* Whole sectors straight from the caller, the rest with what is around it. */
     middle.offset = q2_min_u64((step->offset + 511) & ~511ull, end);
-    behind = behind == end ? end : behind & ~511ull;
-    middle.length = behind > middle.offset ? behind - middle.offset : 0;
+    after = after == end ? end : after & ~511ull;
+    middle.length = after > middle.offset ? after - middle.offset : 0;
     if (step->bytes)
         middle.bytes = step->bytes + (middle.offset - step->offset);
-    behind = middle.offset + middle.length;
+    after = middle.offset + middle.length;
     status = fill_composed(disk, host_offset, start, middle.offset, step);
     if (status == Q2_OK && middle.length > 0)
         status =
             store_step(disk, top_of(disk)->data, host_offset + (middle.offset - start), &middle);
     if (status == Q2_OK)
-        status = fill_composed(disk, host_offset + (behind - start), behind, end, step);
+        status = fill_composed(disk, host_offset + (after - start), after, end, step);
     return status;
 }
 
@@ -202,13 +203,13 @@ struct fresh {
 static uint64_t fresh_bitmap(const struct q2_image *top, const struct fresh *fresh, uint64_t guest,
                              const struct q2_cluster *old)
 {
-    uint64_t behind = guest + (1ull << top->rules.cluster_bits);
+    uint64_t after = guest + (1ull << top->rules.cluster_bits);
     uint32_t written;
 
     if (!top->rules.extended)
         return 0;
     written = q2_subcluster_mask(top->rules.cluster_bits, q2_max_u64(fresh->start, guest),
-                                 q2_min_u64(fresh->end, behind));
+                                 q2_min_u64(fresh->end, after));
     return q2_subcluster_bitmap_encode(written, old->zero);
 }
 
@@ -228,7 +229,7 @@ static enum q2_status link_cluster(struct q2_disk *disk, const struct fresh *fre
 }
 
 /* Name new clusters by their L2 entries.
- * ret_nb_linked is set in any case: on error the clusters behind are still named by nobody. */
+ * ret_nb_linked is set in any case: on error the clusters after those are still named by nobody. */
 static enum q2_status link_clusters(struct q2_disk *disk, const struct fresh *fresh,
                                     uint64_t *ret_nb_linked)
 {
@@ -266,7 +267,7 @@ enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_w
         !(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
         status = q2_store_grow(disk, top->data, end);
     if (status == Q2_ERR_NO_SPACE && top->data->size >= q2_min_u64(end, q2_disk_size(disk)))
-        status = Q2_OK; /* what the last cluster has behind the disk's end is not needed */
+        status = Q2_OK; /* what the last cluster has past the disk's end is not needed */
     *ret_offset = start;
     *ret_nb = nb_wanted;
     return status;

@@ -39,10 +39,10 @@ enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_w
                              uint64_t *ret_offset, uint64_t *ret_nb);
 
 /* How far a cluster that ends at guest offset end may be filled: a raw data file may end inside the
- * disk's last one, and what it has behind the disk is not ours (HAZARDS.md, W9). */
+ * disk's last one, and what it has past the disk's end is not ours (HAZARDS.md, W9). */
 uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end);
 
-/* Make guest clusters [start, end) unallocated, also behind the disk's end as far as the L1 table
+/* Make guest clusters [start, end) unallocated, also past the disk's end as far as the L1 table
  * reaches. */
 enum q2_status q2_write_unlink(struct q2_disk *disk, uint64_t start, uint64_t end);
 

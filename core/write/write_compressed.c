@@ -21,7 +21,7 @@ struct place {
     uint64_t made; /* cluster that was allocated for it; 0: none */
 };
 
-/* The room behind the last stream: bytes up to the end of its cluster; 0 if there is none, or if
+/* The room after the last stream: bytes up to the end of its cluster; 0 if there is none, or if
  * the cluster's refcount is as high as its width allows. */
 static enum q2_status room_left(struct q2_disk *disk, uint64_t *ret_length)
 {
@@ -55,8 +55,8 @@ static enum q2_status share(struct q2_disk *disk, uint64_t offset)
                : q2_fail(&disk->fault, status, "a refcount cannot be changed", top->source->path);
 }
 
-/* Find a place and take a reference to each cluster that it touches: behind the last stream, if the
- * cluster there has room, or if the one behind it happens to be free. */
+/* Find a place and take a reference to each cluster that it touches: after the last stream, if the
+ * cluster there has room, or if the one after it happens to be free. */
 static enum q2_status take_place(struct q2_disk *disk, struct place *place)
 {
     uint64_t cluster_size = 1ull << disk->layers[0].rules.cluster_bits;

@@ -40,7 +40,7 @@ static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_
 }
 
 /* (qcow2: a discarded cluster reads as zeros in version 3; in version 2 it can only be unallocated,
- * which reads as zeros if nothing lies below) */
+ * which reads as zeros if nothing is below) */
 static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint64_t guest)
 {
     const struct q2_image *top = top_of(disk);
@@ -163,7 +163,7 @@ static enum q2_status zero_subclusters(struct q2_disk *disk, uint64_t start, uin
 }
 
 /* Zeros for whole units [start, end), of which [first, last) are whole clusters; what is before and
- * behind them are subclusters of one cluster each. */
+ * after them are subclusters of one cluster each. */
 static enum q2_status zero_units(struct q2_disk *disk, uint64_t start, uint64_t first,
                                  uint64_t last, uint64_t end)
 {

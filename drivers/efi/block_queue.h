@@ -56,7 +56,7 @@ struct q2_block_queue {
     struct q2_block_slot slots[Q2_BLOCK_QUEUE_SLOTS];
 };
 
-/* Create the events. EFI_OUT_OF_RESOURCES: the firmware has none left; nothing stays behind. */
+/* Create the events. EFI_OUT_OF_RESOURCES: the firmware has none left; nothing is left over. */
 EFI_STATUS q2_block_queue_open(struct q2_block_queue *queue, EFI_BOOT_SERVICES *services,
                                EFI_BLOCK_IO_MEDIA *media);
 

@@ -81,8 +81,8 @@ static uint8_t *aligned_bounce(struct q2_source_efi_disk_io *disk_io)
     return disk_io->bounce + (((at + mask) & ~mask) - at);
 }
 
-/* Some bytes by way of the blocks that they lie in, as many as the buffer holds; a write keeps what
- * is around them. */
+/* Some bytes by way of the blocks that they are stored in, as many as the buffer holds; a write
+ * keeps what is around them. */
 static EFI_STATUS bounce_some(struct q2_source_efi_disk_io *disk_io, uint64_t offset,
                               uint8_t *buffer, size_t *length, bool write)
 {

@@ -4,7 +4,7 @@
  * no file system driver is called (DESIGN.md, 4.1). Implements include/q2_source.h. A request
  * inside one extent is one call to the volume.
  *
- * It grows only into room: bytes that the map has behind source.size. Room is made through the file
+ * It grows only into room: bytes that the map has past source.size. Room is made through the file
  * system, outside of every request; then the file is mapped anew and q2_source_extents_remap()
  * takes the longer map.
  *
@@ -64,16 +64,16 @@ void q2_source_extents_identity(const struct q2_source *volume, uint64_t file_id
  * size             bytes that the map has, >= mapped_size
  *
  * Q2_ERR_ARGUMENT    the map is not valid for this size and volume
- * Q2_ERR_BAD_VOLUME  what was mapped before lies elsewhere now: it is another file
+ * Q2_ERR_BAD_VOLUME  what was mapped before is stored elsewhere now: it is another file
  */
 enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
                                        const struct q2_file_extent *map, size_t nb_extents,
                                        uint64_t size);
 
-/* Where the first bytes of a range lie on the volume; for whoever reads there by itself.
+/* Where the first bytes of a range are stored on the volume; for whoever reads there by itself.
  *
  * offset, length   bytes, inside source->size
- * ret_length       1..length bytes that lie in one piece
+ * ret_length       1..length bytes that are stored in one piece
  *
  * false  the source is of another kind, or the range leaves it
  */
@@ -85,7 +85,7 @@ bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t 
  * map is stored in stays. */
 void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map);
 
-/* The pages that lie wholly inside an extent, so that nobody shares them: [*ret_first, *ret_end),
+/* The pages that are wholly inside an extent, so that nobody shares them: [*ret_first, *ret_end),
  * numbers; empty if *ret_first >= *ret_end. */
 void q2_source_extents_own_pages(const struct q2_source_extents *extents,
                                  const struct q2_file_extent *extent, uint64_t *ret_first,

@@ -18,7 +18,7 @@ static enum q2_status add_file(struct q2_handoff *handoff, const struct q2_sourc
     enum q2_status status;
 
     if (whole.nb_extents > Q2_HANDOFF_MAX_EXTENTS)
-        return q2_fail_limit(fault, Q2_ERR_LIMIT, "the file lies in too many pieces", source->path,
+        return q2_fail_limit(fault, Q2_ERR_LIMIT, "the file is in too many pieces", source->path,
                              "extents", whole.nb_extents, Q2_HANDOFF_MAX_EXTENTS);
     whole.source.size = whole.mapped_size; /* with the room */
     *file = (struct q2_handoff_file){

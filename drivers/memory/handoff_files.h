@@ -13,15 +13,16 @@
 /* Samples of every file that a record can have. */
 #define Q2_HANDOFF_ALL_SAMPLES ((size_t)Q2_HANDOFF_MAX_FILES * Q2_HANDOFF_MAX_SAMPLES)
 
-/* Fill handoff->files: role, layer, path, size with the room behind the end, extents, samples.
+/* Fill handoff->files: role, layer, path, size with the room after the end, extents, samples.
  *
- * disk         open with all its files; flushed, because the samples are what lies on the volume
+ * disk         open with all its files; flushed, because the samples are what is stored on the
+ * volume
  * first_layer  the layer of the top image: 1 if the disk has an overlay in memory, else 0
  * samples      Q2_HANDOFF_ALL_SAMPLES of them; the record points into it, and into the sources
  * buffer       Q2_HANDOFF_SAMPLE_SIZE bytes
  * fault        filled on any error
  *
- * Q2_ERR_LIMIT   a file lies in more extents than the record has room for; fault names it
+ * Q2_ERR_LIMIT   a file is stored in more extents than the record has room for; fault names it
  * Q2_ERR_IO ...  a source failed
  */
 enum q2_status q2_handoff_files(struct q2_handoff *handoff, const struct q2_disk *disk,

@@ -139,7 +139,7 @@ static const struct row rows[] = {
      .set = {{"l1_table_offset", 0}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "l1_table_offset",
-     .text = "img/top.qcow2: table lies on the header (l1_table_offset is 0); restore the image "
+     .text = "img/top.qcow2: table overlaps the header (l1_table_offset is 0); restore the image "
              "from a copy"},
     {.rule = "l1_table_past_2_63",
      .set = {{"l1_table_offset", 1ull << 63}},
@@ -157,7 +157,7 @@ static const struct row rows[] = {
      .set = {{"refcount_table_offset", 0}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "refcount_table_offset",
-     .text = "img/top.qcow2: table lies on the header (refcount_table_offset is 0); restore the "
+     .text = "img/top.qcow2: table overlaps the header (refcount_table_offset is 0); restore the "
              "image from a copy"},
     {.rule = "refcount_table_past_2_63",
      .set = {{"refcount_table_offset", 1ull << 63}},
@@ -175,7 +175,7 @@ static const struct row rows[] = {
      .set = {{"nb_snapshots", 1}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "snapshots_offset",
-     .text = "img/top.qcow2: table lies on the header (snapshots_offset is 0); restore the image "
+     .text = "img/top.qcow2: table overlaps the header (snapshots_offset is 0); restore the image "
              "from a copy"},
     {.rule = "snapshot_table_past_2_63",
      .set = {{"nb_snapshots", 1}, {"snapshots_offset", 1ull << 63}},
@@ -205,13 +205,13 @@ static const struct row rows[] = {
      .set = {{"backing_file_offset", 104}, {"backing_file_size", 8}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "backing_file_offset",
-     .text = "img/top.qcow2: the backing file name lies outside the first cluster "
+     .text = "img/top.qcow2: the backing file name is outside the first cluster "
              "(backing_file_offset is 104, limit 0x10000); restore the image from a copy"},
     {.rule = "backing_name_outside_cluster",
      .set = {{"backing_file_offset", 64 * KIB - 7}, {"backing_file_size", 8}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "backing_file_offset",
-     .text = "img/top.qcow2: the backing file name lies outside the first cluster "
+     .text = "img/top.qcow2: the backing file name is outside the first cluster "
              "(backing_file_offset is 65529, limit 0x10000); restore the image from a copy"},
     /* Header extensions, features, strings (HAZARDS.md, F11). */
     {.rule = "file_shorter_than_header",
@@ -545,21 +545,21 @@ static const struct row rows[] = {
      .set = {{"crypt_method", 2}},
      .status = Q2_ERR_BAD_HEADER,
      .field = "encryption header offset",
-     .text = "img/top.qcow2: the encryption header lies outside the file (encryption header offset "
+     .text = "img/top.qcow2: the encryption header is outside the file (encryption header offset "
              "is 0, limit 0x80000); restore the image from a copy"},
     {.rule = "luks_header_empty",
      .build = build_luks_empty,
      .arrange = arrange_unlocker,
      .status = Q2_ERR_BAD_HEADER,
      .field = "encryption header offset",
-     .text = "img/top.qcow2: the encryption header lies outside the file (encryption header offset "
+     .text = "img/top.qcow2: the encryption header is outside the file (encryption header offset "
              "is 0x10000, limit 0x80000); restore the image from a copy"},
     {.rule = "luks_header_past_file",
      .build = build_luks_outside,
      .arrange = arrange_unlocker,
      .status = Q2_ERR_BAD_HEADER,
      .field = "encryption header offset",
-     .text = "img/top.qcow2: the encryption header lies outside the file (encryption header offset "
+     .text = "img/top.qcow2: the encryption header is outside the file (encryption header offset "
              "is 0x10000, limit 0x80000); restore the image from a copy"},
     /* Snapshots. */
     {.rule = "snapshot_not_there",
@@ -655,14 +655,14 @@ static const struct row rows[] = {
      .stage = READ_ALL,
      .status = Q2_ERR_BAD_L1,
      .field = "",
-     .text = "img/top.qcow2: L2 table lies on the L1 or refcount table, at offset 0x30000; run "
+     .text = "img/top.qcow2: L2 table overlaps the L1 or refcount table, at offset 0x30000; run "
              "'check' on the image"},
     {.rule = "l2_table_on_refcount_table",
      .build = build_l2_on_refcount_table,
      .stage = READ_ALL,
      .status = Q2_ERR_BAD_L1,
      .field = "",
-     .text = "img/top.qcow2: L2 table lies on the L1 or refcount table, at offset 0x30000; run "
+     .text = "img/top.qcow2: L2 table overlaps the L1 or refcount table, at offset 0x30000; run "
              "'check' on the image"},
     {.rule = "l2_table_past_file",
      .build = build_l2_past_file,
@@ -767,7 +767,7 @@ static const struct row rows[] = {
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: compressed cluster lies past 2^56, at offset 0x808; run 'check' on "
+     .text = "img/top.qcow2: compressed cluster is past 2^56, at offset 0x808; run 'check' on "
              "the image"},
     /* Data that is gone, and compressed clusters (HAZARDS.md, F3, F5, W9). */
     {.rule = "data_past_file",
@@ -796,7 +796,7 @@ static const struct row rows[] = {
      .stage = READ,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
-     .text = "img/top.qcow2: a compressed cluster lies past the end of the file, at offset "
+     .text = "img/top.qcow2: a compressed cluster is past the end of the file, at offset "
              "0x1000000; copy the file again, whole"},
     {.rule = "compressed_longer_than_the_buffer",
      .build = build_stream_too_long,

@@ -146,7 +146,7 @@ def test_errors():
     for want, got in messages:
         for line in want.splitlines():
             check(line in got, f"{line!r} is missing in {got!r}")
-    check("t.qcow2: the range does not lie inside the disk (guest offset is 0x200000, limit "
+    check("t.qcow2: the range is not inside the disk (guest offset is 0x200000, limit "
           "0x100000)" in messages[0][1], messages[0][1])
 
 

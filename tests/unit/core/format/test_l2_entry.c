@@ -200,7 +200,7 @@ static void test_l2_entry_decode_compressed_past_2_56_is_bad(void)
     T_CHECK_U64(cluster.kind, Q2_CLUSTER_COMPRESSED);
     q2_l2_entry_decode(COMPRESSED | 1ull << 56, 0, 0, &rules, &cluster);
     T_CHECK_U64(cluster.kind, BAD);
-    T_CHECK_STR(cluster.breach, "compressed cluster lies past 2^56");
+    T_CHECK_STR(cluster.breach, "compressed cluster is past 2^56");
 }
 
 static void test_subcluster_kind_each_position(void)

@@ -89,7 +89,7 @@ struct change {
 #define CIPHER       "the LUKS cipher is not built in"
 #define HASH         "the LUKS hash is not built in"
 #define KEY_LENGTH   "the LUKS cipher has no keys of this length"
-#define ON_HEADER    "LUKS key material lies on the LUKS header"
+#define ON_HEADER    "LUKS key material overlaps the LUKS header"
 #define PAST_END     "LUKS key material ends past the room for it"
 #define ITERATIONS   "too many LUKS iterations"
 #define SLOT_STATE   "a LUKS key slot is neither active nor inactive"

@@ -152,7 +152,7 @@ static void test_disk_read_bounds_table(void)
         t_row(rows[i].row);
         T_CHECK_U64(q2_disk_read(f.disk, rows[i].offset, buffer, rows[i].length), rows[i].status);
     }
-    T_CHECK_STR(fixture_text(&f), "the range does not lie inside the disk (guest offset is "
+    T_CHECK_STR(fixture_text(&f), "the range is not inside the disk (guest offset is "
                                   "0xffffffffffffffff, limit 1000)");
     fixture_end(&f);
     image_free(&image);
