@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A whole Debian runs from an image on a stick and keeps its disk: firmware, GRUB, kernel, root file
-system read-write, power-off; then the stick is judged. One of the rows of run_guests.py.
+"""A whole Debian runs from an image on a stick and keeps its disk: firmware, GRUB, kernel, root
+file system read-write, power-off; then the stick is judged. One of the rows of run_guests.py.
 """
 
 import argparse

@@ -25,7 +25,8 @@ What the service prints, one line each:
   METALCOW-TEST host refused|mounted             an attempt to mount the stick's own file system
   METALCOW-TEST before SHA256|none               of what the boot before has left behind
   METALCOW-TEST load                             it writes without end, if there is the file
-                                                 /etc/metalcow-load or the kernel's option metalcow.load
+                                                 /etc/metalcow-load or the kernel has the
+                                                 option metalcow.load
   METALCOW-TEST blob SHA256                      of what this boot wrote to /var/lib/metalcow/blob
   METALCOW-TEST error TEXT                       what the kernel log has of I/O errors
   METALCOW-TEST done N

@@ -339,7 +339,8 @@ class OldVolume:
         if needed * self.cluster > self.volume.free:
             raise Refusal(f"{self.path} has {size_text(self.volume.free)} free, and the files need "
                           f"{size_text(needed * self.cluster)}. Remove something from it, or "
-                          f"compress the images: `metalcow convert -O qcow2 -c IMAGE SMALLER.qcow2`")
+                          f"compress the images: "
+                          f"`metalcow convert -O qcow2 -c IMAGE SMALLER.qcow2`")
 
     def describe(self):
         kind = "the folder" if self.path.is_dir() else "the FAT volume in"
