@@ -140,6 +140,13 @@ def chroot(root, *command):
                                           "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
+def install(root, packages):
+    """By apt in the system, with /proc; its mount goes with the name space."""
+    script = ('mount -t proc proc "$0/proc" && DEBIAN_FRONTEND=noninteractive chroot "$0" apt-get '
+              '-qq -y -o APT::Sandbox::User=root --no-install-recommends install "$@"')
+    fs.run("unshare", "--mount", "--propagation", "private", "sh", "-c", script, root, *packages)
+
+
 def make_system(cache, release, initramfs, kernel):
     """The installed system as a folder; made once."""
     root = cache / f"{release}-{initramfs}-{kernel}"
@@ -148,10 +155,15 @@ def make_system(cache, release, initramfs, kernel):
         return root
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    packages = [*PACKAGES, initramfs, KERNELS[kernel]]
+    later = [initramfs, KERNELS[kernel]]
+    # debootstrap takes the first of a dependency's alternatives, so a kernel brings initramfs-tools
+    # whatever else is asked for, and that conflicts with dracut. apt sees what is there.
+    first = [*PACKAGES, *(later if initramfs == "initramfs-tools" else [])]
     print(f"debian: installing {release} with {initramfs} and the {kernel} kernel", flush=True)
-    fs.run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, root,
+    fs.run("debootstrap", "--variant=minbase", f"--include={','.join(first)}", release, root,
            MIRROR)
+    if initramfs != "initramfs-tools":
+        install(root, later)
     chroot(root, "sh", "-c", "cd /var/cache && apt-get -qq -o APT::Sandbox::User=root download "
            + " ".join(LOADER_PACKAGES))
     parts = root.with_suffix(".loaders")
