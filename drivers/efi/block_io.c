@@ -71,7 +71,21 @@ bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
 {
     block_io->busy = false;
+    if (block_io->turned && !block_io->is_quiet && q2_block_io_has_turned(block_io))
+        (void)block_io->services->SignalEvent(block_io->turned);
     block_io->services->RestoreTPL(tpl);
+}
+
+bool q2_block_io_has_turned(const struct q2_block_io *block_io)
+{
+    return block_io->media.MediaPresent != block_io->told_present ||
+           block_io->media.ReadOnly != block_io->told_read_only;
+}
+
+void q2_block_io_tell(struct q2_block_io *block_io)
+{
+    block_io->told_present = block_io->media.MediaPresent;
+    block_io->told_read_only = block_io->media.ReadOnly;
 }
 
 bool q2_block_io_drain(struct q2_block_io *block_io)
@@ -111,7 +125,7 @@ static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status
 static void tell_reader(struct q2_block_io *block_io, uint64_t nb_bytes)
 {
     block_io->nb_read += nb_bytes;
-    if (!block_io->read || block_io->nb_read < Q2_BLOCK_IO_READ_STEP)
+    if (!block_io->read || block_io->is_quiet || block_io->nb_read < Q2_BLOCK_IO_READ_STEP)
         return;
     block_io->nb_read = 0;
     (void)block_io->services->SignalEvent(block_io->read);
@@ -123,7 +137,8 @@ static void tell_owner(struct q2_block_io *block_io)
     uint64_t nb_changes = q2_disk_nb_changes(block_io->disk);
 
     block_io->nb_writes++;
-    if (!block_io->written || (!block_io->attention && block_io->nb_changes == nb_changes))
+    if (!block_io->written || block_io->is_quiet ||
+        (!block_io->attention && block_io->nb_changes == nb_changes))
         return;
     block_io->attention = false;
     block_io->nb_changes = nb_changes;
@@ -285,6 +300,34 @@ static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVeri
     return q2_block_io_reset(block_io_of(This));
 }
 
+/* A cluster of an image with extended L2 entries has 32 subclusters. */
+#define SUBCLUSTER_BITS 5u
+
+static UINT32 blocks_in(const EFI_BLOCK_IO_MEDIA *media, uint32_t bits)
+{
+    return bits > block_bits(media) ? 1u << (bits - block_bits(media)) : 1;
+}
+
+/* What is written best at once: whole clusters; and without reading: whole subclusters, or clusters
+ * if there are none. A raw image has neither.  (UEFI 2.10, 13.9: revisions 2 and 3 of the media) */
+static void set_granules(EFI_BLOCK_IO_MEDIA *media, const struct q2_disk *disk)
+{
+    struct q2_layer_info info;
+    uint32_t unit_bits;
+
+    q2_disk_layer_info(disk, 0, &info);
+    media->LowestAlignedLba = 0;
+    media->LogicalBlocksPerPhysicalBlock = 1;
+    media->OptimalTransferLengthGranularity = 0; /* none is reported */
+    if (!info.header)
+        return;
+    unit_bits = info.header->cluster_bits;
+    if ((info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0)
+        unit_bits -= SUBCLUSTER_BITS;
+    media->LogicalBlocksPerPhysicalBlock = blocks_in(media, unit_bits);
+    media->OptimalTransferLengthGranularity = blocks_in(media, info.header->cluster_bits);
+}
+
 enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *disk,
                                 EFI_BOOT_SERVICES *services,
                                 const struct q2_block_io_options *options)
@@ -298,6 +341,7 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
                                      .services = services,
                                      .written = options->written,
                                      .read = options->read,
+                                     .turned = options->turned,
                                      .attention = true};
     block_io->media = (EFI_BLOCK_IO_MEDIA){
         .MediaId = options->media_id,
@@ -307,8 +351,9 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
         .BlockSize = options->block_size,
         .IoAlign = align > Q2_BLOCK_IO_ALIGN ? align : Q2_BLOCK_IO_ALIGN,
         .LastBlock = nb_blocks - 1,
-        .LogicalBlocksPerPhysicalBlock = 1,
     };
+    set_granules(&block_io->media, disk);
+    q2_block_io_tell(block_io);
     block_io->protocol = (EFI_BLOCK_IO_PROTOCOL){
         .Revision = EFI_BLOCK_IO_PROTOCOL_REVISION3,
         .Media = &block_io->media,

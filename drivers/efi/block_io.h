@@ -28,13 +28,16 @@ struct q2_block_io {
     EFI_BLOCK_IO_PROTOCOL protocol; /* first: the protocol's address is this struct's */
     EFI_BLOCK_IO_MEDIA media;
     struct q2_disk *disk;
-    EFI_BOOT_SERVICES *services; /* RaiseTPL, RestoreTPL and SignalEvent are used */
-    EFI_EVENT written, read;     /* of the options */
-    uint64_t nb_read;            /* bytes, since `read` was signalled last */
-    bool attention;              /* signal it after the next write; the owner's and files' to set */
-    uint64_t nb_writes;          /* writes and flushes that reached the disk */
-    uint64_t nb_changes;         /* of metadata, when the event was signalled last */
-    bool busy;                   /* a request is in the disk */
+    EFI_BOOT_SERVICES *services;     /* RaiseTPL, RestoreTPL and SignalEvent are used */
+    EFI_EVENT written, read, turned; /* of the options */
+    uint64_t nb_read;                /* bytes, since `read` was signalled last */
+    bool attention;      /* signal it after the next write; the owner's and files' to set */
+    uint64_t nb_writes;  /* writes and flushes that reached the disk */
+    uint64_t nb_changes; /* of metadata, when the event was signalled last */
+    bool busy;           /* a request is in the disk */
+    bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner's
+                                    to set */
+    BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */
     struct q2_block_queue *queue; /* the owner's; NULL: every request ends before its call */
 };
 
@@ -44,6 +47,7 @@ struct q2_block_io_options {
     uint32_t media_id;
     EFI_EVENT written; /* signalled after writes and flushes, see above; NULL: none */
     EFI_EVENT read;    /* signalled after Q2_BLOCK_IO_READ_STEP bytes were read; NULL: none */
+    EFI_EVENT turned;  /* signalled after requests while q2_block_io_has_turned(); NULL: none */
 };
 
 /* A loader that reads a kernel is noticed after so many bytes; the notification comes as that of
@@ -85,6 +89,13 @@ EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io);
 
 /* The medium is gone for good: no request reaches the disk any more. */
 void q2_block_io_lose_medium(struct q2_block_io *block_io);
+
+/* Has the medium gone, or turned read-only, since the owner told those above of it?  (UEFI 2.10,
+ * 13.9: Block I/O is reinstalled then, which cannot happen inside a request) */
+bool q2_block_io_has_turned(const struct q2_block_io *block_io);
+
+/* The owner tells of the medium now. */
+void q2_block_io_tell(struct q2_block_io *block_io);
 
 enum q2_block_kind {
     Q2_BLOCK_READ,

@@ -36,6 +36,13 @@ static void unlock(struct q2_block_queue *queue, EFI_TPL tpl)
     queue->services->RestoreTPL(tpl);
 }
 
+static void lose_medium(struct q2_block_queue *queue)
+{
+    if (queue->media->MediaPresent && queue->turned)
+        (void)queue->services->SignalEvent(queue->turned);
+    queue->media->MediaPresent = FALSE;
+}
+
 /* One piece less, or the starting call has done its part. Called at TPL_NOTIFY. */
 static void drop(struct q2_block_slot *read)
 {
@@ -48,7 +55,7 @@ static void drop(struct q2_block_slot *read)
     read->read = NULL;
     queue->nb_busy--;
     if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)
-        queue->media->MediaPresent = FALSE;
+        lose_medium(queue);
     token->TransactionStatus = q2_efi_block_from_status(status);
     (void)queue->services->SignalEvent(token->Event);
 }

@@ -49,7 +49,8 @@ struct q2_block_slot {
 /* The caller's memory; it must not move while it is open. */
 struct q2_block_queue {
     EFI_BOOT_SERVICES *services; /* TPL, events, Stall */
-    EFI_BLOCK_IO_MEDIA *media;   /* the disk's: a medium that goes below goes here too */
+    EFI_BLOCK_IO_MEDIA *media;   /* the disk's: a medium that goes below goes here too, */
+    EFI_EVENT turned;            /* and then this is signalled; the owner's to set; NULL: none */
     uint32_t nb_busy;            /* slots */
     bool is_open;
     uint64_t next_offset; /* where the last read with an event ended */

@@ -50,8 +50,46 @@ void mc_print(const char *text)
     }
 }
 
+static struct mc_said *said_lines;
+
+struct mc_said *mc_say_new(struct mc_said *said)
+{
+    struct mc_said *before = said_lines;
+
+    if (said)
+        said->nb_before = said->nb;
+    said_lines = said;
+    return before;
+}
+
+/* FNV-1a. Two lines with one hash cost a message that was new. */
+static uint64_t hash_of(const char *text)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+
+    for (; *text != '\0'; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+    return hash;
+}
+
+/* Was this line said before? Else it counts as said from the next mc_say_new() on. */
+static bool is_said(struct mc_said *said, const char *text)
+{
+    uint64_t hash = hash_of(text);
+
+    for (uint32_t i = 0; i < said->nb_before; i++) {
+        if (said->lines[i] == hash)
+            return true;
+    }
+    if (said->nb < MC_MAX_SAID)
+        said->lines[said->nb++] = hash;
+    return false;
+}
+
 void mc_say(const char *text)
 {
+    if (said_lines && is_said(said_lines, text))
+        return;
     mc_print("metalcow: ");
     mc_print(text);
     mc_print("\n");

@@ -17,6 +17,18 @@ void mc_print(const char *text);
 /* Print "metalcow: TEXT", on a line of its own. */
 void mc_say(const char *text);
 
+/* Lines that were said before, so that they are not said again: as hashes. */
+#define MC_MAX_SAID 64u
+struct mc_said {
+    uint32_t nb;
+    uint32_t nb_before; /* those that count: of before mc_say_new() */
+    uint64_t lines[MC_MAX_SAID];
+};
+
+/* From now on mc_say() leaves out lines that were said under `said` before, and adds the others to
+ * it; NULL: says everything. Returns what was set before. What has no place in `said` is said. */
+struct mc_said *mc_say_new(struct mc_said *said);
+
 /* Print a fault as a line that begins with "metalcow: ". */
 void mc_say_fault(const struct q2_fault *fault);
 

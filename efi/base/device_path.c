@@ -109,6 +109,28 @@ static bool is_disk_node(const EFI_DEVICE_PATH *node)
                             sizeof(mc_disk_guid)) == 0;
 }
 
+size_t mc_device_path_child_size(const EFI_DEVICE_PATH *path)
+{
+    const EFI_DEVICE_PATH *next;
+
+    if (DevicePathType(path) != MEDIA_DEVICE_PATH || DevicePathSubType(path) != MEDIA_FILEPATH_DP ||
+        (size_t)DevicePathNodeLength(path) <= END_DEVICE_PATH_LENGTH)
+        return 0;
+    next = NextDevicePathNode(path);
+    return is_disk_node(next) ? (size_t)DevicePathNodeLength(path) + DISK_NODE_SIZE : 0;
+}
+
+bool mc_device_path_is_child(const EFI_DEVICE_PATH *volume, const EFI_DEVICE_PATH *disk,
+                             const EFI_DEVICE_PATH *remaining)
+{
+    size_t prefix = mc_device_path_size(volume) - END_DEVICE_PATH_LENGTH;
+    size_t size = mc_device_path_child_size(remaining);
+
+    return size > 0 && mc_device_path_below(volume, disk) &&
+           mc_device_path_size(disk) - END_DEVICE_PATH_LENGTH == prefix + size &&
+           __builtin_memcmp((const UINT8 *)disk + prefix, remaining, size) == 0;
+}
+
 unsigned int mc_device_path_depth(const EFI_DEVICE_PATH *path)
 {
     unsigned int depth = 0;

@@ -32,6 +32,19 @@ EFI_DEVICE_PATH *mc_device_path_disk(const EFI_DEVICE_PATH *volume, const char *
  * an image on a disk of ours. */
 unsigned int mc_device_path_depth(const EFI_DEVICE_PATH *path);
 
+/* Bytes of the two nodes that a disk of ours adds to its volume's path, if a path begins with them:
+ * file path node, vendor node; else 0. What follows them does not matter. */
+size_t mc_device_path_child_size(const EFI_DEVICE_PATH *path);
+
+/* Does a path that goes on from a volume begin with the disk of ours that has this path?
+ *
+ * volume     its path
+ * disk       a disk's path; need not be of this volume
+ * remaining  the path that goes on
+ */
+bool mc_device_path_is_child(const EFI_DEVICE_PATH *volume, const EFI_DEVICE_PATH *disk,
+                             const EFI_DEVICE_PATH *remaining);
+
 /* Is a path that of the device, or below it? */
 bool mc_device_path_below(const EFI_DEVICE_PATH *device, const EFI_DEVICE_PATH *path);
 

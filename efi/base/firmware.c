@@ -23,6 +23,9 @@ EFI_GUID mc_loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
 EFI_GUID mc_loaded_image_path_guid = EFI_LOADED_IMAGE_DEVICE_PATH_PROTOCOL_GUID;
 EFI_GUID mc_driver_binding_guid = EFI_DRIVER_BINDING_PROTOCOL_GUID;
 EFI_GUID mc_component_name2_guid = EFI_COMPONENT_NAME2_PROTOCOL_GUID;
+/* UEFI 2.10, 11.4; gnu-efi does not have it. */
+EFI_GUID mc_driver_diagnostics2_guid = {
+    0x4d330321, 0x025f, 0x4aac, {0x90, 0xd8, 0x5e, 0xd9, 0x00, 0x17, 0x3b, 0x63}};
 EFI_GUID mc_file_info_guid = EFI_FILE_INFO_ID;
 EFI_GUID mc_file_system_info_guid = EFI_FILE_SYSTEM_INFO_ID;
 EFI_GUID mc_shell_guid = EFI_SHELL_PROTOCOL_GUID;

@@ -1,17 +1,20 @@
 /* Driver Binding: a bus driver whose bus is a volume and whose children are the disks in its
  * images.
  *
- * Top of the driver; the firmware calls in, registry.c and entries.c are called below. Supported()
- * is called for every handle, so it opens nothing but one folder. Invariant: a volume is held from
- * Start() to Stop(), whatever becomes of its disks.
+ * May call registry.c, the place and entries.c. Supported() is called for every handle, so it opens
+ * nothing but one folder and says nothing. Invariant: a volume is held from Start() to Stop(),
+ * whatever becomes of its disks.
  */
 #include "binding.h"
 
 #include "component_name.h"
+#include "diagnostics.h"
+#include "drivers/efi/status.h"
 #include "efi/base/console.h"
 #include "efi/base/device_path.h"
 #include "efi/image/entries.h"
 #include "efi/base/firmware.h"
+#include "efi/base/text.h"
 #include "efi/place/place.h"
 #include "registry.h"
 
@@ -43,17 +46,39 @@ static bool has_entries(EFI_HANDLE handle)
     return has;
 }
 
+static bool is_end(const EFI_DEVICE_PATH *remaining)
+{
+    return remaining && IsDevicePathEnd(remaining);
+}
+
+/* May the driver be asked for this?  A path that is no end names one child of ours, whatever comes
+ * behind it. */
+static bool can_name_child(const EFI_DEVICE_PATH *remaining)
+{
+    return !remaining || is_end(remaining) || mc_device_path_child_size(remaining) > 0;
+}
+
+/* Of a volume that is held already: is there anything that another Start() could add? */
+static EFI_STATUS supported_again(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining)
+{
+    if (is_end(remaining) || (remaining && mc_registry_has_child(volume, remaining)) ||
+        !may_use_files() || !has_entries(volume))
+        return EFI_ALREADY_STARTED;
+    return EFI_SUCCESS;
+}
+
 static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                                    EFI_DEVICE_PATH *RemainingDevicePath)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
-    EFI_GUID *held = mc_place_held(Controller);
+    EFI_GUID *held = can_name_child(RemainingDevicePath) ? mc_place_held(Controller) : NULL;
     void *interface;
     EFI_STATUS status;
 
-    (void)RemainingDevicePath;
     if (!held)
         return EFI_UNSUPPORTED;
+    if (mc_registry_holds(Controller))
+        return supported_again(Controller, RemainingDevicePath);
     status = services->OpenProtocol(Controller, held, &interface, This->DriverBindingHandle,
                                     Controller, EFI_OPEN_PROTOCOL_BY_DRIVER);
     if (EFI_ERROR(status))
@@ -64,27 +89,90 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
     return EFI_SUCCESS;
 }
 
-/* Attach one entry; what fails is said, and the rest goes on. */
-static void attach_entry(EFI_HANDLE volume, const struct mc_entry *entry, struct q2_fault *fault)
+static void say_failed(const struct mc_entry *entry, const struct q2_fault *fault)
 {
-    struct mc_disk_spec spec = entry->spec;
-    struct mc_disk *disk;
+    char line[600], why[400];
+    struct q2_line text = q2_line_start(line, sizeof(line));
 
-    spec.title = mc_entry_title(entry);
-    if (spec.no_attach)
-        return;
-    if (mc_registry_attach(volume, &spec, fault, &disk) != Q2_OK)
-        mc_say_fault(fault);
-    else if (disk->no_handoff[0] != '\0')
-        mc_say(disk->no_handoff);
+    (void)q2_fault_format(fault, why, sizeof(why));
+    q2_line_put(&text, "entry ");
+    q2_line_put_escaped(&text, entry->id);
+    q2_line_put(&text, " is not attached: ");
+    q2_line_put(&text, why);
+    mc_say(line);
 }
 
-static void attach_entries(EFI_HANDLE volume)
+/* Attach one entry, unless its disk is there; what fails is said. */
+static enum q2_status attach_entry(EFI_HANDLE volume, const struct mc_entry *entry,
+                                   unsigned int instance)
+{
+    const struct mc_origin origin = {.id = entry->id, .instance = instance};
+    struct mc_disk_spec spec = entry->spec;
+    struct mc_disk *disk;
+    struct q2_fault fault;
+    enum q2_status status;
+
+    if (mc_registry_has_entry(volume, entry->id))
+        return Q2_OK;
+    spec.title = mc_entry_title(entry);
+    status = mc_registry_attach(volume, &spec, &origin, &fault, &disk);
+    if (status != Q2_OK)
+        say_failed(entry, &fault);
+    else if (disk->no_handoff[0] != '\0')
+        mc_say(disk->no_handoff);
+    return status;
+}
+
+/* How many of the entries before the i-th have the same image. */
+static unsigned int instance_of(const struct mc_entries *entries, size_t i)
+{
+    const char *image = entries->sorted[i]->spec.image;
+    unsigned int nb = 0;
+
+    for (size_t j = 0; j < i; j++) {
+        const struct mc_disk_spec *spec = &entries->sorted[j]->spec;
+        nb += !spec->no_attach && mc_text_equal(spec->image, image) ? 1 : 0;
+    }
+    return nb;
+}
+
+/* Does the path name the disk of an image with this instance? */
+static bool names(const EFI_DEVICE_PATH *remaining, EFI_HANDLE volume, const char *image,
+                  unsigned int instance)
+{
+    const EFI_DEVICE_PATH *path = mc_protocol(volume, &mc_device_path_guid);
+    EFI_DEVICE_PATH *disk = path ? mc_device_path_disk(path, image, instance) : NULL;
+    bool is_named = disk && mc_device_path_is_child(path, disk, remaining);
+
+    mc_free(disk);
+    return is_named;
+}
+
+/* Attach those that are missing, or the one that the path names. What fails costs no other one. */
+static EFI_STATUS attach_missing(EFI_HANDLE volume, const struct mc_entries *entries,
+                                 const EFI_DEVICE_PATH *remaining)
+{
+    for (size_t i = 0; i < entries->nb; i++) {
+        const struct mc_entry *entry = entries->sorted[i];
+        unsigned int instance = instance_of(entries, i);
+        if (entry->spec.no_attach)
+            continue;
+        if (!remaining)
+            (void)attach_entry(volume, entry, instance);
+        else if (names(remaining, volume, entry->spec.image, instance))
+            return q2_efi_from_status(attach_entry(volume, entry, instance));
+    }
+    return remaining ? EFI_NOT_FOUND : EFI_SUCCESS;
+}
+
+/* Without a path, a volume whose entries cannot be read is one without disks: that is said. */
+static EFI_STATUS attach_entries(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining)
 {
     struct mc_entries *entries = NULL;
     struct q2_place *place;
     struct q2_fault fault;
     enum q2_status status = mc_place_open(volume, &fault, &place);
+    EFI_STATUS efi_status;
 
     if (status == Q2_OK) {
         status = mc_entries_read(place, &fault, &entries);
@@ -92,27 +180,32 @@ static void attach_entries(EFI_HANDLE volume)
     }
     if (status != Q2_OK) {
         mc_say_fault(&fault);
-        return;
+        return remaining ? q2_efi_from_status(status) : EFI_SUCCESS;
     }
-    for (size_t i = 0; i < entries->nb; i++)
-        attach_entry(volume, entries->sorted[i], &fault);
+    efi_status = attach_missing(volume, entries, remaining);
     mc_entries_free(entries);
+    return efi_status;
 }
 
-/* A volume is held even if nothing on it can be attached: its messages should come once. */
+/* A volume is held even if nothing on it can be attached: its messages should come once. An end
+ * node asks for the bus without children. */
 static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                                EFI_DEVICE_PATH *RemainingDevicePath)
 {
-    EFI_STATUS status = mc_registry_keep(Controller);
+    bool was_kept = false;
+    EFI_STATUS status = can_name_child(RemainingDevicePath)
+                            ? mc_registry_keep(Controller, &was_kept)
+                            : EFI_UNSUPPORTED;
 
     (void)This;
     if (EFI_ERROR(status))
         return status;
-    /* An end node asks for the bus without children. */
-    if (!RemainingDevicePath || !IsDevicePathEnd(RemainingDevicePath))
-        attach_entries(Controller);
+    if (!is_end(RemainingDevicePath))
+        status = attach_entries(Controller, RemainingDevicePath);
     mc_registry_started(Controller);
-    return EFI_SUCCESS;
+    if (EFI_ERROR(status) && !was_kept)
+        (void)mc_registry_release(Controller);
+    return status;
 }
 
 /* Stop children, or give the volume back when there are none. */
@@ -144,33 +237,12 @@ EFI_STATUS mc_binding_install(EFI_HANDLE ImageHandle)
     mc_registry_init(ImageHandle);
     return mc_firmware.BootServices->InstallMultipleProtocolInterfaces(
         &ImageHandle, &mc_driver_binding_guid, &driver_binding, &mc_component_name2_guid,
-        &mc_component_name2, NULL);
-}
-
-/* Disconnect the driver from all that it manages; the firmware calls stop() for it. A volume that
- * lies on a disk of ours may vanish with it, so the list is asked anew each time. */
-static EFI_STATUS stop_everything(EFI_HANDLE ImageHandle)
-{
-    EFI_HANDLE volume;
-
-    while (mc_registry_last_volume(&volume)) {
-        EFI_STATUS status =
-            mc_firmware.BootServices->DisconnectController(volume, ImageHandle, NULL);
-        if (EFI_ERROR(status))
-            return status;
-        if (mc_registry_holds(volume))
-            return EFI_DEVICE_ERROR;
-    }
-    return EFI_SUCCESS;
+        &mc_component_name2, &mc_driver_diagnostics2_guid, &mc_driver_diagnostics2, NULL);
 }
 
 EFI_STATUS mc_binding_uninstall(EFI_HANDLE ImageHandle)
 {
-    EFI_STATUS status = stop_everything(ImageHandle);
-
-    if (EFI_ERROR(status))
-        return status;
     return mc_firmware.BootServices->UninstallMultipleProtocolInterfaces(
         ImageHandle, &mc_driver_binding_guid, &driver_binding, &mc_component_name2_guid,
-        &mc_component_name2, NULL);
+        &mc_component_name2, &mc_driver_diagnostics2_guid, &mc_driver_diagnostics2, NULL);
 }

@@ -1,5 +1,9 @@
-/* The driver model: Driver Binding on volumes with \metalcow\entries, Component Name 2.
- * (UEFI 2.10, 11.1 and 11.5)
+/* The driver model: Driver Binding on volumes with \metalcow\entries, Component Name 2, Driver
+ * Diagnostics 2.  (UEFI 2.10, 11.1, 11.5 and 11.4)
+ *
+ * RemainingDevicePath is honoured: NULL asks for the disks of all entries, an end node for none,
+ * and a path that goes on with a file path node and our vendor node for that disk. Another path is
+ * none of ours (EFI_UNSUPPORTED). A later Start() adds what is missing.
  */
 #ifndef METALCOW_EFI_BINDING_H
 #define METALCOW_EFI_BINDING_H
@@ -9,7 +13,7 @@
 /* Install the protocols on the image's handle. */
 EFI_STATUS mc_binding_install(EFI_HANDLE ImageHandle);
 
-/* Stop everything and uninstall. On an error the driver works on. */
+/* Uninstall them. Volumes and disks are given back by registry.c. */
 EFI_STATUS mc_binding_uninstall(EFI_HANDLE ImageHandle);
 
 #endif

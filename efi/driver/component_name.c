@@ -4,12 +4,9 @@
  */
 #include "component_name.h"
 
-#include <stdbool.h>
-
 #include "registry.h"
 
-/* English, in the words of RFC 4646: "en" or "en-...". */
-static bool is_english(const CHAR8 *language)
+bool mc_is_english(const CHAR8 *language)
 {
     return language && language[0] == 'e' && language[1] == 'n' &&
            (language[2] == '\0' || language[2] == '-');
@@ -23,7 +20,7 @@ static EFI_STATUS EFIAPI get_driver_name(EFI_COMPONENT_NAME2_PROTOCOL *This, CHA
     (void)This;
     if (!Language || !DriverName)
         return EFI_INVALID_PARAMETER;
-    if (!is_english(Language))
+    if (!mc_is_english(Language))
         return EFI_UNSUPPORTED;
     *DriverName = name;
     return EFI_SUCCESS;
@@ -39,7 +36,7 @@ static EFI_STATUS EFIAPI get_controller_name(EFI_COMPONENT_NAME2_PROTOCOL *This,
     (void)This;
     if (!ControllerHandle || !Language || !ControllerName)
         return EFI_INVALID_PARAMETER;
-    if (!is_english(Language) || !mc_registry_holds(ControllerHandle))
+    if (!mc_is_english(Language) || !mc_registry_holds(ControllerHandle))
         return EFI_UNSUPPORTED;
     if (ChildHandle && (!disk || disk->published.volume != ControllerHandle || !disk->name))
         return EFI_UNSUPPORTED;

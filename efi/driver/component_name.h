@@ -2,7 +2,12 @@
 #ifndef METALCOW_EFI_COMPONENT_NAME_H
 #define METALCOW_EFI_COMPONENT_NAME_H
 
+#include <stdbool.h>
+
 #include <efi.h>
+
+/* The only language of names and diagnostics: "en" or "en-...", in the words of RFC 4646. */
+bool mc_is_english(const CHAR8 *language);
 
 extern EFI_COMPONENT_NAME2_PROTOCOL mc_component_name2;
 

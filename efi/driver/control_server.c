@@ -22,7 +22,7 @@ static EFI_STATUS EFIAPI attach(struct mc_control *This, EFI_HANDLE Volume,
 
     (void)This;
     Message[0] = '\0';
-    status = mc_registry_attach(Volume, Spec, &fault, &disk);
+    status = mc_registry_attach(Volume, Spec, NULL, &fault, &disk);
     if (status != Q2_OK) {
         (void)q2_fault_format(&fault, (char *)Message, MC_MESSAGE_SIZE);
         return q2_efi_from_status(status);

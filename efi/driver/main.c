@@ -7,21 +7,9 @@
 #include "control_server.h"
 #include "efi/base/firmware.h"
 #include "efi/handoff/handoff.h"
+#include "unload.h"
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
-
-/* All or nothing: if a disk cannot be taken away the driver stays. */
-static EFI_STATUS EFIAPI unload(EFI_HANDLE ImageHandle)
-{
-    EFI_STATUS status = mc_binding_uninstall(ImageHandle);
-
-    if (EFI_ERROR(status))
-        return status;
-    status = mc_control_uninstall(ImageHandle);
-    if (!EFI_ERROR(status))
-        mc_handoff_stop();
-    return status;
-}
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
 {
@@ -42,7 +30,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
         (void)mc_binding_uninstall(ImageHandle);
         return status;
     }
-    image->Unload = unload;
+    image->Unload = mc_unload;
     mc_handoff_start();
     return EFI_SUCCESS;
 }

@@ -56,11 +56,37 @@ static void open_queue(struct mc_published *published, const struct mc_image *im
         published->block_io.queue = &published->queue;
 }
 
-static void close_queue(struct mc_published *published)
+/* The medium has gone or turned read-only. The firmware stops what is above, which is made for the
+ * old medium, and connects it anew.  (UEFI 2.10, 13.9: the owner of Block I/O reinstalls it) It
+ * comes at TPL_CALLBACK, outside of every request; where one is inside all the same, its end
+ * signals once more. */
+static VOID EFIAPI on_turn(EFI_EVENT event, VOID *context)
 {
-    published->block_io.queue = NULL;
-    if (published->queue.is_open)
-        q2_block_queue_close(&published->queue);
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+    struct mc_published *published = context;
+    struct q2_block_io *block_io = &published->block_io;
+
+    (void)event;
+    if (!published->handle || published->is_leaving || published->is_turning ||
+        block_io->is_quiet || q2_block_io_is_busy(block_io) || !q2_block_io_has_turned(block_io))
+        return;
+    published->is_turning = true;
+    q2_block_io_tell(block_io);
+    (void)services->ReinstallProtocolInterface(published->handle, &mc_block_io_guid,
+                                               &block_io->protocol, &block_io->protocol);
+    (void)services->ReinstallProtocolInterface(published->handle, &mc_block_io2_guid,
+                                               &published->block_io2.protocol,
+                                               &published->block_io2.protocol);
+    published->is_turning = false;
+}
+
+/* Without an event those above learn at their next request. */
+static void watch_medium(struct mc_published *published)
+{
+    if (EFI_ERROR(mc_firmware.BootServices->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_turn,
+                                                        published, &published->turned)))
+        published->turned = NULL;
+    published->block_io.turned = published->queue.turned = published->turned;
 }
 
 /* What the firmware will see, complete before it sees anything. */
@@ -101,6 +127,7 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
     if (status != Q2_OK)
         return status;
     open_queue(published, image);
+    watch_medium(published);
     if (EFI_ERROR(install(published)))
         goto free_path;
     if (EFI_ERROR(open_by_child(published)))
@@ -112,11 +139,9 @@ uninstall:
     if (EFI_ERROR(uninstall(published)))
         return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
                        image->file->source->path);
-    published->handle = NULL;
 free_path:
-    close_queue(published);
-    mc_free(published->device_path);
-    published->device_path = NULL;
+    published->handle = NULL;
+    mc_published_close(published);
     return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
                    image->file->source->path);
 }
@@ -124,9 +149,12 @@ free_path:
 EFI_STATUS mc_unpublish(struct mc_published *published)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
-    EFI_STATUS status = services->DisconnectController(published->handle, NULL, NULL);
-    EFI_DEVICE_PATH *path;
+    EFI_STATUS status;
 
+    if (published->is_turning)
+        return EFI_DEVICE_ERROR;
+    published->is_leaving = true;
+    status = services->DisconnectController(published->handle, NULL, NULL);
     if (!EFI_ERROR(status) && !q2_block_io_drain(&published->block_io))
         status = EFI_DEVICE_ERROR;
     if (!EFI_ERROR(status)) {
@@ -136,14 +164,40 @@ EFI_STATUS mc_unpublish(struct mc_published *published)
             (void)open_by_child(published);
     }
     if (EFI_ERROR(status)) {
+        published->is_leaving = false;
         (void)services->ConnectController(published->handle, NULL, NULL, TRUE);
         return status;
     }
-    close_queue(published);
-    /* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. */
-    path = published->device_path;
-    published->device_path = NULL; /* before it is freed: mc_free() may let others in */
     published->handle = NULL;
-    mc_free(path);
     return EFI_SUCCESS;
+}
+
+EFI_STATUS mc_publish_again(struct mc_published *published)
+{
+    EFI_STATUS status = install(published);
+
+    if (EFI_ERROR(status)) {
+        published->handle = NULL;
+        return status;
+    }
+    (void)open_by_child(published);
+    published->is_leaving = false;
+    return EFI_SUCCESS;
+}
+
+/* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. Pointers
+ * are cleared before what they point to is freed, because a call may let others in. */
+void mc_published_close(struct mc_published *published)
+{
+    EFI_DEVICE_PATH *path = published->device_path;
+    EFI_EVENT turned = published->turned;
+
+    published->device_path = NULL;
+    published->block_io.turned = published->queue.turned = published->turned = NULL;
+    if (turned)
+        (void)mc_firmware.BootServices->CloseEvent(turned);
+    published->block_io.queue = NULL;
+    if (published->queue.is_open)
+        q2_block_queue_close(&published->queue);
+    mc_free(path);
 }

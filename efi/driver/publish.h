@@ -22,6 +22,9 @@ struct mc_published {
     struct q2_block_queue queue; /* open if the volume has Block I/O 2 */
     struct q2_erase_block erase_block;
     bool has_erase_block; /* the disk could be written when it was published */
+    EFI_EVENT turned;     /* the medium has gone or turned read-only; NULL: nobody is told */
+    bool is_turning;      /* the layers above are just being told; it cannot be taken away */
+    bool is_leaving;      /* it is being taken away, or is away */
 };
 
 /* Publish an image as a child of its volume.
@@ -38,8 +41,21 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
                           EFI_EVENT written, EFI_EVENT read, struct q2_fault *fault);
 
 /* Take the disk away from the firmware: drivers on it are stopped, its handle vanishes; block_io
- * stays usable for whoever looks after the disk. On an error the firmware did not let go; the disk
- * is as it was. */
+ * stays usable for whoever looks after the disk, and mc_publish_again() or mc_published_close()
+ * must follow. On an error the firmware did not let go; the disk is as it was.
+ *
+ * EFI_DEVICE_ERROR  reads that are on their way do not end, or those above are just being told that
+ *                   the medium has turned
+ * EFI_ACCESS_DENIED ...  what the firmware gave
+ */
 EFI_STATUS mc_unpublish(struct mc_published *published);
+
+/* Undo mc_unpublish(): the same disk, at the same path, on a new handle, not connected.
+ *
+ * EFI_OUT_OF_RESOURCES ...  what the firmware gave; the disk stays away */
+EFI_STATUS mc_publish_again(struct mc_published *published);
+
+/* Give back what a disk needs that is away. Nothing if it never was there. */
+void mc_published_close(struct mc_published *published);
 
 #endif

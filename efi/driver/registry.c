@@ -25,6 +25,9 @@ struct host {
     bool is_opening;       /* OpenProtocol() has not returned yet */
     bool is_changing;      /* a disk on it is on its way in or out: its files have no owner that can
                               be asked, so no other disk is attached meanwhile */
+    bool is_held_still;    /* its files are looked at: no disk of it goes either */
+    struct mc_said said;   /* by Start() */
+    struct mc_said *outer; /* what filtered messages before Start() */
 };
 
 static struct {
@@ -32,6 +35,7 @@ static struct {
     struct mc_disk *disks;
     struct host *hosts;
     uint32_t next_number;
+    bool is_suspended; /* disks are away, or on their way */
 } registry;
 
 void mc_registry_init(EFI_HANDLE agent)
@@ -114,25 +118,51 @@ static void remove_host_if_unused(struct host *host)
         remove_host(host);
 }
 
-EFI_STATUS mc_registry_keep(EFI_HANDLE volume)
+EFI_STATUS mc_registry_keep(EFI_HANDLE volume, bool *ret_was_kept)
 {
-    struct host *host;
-    EFI_STATUS status;
+    struct host *host = find_host(volume);
+    EFI_STATUS status = EFI_SUCCESS;
 
-    if (find_host(volume))
+    if (registry.is_suspended)
+        return EFI_ACCESS_DENIED;
+    if (host && (host->is_opening || host->is_starting || host->is_changing))
         return EFI_ALREADY_STARTED;
-    status = add_host(volume, &host);
-    if (!EFI_ERROR(status))
-        host->keep = host->is_starting = true;
-    return status;
+    if (!host)
+        status = add_host(volume, &host);
+    if (EFI_ERROR(status))
+        return status;
+    *ret_was_kept = host->keep;
+    host->keep = host->is_starting = true;
+    host->outer = mc_say_new(&host->said);
+    return EFI_SUCCESS;
 }
 
 void mc_registry_started(EFI_HANDLE volume)
 {
     struct host *host = find_host(volume);
 
-    if (host)
-        host->is_starting = false;
+    if (!host)
+        return;
+    host->is_starting = false;
+    (void)mc_say_new(host->outer);
+}
+
+bool mc_registry_hold_still(EFI_HANDLE volume)
+{
+    struct host *host = find_host(volume);
+
+    if (!host || registry.is_suspended || host->is_opening || host->is_changing)
+        return false;
+    host->is_changing = host->is_held_still = true;
+    return true;
+}
+
+void mc_registry_let_go(EFI_HANDLE volume)
+{
+    struct host *host = find_host(volume);
+
+    host->is_changing = host->is_held_still = false;
+    remove_host_if_unused(host);
 }
 
 EFI_STATUS mc_registry_release(EFI_HANDLE volume)
@@ -185,26 +215,52 @@ struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle)
     return disk;
 }
 
-/* The lowest number that no other disk of this image has: what keeps device paths apart, and the
- * same over reboots. */
-static unsigned int free_instance(const struct mc_image *image)
+bool mc_registry_has_entry(EFI_HANDLE volume, const char *id)
 {
-    unsigned int instance = 0;
-    EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
-    EFI_DEVICE_PATH *path;
-    bool taken = true;
+    struct mc_disk *disk = registry.disks;
 
-    while (volume && taken && instance < 255) {
-        path = mc_device_path_disk(volume, image->file->source->path, instance);
-        if (!path)
-            break;
-        taken = false;
-        for (struct mc_disk *disk = registry.disks; disk && !taken; disk = disk->next)
-            taken = disk->published.device_path &&
-                    mc_device_path_below(disk->published.device_path, path);
-        mc_free(path);
-        instance += taken ? 1 : 0;
+    while (disk &&
+           !(disk->image->volume == volume && disk->entry && mc_text_equal(disk->entry, id)))
+        disk = disk->next;
+    return disk != NULL;
+}
+
+bool mc_registry_has_child(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining)
+{
+    const EFI_DEVICE_PATH *path = mc_protocol(volume, &mc_device_path_guid);
+
+    for (const struct mc_disk *disk = path ? registry.disks : NULL; disk; disk = disk->next) {
+        const EFI_DEVICE_PATH *own = disk->published.device_path;
+        if (own && disk->image->volume == volume && mc_device_path_is_child(path, own, remaining))
+            return true;
     }
+    return false;
+}
+
+static bool is_taken(const struct mc_image *image, const EFI_DEVICE_PATH *volume,
+                     unsigned int instance)
+{
+    EFI_DEVICE_PATH *path = mc_device_path_disk(volume, image->file->source->path, instance);
+    bool taken = false;
+
+    for (struct mc_disk *disk = registry.disks; path && disk && !taken; disk = disk->next)
+        taken =
+            disk->published.device_path && mc_device_path_below(disk->published.device_path, path);
+    mc_free(path);
+    return taken;
+}
+
+/* What keeps device paths of one image apart, and the same over reboots: the entry's own number, or
+ * the lowest one that no other disk of this image has. */
+static unsigned int free_instance(const struct mc_image *image, const struct mc_origin *origin)
+{
+    const EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
+    unsigned int instance = 0;
+
+    if (!volume || (origin && !is_taken(image, volume, origin->instance)))
+        return origin ? origin->instance : 0;
+    while (instance < 255 && is_taken(image, volume, instance))
+        instance++;
     return instance;
 }
 
@@ -312,10 +368,12 @@ static void flush(struct mc_disk *disk)
 static void free_disk(struct mc_disk *disk)
 {
     mc_upkeep_stop(&disk->upkeep);
+    mc_published_close(&disk->published);
     mc_handoff_remove(disk->handoff);
     if (disk->image)
         mc_image_close(disk->image);
     mc_free(disk->name);
+    mc_free(disk->entry);
     mc_free(disk);
 }
 
@@ -375,7 +433,8 @@ static void drop_disk(struct host *host, struct mc_disk *disk)
 /* Open and publish on a volume that is held. The number is taken first: whoever attaches from
  * inside gets another one. */
 static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *spec,
-                                struct q2_fault *fault, struct mc_disk **ret_disk)
+                                const struct mc_origin *origin, struct q2_fault *fault,
+                                struct mc_disk **ret_disk)
 {
     struct mc_disk *disk = mc_alloc(sizeof(*disk));
     EFI_EVENT read = NULL;
@@ -385,6 +444,7 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
         return q2_fail_memory(fault);
     host->nb_disks++;
     disk->number = registry.next_number++;
+    disk->entry = origin ? mc_copy_text(origin->id) : NULL;
     status = open_image(disk, host->volume, spec, fault);
     if (status == Q2_OK)
         append_disk(disk);
@@ -393,9 +453,9 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
     if (status == Q2_OK)
         add_handoff(disk, spec, &read);
     if (status == Q2_OK)
-        status =
-            mc_publish(&disk->published, disk->image, registry.agent, free_instance(disk->image),
-                       disk->number + 1, disk->upkeep.written, read, fault);
+        status = mc_publish(&disk->published, disk->image, registry.agent,
+                            free_instance(disk->image, origin), disk->number + 1,
+                            disk->upkeep.written, read, fault);
     if (status != Q2_OK && disk->published.handle) {
         disk->state = MC_DISK_STUCK;
         q2_block_io_lose_medium(&disk->published.block_io);
@@ -411,13 +471,16 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
 }
 
 enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                  struct q2_fault *fault, struct mc_disk **ret_disk)
+                                  const struct mc_origin *origin, struct q2_fault *fault,
+                                  struct mc_disk **ret_disk)
 {
     struct host *host = find_host(volume);
     enum q2_status status = check_depth(volume, spec->image, fault);
 
     if (status != Q2_OK)
         return status;
+    if (registry.is_suspended)
+        return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded", spec->image);
     host = find_host(volume);
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return q2_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
@@ -426,39 +489,178 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
                        "another disk of this volume is just being attached or detached",
                        spec->image);
     host->is_changing = true;
-    status = attach_on(host, spec, fault, ret_disk);
+    status = attach_on(host, spec, origin, fault, ret_disk);
     host->is_changing = false;
     remove_host_if_unused(host);
     return status;
 }
 
-EFI_STATUS mc_registry_detach(struct mc_disk *disk)
+/* A disk that the firmware does not have any more: the last flush, and its files are closed. */
+static void close_disk(struct host *host, struct mc_disk *disk)
 {
-    struct host *host = find_host(disk->published.volume);
-    bool was_changing = host && host->is_changing;
-    EFI_STATUS status;
-
-    if (disk->state != MC_DISK_PRESENT)
-        return EFI_DEVICE_ERROR;
-    disk->state = MC_DISK_LEAVING;
-    host->is_changing = true;
-    /* A driver below may find its medium gone while it serves us, and take everything above it away
-     * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
-    status = q2_block_io_is_busy(&disk->published.block_io) ||
-                     !q2_block_io_drain(&disk->published.block_io)
-                 ? EFI_DEVICE_ERROR
-                 : mc_unpublish(&disk->published);
-    if (EFI_ERROR(status)) {
-        disk->state = MC_DISK_PRESENT;
-        host->is_changing = was_changing;
-        return status;
-    }
     unlink_disk(disk);
     mc_upkeep_stop(&disk->upkeep);
     flush(disk);
     free_disk(disk);
     host->nb_disks--;
+}
+
+/* A driver below may find its medium gone while it serves us, and take everything above it away
+ * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
+static EFI_STATUS take_away(struct mc_disk *disk)
+{
+    if (q2_block_io_is_busy(&disk->published.block_io) ||
+        !q2_block_io_drain(&disk->published.block_io))
+        return EFI_DEVICE_ERROR;
+    return mc_unpublish(&disk->published);
+}
+
+static EFI_STATUS detach(struct mc_disk *disk)
+{
+    struct host *host = find_host(disk->published.volume);
+    bool was_changing = host && host->is_changing;
+    EFI_STATUS status;
+
+    if (disk->state != MC_DISK_PRESENT || host->is_held_still)
+        return EFI_DEVICE_ERROR;
+    disk->state = MC_DISK_LEAVING;
+    host->is_changing = true;
+    status = take_away(disk);
+    if (EFI_ERROR(status))
+        disk->state = MC_DISK_PRESENT;
+    else
+        close_disk(host, disk);
     host->is_changing = was_changing;
-    remove_host_if_unused(host);
+    if (!EFI_ERROR(status))
+        remove_host_if_unused(host);
+    return status;
+}
+
+EFI_STATUS mc_registry_detach(struct mc_disk *disk)
+{
+    return registry.is_suspended ? EFI_DEVICE_ERROR : detach(disk);
+}
+
+/* Is anything on its way, so that it must not be unloaded under it? */
+static const struct mc_disk *disk_in_use(void)
+{
+    const struct mc_disk *disk = registry.disks;
+
+    while (disk && disk->state == MC_DISK_PRESENT &&
+           !q2_block_io_is_busy(&disk->published.block_io) && !disk->published.is_turning)
+        disk = disk->next;
+    return disk;
+}
+
+static bool is_volume_in_use(void)
+{
+    const struct host *host = registry.hosts;
+
+    while (host && !host->is_opening && !host->is_starting && !host->is_changing)
+        host = host->next;
+    return host != NULL;
+}
+
+/* The newest disk that is present; NULL: none is. */
+static struct mc_disk *last_present(void)
+{
+    struct mc_disk *last = NULL;
+
+    for (struct mc_disk *disk = mc_registry_first(); disk; disk = mc_registry_next(disk))
+        last = disk;
+    return last;
+}
+
+/* Is a disk's volume inside another disk of ours? */
+static bool is_inside(const struct mc_disk *disk)
+{
+    const EFI_DEVICE_PATH *path = mc_protocol(disk->published.volume, &mc_device_path_guid);
+
+    return path && mc_device_path_depth(path) > 0;
+}
+
+static EFI_STATUS suspend(struct mc_disk *disk)
+{
+    EFI_STATUS status;
+
+    if (is_inside(disk))
+        return detach(disk);
+    disk->state = MC_DISK_LEAVING;
+    status = take_away(disk);
+    disk->state = EFI_ERROR(status) ? MC_DISK_PRESENT : MC_DISK_AWAY;
+    return status;
+}
+
+static EFI_STATUS refuse_unload(const struct mc_disk *disk, struct q2_fault *fault)
+{
+    (void)q2_fail(fault, Q2_ERR_BUSY, "the disk is in use, so the driver is not unloaded",
+                  disk ? disk->image->file->source->path : "a disk");
+    return EFI_ACCESS_DENIED;
+}
+
+EFI_STATUS mc_registry_suspend(struct q2_fault *fault)
+{
+    struct mc_disk *disk;
+
+    if (registry.is_suspended || is_volume_in_use() || disk_in_use())
+        return refuse_unload(disk_in_use(), fault);
+    registry.is_suspended = true;
+    while ((disk = last_present()) != NULL) {
+        if (!EFI_ERROR(suspend(disk)))
+            continue;
+        (void)refuse_unload(disk, fault);
+        mc_registry_resume();
+        return EFI_ACCESS_DENIED;
+    }
     return EFI_SUCCESS;
+}
+
+static struct mc_disk *first_away(void)
+{
+    struct mc_disk *disk = registry.disks;
+
+    while (disk && disk->state != MC_DISK_AWAY)
+        disk = disk->next;
+    return disk;
+}
+
+/* What does not come back is closed: nobody can reach it any more. */
+static void bring_back(struct mc_disk *disk)
+{
+    struct host *host = find_host(disk->published.volume);
+    EFI_HANDLE handle;
+
+    disk->state = MC_DISK_ARRIVING;
+    host->is_changing = true;
+    if (EFI_ERROR(mc_publish_again(&disk->published))) {
+        mc_say("the firmware does not take a disk back, so it is detached");
+        close_disk(host, disk);
+        host->is_changing = false;
+        remove_host_if_unused(host);
+        return;
+    }
+    disk->state = MC_DISK_PRESENT;
+    host->is_changing = false;
+    handle = disk->published.handle;
+    (void)mc_firmware.BootServices->ConnectController(handle, NULL, NULL, TRUE);
+}
+
+void mc_registry_resume(void)
+{
+    struct mc_disk *disk;
+
+    registry.is_suspended = false;
+    while ((disk = first_away()) != NULL)
+        bring_back(disk);
+}
+
+void mc_registry_close(void)
+{
+    struct mc_disk *disk;
+
+    while ((disk = first_away()) != NULL)
+        close_disk(find_host(disk->published.volume), disk);
+    while (registry.hosts)
+        remove_host(registry.hosts);
+    registry.is_suspended = false;
 }

@@ -23,6 +23,8 @@ enum mc_disk_state {
     MC_DISK_ARRIVING, /* its image is open; it is published next. It cannot be named yet */
     MC_DISK_PRESENT,
     MC_DISK_LEAVING, /* it is being taken from the firmware; a second detach is refused */
+    MC_DISK_AWAY,    /* it was taken from the firmware and keeps its files: the driver is unloaded,
+                        or goes on with it if that is refused */
     MC_DISK_STUCK,   /* the firmware lists it and does not let go: it answers EFI_NO_MEDIA, and
                         nothing of it is ever freed */
 };
@@ -36,9 +38,17 @@ struct mc_disk {
     struct mc_upkeep upkeep;
     struct mc_handoff *handoff; /* NULL: the disk ends with boot services */
     uint32_t number;
+    char *entry; /* the id of the entry that it comes from; NULL: somebody asked for it */
     char title[256];
     char no_handoff[MC_MESSAGE_SIZE]; /* as in struct mc_disk_record */
     CHAR16 *name;                     /* the title, for Component Name 2 */
+};
+
+/* Which entry of the volume's configuration a disk comes from. */
+struct mc_origin {
+    const char *id;
+    unsigned int instance; /* of its image in the device path, if no other disk has it: so the path
+                              does not depend on the order in which entries are attached */
 };
 
 /* Set the handle that is the agent in all opens. Once, before everything else. */
@@ -46,17 +56,45 @@ void mc_registry_init(EFI_HANDLE agent);
 
 /* Attach an image and publish it.
  *
+ * origin      NULL: somebody asked for it
  * fault       filled on any error; then nothing is left behind
  * ret_disk    valid until it is detached
  */
 enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                  struct q2_fault *fault, struct mc_disk **ret_disk);
+                                  const struct mc_origin *origin, struct q2_fault *fault,
+                                  struct mc_disk **ret_disk);
 
 /* Detach a disk; its volume is given back with the last one, unless it is kept. On an error the
  * disk is as it was.
  *
  * EFI_DEVICE_ERROR  a request is inside the disk; or the firmware does not let go of it */
 EFI_STATUS mc_registry_detach(struct mc_disk *disk);
+
+/* Take every disk from the firmware, the newest first, or none. While they are away nothing is
+ * attached or started. mc_registry_resume() or mc_registry_close() must follow.
+ *
+ * A disk on a volume inside another disk of ours cannot wait: it is detached, and comes back with
+ * that volume if an entry asks for it.
+ *
+ * fault              which disk, if not EFI_SUCCESS
+ * EFI_ACCESS_DENIED  a disk is in use, or on its way in or out; all are as they were */
+EFI_STATUS mc_registry_suspend(struct q2_fault *fault);
+
+/* Bring the disks back that are away. */
+void mc_registry_resume(void);
+
+/* Flush and free the disks that are away, and give every volume back. */
+void mc_registry_close(void);
+
+/* Is there a disk of an entry, or one that a device path goes on to from its volume?  In any state:
+ * one that is on its way is not attached again. */
+bool mc_registry_has_entry(EFI_HANDLE volume, const char *id);
+bool mc_registry_has_child(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining);
+
+/* Keep a volume and all its disks from going and coming for a while: its files are looked at.
+ * false: a disk on it is on its way in or out, or no disk of ours is there. */
+bool mc_registry_hold_still(EFI_HANDLE volume);
+void mc_registry_let_go(EFI_HANDLE volume);
 
 /* The disks that are present, in the order they were attached; NULL: none, no more. */
 struct mc_disk *mc_registry_first(void);
@@ -72,10 +110,13 @@ bool mc_registry_holds(EFI_HANDLE volume);
  * there is none. */
 bool mc_registry_last_volume(EFI_HANDLE *ret_volume);
 
-/* Hold a volume although it carries no disk (from Start to Stop).
+/* Hold a volume although it carries no disk (from Start to Stop). Start() may come again: what it
+ * has said before is not said again.
  *
- * EFI_ALREADY_STARTED  it is held already; EFI_ACCESS_DENIED: another driver has it */
-EFI_STATUS mc_registry_keep(EFI_HANDLE volume);
+ * ret_was_kept         it was held by a Start() before
+ * EFI_ALREADY_STARTED  it is just being started, or a disk on it is on its way in or out
+ * EFI_ACCESS_DENIED    another driver has it, or the driver is being unloaded */
+EFI_STATUS mc_registry_keep(EFI_HANDLE volume, bool *ret_was_kept);
 
 /* Start() is done with a volume that it keeps. Until then the volume is not given back. */
 void mc_registry_started(EFI_HANDLE volume);

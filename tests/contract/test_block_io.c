@@ -3,6 +3,9 @@
  */
 #include "block_rig.h"
 
+#include "drivers/memory/source.h"
+#include "q2_create.h"
+
 static const EFI_STATUS mistake_status[NB_MISTAKES] = {
     EFI_NO_MEDIA, EFI_MEDIA_CHANGED,   EFI_WRITE_PROTECTED,   EFI_INVALID_PARAMETER,
     EFI_SUCCESS,  EFI_BAD_BUFFER_SIZE, EFI_INVALID_PARAMETER, EFI_INVALID_PARAMETER,
@@ -137,10 +140,84 @@ static void test_init_media_says_what_the_disk_is(void)
     T_CHECK_U64(media->IoAlign, 64);
     T_CHECK_U64(media->LowestAlignedLba, 0);
     T_CHECK_U64(media->LogicalBlocksPerPhysicalBlock, 1);
+    T_CHECK_U64(media->OptimalTransferLengthGranularity, 0);
     rig_close(&rig);
 
     rig_open(&rig, DISK_SIZE, 512, 0);
     T_CHECK_U64(media->IoAlign, Q2_BLOCK_IO_ALIGN);
+    rig_close(&rig);
+}
+
+/* Clusters and subclusters of an image, in blocks of the disk. */
+static void test_init_media_tells_clusters_and_subclusters(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t cluster_bits, block_size;
+        bool extended_l2;
+        uint32_t physical, granularity;
+    } rows[] = {
+        {"64 KiB", 16, 512, false, 128, 128},
+        {"64 KiB, subclusters", 16, 512, true, 4, 128},
+        {"16 KiB, subclusters of a block", 14, 512, true, 1, 32},
+        {"2 MiB", 21, 512, false, 4096, 4096},
+        {"512 bytes", 9, 512, false, 1, 1},
+        {"512 bytes, larger blocks", 9, 4096, false, 1, 1},
+        {"64 KiB, larger blocks", 16, 4096, false, 16, 16},
+        {"64 KiB, subclusters below a block", 16, 4096, true, 1, 16},
+    };
+    static uint8_t bytes[16u << 20];
+    void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct q2_create_options create = {.virtual_size = 1u << 20,
+                                                 .cluster_bits = rows[i].cluster_bits,
+                                                 .extended_l2 = rows[i].extended_l2};
+        const struct q2_block_io_options options = {.block_size = rows[i].block_size};
+        const struct q2_disk_options disk_options = {.format = Q2_FORMAT_QCOW2};
+        struct q2_opener opener = {.ops = NULL};
+        struct q2_source_memory source;
+        struct q2_block_io block_io;
+        struct q2_disk *disk;
+        struct q2_fault fault;
+        t_row(rows[i].name);
+        q2_source_memory_init(&source, bytes, 0, sizeof(bytes), true, "image");
+        T_CHECK_U64(q2_create(workspace, &source.source, &create, &fault), Q2_OK);
+        T_CHECK_U64(q2_disk_open(workspace, &source.source, &opener, &disk_options, &fault, &disk),
+                    Q2_OK);
+        T_CHECK_U64(q2_block_io_init(&block_io, disk, &services, &options), Q2_OK);
+        T_CHECK_U64(block_io.media.LogicalBlocksPerPhysicalBlock, rows[i].physical);
+        T_CHECK_U64(block_io.media.OptimalTransferLengthGranularity, rows[i].granularity);
+        T_CHECK_U64(block_io.media.LowestAlignedLba, 0);
+        q2_disk_close(disk);
+    }
+    free(workspace);
+}
+
+/* A medium that goes is told of after the request, until somebody has told those above. */
+static void test_turned_is_signalled_until_told(void)
+{
+    static unsigned turned;
+    static uint8_t buffer[512];
+    struct rig rig;
+    EFI_TPL before = tpl;
+
+    rig_open(&rig, DISK_SIZE, 512, 1);
+    rig.block_io.turned = &turned;
+    turned = 0;
+    T_CHECK(!q2_block_io_has_turned(&rig.block_io));
+    rig.pattern.status = Q2_ERR_NO_MEDIA;
+    T_CHECK_U64(rig.block_io.protocol.ReadBlocks(&rig.block_io.protocol, MEDIA_ID, 0, 512, buffer),
+                EFI_NO_MEDIA);
+    T_CHECK_U64(turned, 1);
+    T_CHECK(q2_block_io_has_turned(&rig.block_io));
+    q2_block_io_tell(&rig.block_io);
+    T_CHECK(!q2_block_io_has_turned(&rig.block_io));
+    T_CHECK_U64(rig.block_io.protocol.ReadBlocks(&rig.block_io.protocol, MEDIA_ID, 0, 512, buffer),
+                EFI_NO_MEDIA);
+    T_CHECK_U64(turned, 1);
+    T_CHECK_U64(tpl, before);
+    T_CHECK_U64(tpl_errors, 0);
     rig_close(&rig);
 }
 
@@ -497,6 +574,8 @@ int main(void)
     T_RUN(test_request_check_alignment_of_each_io_align);
     T_RUN(test_init_size_and_block_size_last_block);
     T_RUN(test_init_media_says_what_the_disk_is);
+    T_RUN(test_init_media_tells_clusters_and_subclusters);
+    T_RUN(test_turned_is_signalled_until_told);
     T_RUN(test_read_blocks_gives_the_guests_bytes);
     T_RUN(test_read_blocks_refused_request_reaches_no_source);
     T_RUN(test_read_blocks_at_each_tpl);

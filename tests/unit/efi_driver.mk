@@ -1,13 +1,18 @@
-# Tests of the driver on the host: the real sources against mocked boot services.
-EFI_DRIVER_TEST := tests/unit/efi/driver/test_registry
-OWN_TEST_SRCS += $(EFI_DRIVER_TEST).c
+# Tests of the driver on the host: the real sources against mocked boot services (mock.h).
+EFI_DRIVER_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/efi/driver/test_*.c))
+OWN_TEST_SRCS    += $(EFI_DRIVER_TESTS:%=%.c)
 
-EFI_DRIVER_TEST_OBJS := $(call objects,san,efi/driver/registry.c efi/driver/publish.c \
-    efi/base/firmware.c efi/base/device_path.c efi/image/opener.c $(DRIVERS_EFI_ONLY_SRCS))
-$(EFI_DRIVER_TEST_OBJS) $(BUILD)/san/obj/$(EFI_DRIVER_TEST).o: \
+EFI_DRIVER_TEST_SRCS := tests/unit/efi/driver/mock.c \
+    $(addprefix efi/driver/,binding.c component_name.c control_server.c diagnostics.c publish.c \
+      registry.c unload.c upkeep.c) \
+    $(addprefix efi/base/,console.c device_path.c firmware.c) \
+    $(addprefix efi/image/,attach.c entries.c opener.c overlay.c room.c unlock.c) \
+    $(DRIVERS_EFI_ONLY_SRCS)
+EFI_DRIVER_TEST_OBJS := $(call objects,san,$(EFI_DRIVER_TEST_SRCS))
+$(EFI_DRIVER_TEST_OBJS) $(EFI_DRIVER_TESTS:%=$(BUILD)/san/obj/%.o): \
     san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar -Wno-sign-conversion
 
-$(BUILD)/san/$(EFI_DRIVER_TEST): $(BUILD)/san/obj/$(EFI_DRIVER_TEST).o $(EFI_DRIVER_TEST_OBJS) \
-                                 $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
+$(EFI_DRIVER_TESTS:%=$(BUILD)/san/%): $(BUILD)/san/%: $(BUILD)/san/obj/%.o \
+    $(EFI_DRIVER_TEST_OBJS) $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=address,undefined -o $@ $^

@@ -1,0 +1,688 @@
+/* The mocked firmware: mock.h. */
+#include "mock.h"
+
+#include <stdlib.h>
+
+#include "drivers/memory/source.h"
+#include "efi/base/firmware.h"
+#include "efi/handoff/handoff.h"
+#include "efi/place/place.h"
+#include "q2_create.h"
+#include "q2_fail.h"
+
+struct mock_firmware fw;
+struct mock_volume volumes[NB_VOLUMES];
+
+static void dispatch(void);
+
+void mock_let_in(void)
+{
+    dispatch();
+    fw.nb_calls++;
+    if (fw.nb_calls != fw.at || fw.inside || !fw.nested || fw.tpl >= TPL_CALLBACK)
+        return;
+    fw.inside = true;
+    fw.nb_nested++;
+    fw.tpl = TPL_CALLBACK;
+    fw.nested();
+    fw.tpl = TPL_APPLICATION;
+    fw.inside = false;
+}
+
+static void wrong_in_exit(const char *what)
+{
+    if (fw.exiting && !fw.wrong_in_exit)
+        fw.wrong_in_exit = what;
+}
+
+/* --- TPL and memory --- */
+
+static EFI_TPL EFIAPI raise_tpl(EFI_TPL tpl)
+{
+    EFI_TPL old = fw.tpl;
+
+    fw.tpl = tpl;
+    return old;
+}
+
+static VOID EFIAPI restore_tpl(EFI_TPL tpl)
+{
+    fw.tpl = tpl;
+    mock_let_in();
+}
+
+static EFI_STATUS EFIAPI allocate_pool(EFI_MEMORY_TYPE type, UINTN size, VOID **ret_memory)
+{
+    (void)type;
+    wrong_in_exit("AllocatePool");
+    *ret_memory = malloc(size);
+    fw.nb_allocated++;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI free_pool(VOID *memory)
+{
+    wrong_in_exit("FreePool");
+    free(memory);
+    fw.nb_allocated--;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE type, EFI_MEMORY_TYPE memory_type,
+                                        UINTN nb_pages, EFI_PHYSICAL_ADDRESS *ret_address)
+{
+    (void)type;
+    (void)memory_type;
+    wrong_in_exit("AllocatePages");
+    *ret_address = (uintptr_t)aligned_alloc(4096, nb_pages * 4096);
+    fw.nb_allocated++;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS address, UINTN nb_pages)
+{
+    (void)nb_pages;
+    wrong_in_exit("FreePages");
+    free((void *)(uintptr_t)address);
+    fw.nb_allocated--;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static VOID EFIAPI set_mem(VOID *memory, UINTN size, UINT8 value)
+{
+    memset(memory, value, size);
+}
+
+/* --- events --- */
+
+#define MAX_EVENTS 256u
+
+static struct event {
+    bool exists, is_signalled, is_set;
+    UINT32 type;
+    EFI_TPL tpl;
+    EFI_EVENT_NOTIFY notify;
+    VOID *context;
+} events[MAX_EVENTS];
+
+static EFI_STATUS create(UINT32 type, EFI_TPL tpl, EFI_EVENT_NOTIFY notify, VOID *context,
+                         EFI_EVENT *ret_event)
+{
+    for (size_t i = 0; i < MAX_EVENTS; i++) {
+        if (events[i].exists)
+            continue;
+        events[i] = (struct event){
+            .exists = true, .type = type, .tpl = tpl, .notify = notify, .context = context};
+        *ret_event = &events[i];
+        mock_let_in();
+        return EFI_SUCCESS;
+    }
+    return EFI_OUT_OF_RESOURCES;
+}
+
+static EFI_STATUS EFIAPI create_event(UINT32 type, EFI_TPL tpl, EFI_EVENT_NOTIFY notify,
+                                      VOID *context, EFI_EVENT *ret_event)
+{
+    return create(type, tpl, notify, context, ret_event);
+}
+
+/* Types of UEFI that have a bit of their own, and the group of before the end of boot services. */
+#define TYPE_BEFORE_EXIT 0x10000u
+
+static EFI_STATUS EFIAPI create_event_ex(UINT32 type, EFI_TPL tpl, EFI_EVENT_NOTIFY notify,
+                                         const VOID *context, const EFI_GUID *group,
+                                         EFI_EVENT *ret_event)
+{
+    (void)group;
+    return create(type | TYPE_BEFORE_EXIT, tpl, notify, (VOID *)(uintptr_t)context, ret_event);
+}
+
+static EFI_STATUS EFIAPI signal_event(EFI_EVENT event)
+{
+    ((struct event *)event)->is_signalled = true;
+    dispatch();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI set_timer(EFI_EVENT event, EFI_TIMER_DELAY type, UINT64 time)
+{
+    (void)time;
+    ((struct event *)event)->is_set = type != TimerCancel;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI close_event(EFI_EVENT event)
+{
+    *(struct event *)event = (struct event){.exists = false};
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+/* Notify those that are signalled and whose TPL is above the present one. */
+static void dispatch(void)
+{
+    for (size_t i = 0; i < MAX_EVENTS; i++) {
+        struct event *event = &events[i];
+        EFI_TPL tpl = fw.tpl;
+        if (!event->exists || !event->is_signalled || event->tpl <= tpl || !event->notify)
+            continue;
+        event->is_signalled = false;
+        fw.tpl = event->tpl;
+        event->notify(event, event->context);
+        fw.tpl = tpl;
+        i = (size_t)-1; /* from the start: it may have signalled others */
+    }
+}
+
+void mock_fire_timers(void)
+{
+    for (size_t i = 0; i < MAX_EVENTS; i++) {
+        if (!events[i].exists || !events[i].is_set)
+            continue;
+        events[i].is_set = false;
+        events[i].is_signalled = true;
+    }
+    dispatch();
+}
+
+void mock_exit_boot_services(void)
+{
+    fw.exiting = true;
+    for (size_t i = 0; i < MAX_EVENTS; i++) {
+        if (events[i].exists && ((events[i].type & TYPE_BEFORE_EXIT) != 0 ||
+                                 events[i].type == EVT_SIGNAL_EXIT_BOOT_SERVICES))
+            events[i].is_signalled = true;
+    }
+    dispatch();
+    fw.exiting = false;
+}
+
+/* --- protocols --- */
+
+static bool is_volume(EFI_HANDLE handle, size_t *ret_index)
+{
+    *ret_index = (size_t)((struct mock_volume *)handle - volumes);
+    return (struct mock_volume *)handle >= volumes && *ret_index < NB_VOLUMES;
+}
+
+static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID **interface,
+                                       EFI_HANDLE agent, EFI_HANDLE controller, UINT32 attributes)
+{
+    EFI_STATUS status = EFI_SUCCESS;
+    size_t index;
+
+    (void)agent;
+    (void)controller;
+    (void)guid;
+    if (!is_volume(handle, &index))
+        status = EFI_UNSUPPORTED;
+    else if (attributes == EFI_OPEN_PROTOCOL_BY_DRIVER && volumes[index].is_open)
+        status = EFI_ALREADY_STARTED;
+    else if (attributes == EFI_OPEN_PROTOCOL_BY_CHILD_CONTROLLER && fw.refuse_by_child > 0)
+        status = EFI_ACCESS_DENIED;
+    else if (attributes == EFI_OPEN_PROTOCOL_BY_DRIVER)
+        volumes[index].is_open = true;
+    else if (attributes == EFI_OPEN_PROTOCOL_BY_CHILD_CONTROLLER)
+        fw.nb_open++;
+    if (status == EFI_SUCCESS && attributes == EFI_OPEN_PROTOCOL_BY_DRIVER)
+        fw.nb_opened_by_driver++;
+    if (status == EFI_SUCCESS)
+        *interface = handle;
+    mock_let_in();
+    return status;
+}
+
+static EFI_STATUS EFIAPI close_protocol(EFI_HANDLE handle, EFI_GUID *guid, EFI_HANDLE agent,
+                                        EFI_HANDLE controller)
+{
+    size_t index;
+
+    (void)guid;
+    (void)agent;
+    if (is_volume(handle, &index) && controller == handle)
+        volumes[index].is_open = false;
+    else
+        fw.nb_open--;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+/* The driver's own protocols are found among the arguments. */
+static EFI_STATUS EFIAPI install(EFI_HANDLE *handle, ...)
+{
+    static uintptr_t next = 0x1000;
+    __builtin_ms_va_list list;
+
+    if (*handle == MOCK_IMAGE) {
+        EFI_GUID *guid;
+        __builtin_ms_va_start(list, handle);
+        while ((guid = __builtin_va_arg(list, EFI_GUID *)) != NULL) {
+            void *interface = __builtin_va_arg(list, void *);
+            fw.binding = guid == &mc_driver_binding_guid ? interface : fw.binding;
+            fw.diagnostics = guid == &mc_driver_diagnostics2_guid ? interface : fw.diagnostics;
+            fw.control = guid == &mc_control_guid ? interface : fw.control;
+        }
+        __builtin_ms_va_end(list);
+        mock_let_in();
+        return EFI_SUCCESS;
+    }
+    *handle = (EFI_HANDLE)(next += 16);
+    fw.nb_installed++;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI uninstall(EFI_HANDLE handle, ...)
+{
+    __builtin_ms_va_list list;
+    bool is_control;
+
+    if (handle == MOCK_IMAGE) {
+        __builtin_ms_va_start(list, handle);
+        is_control = __builtin_va_arg(list, EFI_GUID *) == &mc_control_guid;
+        __builtin_ms_va_end(list);
+        mock_let_in();
+        if (fw.refuse_driver_uninstall == (is_control ? 1u : 2u))
+            return EFI_ACCESS_DENIED;
+        if (is_control)
+            fw.control = NULL;
+        else
+            fw.binding = NULL;
+        return EFI_SUCCESS;
+    }
+    if (fw.refuse_uninstall > 0) {
+        mock_let_in();
+        return EFI_ACCESS_DENIED;
+    }
+    fw.nb_installed--;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI reinstall(EFI_HANDLE handle, EFI_GUID *guid, VOID *old, VOID *new)
+{
+    (void)handle;
+    wrong_in_exit("ReinstallProtocolInterface");
+    T_CHECK(old == new);
+    fw.nb_reinstalled++;
+    if (guid == &mc_block_io_guid)
+        fw.reinstalled = new;
+    if (fw.on_reinstall)
+        fw.on_reinstall();
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI disconnect(EFI_HANDLE handle, EFI_HANDLE driver, EFI_HANDLE child)
+{
+    (void)driver;
+    (void)child;
+    mock_let_in();
+    return fw.refuse_disconnect > 0 && (!fw.refuse_handle || fw.refuse_handle == handle)
+               ? EFI_DEVICE_ERROR
+               : EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI connect_controller(EFI_HANDLE handle, EFI_HANDLE *drivers,
+                                            EFI_DEVICE_PATH *path, BOOLEAN recursive)
+{
+    (void)handle;
+    (void)drivers;
+    (void)path;
+    (void)recursive;
+    fw.nb_connected++;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+/* --- the console --- */
+
+static EFI_STATUS EFIAPI output(SIMPLE_TEXT_OUTPUT_INTERFACE *This, CHAR16 *text)
+{
+    size_t used = strlen(fw.text);
+
+    (void)This;
+    wrong_in_exit("OutputString");
+    for (; *text != 0 && used + 1 < sizeof(fw.text); text++)
+        fw.text[used++] = *text < 0x80 ? (char)*text : '?';
+    fw.text[used] = '\0';
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_BOOT_SERVICES services;
+static SIMPLE_TEXT_OUTPUT_INTERFACE console = {.OutputString = output};
+static EFI_SYSTEM_TABLE table = {.BootServices = &services, .ConOut = &console};
+
+/* --- volumes --- */
+
+struct mock_place {
+    struct q2_place place; /* first */
+    struct mock_volume *volume;
+};
+
+struct open_file {
+    struct q2_place_file file; /* first */
+    struct q2_source_memory source;
+    struct mock_file *stored;
+};
+
+static unsigned int nb_places, nb_open_files;
+
+static struct mock_file *find(struct mock_volume *volume, const char *path)
+{
+    for (size_t i = 0; i < volume->nb_files; i++) {
+        if (strcmp(volume->files[i].path, path) == 0)
+            return &volume->files[i];
+    }
+    return NULL;
+}
+
+static void close_place(struct q2_place *place)
+{
+    nb_places--;
+    free(place);
+    mock_let_in();
+}
+
+static enum q2_status open_file(struct q2_place *place, const char *path, bool writable,
+                                struct q2_fault *fault, struct q2_place_file **ret_file)
+{
+    struct mock_place *own = (struct mock_place *)place;
+    struct mock_file *stored = find(own->volume, path);
+    struct open_file *file;
+
+    mock_let_in();
+    if (!stored)
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, NULL, path);
+    file = calloc(1, sizeof(*file));
+    file->stored = stored;
+    q2_source_memory_init(&file->source, stored->bytes, stored->size, stored->size, writable,
+                          stored->path);
+    file->source.source.identity[0] = (uintptr_t)own->volume;
+    file->source.source.identity[1] = (uintptr_t)stored->bytes;
+    file->file = (struct q2_place_file){
+        .place = place, .source = &file->source.source, .mapped_size = stored->size};
+    stored->nb_open++;
+    nb_open_files++;
+    *ret_file = &file->file;
+    return Q2_OK;
+}
+
+static void close_file(struct q2_place_file *file)
+{
+    struct open_file *own = (struct open_file *)file;
+
+    own->stored->nb_open--;
+    nb_open_files--;
+    free(file);
+    mock_let_in();
+}
+
+static enum q2_status load(struct q2_place *place, const char *path, void *buffer, size_t *length,
+                           struct q2_fault *fault)
+{
+    const struct mock_file *stored = find(((struct mock_place *)place)->volume, path);
+
+    mock_let_in();
+    if (!stored)
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, NULL, path);
+    if (*length > stored->size)
+        *length = stored->size;
+    memcpy(buffer, stored->bytes, *length);
+    return Q2_OK;
+}
+
+static enum q2_status list(struct q2_place *place, const char *folder,
+                           struct q2_place_visitor *visitor, struct q2_fault *fault)
+{
+    struct mock_volume *volume = ((struct mock_place *)place)->volume;
+    size_t prefix = strlen(folder);
+    bool has_any = false;
+
+    mock_let_in();
+    for (size_t i = 0; i < volume->nb_files; i++) {
+        const char *path = volume->files[i].path;
+        enum q2_status status;
+        if (strncmp(path, folder, prefix) != 0 || path[prefix] != '/')
+            continue;
+        has_any = true;
+        status = visitor->visit(visitor, path + prefix + 1, fault);
+        if (status != Q2_OK)
+            return status;
+    }
+    return has_any ? Q2_OK : q2_fail(fault, Q2_ERR_NOT_FOUND, NULL, folder);
+}
+
+static enum q2_status check(struct q2_place_file *file, struct q2_fault *fault)
+{
+    (void)file;
+    (void)fault;
+    wrong_in_exit("a file is asked for");
+    mock_let_in();
+    return Q2_OK;
+}
+
+static void settle(struct q2_place *place)
+{
+    (void)place;
+    mock_let_in();
+}
+
+static enum q2_status make_room(struct q2_place_file *file, uint64_t size, struct q2_fault *fault)
+{
+    struct open_file *own = (struct open_file *)file;
+    struct mock_volume *volume = ((struct mock_place *)file->place)->volume;
+    uint64_t more = size - file->mapped_size;
+    bool fits = more <= volume->free_space;
+
+    wrong_in_exit("a file grows");
+    fw.nb_grown++;
+    if (!fits)
+        more = volume->free_space;
+    volume->free_space -= more;
+    file->mapped_size += more;
+    own->stored->size = own->source.capacity = file->mapped_size;
+    mock_let_in();
+    return fits ? Q2_OK : q2_fail(fault, Q2_ERR_NO_SPACE, "the volume is full", own->stored->path);
+}
+
+static enum q2_status give_back(struct q2_place_file *file, struct q2_fault *fault)
+{
+    struct open_file *own = (struct open_file *)file;
+    struct mock_volume *volume = ((struct mock_place *)file->place)->volume;
+
+    (void)fault;
+    wrong_in_exit("a file is cut");
+    fw.nb_cut++;
+    volume->free_space += file->mapped_size - file->source->size;
+    file->mapped_size = file->source->size;
+    own->stored->size = own->source.capacity = file->mapped_size;
+    mock_let_in();
+    return Q2_OK;
+}
+
+static enum q2_status forget(struct q2_place *place, bool all, struct q2_fault *fault)
+{
+    (void)place;
+    (void)all;
+    (void)fault;
+    wrong_in_exit("a file is read");
+    mock_let_in();
+    return Q2_OK;
+}
+
+static const struct q2_place_ops place_ops = {.close = close_place,
+                                              .open_file = open_file,
+                                              .close_file = close_file,
+                                              .load = load,
+                                              .list = list,
+                                              .check = check,
+                                              .settle = settle,
+                                              .make_room = make_room,
+                                              .give_back = give_back,
+                                              .forget = forget};
+
+enum q2_status mc_place_open(EFI_HANDLE handle, struct q2_fault *fault, struct q2_place **ret_place)
+{
+    struct mock_place *place;
+    size_t index;
+
+    if (!is_volume(handle, &index))
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, NULL, NULL);
+    place = calloc(1, sizeof(*place));
+    place->place =
+        (struct q2_place){.ops = &place_ops,
+                          .name = "memory",
+                          .abilities = Q2_PLACE_WRITES | Q2_PLACE_GROWS | Q2_PLACE_REMEMBERS};
+    place->volume = &volumes[index];
+    nb_places++;
+    mock_let_in();
+    *ret_place = &place->place;
+    return Q2_OK;
+}
+
+void mc_place_close(struct q2_place *place)
+{
+    if (place)
+        place->ops->close(place);
+}
+
+EFI_GUID *mc_place_held(EFI_HANDLE handle)
+{
+    size_t index;
+
+    return is_volume(handle, &index) ? &mc_file_system_guid : NULL;
+}
+
+struct mock_file *mock_add_file(size_t volume, const char *path, const void *bytes, uint64_t size)
+{
+    struct mock_file *file = &volumes[volume].files[volumes[volume].nb_files++];
+
+    snprintf(file->path, sizeof(file->path), "%s", path);
+    if (!file->bytes)
+        file->bytes = malloc(MOCK_FILE_ROOM);
+    memset(file->bytes, 0, size);
+    if (bytes)
+        memcpy(file->bytes, bytes, size);
+    file->size = size;
+    return file;
+}
+
+struct mock_file *mock_add_image(size_t volume, const char *path, uint64_t virtual_size)
+{
+    const struct q2_create_options options = {.virtual_size = virtual_size};
+    struct mock_file *file = mock_add_file(volume, path, NULL, 0);
+    void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    struct q2_source_memory source;
+    struct q2_fault fault;
+
+    q2_source_memory_init(&source, file->bytes, 0, MOCK_FILE_ROOM, true, path);
+    T_CHECK_U64(q2_create(workspace, &source.source, &options, &fault), Q2_OK);
+    file->size = source.source.size;
+    free(workspace);
+    return file;
+}
+
+void mock_add_entry(size_t volume, const char *id, const char *text)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/metalcow/entries/%s.conf", id);
+    (void)mock_add_file(volume, path, text, strlen(text));
+}
+
+/* --- the hand-off --- */
+
+enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk_spec *spec,
+                              struct q2_fault *ret_fault, EFI_EVENT *ret_read,
+                              struct mc_handoff **ret_handoff)
+{
+    (void)image;
+    (void)spec;
+    (void)ret_fault;
+    mock_let_in();
+    *ret_read = NULL;
+    *ret_handoff = NULL;
+    return Q2_OK;
+}
+
+void mc_handoff_remove(struct mc_handoff *handoff)
+{
+    (void)handoff;
+    mock_let_in();
+}
+
+const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
+{
+    (void)handoff;
+    return NULL;
+}
+
+void mc_handoff_stop(void)
+{
+    mock_let_in();
+}
+
+/* --- */
+
+void mock_begin(void)
+{
+    services = (EFI_BOOT_SERVICES){.RaiseTPL = raise_tpl,
+                                   .RestoreTPL = restore_tpl,
+                                   .AllocatePool = allocate_pool,
+                                   .FreePool = free_pool,
+                                   .AllocatePages = allocate_pages,
+                                   .FreePages = free_pages,
+                                   .SetMem = set_mem,
+                                   .CreateEvent = create_event,
+                                   .SignalEvent = signal_event,
+                                   .SetTimer = set_timer,
+                                   .CloseEvent = close_event,
+                                   .OpenProtocol = (EFI_OPEN_PROTOCOL)open_protocol,
+                                   .CloseProtocol = close_protocol,
+                                   .ReinstallProtocolInterface = reinstall,
+                                   .DisconnectController = disconnect,
+                                   .ConnectController = connect_controller};
+    services.CreateEventEx = (void *)create_event_ex;
+    services.InstallMultipleProtocolInterfaces = (void *)install;
+    services.UninstallMultipleProtocolInterfaces = (void *)uninstall;
+    memset(&fw, 0, sizeof(fw));
+    memset(events, 0, sizeof(events));
+    fw.tpl = TPL_APPLICATION;
+    nb_places = nb_open_files = 0;
+    for (size_t i = 0; i < NB_VOLUMES; i++) {
+        volumes[i].node = (VENDOR_DEVICE_PATH){
+            .Header = {HARDWARE_DEVICE_PATH, HW_VENDOR_DP, {sizeof(VENDOR_DEVICE_PATH), 0}},
+            .Guid = {.Data1 = (UINT32)i}};
+        volumes[i].end = (EFI_DEVICE_PATH){
+            END_DEVICE_PATH_TYPE, END_ENTIRE_DEVICE_PATH_SUBTYPE, {END_DEVICE_PATH_LENGTH, 0}};
+        volumes[i].nb_files = 0;
+        volumes[i].free_space = 16u << 20;
+        volumes[i].is_open = false;
+        for (size_t j = 0; j < 3; j++) {
+            const char path[] = {'/', (char)('a' + j), '\0'};
+            (void)mock_add_file(i, path, NULL, DISK_SIZE);
+        }
+    }
+    mc_firmware_init(MOCK_IMAGE, &table);
+    mc_registry_init(MOCK_IMAGE);
+}
+
+void mock_check_nothing_left(void)
+{
+    T_CHECK_U64(fw.nb_allocated, 0);
+    T_CHECK_U64(fw.nb_installed, 0);
+    T_CHECK_U64(fw.nb_open, 0);
+    T_CHECK_U64(nb_places, 0);
+    T_CHECK_U64(nb_open_files, 0);
+    T_CHECK_U64(fw.tpl, TPL_APPLICATION);
+    for (size_t i = 0; i < NB_VOLUMES; i++)
+        T_CHECK(!volumes[i].is_open);
+    for (size_t i = 0; i < MAX_EVENTS; i++)
+        T_CHECK(!events[i].exists);
+}
