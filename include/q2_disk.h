@@ -80,8 +80,10 @@ struct q2_disk_options {
     bool metadata_only; /* open no other file: info, check; reads and writes of guest bytes give
                            Q2_ERR_NOT_OPEN */
     bool writable;      /* with metadata_only: the image itself (include/q2_amend.h) */
-    bool repair; /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
+    bool repair;       /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
                            image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
+    bool keep_bitmaps; /* with writable: record writes in dirty bitmaps (include/q2_bitmap.h); else
+                          those that a write makes wrong are marked as inconsistent */
     bool repair_if_dirty; /* with writable: a dirty image is repaired first; else it is refused */
     /* An image above `image` that takes all writes: q2_create() made it, empty, with no backing
      * file; it stays the caller's. Everything else here is about `image`, which is then only read,
@@ -237,8 +239,8 @@ bool q2_disk_is_writable(const struct q2_disk *disk);
  * repaired are refcounts; guest bytes stay as they are. */
 bool q2_disk_was_repaired(const struct q2_disk *disk);
 
-/* How many dirty bitmaps have been marked as inconsistent since the disk was opened, because it was
- * written: the engine does not record writes in them. */
+/* How many dirty bitmaps have been marked as inconsistent for good since the disk was opened: it
+ * was written without options.keep_bitmaps, or there was no room to record a write. */
 uint32_t q2_disk_nb_bitmaps_lost(const struct q2_disk *disk);
 
 /* Does metadata wait for a flush? Guest bytes are handed to their file at once; what names new

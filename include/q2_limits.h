@@ -39,6 +39,9 @@
 /* Bitmaps, as QEMU. */
 #define Q2_MAX_BITMAPS 65535u
 
+/* As QEMU: the clusters with the bits of one bitmap. */
+#define Q2_MAX_BITMAP_LENGTH (512ull * 1024 * 1024)
+
 /* One slice of a metadata table: the unit of the slice cache. 4 KiB costs a device what 512 bytes
  * cost, and a slice of L2 entries maps 32 MiB of 64 KiB clusters. */
 #define Q2_SLICE_BITS 12

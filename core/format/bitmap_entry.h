@@ -21,6 +21,9 @@ struct q2_bitmap_disk {
 };
 _Static_assert(sizeof(struct q2_bitmap_disk) == 24, "qcow2, Bitmap directory");
 
+#define Q2_BITMAP_TYPE_DIRTY 1u
+
+#define Q2_BITMAP_TABLE_ONES     1ull /* without an offset: every bit is set */
 #define Q2_BITMAP_TABLE_OFFSET   0x00fffffffffffe00ull
 #define Q2_BITMAP_TABLE_RESERVED 0xff000000000001feull
 

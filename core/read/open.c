@@ -55,6 +55,8 @@ static void start(struct q2_disk *disk, struct q2_opener *opener,
     disk->writer.end = 0;
     disk->writer.header_ready = false;
     disk->writer.nb_bitmaps_lost = 0;
+    disk->writer.keep_bitmaps = options->keep_bitmaps;
+    disk->writer.nb_recorded = 0;
     disk->writer.repaired = false;
     disk->writer.latched = false;
     disk->writer.first_free = 0;

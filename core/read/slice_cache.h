@@ -23,6 +23,7 @@ enum q2_dirty {
     Q2_DIRTY_REFCOUNT,
     Q2_DIRTY_L2,
     Q2_DIRTY_L1,
+    Q2_DIRTY_BITMAP, /* table entries and bits of a bitmap that is marked as in use */
     Q2_NB_DIRTY
 };
 
@@ -112,7 +113,7 @@ uint32_t q2_slice_way(const struct q2_slice_cache *cache, const struct q2_source
 static inline bool q2_slice_is_waiting(const struct q2_slice *slice)
 {
     return (slice->dirty[Q2_DIRTY_REFCOUNT] | slice->dirty[Q2_DIRTY_L2] |
-            slice->dirty[Q2_DIRTY_L1]) != 0;
+            slice->dirty[Q2_DIRTY_L1] | slice->dirty[Q2_DIRTY_BITMAP]) != 0;
 }
 
 #endif

@@ -270,12 +270,16 @@ enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_
     if (status != Q2_OK || new_size == q2_disk_size(disk))
         return status;
     status = q2_commit_header(disk);
-    if (status == Q2_OK)
+    if (status == Q2_OK && disk->writer.keep_bitmaps)
+        status = q2_bitmaps_grow(disk, new_size);
+    else if (status == Q2_OK)
         status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &bitmaps_kept);
     if (status != Q2_OK)
         return status;
     status = new_size > q2_disk_size(disk) ? grow(disk, new_size) : shrink(disk, new_size);
-    return status == Q2_OK ? q2_commit(disk) : status; /* what was replaced */
+    if (status == Q2_OK)
+        status = q2_commit(disk); /* what was replaced */
+    return status == Q2_OK && disk->writer.keep_bitmaps ? q2_bitmaps_fit(disk) : status;
 }
 
 /* --- content --------------------------------------------------------------------------------- */

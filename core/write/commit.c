@@ -36,17 +36,21 @@ static enum q2_status commit_targets(struct q2_disk *disk)
     return status;
 }
 
-/* The entries that name them. L2 and L1 entries need no order among themselves: a new L2 table was
- * written when it was made, empty or as a copy, so it is durable and right without its new entries.
- */
+/* The entries that name them. Bits of a bitmap may be written at any time, since it is marked as in
+ * use; entries of its table are entries like others. L2 and L1 entries need no order among
+ * themselves: a new L2 table was written when it was made, empty or as a copy, so it is durable and
+ * right without its new entries. */
 static enum q2_status commit_entries(struct q2_disk *disk)
 {
     enum q2_status status;
 
     if (!q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L1) &&
-        !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2))
+        !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_L2) &&
+        !q2_slice_is_dirty(&disk->slices, Q2_DIRTY_BITMAP))
         return Q2_OK;
-    status = q2_commit_kind(disk, Q2_DIRTY_L2);
+    status = q2_commit_kind(disk, Q2_DIRTY_BITMAP);
+    if (status == Q2_OK)
+        status = q2_commit_kind(disk, Q2_DIRTY_L2);
     if (status == Q2_OK)
         status = q2_commit_kind(disk, Q2_DIRTY_L1);
     return status == Q2_OK ? q2_store_flush(disk, disk->layers[0].source) : status;

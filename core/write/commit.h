@@ -9,7 +9,8 @@
  *   O5   a refcount block before its table entry; a new refcount table before the header names it
  *   O6   the snapshot table before the header; so the active L1 table, if another becomes active
  *   O7   unknown autoclear bits are cleared before the first other write; bitmaps that it makes
- *        wrong are marked as in use before, or their bit is cleared if that cannot be
+ *        wrong are marked as in use before, or their bit is cleared if that cannot be; the mark
+ *        goes only when all bits that were recorded since are durable
  *   O8   the dirty bit is durable before refcounts may lag (they never do: we keep them exact)
  *   O9   with an external data file the barrier spans both files, data first
  *   O10  a failed flush, or a failed write of metadata that something names, makes the disk

@@ -35,7 +35,8 @@ struct layout {
 struct change {
     struct q2_disk *disk;
     const struct q2_header_names *names;
-    size_t size; /* of the area, bytes */
+    const struct q2_bitmaps_disk *bitmaps; /* NULL: the extension stays as it is */
+    size_t size;                           /* of the area, bytes */
 };
 
 static enum q2_status no_room(const struct change *c, const char *what)
@@ -103,7 +104,14 @@ static enum q2_status load(const struct change *c, struct layout *old)
     return Q2_OK;
 }
 
-/* Copy the extensions that are not names. */
+/* Is an extension composed anew? */
+static bool is_replaced(const struct change *c, uint32_t type)
+{
+    return type == Q2_EXTENSION_BACKING_FORMAT || type == Q2_EXTENSION_DATA_FILE ||
+           type == Q2_EXTENSION_FILLER || (type == Q2_EXTENSION_BITMAPS && c->bitmaps);
+}
+
+/* Copy the extensions that stay as they are. */
 static void copy_extensions(const struct change *c, const uint8_t *old, bool feature_names,
                             struct q2_header_bytes *to)
 {
@@ -112,11 +120,27 @@ static void copy_extensions(const struct change *c, const uint8_t *old, bool fea
     uint32_t type, length;
 
     while (next_extension(old, end, &offset, &type, &length)) {
-        if (type != Q2_EXTENSION_BACKING_FORMAT && type != Q2_EXTENSION_DATA_FILE &&
-            type != Q2_EXTENSION_FILLER && (type != Q2_EXTENSION_FEATURE_NAMES || feature_names))
+        if (!is_replaced(c, type) && (type != Q2_EXTENSION_FEATURE_NAMES || feature_names))
             q2_header_bytes_extension(to, type, old + start, length);
         start = offset + sizeof(struct q2_extension_disk);
     }
+}
+
+static bool names_bitmaps(const struct change *c)
+{
+    return q2_be32_get(c->bitmaps->nb_bitmaps) > 0;
+}
+
+/* The autoclear bit says whether the extension is to be believed. */
+static void put_bitmaps_bit(const struct change *c, uint8_t *bytes)
+{
+    uint64_t features = c->disk->layers[0].header.autoclear_features & ~Q2_AUTOCLEAR_BITMAPS;
+    be64 field;
+
+    if (!c->bitmaps)
+        return;
+    field = q2_be64_make(features | (names_bitmaps(c) ? Q2_AUTOCLEAR_BITMAPS : 0));
+    memcpy(bytes + offsetof(struct q2_header_disk, autoclear_features), &field, sizeof(field));
 }
 
 /* Put a header together: in one piece, or (at > 0) with everything after the header itself moved
@@ -132,6 +156,7 @@ static void compose(const struct change *c, const uint8_t *old, bool feature_nam
     memcpy(layout->bytes, old, header_length);
     memcpy(layout->bytes + offsetof(struct q2_header_disk, backing_file_offset), zeros,
            sizeof(zeros));
+    put_bitmaps_bit(c, layout->bytes);
     to.length = header_length;
     layout->head_end = 0;
     layout->tail_start = at;
@@ -145,6 +170,8 @@ static void compose(const struct change *c, const uint8_t *old, bool feature_nam
     q2_header_bytes_string(&to, Q2_EXTENSION_BACKING_FORMAT, c->names->backing_format);
     q2_header_bytes_string(&to, Q2_EXTENSION_DATA_FILE, c->names->data_file);
     copy_extensions(c, old, feature_names, &to);
+    if (c->bitmaps && names_bitmaps(c))
+        q2_header_bytes_extension(&to, Q2_EXTENSION_BITMAPS, c->bitmaps, sizeof(*c->bitmaps));
     q2_header_bytes_end(&to, c->names->backing_file);
     layout->tail_end = at > 0 ? to.length : 0;
     if (at == 0)
@@ -293,12 +320,15 @@ static void take_names(const struct change *c, const struct layout *now)
         take_name(top->data_file, sizeof(top->data_file), c->names->data_file);
 }
 
-enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names)
+static enum q2_status change_header(struct q2_disk *disk, const struct q2_header_names *names,
+                                    const struct q2_bitmaps_disk *bitmaps)
 {
     uint8_t *memory = disk->writer.bounce;
     uint64_t cluster_size = 1ull << disk->layers[0].rules.cluster_bits;
-    struct change c = {
-        .disk = disk, .names = names, .size = (size_t)q2_min_u64(cluster_size, AREA_SIZE)};
+    struct change c = {.disk = disk,
+                       .names = names,
+                       .bitmaps = bitmaps,
+                       .size = (size_t)q2_min_u64(cluster_size, AREA_SIZE)};
     struct layout old = {.bytes = memory}, middle = {.bytes = memory + AREA_SIZE};
     struct layout new = {.bytes = memory + 2 * AREA_SIZE};
     enum q2_status status;
@@ -311,6 +341,32 @@ enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_nam
     if (status == Q2_OK)
         take_names(&c, &new);
     return status;
+}
+
+enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names)
+{
+    return change_header(disk, names, NULL);
+}
+
+enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint64_t length,
+                                     uint32_t nb)
+{
+    struct q2_image *top = &disk->layers[0];
+    const struct q2_header_names names = {top->backing_file, top->backing_format, top->data_file};
+    const struct q2_bitmaps_disk bitmaps = {.nb_bitmaps = q2_be32_make(nb),
+                                            .directory_size = q2_be64_make(length),
+                                            .directory_offset = q2_be64_make(offset)};
+    enum q2_status status = change_header(disk, &names, &bitmaps);
+
+    if (status != Q2_OK)
+        return status;
+    top->header.autoclear_features &= ~Q2_AUTOCLEAR_BITMAPS;
+    if (nb > 0)
+        top->header.autoclear_features |= Q2_AUTOCLEAR_BITMAPS;
+    top->nb_bitmaps = nb;
+    top->bitmaps_offset = nb > 0 ? offset : 0;
+    top->bitmaps_length = nb > 0 ? length : 0;
+    return Q2_OK;
 }
 
 enum q2_status q2_header_set(struct q2_disk *disk, const struct q2_header *header, size_t offset,

@@ -19,6 +19,16 @@ struct q2_header_names {
  */
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names);
 
+/* Have the header name another bitmap directory, or none, in the same way.  (qcow2: "Bitmaps
+ * extension") The autoclear bit of bitmaps follows. The directory is complete and counted, durably.
+ *
+ * nb  bitmaps; 0: the extension goes
+ *
+ * Errors as q2_header_change()
+ */
+enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint64_t length,
+                                     uint32_t nb);
+
 /* Change fields of the header, durably, after all that waits is durable: what the fields name is
  * then complete and counted. On Q2_OK *header is the header in force; what else is derived from it
  * is the caller's to change.

@@ -12,6 +12,7 @@
 #include "commit.h"
 #include "copied_fix.h"
 #include "core/read/disk.h"
+#include "q2_bitmap.h"
 #include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/format/snapshot_entry.h"
@@ -412,6 +413,10 @@ static enum q2_status check_apply(struct work *w, const char *id_or_name)
 
     if (status != Q2_OK)
         return status;
+    if (disk->writer.keep_bitmaps && q2_disk_has_bitmaps(disk))
+        return q2_fail(&disk->fault, Q2_ERR_BUSY,
+                       "dirty bitmaps cannot follow a snapshot that is applied; remove them first",
+                       top->source->path);
     if (disk->snapshot.virtual_size != top->header.size && !top->rules.version_3)
         return q2_fail_limit(&disk->fault, Q2_ERR_UNSUPPORTED,
                              "a version 2 image with snapshots cannot change its size",
@@ -464,7 +469,7 @@ enum q2_status q2_disk_snapshot_apply(struct q2_disk *disk, const char *id_or_na
     uint64_t old_offset = disk->layers[0].l1_table_offset;
     uint32_t old_size = disk->layers[0].l1_size;
     bool bitmaps_kept;
-    enum q2_status status = begin(&w, disk, false);
+    enum q2_status status = begin(&w, disk, disk->writer.keep_bitmaps);
 
     if (status == Q2_OK)
         status = check_apply(&w, id_or_name);

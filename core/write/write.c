@@ -10,6 +10,7 @@
 #include "write.h"
 
 #include "alloc.h"
+#include "bitmap_write.h"
 #include "commit.h"
 #include "encrypt.h"
 #include "q2_fail.h"
@@ -424,6 +425,8 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
 
     if (status == Q2_OK && length > 0)
         status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = q2_bitmaps_record(disk, offset, length);
     if (status == Q2_OK)
         status = q2_write_all(disk, offset, buffer, length);
     return status;

@@ -6,6 +6,7 @@
  * compressed streams and whose refcount is not 0, and nothing is stored after it in that cluster.
  */
 #include "alloc.h"
+#include "bitmap_write.h"
 #include "commit.h"
 #include "q2_fail.h"
 #include "core/base/range.h"
@@ -147,6 +148,8 @@ enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_off
 
     if (status == Q2_OK)
         status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = q2_bitmaps_record(disk, guest_offset, 1ull << disk->layers[0].rules.cluster_bits);
     if (status == Q2_OK)
         status = q2_commit_if_crowded(disk);
     if (status == Q2_OK)

@@ -5,6 +5,7 @@
  */
 #include "write.h"
 
+#include "bitmap_write.h"
 #include "commit.h"
 #include "core/base/range.h"
 #include "space.h"
@@ -216,6 +217,8 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     if (status != Q2_OK || length == 0)
         return status;
     status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = q2_bitmaps_record(disk, offset, length);
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3))
         return q2_write_all(disk, offset, NULL, length);
     round_to_units(disk, &offset, &length);
@@ -252,6 +255,8 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     if (start >= end || (!top->rules.version_3 && top->has_backing))
         return Q2_OK;
     status = q2_commit_header(disk);
+    if (status == Q2_OK)
+        status = q2_bitmaps_record(disk, start, q2_min_u64(end, q2_disk_size(disk)) - start);
     /* Data in a file of its own may go at once: the guest wants none of it any more. */
     if (status == Q2_OK &&
         !(top->rules.external_data &&

@@ -112,6 +112,25 @@ const struct option_row option_rows[] = {
     {'d', "delete", "NAME_OR_ID", OPTION_TEXT, FIELD(snapshot_delete), V(SNAPSHOT),
      "delete a snapshot"},
 
+    {0, "add", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP),
+     "add BITMAP; it is enabled and nothing in it is dirty"},
+    {'g', NULL, "GRANULARITY", OPTION_SIZE, FIELD(granularity), V(BITMAP),
+     "bytes of the disk for each bit of an added bitmap, a power of 2 (default: the cluster size, "
+     "4k to 64k)"},
+    {0, "remove", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP),
+     "remove BITMAP, even if it is inconsistent"},
+    {0, "clear", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP), "make all of it clean"},
+    {0, "enable", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP), "have it record writes"},
+    {0, "disable", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP), "have it record no writes"},
+    {0, "merge", "SOURCE", OPTION_ACTION, FIELD(actions), V(BITMAP),
+     "mark in BITMAP too what is dirty in the bitmap SOURCE"},
+    {'b', NULL, "FILE", OPTION_TEXT, FIELD(base), V(BITMAP), "the image that has SOURCE"},
+    {'F', NULL, "FMT", OPTION_TEXT, FIELD(base_format), V(BITMAP), "format of that image"},
+    {0, "bitmaps", NULL, OPTION_SET, FIELD(bitmaps), V(CONVERT),
+     "copy the dirty bitmaps of FILE too"},
+    {0, "skip-broken-bitmaps", NULL, OPTION_SET, FIELD(skip_broken_bitmaps), V(CONVERT),
+     "with --bitmaps: leave out those that are inconsistent"},
+
     /* --- what is looked at and how it is printed --- */
     {0, "output", "human|json", OPTION_OUTPUT, FIELD(json), V(CHECK) | V(INFO) | V(MEASURE),
      "how to print the result"},

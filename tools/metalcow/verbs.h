@@ -15,6 +15,7 @@ struct arguments;
 /* In the order of help. */
 #define METALCOW_VERBS(X)                                                                          \
     X(AMEND, amend)                                                                                \
+    X(BITMAP, bitmap)                                                                              \
     X(CHECK, check)                                                                                \
     X(COMMIT, commit)                                                                              \
     X(COMPARE, compare)                                                                            \

@@ -143,6 +143,14 @@ static bool store_command(struct command_lines *commands, const char *text)
     return true;
 }
 
+static bool store_action(struct bitmap_actions *actions, const char *name, const char *source)
+{
+    if (actions->nb == MAX_ACTIONS)
+        return false;
+    actions->actions[actions->nb++] = (struct bitmap_action){name, source};
+    return true;
+}
+
 /* Store an option's value; false if it does not parse. */
 static bool store(const struct option_row *row, const char *text, struct arguments *arguments)
 {
@@ -160,6 +168,8 @@ static bool store(const struct option_row *row, const char *text, struct argumen
         return size_parse(text, field);
     case OPTION_FILES:
         return store_file(field, text);
+    case OPTION_ACTION:
+        return store_action(field, row->name, text);
     case OPTION_UNSAID:
         if (!find_word(row->kind, text, &word))
             return false;
@@ -239,7 +249,8 @@ static void say_bad_value(const struct option_row *row, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_option(stderr, row);
-    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_FILES) {
+    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_FILES ||
+        row->kind == OPTION_ACTION) {
         fputs(" is given too often\n", stderr);
         return;
     }

@@ -74,6 +74,17 @@ struct command_lines {
     size_t nb;
 };
 
+/* What bitmap does, in order. */
+#define MAX_ACTIONS 64
+struct bitmap_action {
+    const char *name;   /* of the option */
+    const char *source; /* of merge; else NULL */
+};
+struct bitmap_actions {
+    struct bitmap_action actions[MAX_ACTIONS];
+    size_t nb;
+};
+
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
     struct image_options image[2];
@@ -95,6 +106,9 @@ struct arguments {
     const char *output_format;
     const char *size_text;
     const char *backing_file, *backing_format; /* for the header */
+    struct bitmap_actions actions;             /* of bitmap */
+    uint64_t granularity;                      /* bytes; 0: not given */
+    bool bitmaps, skip_broken_bitmaps;         /* of convert */
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
     bool read_only, image_opts, ignore_discard;                 /* of io */

@@ -9,6 +9,7 @@
 #include "given.h"
 #include "guard.h"
 #include "output.h"
+#include "q2_bitmap.h"
 #include "probe.h"
 #include "core/base/range.h"
 
@@ -23,6 +24,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .backing_format = options->backing_format,
         .metadata_only = metadata_only,
         .writable = options->writable,
+        .keep_bitmaps = options->writable,
         .repair = options->repair,
         .repair_if_dirty = options->writable,
         .overlay = options->overlay,
@@ -160,12 +162,13 @@ void image_close(struct image *image)
 {
     if (!image)
         return;
+    (void)q2_disk_bitmaps_store(image->disk); /* those that it cannot store are lost */
     if (q2_disk_nb_bitmaps_lost(image->disk) > 0) {
         fputs("metalcow: ", stderr);
         print_escaped(stderr, image->path);
         fprintf(stderr,
-                ": warning: %u dirty bitmap(s) marked as inconsistent, because the image was "
-                "written; make a full backup next\n",
+                ": warning: %u dirty bitmap(s) are inconsistent now, because a write could not be "
+                "recorded; make a full backup next\n",
                 (unsigned)q2_disk_nb_bitmaps_lost(image->disk));
     }
     q2_disk_close(image->disk);
@@ -224,7 +227,8 @@ bool image_uses(const struct image *image, const struct q2_source *file)
         struct q2_layer_info info;
 
         q2_disk_layer_info(image->disk, i, &info);
-        if (image_same_file(info.source, file) || image_same_file(info.data_source, file))
+        if (image_same_file(info.source, file) ||
+            (info.data_source && image_same_file(info.data_source, file)))
             return true;
     }
     return false;

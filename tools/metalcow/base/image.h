@@ -51,7 +51,8 @@ bool image_has_range(const struct image *image, uint64_t offset, uint64_t length
 /* Make durable what was written; false, and said on stderr, if that fails. */
 bool image_flush(struct image *image);
 
-/* Close and free, without a flush; image may be NULL. */
+/* Close and free; image may be NULL. Nothing is flushed unless the disk keeps dirty bitmaps, which
+ * are stored. */
 void image_close(struct image *image);
 
 /* Say on stderr why the last call on the image's disk failed. */

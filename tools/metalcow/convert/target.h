@@ -47,6 +47,7 @@ struct target_options {
     uint64_t sparse_size; /* bytes of zeros in a row that become a hole; 0: none */
     bool skip_create;     /* write into a target that exists, without emptying it */
     bool compressed;
+    bool bitmaps;                    /* copy the input's dirty bitmaps; qcow2 only */
     unsigned nb_threads;             /* that encode; >= 1 */
     struct create_options *creation; /* outlives the target; image.virtual_size is set here */
 };

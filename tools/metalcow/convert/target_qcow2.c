@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "make_image.h"
+#include "tools/metalcow/base/bitmaps.h"
 #include "tools/metalcow/base/output.h"
 #include "packer.h"
 #include "target.h"
@@ -173,6 +174,8 @@ static bool qcow2_finish(struct target *target)
     struct qcow2_target *qcow2 = qcow2_of(target);
 
     if (qcow2->packer && !packer_drain(qcow2->packer))
+        return false;
+    if (qcow2->options.bitmaps && !bitmaps_copy(qcow2->options.input, qcow2->image))
         return false;
     if (!judge(qcow2, q2_disk_flush(qcow2->image->disk)))
         return false;

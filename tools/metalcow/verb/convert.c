@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/metalcow/base/bitmaps.h"
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
@@ -164,6 +165,15 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     return true;
 }
 
+static bool check_bitmaps(const struct arguments *arguments, enum q2_image_format format)
+{
+    if (arguments->skip_broken_bitmaps && !arguments->bitmaps)
+        return say("Use of --skip-broken-bitmaps requires --bitmaps");
+    if (arguments->bitmaps && format == Q2_FORMAT_RAW)
+        return say("a raw output has no bitmaps");
+    return true;
+}
+
 static bool read_threads(uint64_t wanted, unsigned *ret_threads)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -186,6 +196,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
         .sparse_size = arguments->sparse_size,
         .skip_create = arguments->skip_create,
         .compressed = arguments->compress,
+        .bitmaps = arguments->bitmaps,
         .creation = creation,
     };
     bool done;
@@ -211,14 +222,16 @@ int verb_convert(const struct arguments *arguments)
     enum q2_image_format format;
     int status;
 
-    if (!arguments_format(arguments->output_format, &format) ||
+    if (!arguments_format(arguments->output_format, &format) || !check_bitmaps(arguments, format) ||
         !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
     conversion.input = snapshots_open(arguments);
     if (!conversion.input)
         return EXIT_ERROR;
     conversion.size = q2_disk_size(conversion.input->disk);
-    status = convert(&conversion, arguments, &creation, format);
+    status = EXIT_ERROR;
+    if (!arguments->bitmaps || bitmaps_can_copy(conversion.input, arguments->skip_broken_bitmaps))
+        status = convert(&conversion, arguments, &creation, format);
     image_close(conversion.input);
     return status;
 }

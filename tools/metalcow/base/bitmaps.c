@@ -1,0 +1,105 @@
+/* Dirty bitmaps, as the verbs copy and merge them. */
+#include "bitmaps.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "output.h"
+
+static enum q2_status fail(struct image *image, struct image **ret_at_fault, enum q2_status status)
+{
+    *ret_at_fault = image;
+    return status;
+}
+
+enum q2_status bitmaps_merge(struct image *from, const struct q2_bitmap *source, struct image *to,
+                             const struct q2_bitmap *bitmap, struct image **ret_at_fault)
+{
+    uint64_t at = 0, length;
+
+    for (;;) {
+        enum q2_status status = q2_disk_bitmap_dirty(from->disk, source, at, &at, &length);
+
+        if (status != Q2_OK)
+            return fail(from, ret_at_fault, status);
+        if (length == 0)
+            return Q2_OK;
+        status = q2_disk_bitmap_mark(to->disk, bitmap, at, length);
+        if (status != Q2_OK)
+            return fail(to, ret_at_fault, status);
+        at += length;
+    }
+}
+
+static uint32_t count(struct image *image)
+{
+    return q2_disk_has_bitmaps(image->disk) ? q2_disk_nb_bitmaps(image->disk) : 0;
+}
+
+static bool judge(struct image *image, enum q2_status status)
+{
+    if (status != Q2_OK)
+        image_print_fault(image);
+    return status == Q2_OK;
+}
+
+bool bitmaps_can_copy(struct image *from, bool skip_inconsistent)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(from->disk, 0, &info);
+    if (info.format != Q2_FORMAT_QCOW2 || info.is_snapshot) {
+        fputs(info.is_snapshot ? "metalcow: a snapshot has no bitmaps\n"
+                               : "metalcow: Source lacks bitmap support\n",
+              stderr);
+        return false;
+    }
+    for (uint32_t i = 0; i < count(from); i++) {
+        struct q2_bitmap bitmap;
+
+        if (!judge(from, q2_disk_bitmap(from->disk, i, &bitmap)))
+            return false;
+        if (!(bitmap.flags & Q2_BITMAP_IN_USE))
+            continue;
+        fputs(skip_inconsistent ? "metalcow: warning: Skipping inconsistent bitmap '"
+                                : "metalcow: Cannot copy inconsistent bitmap '",
+              stderr);
+        print_escaped(stderr, bitmap.name);
+        fputs(skip_inconsistent ? "'\n"
+                                : "'\nTry --skip-broken-bitmaps, or use 'metalcow bitmap --remove' "
+                                  "to delete it\n",
+              stderr);
+        if (!skip_inconsistent)
+            return false;
+    }
+    return true;
+}
+
+static bool copy_one(struct image *from, const struct q2_bitmap *source, struct image *to)
+{
+    struct q2_bitmap bitmap;
+    struct image *at_fault = to;
+    enum q2_status status = q2_disk_bitmap_add(to->disk, source->name, source->granularity_bits,
+                                               (source->flags & Q2_BITMAP_AUTO) != 0);
+
+    if (status == Q2_OK)
+        status = q2_disk_bitmap_find(to->disk, source->name, &bitmap);
+    if (status == Q2_OK)
+        status = bitmaps_merge(from, source, to, &bitmap, &at_fault);
+    if (status == Q2_OK)
+        status = q2_disk_bitmaps_store(to->disk);
+    return judge(at_fault, status);
+}
+
+bool bitmaps_copy(struct image *from, struct image *to)
+{
+    for (uint32_t i = 0; i < count(from); i++) {
+        struct q2_bitmap bitmap;
+
+        if (!judge(from, q2_disk_bitmap(from->disk, i, &bitmap)))
+            return false;
+        if (!(bitmap.flags & Q2_BITMAP_IN_USE) && !copy_one(from, &bitmap, to))
+            return false;
+    }
+    return true;
+}
