@@ -9,13 +9,16 @@
 FIRMWARE_ARCHS ?= x64
 
 # Pure parts of the firmware programs: they run on the host too, under the tests and the fuzzer.
+EFI_MENU_SRCS := $(sort $(wildcard efi/menu/*.c))
 EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/text.c efi/place/fat_name.c \
-                 efi/handoff/boot_params.c efi/handoff/pe.c
+                 efi/handoff/boot_params.c efi/handoff/pe.c $(EFI_MENU_SRCS)
 
 # Both programs: firmware, places of files, images, configuration.
-EFI_COMMON_SRCS := $(sort $(EFI_HOST_SRCS) $(wildcard efi/base/*.c efi/place/*.c efi/image/*.c))
+EFI_COMMON_SRCS := $(sort $(filter-out $(EFI_MENU_SRCS),$(EFI_HOST_SRCS)) \
+                          $(wildcard efi/base/*.c efi/place/*.c efi/image/*.c))
 EFI_DRIVER_SRCS := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/driver/*.c efi/handoff/*.c))
-EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(sort $(wildcard efi/app/*.c efi/bench/*.c))
+EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(EFI_MENU_SRCS) \
+                   $(sort $(wildcard efi/app/*.c efi/bench/*.c))
 
 # The loops of memcpy() must not become calls of memcpy().
 CFLAGS_efi_base_memory.c := -fno-tree-loop-distribute-patterns -fno-builtin

@@ -31,8 +31,11 @@ struct entry_parser {
 struct settings_parser {
     struct parser parser; /* first */
     struct mc_settings *settings;
-    bool has_default, has_timeout;
+    uint32_t seen; /* bit i: settings_names[i] was there */
 };
+
+/* The keys of metalcow.conf, in the order of settings_take(). */
+static const char *const settings_names[] = {"default", "timeout", "editor", NULL};
 
 static bool slice_equals(struct slice s, const char *text)
 {
@@ -232,6 +235,9 @@ bool mc_entry_parse(const char *text, size_t length, struct mc_entry *ret_entry,
     ret_entry->id[0] = '\0';
     mc_spec_init(&ret_entry->spec);
     is_text = file_parse(&entry.parser);
+    ret_entry->nb_problems = ret_problems->nb;
+    if (ret_problems->nb > 0)
+        ret_entry->problem = ret_problems->list[0];
     if (ret_entry->spec.image) {
         protect(&entry.parser, &ret_entry->spec);
         return true;
@@ -262,19 +268,13 @@ static bool timeout_parse(struct slice value, struct mc_settings *settings)
     return true;
 }
 
-/* Until there is a menu, a timeout would be a promise that is not kept. */
-#define HAS_MENU false
-
 static void timeout_take(struct settings_parser *p, struct slice key, struct slice value)
 {
     struct mc_settings settings = *p->settings;
 
-    p->has_timeout = true;
     if (!timeout_parse(value, &settings))
         (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key,
                    "is neither 0 to 3600 seconds nor menu-force or menu-hidden");
-    else if (!HAS_MENU)
-        (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key, "is not supported yet");
     else
         *p->settings = settings;
 }
@@ -282,7 +282,6 @@ _Static_assert(MC_MAX_TIMEOUT_SECONDS == 3600, "text above");
 
 static void default_take(struct settings_parser *p, struct slice key, struct slice value)
 {
-    p->has_default = true;
     if (value.length > MC_MAX_TEXT_LENGTH) {
         (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key, "is longer than 255 bytes");
         return;
@@ -293,23 +292,43 @@ static void default_take(struct settings_parser *p, struct slice key, struct sli
 }
 _Static_assert(MC_MAX_TEXT_LENGTH == 255, "text above");
 
+static void editor_take(struct settings_parser *p, struct slice key, struct slice value)
+{
+    bool no = slice_equals(value, "no");
+
+    if (!no && !slice_equals(value, "yes"))
+        (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key, "is neither yes nor no");
+    else
+        p->settings->no_editor = no;
+}
+
 /* struct parser.take, of settings */
 static void settings_take(struct parser *p, struct slice key, struct slice value)
 {
-    static const char *const settings_names[] = {"default", "timeout", NULL};
     struct settings_parser *settings = (struct settings_parser *)p;
-    bool is_default = slice_equals(key, "default"), is_timeout = slice_equals(key, "timeout");
+    size_t i = 0;
 
-    if (!is_default && !is_timeout)
+    while (settings_names[i] && !slice_equals(key, settings_names[i]))
+        i++;
+    if (!settings_names[i]) {
         take_unknown(p, key, mc_spec_nearest(settings_names, key.start, key.length));
-    else if (is_default ? settings->has_default : settings->has_timeout)
+        return;
+    }
+    if ((settings->seen & 1u << i) != 0) {
         (void)note(p, MC_CONFIG_DUPLICATE, key, "is there for the second time");
-    else if (value.length == 0)
+        return;
+    }
+    if (value.length == 0) {
         (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value");
-    else if (is_default)
+        return;
+    }
+    settings->seen |= 1u << i;
+    if (i == 0)
         default_take(settings, key, value);
-    else
+    else if (i == 1)
         timeout_take(settings, key, value);
+    else
+        editor_take(settings, key, value);
 }
 
 void mc_settings_parse(const char *text, size_t length, struct mc_settings *ret_settings,
@@ -323,6 +342,9 @@ void mc_settings_parse(const char *text, size_t length, struct mc_settings *ret_
     ret_problems->nb = 0;
     *ret_settings = (struct mc_settings){.menu = MC_MENU_HIDDEN};
     (void)file_parse(&settings.parser);
+    ret_settings->nb_problems = ret_problems->nb;
+    if (ret_problems->nb > 0)
+        ret_settings->problem = ret_problems->list[0];
 }
 
 size_t mc_problem_format(const struct mc_problem *problem, const char *file, char *buffer,

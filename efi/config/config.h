@@ -1,6 +1,6 @@
 /* The configuration: text files in the style of the Boot Loader Specification.
  *
- *     \metalcow\metalcow.conf     default, timeout                       mc_settings_parse()
+ *     \metalcow\metalcow.conf     default, timeout, editor               mc_settings_parse()
  *     \metalcow\entries\ID.conf   one disk each: title, image, ...       mc_entry_parse()
  *
  * Pure functions on bytes: no firmware type, no allocation, no recursion, no state, so the same
@@ -75,19 +75,29 @@ struct mc_problems {
 struct mc_entry {
     struct mc_disk_spec spec;        /* title, snapshot, ...: NULL when absent */
     char id[MC_MAX_TEXT_LENGTH + 1]; /* set by mc_entry_set_id() */
+    uint32_t nb_problems;            /* lines that were left out; then mode rw must not be used */
+    struct mc_problem problem;       /* the first of them */
     char text[MC_ENTRY_TEXT_SIZE];
 };
 
-enum mc_menu {
+/* When the menu is shown. */
+enum mc_menu_when {
     MC_MENU_HIDDEN,  /* start the default at once; a held key shows the menu. The default */
     MC_MENU_TIMEOUT, /* show the menu for timeout_seconds, then start the default */
     MC_MENU_FORCE,   /* show the menu until somebody chooses */
 };
 
+/* The setting `default` that stands for the entry that was chosen last. */
+#define MC_DEFAULT_SAVED "@saved"
+
 struct mc_settings {
-    char default_entry[MC_MAX_TEXT_LENGTH + 1]; /* for mc_entry_matches(); "": the first entry */
-    enum mc_menu menu;
-    uint32_t timeout_seconds; /* MC_MENU_TIMEOUT: 1..MC_MAX_TIMEOUT_SECONDS; else 0 */
+    char default_entry[MC_MAX_TEXT_LENGTH + 1]; /* for mc_entry_matches(), or MC_DEFAULT_SAVED; "":
+                                                   the first entry */
+    enum mc_menu_when menu;
+    uint32_t timeout_seconds;  /* MC_MENU_TIMEOUT: 1..MC_MAX_TIMEOUT_SECONDS; else 0 */
+    uint32_t no_editor;        /* 1: entries are started as they are, nothing can be changed */
+    uint32_t nb_problems;      /* lines that were left out */
+    struct mc_problem problem; /* the first of them */
 };
 
 /* Parse an entry file.

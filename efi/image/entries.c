@@ -102,6 +102,9 @@ static enum q2_status read_entry(struct reading *reading, const char *name)
         return status;
     is_usable = mc_entry_parse(reading->buffer, length, entry, &reading->problems);
     say_problems(&reading->problems, reading->path);
+    if (!is_usable && entries->refused[0] == '\0' && reading->problems.nb > 0)
+        (void)mc_problem_format(&reading->problems.list[0], reading->path, entries->refused,
+                                sizeof(entries->refused));
     if (!is_usable)
         return Q2_OK;
     (void)mc_entry_set_id(entry, name);
@@ -178,15 +181,17 @@ void mc_entries_free(struct mc_entries *entries)
     mc_free_pages(entries, sizeof(*entries));
 }
 
-const struct mc_entry *mc_entries_default(const struct mc_entries *entries)
+const struct mc_entry *mc_entries_default(const struct mc_entries *entries, const char *saved)
 {
     const char *pattern = entries->settings.default_entry;
+    bool is_saved = mc_text_equal(pattern, MC_DEFAULT_SAVED);
 
-    if (pattern[0] == '\0')
-        return entries->nb > 0 ? entries->sorted[0] : NULL;
-    for (size_t i = 0; i < entries->nb; i++) {
-        if (mc_entry_matches(entries->sorted[i], pattern))
-            return entries->sorted[i];
+    for (size_t i = 0; i < entries->nb && pattern[0] != '\0'; i++) {
+        const struct mc_entry *entry = entries->sorted[i];
+        if (is_saved ? mc_text_equal(entry->id, saved) : mc_entry_matches(entry, pattern))
+            return entry;
     }
-    return NULL;
+    if (entries->nb == 0 || (pattern[0] != '\0' && !is_saved))
+        return NULL;
+    return entries->sorted[0];
 }

@@ -17,6 +17,7 @@
 
 struct mc_entries {
     struct mc_settings settings;
+    char refused[300]; /* what is wrong with a file that is no usable entry; "": with none */
     size_t nb;
     struct mc_entry *sorted[MC_MAX_ENTRIES]; /* as a menu shows them */
     struct mc_entry entries[MC_MAX_ENTRIES];
@@ -40,7 +41,8 @@ enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,
 void mc_entries_free(struct mc_entries *entries);
 
 /* The entry that starts by itself: the first that the setting `default` selects; without that
- * setting the first one. NULL: there are no entries, or `default` selects none of them. */
-const struct mc_entry *mc_entries_default(const struct mc_entries *entries);
+ * setting the first one. MC_DEFAULT_SAVED selects the entry with the id `saved`, else the first
+ * one. NULL: there are no entries, or `default` selects none of them. */
+const struct mc_entry *mc_entries_default(const struct mc_entries *entries, const char *saved);
 
 #endif

@@ -604,8 +604,7 @@ static enum mc_config_status parse_settings(const char *text, struct mc_settings
 {
     memset(settings, 0xa5, sizeof *settings);
     mc_settings_parse(text, strlen(text), settings, &problems);
-    T_CHECK_U64(settings->menu, MC_MENU_HIDDEN);
-    T_CHECK_U64(settings->timeout_seconds, 0);
+    T_CHECK_U64(settings->nb_problems, problems.nb);
     if (problems.nb == 0)
         return MC_CONFIG_OK;
     *error = problems.list[0];
@@ -621,9 +620,11 @@ static void test_settings_parse_lines_count_by_themselves(void)
     } rows[] = {
         {"", "", 0},
         {"default debian*\n", "debian*", 0},
-        {"console-mode max\neditor no\ndefault a b", "a b", 2},
+        {"console-mode max\nbeep no\ndefault a b", "a b", 2},
+        {"default @saved", MC_DEFAULT_SAVED, 0},
         {"default a\ndefault b\n", "a", 1},
-        {"timeout 5\ndefault a\ntimeout 6\n", "a", 2},
+        {"timeout 5\ndefault a\ntimeout 6\n", "a", 1},
+        {"timeout x\ndefault a\neditor x\n", "a", 2},
         {"default\n", "", 1},
         {"\xff\ndefault a", "a", 1},
     };
@@ -639,17 +640,40 @@ static void test_settings_parse_lines_count_by_themselves(void)
     }
 }
 
+static void test_settings_parse_values_are_taken(void)
+{
+    static const struct {
+        const char *text;
+        enum mc_menu_when menu;
+        uint32_t seconds, no_editor;
+    } rows[] = {
+        {"", MC_MENU_HIDDEN, 0, 0},
+        {"timeout 0", MC_MENU_HIDDEN, 0, 0},
+        {"timeout 1", MC_MENU_TIMEOUT, 1, 0},
+        {"timeout 3600\neditor yes", MC_MENU_TIMEOUT, 3600, 0},
+        {"timeout menu-force\neditor no", MC_MENU_FORCE, 0, 1},
+        {"timeout menu-hidden", MC_MENU_HIDDEN, 0, 0},
+        {"timeout 3601\neditor maybe", MC_MENU_HIDDEN, 0, 0},
+        {"timeout\ntimeout 7", MC_MENU_TIMEOUT, 7, 0},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mc_settings settings;
+        struct mc_problem error;
+
+        t_row(rows[i].text);
+        (void)parse_settings(rows[i].text, &settings, &error);
+        T_CHECK_U64(settings.menu, rows[i].menu);
+        T_CHECK_U64(settings.timeout_seconds, rows[i].seconds);
+        T_CHECK_U64(settings.no_editor, rows[i].no_editor);
+    }
+}
+
 static void test_settings_parse_bad_line_is_refused(void)
 {
 #define TIMEOUT_REFUSAL                                                                            \
     "f, line 1: timeout is neither 0 to 3600 seconds nor menu-force or menu-hidden"
-#define NOT_YET "f, line 1: timeout is not supported yet"
     static const struct refusal rows[] = {
-        {"timeout 0", MC_CONFIG_BAD_VALUE, NOT_YET},
-        {"timeout 5", MC_CONFIG_BAD_VALUE, NOT_YET},
-        {"timeout 3600", MC_CONFIG_BAD_VALUE, NOT_YET},
-        {"timeout menu-force", MC_CONFIG_BAD_VALUE, NOT_YET},
-        {"timeout menu-hidden", MC_CONFIG_BAD_VALUE, NOT_YET},
         {"timeout 3601", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
         {"timeout -1", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
         {"timeout 5s", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
@@ -657,6 +681,9 @@ static void test_settings_parse_bad_line_is_refused(void)
         {"timeout 4294967297", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
         {"timeout menu", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
         {"timeout", MC_CONFIG_NO_VALUE, "f, line 1: timeout has no value"},
+        {"editor No", MC_CONFIG_BAD_VALUE, "f, line 1: editor is neither yes nor no"},
+        {"editor yes\neditor yes", MC_CONFIG_DUPLICATE,
+         "f, line 2: editor is there for the second time"},
         {"defualt x", MC_CONFIG_UNKNOWN, "f, line 1: defualt is no key; did you mean default?"},
         {"default a\ndefault a", MC_CONFIG_DUPLICATE,
          "f, line 2: default is there for the second time"},
@@ -925,6 +952,7 @@ int main(void)
     T_RUN(test_entry_parse_length_is_limited);
     T_RUN(test_entry_parse_every_prefix_is_safe);
     T_RUN(test_settings_parse_lines_count_by_themselves);
+    T_RUN(test_settings_parse_values_are_taken);
     T_RUN(test_settings_parse_bad_line_is_refused);
     T_RUN(test_config_error_format_is_cut_to_the_buffer);
     T_RUN(test_entry_set_id_takes_conf_files_only);
