@@ -1,169 +1,251 @@
-/* boot: from an entry of the configuration to a running loader.
+/* boot, menu: an entry of the configuration is chosen and started.
  *
- * Below commands.c; calls the driver, connect.c, boot.c. Invariant: when this returns, the disk
- * that it attached is gone again, and the driver that it loaded too.
+ * Below commands.c; calls start.c and menu_run.c. Invariant: nothing is started that was neither
+ * named, nor chosen, nor is the default.
  */
-#include "boot.h"
 #include "commands.h"
-#include "connect.h"
-#include "efi/arch/arch.h"
 #include "efi/base/console.h"
-#include "efi/image/entries.h"
-#include "q2_fail.h"
+#include "efi/base/firmware.h"
 #include "efi/base/text.h"
+#include "efi/menu/child.h"
+#include "last_entry.h"
+#include "menu_run.h"
 #include "efi/place/place.h"
+#include "q2_fail.h"
+#include "start.h"
 
-/* Enough to read a sentence of warning. */
-#define READING_SECONDS 3u
+/* How long a message stays on a screen that the next boot option may clear. */
+#define READING_SECONDS 5u
 
-/* The last moment at which a person can read that the system will lose its disk. */
-static void warn(const struct mc_disk_record *record)
+/* One run of these commands. Some 45 KiB, in pool memory. */
+struct boot {
+    struct mc_session *session;
+    EFI_HANDLE volume; /* of the entries */
+    const struct mc_entry *preset;
+    const struct mc_key *held; /* the key that brought the menu; NULL: none did */
+    struct mc_key key;
+    char message[MC_MENU_MESSAGE_SIZE]; /* for the menu; "": none */
+    bool is_alarm;
+    struct mc_menu menu;
+};
+
+/* --- the configuration ------------------------------------------------------------------------ */
+
+static enum q2_status read_entries(struct boot *boot)
 {
-    if (record->no_handoff[0] == '\0')
-        return;
-    mc_say((const char *)record->no_handoff);
-    mc_say("it is started in a moment all the same; a key starts it at once");
-    mc_wait_key(READING_SECONDS);
-}
-
-/* Start the loader of the disk in session->record. Returns only when the loader does. */
-static EFI_STATUS start_disk(struct mc_session *session, const char *path)
-{
-    EFI_HANDLE volume;
-    EFI_STATUS status;
-
-    warn(&session->record);
-    mc_connect_disk(session->record.handle);
-    if (mc_find_on_disk(session->record.handle, path, &session->fault, &volume) != Q2_OK ||
-        mc_boot(volume, path, &session->fault, &status) != Q2_OK)
-        return mc_session_fail(session);
-    return status;
-}
-
-/* What a person has to know before an operating system starts: who keeps the disk afterwards. */
-static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_disk_record *record)
-{
-    if (spec->handoff == MC_HANDOFF_NONE)
-        mc_say("systems that are not in their initramfs lose this disk as they start");
-    else if (record->no_handoff[0] == '\0')
-        mc_say("Linux gets this disk through its initrd; other systems lose it");
-}
-
-/* Attach, start, and undo it if the loader comes back. */
-static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume,
-                                   const struct mc_entry *entry)
-{
-    struct mc_disk_spec spec = entry->spec;
-    struct mc_control *control = session->client.control;
-    CHAR8 *message = (CHAR8 *)session->message;
-    uint32_t number;
-    EFI_STATUS status;
-
-    spec.title = mc_entry_title(entry);
-    spec.may_ask = true;
-    status = control->Attach(control, volume, &spec, message, &number);
-    if (EFI_ERROR(status)) {
-        mc_say(session->message);
-        return status;
-    }
-    status = EFI_NOT_FOUND;
-    if (mc_session_find(session, number)) {
-        say_who_keeps_it(&spec, &session->record);
-        status = start_disk(session, spec.boot ? spec.boot : MC_ARCH_BOOT_PATH);
-    }
-    if (EFI_ERROR(control->Detach(control, number, message)))
-        mc_say(session->message);
-    return status;
-}
-
-/* The entry that was asked for, by id or pattern, else the default. */
-static const struct mc_entry *choose(const struct mc_entries *entries, const char *wanted)
-{
-    if (!wanted)
-        return mc_entries_default(entries);
-    for (size_t i = 0; i < entries->nb; i++) {
-        if (mc_entry_matches(entries->sorted[i], wanted))
-            return entries->sorted[i];
-    }
-    return NULL;
-}
-
-/* Say which entries there are, and what to do. */
-static void say_entries(const struct mc_entries *entries)
-{
-    mc_say("these entries can be started with 'metalcow boot ENTRY':");
-    for (size_t i = 0; i < entries->nb; i++) {
-        mc_print("  ");
-        mc_print(entries->sorted[i]->id);
-        mc_print("\n");
-    }
-}
-
-/* Nothing is started that nobody has chosen. */
-static enum q2_status refuse_choice(const struct mc_entries *entries, const char *wanted,
-                                    struct q2_fault *fault)
-{
-    if (entries->nb == 0)
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
-    say_entries(entries);
-    if (wanted)
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry has this name", wanted);
-    return q2_fail(fault, Q2_ERR_NOT_FOUND,
-                   "its default selects no entry, so nothing is started by itself",
-                   MC_SETTINGS_FILE);
-}
-
-/* Read the configuration into session->entries and choose an entry of it. */
-static enum q2_status get_entry(struct mc_session *session, EFI_HANDLE volume,
-                                const struct mc_entry **ret_entry)
-{
-    const char *wanted = session->line.operand;
+    struct mc_session *session = boot->session;
     struct q2_fault *fault = &session->fault;
     struct q2_place *place;
-    enum q2_status status = mc_place_open(volume, fault, &place);
+    enum q2_status status;
 
+    boot->volume = mc_own_volume();
+    if (!boot->volume)
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the program was not loaded from a volume", NULL);
+    status = mc_place_open(boot->volume, fault, &place);
     if (status == Q2_OK) {
         status = mc_entries_read(place, fault, &session->entries);
         mc_place_close(place);
     }
     if (status == Q2_ERR_NOT_FOUND)
         return q2_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
-    if (status != Q2_OK)
-        return status;
-    *ret_entry = choose(session->entries, wanted);
-    if (*ret_entry)
-        return Q2_OK;
-    return refuse_choice(session->entries, wanted, fault);
-}
-
-static EFI_STATUS boot_from(struct mc_session *session, EFI_HANDLE volume)
-{
-    const struct mc_entry *entry;
-    EFI_STATUS status;
-
-    if (get_entry(session, volume, &entry) != Q2_OK ||
-        mc_client_open(&session->client, true, &session->fault) != Q2_OK)
-        return mc_session_fail(session);
-    mc_say(mc_entry_title(entry));
-    status = attach_and_start(session, volume, entry);
-    mc_client_unload(&session->client);
+    if (status == Q2_OK && session->entries->nb == 0)
+        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
     return status;
 }
 
-static EFI_STATUS boot_entry(struct mc_session *session)
+static void set_message(struct boot *boot, const char *text, bool is_alarm)
 {
-    EFI_HANDLE volume = mc_own_volume();
+    (void)mc_text_copy(boot->message, sizeof(boot->message), text);
+    boot->is_alarm = is_alarm;
+}
+
+/* What is wrong with the configuration, for a menu that has cleared the screen. */
+static void note_problems(struct boot *boot)
+{
+    const struct mc_entries *entries = boot->session->entries;
+
+    if (entries->settings.nb_problems > 0)
+        (void)mc_problem_format(&entries->settings.problem, MC_SETTINGS_FILE, boot->message,
+                                sizeof(boot->message));
+    else if (entries->refused[0] != '\0')
+        set_message(boot, entries->refused, false);
+}
+
+/* Find the entry that starts by itself. */
+static void find_preset(struct boot *boot)
+{
+    const struct mc_entries *entries = boot->session->entries;
+    const char *setting = entries->settings.default_entry;
+    char saved[MC_MAX_TEXT_LENGTH + 1];
+    char text[MC_MENU_MESSAGE_SIZE];
+    struct q2_line line = q2_line_start(text, sizeof(text));
+
+    mc_last_entry_get(saved);
+    boot->preset = mc_entries_default(entries, saved);
+    if (!boot->preset) {
+        q2_line_put(&line, MC_SETTINGS_FILE ": default ");
+        q2_line_put(&line, setting);
+        q2_line_put(&line, " selects no entry, so nothing is started by itself");
+    } else if (mc_text_equal(setting, MC_DEFAULT_SAVED) && saved[0] != '\0' &&
+               !mc_text_equal(boot->preset->id, saved)) {
+        q2_line_put(&line, "the entry that was chosen last is not here: ");
+        q2_line_put_escaped(&line, saved);
+    }
+    if (line.length == 0)
+        return;
+    mc_say(text);
+    set_message(boot, text, !boot->preset);
+}
+
+/* --- without a menu --------------------------------------------------------------------------- */
+
+static EFI_STATUS start_named(struct boot *boot, const char *name)
+{
+    struct mc_session *session = boot->session;
+    const struct mc_entries *entries = session->entries;
+
+    for (size_t i = 0; i < entries->nb; i++) {
+        const struct mc_entry *entry = entries->sorted[i];
+        if (mc_entry_matches(entry, name))
+            return mc_start_entry(session, boot->volume, entry, &entry->spec, false);
+    }
+    mc_say("these entries can be started with 'metalcow boot ENTRY':");
+    for (size_t i = 0; i < entries->nb; i++) {
+        mc_print("  ");
+        mc_print(entries->sorted[i]->id);
+        mc_print("\n");
+    }
+    (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no entry has this name", name);
+    return mc_session_fail(session);
+}
+
+/* Nobody has seen a menu, and the start failed: is somebody here? */
+static bool is_somebody_here(struct boot *boot)
+{
+    mc_drop_keys();
+    mc_say("press a key for the menu; else the firmware goes on in 5 s");
+    if (!mc_wait_key(READING_SECONDS, &boot->key))
+        return false;
+    boot->held = &boot->key;
+    return true;
+}
+_Static_assert(READING_SECONDS == 5, "text above");
+
+/* --- the menu --------------------------------------------------------------------------------- */
+
+/* Is there something to choose before anything is started? */
+static bool wants_menu(struct boot *boot)
+{
+    const struct mc_settings *settings = &boot->session->entries->settings;
+
+    if (!mc_can_ask())
+        return false;
+    if (boot->session->line.menu || !boot->preset || settings->menu != MC_MENU_HIDDEN)
+        return true;
+    if (boot->session->from_shell || !mc_menu_is_wanted(&boot->key))
+        return false;
+    boot->held = &boot->key;
+    return true;
+}
+
+/* The loaders of the disk that did not start, below its entry. */
+static void offer_loaders(struct boot *boot)
+{
+    const struct mc_loaders *loaders = &boot->session->loaders;
+    struct mc_menu *menu = &boot->menu;
+    size_t nb = 0;
+
+    if (loaders->nb < 2 || boot->session->entries->settings.no_editor)
+        return;
+    for (size_t i = 0; i < loaders->nb; i++)
+        nb += mc_menu_child_loader(loaders->list[i].path, &menu->children[nb]) ? 1 : 0;
+    mc_menu_open(menu, nb);
+}
+_Static_assert(MC_MAX_LOADERS <= MC_MENU_MAX_CHILDREN, "all fit below an entry");
+
+/* Show in the menu why a start failed, with what can be done. */
+static void explain(struct boot *boot, const struct mc_entry *entry)
+{
+    char text[MC_MENU_MESSAGE_SIZE];
+    struct q2_line line = q2_line_start(text, sizeof(text));
+
+    q2_line_put(&line, mc_entry_title(entry));
+    q2_line_put(&line, " did not start: ");
+    q2_line_put(&line, boot->session->message);
+    offer_loaders(boot);
+    set_message(boot, text, true);
+}
+
+/* One choice at the menu and what comes of it; true: it is over, with *ret_status. */
+static bool choose_and_start(struct boot *boot, EFI_STATUS *ret_status)
+{
+    struct mc_session *session = boot->session;
+    struct mc_menu *menu = &boot->menu;
+    bool is_saved = mc_text_equal(session->entries->settings.default_entry, MC_DEFAULT_SAVED);
+    bool by_hand = false;
+
+    mc_menu_say(menu, boot->message, boot->is_alarm);
+    *ret_status = EFI_ABORTED;
+    if (mc_menu_run(session, menu, boot->volume, boot->held, &by_hand) != MC_MENU_START)
+        return true;
+    boot->held = NULL;
+    *ret_status = mc_start_entry(session, boot->volume, menu->choice.entry, &menu->choice.spec,
+                                 is_saved && by_hand);
+    if (!EFI_ERROR(*ret_status))
+        return true;
+    explain(boot, menu->choice.entry);
+    return false;
+}
+
+static EFI_STATUS run_menu(struct boot *boot)
+{
+    const struct mc_settings *settings = &boot->session->entries->settings;
+    EFI_STATUS status = EFI_SUCCESS;
+
+    mc_menu_init(&boot->menu, boot->session->entries, boot->preset,
+                 boot->held || boot->session->line.menu ? 0 : settings->timeout_seconds);
+    if (boot->session->message[0] != '\0')
+        explain(boot, boot->preset);
+    while (!choose_and_start(boot, &status))
+        continue;
+    return status;
+}
+
+/* Start the default without a menu. */
+static EFI_STATUS start_preset(struct boot *boot)
+{
+    struct mc_session *session = boot->session;
     EFI_STATUS status;
 
-    if (!volume) {
-        (void)q2_fail(&session->fault, Q2_ERR_UNSUPPORTED,
-                      "the program was not loaded from a volume", NULL);
+    if (!boot->preset) {
+        (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND,
+                      "its default selects no entry, and there is no console to choose one at",
+                      MC_SETTINGS_FILE);
         return mc_session_fail(session);
     }
-    status = boot_from(session, volume);
-    mc_entries_free(session->entries);
-    session->entries = NULL;
+    status = mc_start_entry(session, boot->volume, boot->preset, &boot->preset->spec, false);
+    if (EFI_ERROR(status) && !session->from_shell && mc_can_ask() && is_somebody_here(boot))
+        return run_menu(boot);
     return status;
+}
+
+static EFI_STATUS boot_entry(struct boot *boot)
+{
+    struct mc_session *session = boot->session;
+    struct mc_key key;
+    EFI_STATUS status;
+
+    if (read_entries(boot) != Q2_OK) {
+        status = mc_session_fail(session);
+        if (!session->from_shell)
+            (void)mc_wait_key(READING_SECONDS, &key);
+        return status;
+    }
+    if (session->line.operand)
+        return start_named(boot, session->line.operand);
+    note_problems(boot);
+    find_preset(boot);
+    return wants_menu(boot) ? run_menu(boot) : start_preset(boot);
 }
 
 static EFI_STATUS boot_disk(struct mc_session *session)
@@ -173,12 +255,33 @@ static EFI_STATUS boot_disk(struct mc_session *session)
     if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
         return mc_session_fail(session);
     if (mc_number_parse(session->line.disk, &number) && mc_session_find(session, number))
-        return start_disk(session, MC_ARCH_BOOT_PATH);
+        return mc_start_disk(session);
     (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
     return mc_session_fail(session);
 }
 
 EFI_STATUS mc_command_boot(struct mc_session *session)
 {
-    return session->line.disk ? boot_disk(session) : boot_entry(session);
+    struct boot *boot;
+    EFI_STATUS status;
+
+    if (session->line.disk)
+        return boot_disk(session);
+    boot = mc_alloc(sizeof(*boot));
+    if (!boot) {
+        (void)q2_fail_memory(&session->fault);
+        return mc_session_fail(session);
+    }
+    boot->session = session;
+    status = boot_entry(boot);
+    mc_entries_free(session->entries);
+    session->entries = NULL;
+    mc_free(boot);
+    return status;
+}
+
+EFI_STATUS mc_command_menu(struct mc_session *session)
+{
+    session->line.menu = true;
+    return mc_command_boot(session);
 }

@@ -37,6 +37,7 @@ static const struct command commands[] = {
     {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
+    {"menu", "", "choose an entry and how it is started", false, mc_command_menu},
     {"bench",
      "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]\n"
      "         IMAGE --write scratch [--rounds N] [--room SIZE]",
@@ -64,8 +65,9 @@ static const struct option {
 static EFI_STATUS help(struct mc_session *session)
 {
     (void)session;
-    mc_print("metalcow: qcow2 images as disks\n\n"
-             "  metalcow\n      start the default entry of \\metalcow\\entries\n");
+    mc_print(
+        "metalcow: qcow2 images as disks\n\n"
+        "  metalcow\n      start an entry of \\metalcow\\entries: the default, or from the menu\n");
     for (size_t i = 0; i < NB_COMMANDS; i++) {
         mc_print("  metalcow ");
         mc_print(commands[i].name);
@@ -237,6 +239,7 @@ EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
         return EFI_OUT_OF_RESOURCES;
     }
     mc_spec_init(&session->image.spec);
+    session->from_shell = arguments->from_shell;
     status = run(arguments, session);
     mc_free(session);
     return status;

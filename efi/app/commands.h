@@ -6,6 +6,7 @@
 #define METALCOW_EFI_COMMANDS_H
 
 #include "arguments.h"
+#include "connect.h"
 #include "control_client.h"
 #include "efi/image/attach.h"
 #include "efi/image/entries.h"
@@ -17,6 +18,7 @@ struct mc_command_line {
     const char *disk;
     const char *rounds, *beside, *row, *write;
     const char *backing_chain; /* a flag */
+    bool menu;                 /* the command is menu */
 };
 
 /* Files that one command line can name: the image, and those of mc_spec_keys. */
@@ -37,8 +39,10 @@ struct mc_session {
     struct mc_disk_record record;
     struct mc_image_arguments image;
     struct mc_entries *entries; /* of the configuration, while boot runs */
+    struct mc_loaders loaders;  /* of the disk that boot starts */
     struct q2_fault fault;
-    char message[MC_MESSAGE_SIZE]; /* from the driver */
+    bool from_shell;               /* a shell started the program, and reads what it returns */
+    char message[MC_MESSAGE_SIZE]; /* from the driver, or why boot failed */
 };
 
 /* Run the command in arguments->words[0]; the default entry of the configuration if there is none.
@@ -52,6 +56,7 @@ EFI_STATUS mc_command_info(struct mc_session *session);
 EFI_STATUS mc_command_map(struct mc_session *session);
 EFI_STATUS mc_command_check(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
+EFI_STATUS mc_command_menu(struct mc_session *session);
 EFI_STATUS mc_command_bench(struct mc_session *session);
 
 /* Say session->fault; returns what the program returns for it. */

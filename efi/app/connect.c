@@ -1,4 +1,4 @@
-/* Connecting a disk, and finding the loader on it.
+/* Connecting a disk, and finding a file on it.
  *
  * Below the commands; calls boot services and the firmware's file systems on our disk.
  */

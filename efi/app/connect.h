@@ -22,4 +22,25 @@ void mc_connect_disk(EFI_HANDLE disk);
 enum q2_status mc_find_on_disk(EFI_HANDLE disk, const char *path, struct q2_fault *fault,
                                EFI_HANDLE *ret_volume);
 
+/* Loaders that were found on a disk. */
+#define MC_MAX_LOADERS 16u
+struct mc_loaders {
+    size_t nb;
+    struct {
+        EFI_HANDLE volume;
+        char path[256];
+    } list[MC_MAX_LOADERS];
+};
+
+/* Find what a disk is started by when nobody says it: the loader of removable media
+ * (MC_ARCH_BOOT_PATH); else what the folders of /EFI on all its volumes hold, one of each folder:
+ * shim before GRUB before systemd-boot before bootmgfw.efi, because shim loads the GRUB beside it.
+ *
+ * Q2_OK             ret_loaders has at least one; the caller starts one alone, and asks about more
+ * Q2_ERR_NOT_FOUND  there is none; the fault says so
+ * Q2_ERR_LIMIT      more than MC_MAX_LOADERS, or no memory
+ */
+enum q2_status mc_find_loaders(EFI_HANDLE disk, struct q2_fault *fault,
+                               struct mc_loaders *ret_loaders);
+
 #endif

@@ -9,9 +9,6 @@
 #include "efi/base/console.h"
 #include "efi/base/firmware.h"
 
-/* How long a message stays on a screen that the next boot option may clear. */
-#define READING_SECONDS 5u
-
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable);
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)
@@ -27,8 +24,6 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
         mc_say_fault(&fault);
         status = q2_efi_from_status(fault.status);
     }
-    if (EFI_ERROR(status) && !arguments.from_shell)
-        mc_wait_key(READING_SECONDS);
     mc_arguments_free(&arguments);
     return status;
 }

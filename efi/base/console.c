@@ -103,21 +103,25 @@ void mc_say_fault(const struct q2_fault *fault)
     mc_say(line);
 }
 
-void mc_wait_key(unsigned int seconds)
+bool mc_wait_key(unsigned int seconds, struct mc_key *ret_key)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
     SIMPLE_INPUT_INTERFACE *in = mc_firmware.SystemTable->ConIn;
-    EFI_EVENT events[2];
     EFI_INPUT_KEY key;
+    EFI_EVENT events[2];
+    bool has_key;
     UINTN index;
 
     if (!in || EFI_ERROR(services->CreateEvent(EVT_TIMER, TPL_CALLBACK, NULL, NULL, &events[0])))
-        return;
+        return false;
     events[1] = in->WaitForKey;
-    if (!EFI_ERROR(services->SetTimer(events[0], TimerRelative, seconds * 10000000ull)) &&
-        !EFI_ERROR(services->WaitForEvent(2, events, &index)) && index == 1)
-        (void)in->ReadKeyStroke(in, &key);
+    has_key = !EFI_ERROR(services->SetTimer(events[0], TimerRelative, seconds * 10000000ull)) &&
+              !EFI_ERROR(services->WaitForEvent(2, events, &index)) && index == 1 &&
+              !EFI_ERROR(in->ReadKeyStroke(in, &key));
     (void)services->CloseEvent(events[0]);
+    if (has_key)
+        *ret_key = (struct mc_key){.scan_code = key.ScanCode, .unit = key.UnicodeChar};
+    return has_key;
 }
 
 bool mc_can_ask(void)

@@ -32,13 +32,13 @@ struct mc_said *mc_say_new(struct mc_said *said);
 /* Print a fault as a line that begins with "metalcow: ". */
 void mc_say_fault(const struct q2_fault *fault);
 
-/* Wait until a key is pressed, at most `seconds`. */
-void mc_wait_key(unsigned int seconds);
-
 /* A key as EFI_INPUT_KEY has it: a scan code, or a unit of UCS-2. */
 struct mc_key {
     uint16_t scan_code, unit;
 };
+
+/* Wait until a key is pressed, at most `seconds`; false: none was. */
+bool mc_wait_key(unsigned int seconds, struct mc_key *ret_key);
 
 /* Can somebody be asked: is there a console, and may it be waited for here? */
 bool mc_can_ask(void);

@@ -31,6 +31,7 @@ EFI_GUID mc_file_system_info_guid = EFI_FILE_SYSTEM_INFO_ID;
 EFI_GUID mc_shell_guid = EFI_SHELL_PROTOCOL_GUID;
 EFI_GUID mc_shell_parameters_guid = EFI_SHELL_PARAMETERS_PROTOCOL_GUID;
 EFI_GUID mc_esp_guid = EFI_PART_TYPE_EFI_SYSTEM_PART_GUID;
+EFI_GUID mc_graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
 /* UEFI 2.9: the event group EFI_EVENT_GROUP_BEFORE_EXIT_BOOT_SERVICES; gnu-efi is older. */
 EFI_GUID mc_before_exit_guid = {

@@ -57,7 +57,7 @@ extern EFI_GUID mc_block_io_guid, mc_block_io2_guid, mc_erase_block_guid, mc_dis
     mc_file_system_guid, mc_device_path_guid, mc_loaded_image_guid, mc_loaded_image_path_guid,
     mc_driver_binding_guid, mc_component_name2_guid, mc_driver_diagnostics2_guid, mc_file_info_guid,
     mc_file_system_info_guid, mc_shell_guid, mc_shell_parameters_guid, mc_esp_guid,
-    mc_before_exit_guid;
+    mc_graphics_guid, mc_before_exit_guid;
 
 /* Ours: the control protocol (control.h), and the vendor node of our disks' device paths. */
 extern EFI_GUID mc_control_guid, mc_disk_guid;

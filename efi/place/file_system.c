@@ -69,26 +69,35 @@ enum q2_status mc_file_system_load(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
     return Q2_OK;
 }
 
-/* Show a record to the visitor, unless it is a folder's. */
-static enum q2_status visit(const EFI_FILE_INFO *record, const char *folder,
-                            struct q2_place_visitor *visitor, struct q2_fault *fault)
+/* What is shown to a visitor. */
+struct listing {
+    const char *folder;
+    bool wants_folders;
+    struct q2_place_visitor *visitor;
+};
+
+/* Show a record to the visitor, if it is of the wanted kind. */
+static enum q2_status visit(const EFI_FILE_INFO *record, const struct listing *listing,
+                            struct q2_fault *fault)
 {
-    enum q2_status status;
+    enum q2_status status = Q2_OK;
     char *name;
 
-    if ((record->Attribute & EFI_FILE_DIRECTORY) != 0)
+    if (((record->Attribute & EFI_FILE_DIRECTORY) != 0) != listing->wants_folders)
         return Q2_OK;
     name = mc_to_utf8(record->FileName);
     if (!name)
-        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, folder);
-    status = visitor->visit(visitor, name, fault);
+        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, listing->folder);
+    if (!mc_text_equal(name, ".") && !mc_text_equal(name, ".."))
+        status = listing->visitor->visit(listing->visitor, name, fault);
     mc_free(name);
     return status;
 }
 
-enum q2_status mc_file_system_list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *folder,
-                                   struct q2_place_visitor *visitor, struct q2_fault *fault)
+static enum q2_status list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem,
+                           const struct listing *listing, struct q2_fault *fault)
 {
+    const char *folder = listing->folder;
     EFI_FILE_INFO *record = mc_alloc(RECORD_SIZE);
     EFI_FILE_PROTOCOL *File = NULL;
     UINTN size = RECORD_SIZE;
@@ -105,12 +114,29 @@ enum q2_status mc_file_system_list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
         if (status != Q2_OK)
             (void)q2_fail(fault, status, NULL, folder);
         else if (size > 0)
-            status = visit(record, folder, visitor, fault);
+            status = visit(record, listing, fault);
     }
     if (File)
         (void)File->Close(File);
     mc_free(record);
     return status;
+}
+
+enum q2_status mc_file_system_list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *folder,
+                                   struct q2_place_visitor *visitor, struct q2_fault *fault)
+{
+    const struct listing listing = {.folder = folder, .visitor = visitor};
+
+    return list(FileSystem, &listing, fault);
+}
+
+enum q2_status mc_file_system_list_folders(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem,
+                                           const char *folder, struct q2_place_visitor *visitor,
+                                           struct q2_fault *fault)
+{
+    const struct listing listing = {.folder = folder, .wants_folders = true, .visitor = visitor};
+
+    return list(FileSystem, &listing, fault);
 }
 
 uint64_t mc_file_system_path_id(const char *path)

@@ -29,6 +29,11 @@ enum q2_status mc_file_system_load(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, 
 enum q2_status mc_file_system_list(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *folder,
                                    struct q2_place_visitor *visitor, struct q2_fault *fault);
 
+/* The same for the folders in a folder, "." and ".." left out. */
+enum q2_status mc_file_system_list_folders(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem,
+                                           const char *folder, struct q2_place_visitor *visitor,
+                                           struct q2_fault *fault);
+
 /* A number for a file that its volume does not number: of its path, with the case of ASCII letters
  * dropped. Two names of one file escape it, so it is used only where nothing can be written. */
 uint64_t mc_file_system_path_id(const char *path);

@@ -12,6 +12,9 @@
 /* Where a removable disk's loader is stored.  (UEFI: "Removable Media Boot Behavior") */
 #define MC_ARCH_BOOT_PATH "/EFI/BOOT/BOOTAA64.EFI"
 
+/* The architecture in the names of boot loaders: shimaa64.efi. */
+#define MC_ARCH_NAME "aa64"
+
 /* A counter that every machine has, always at the same speed. */
 static inline uint64_t mc_arch_ticks(void)
 {

@@ -1,0 +1,159 @@
+/* From an entry to a running loader.
+ *
+ * Calls the driver, connect.c, loaders.c, boot.c. Invariant: when this returns, the disk that it
+ * attached is gone again, and the driver that it loaded too.
+ */
+#include "start.h"
+
+#include "boot.h"
+#include "connect.h"
+#include "drivers/efi/status.h"
+#include "efi/base/console.h"
+#include "efi/base/text.h"
+#include "last_entry.h"
+#include "q2_fail.h"
+
+/* Say session->fault, and keep the text for the menu. */
+static EFI_STATUS fail(struct mc_session *session)
+{
+    (void)q2_fault_format(&session->fault, session->message, sizeof(session->message));
+    mc_say(session->message);
+    return q2_efi_from_status(session->fault.status);
+}
+
+/* Enough to read a sentence of warning. */
+#define READING_SECONDS 3u
+
+/* The last moment at which a person can read that the system will lose its disk. */
+static void warn(const struct mc_disk_record *record)
+{
+    struct mc_key key;
+
+    if (record->no_handoff[0] == '\0')
+        return;
+    mc_say((const char *)record->no_handoff);
+    mc_say("it is started in a moment all the same; a key starts it at once");
+    (void)mc_wait_key(READING_SECONDS, &key);
+}
+
+/* The loader that the disk is started by, as session->loaders.list[0]. */
+static enum q2_status find_loader(struct mc_session *session, const char *path)
+{
+    struct mc_loaders *loaders = &session->loaders;
+    struct q2_fault *fault = &session->fault;
+    enum q2_status status;
+
+    if (path) {
+        loaders->nb = 1;
+        if (!mc_text_copy(loaders->list[0].path, sizeof(loaders->list[0].path), path))
+            return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, path);
+        return mc_find_on_disk(session->record.handle, path, fault, &loaders->list[0].volume);
+    }
+    status = mc_find_loaders(session->record.handle, fault, loaders);
+    if (status != Q2_OK || loaders->nb == 1)
+        return status;
+    for (size_t i = 0; i < loaders->nb; i++)
+        mc_say(loaders->list[i].path);
+    return q2_fail(fault, Q2_ERR_NOT_FOUND,
+                   "several loaders are on the disk; say which one with the key boot", NULL);
+}
+
+/* Start the loader of the disk in session->record. Returns only when the loader does.
+ *
+ * path  NULL: it is looked for
+ * id    of the entry that is to be remembered; NULL: none */
+static EFI_STATUS start_loader(struct mc_session *session, const char *path, const char *id)
+{
+    EFI_STATUS status;
+
+    warn(&session->record);
+    mc_connect_disk(session->record.handle);
+    if (find_loader(session, path) != Q2_OK)
+        return fail(session);
+    if (id)
+        mc_last_entry_set(id);
+    path = session->loaders.list[0].path;
+    if (mc_boot(session->loaders.list[0].volume, path, &session->fault, &status) != Q2_OK)
+        return fail(session);
+    if (!EFI_ERROR(status))
+        return status;
+    (void)q2_fail_value(&session->fault, Q2_ERR_IO, "the loader came back with an error", path,
+                        "EFI status", status & ~EFI_ERROR_MASK);
+    (void)fail(session);
+    return status;
+}
+
+/* The one line that tells what is booted. */
+static void say_entry(const struct mc_entry *entry, const struct mc_disk_spec *spec)
+{
+    static const char *const modes[] = {"ro", "rw", "overlay"};
+    char line[900];
+    struct q2_line text = q2_line_start(line, sizeof(line));
+
+    q2_line_put(&text, "starting ");
+    q2_line_put(&text, mc_entry_title(entry));
+    q2_line_put(&text, " from ");
+    q2_line_put(&text, spec->image);
+    if (spec->snapshot) {
+        q2_line_put(&text, ", snapshot ");
+        q2_line_put_escaped(&text, spec->snapshot);
+    }
+    q2_line_put(&text, ", mode ");
+    q2_line_put(&text, modes[spec->mode]);
+    mc_say(line);
+}
+
+/* What a person has to know before an operating system starts: who keeps the disk afterwards. */
+static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_disk_record *record)
+{
+    if (spec->handoff == MC_HANDOFF_NONE)
+        mc_say("systems that are not in their initramfs lose this disk as they start");
+    else if (record->no_handoff[0] == '\0')
+        mc_say("Linux gets this disk through its initrd; other systems lose it");
+}
+
+/* With the driver there. */
+static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume,
+                                   const struct mc_disk_spec *spec, const char *id)
+{
+    struct mc_control *control = session->client.control;
+    char detached[MC_MESSAGE_SIZE]; /* what is in session->message may be why the loader failed */
+    uint32_t number;
+    EFI_STATUS status = control->Attach(control, volume, spec, (CHAR8 *)session->message, &number);
+
+    if (EFI_ERROR(status)) {
+        mc_say(session->message);
+        return status;
+    }
+    status = EFI_NOT_FOUND;
+    if (mc_session_find(session, number)) {
+        say_who_keeps_it(spec, &session->record);
+        status = start_loader(session, spec->boot, id);
+    }
+    if (EFI_ERROR(control->Detach(control, number, (CHAR8 *)detached)))
+        mc_say(detached);
+    return status;
+}
+
+EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
+                          const struct mc_entry *entry, const struct mc_disk_spec *spec,
+                          bool remember)
+{
+    struct mc_disk_spec copy = *spec;
+    EFI_STATUS status;
+
+    session->loaders.nb = 0;
+    if (mc_client_open(&session->client, true, &session->fault) != Q2_OK)
+        return fail(session);
+    copy.title = mc_entry_title(entry);
+    copy.may_ask = true;
+    say_entry(entry, &copy);
+    status = attach_and_start(session, volume, &copy, remember ? entry->id : NULL);
+    mc_client_unload(&session->client);
+    return status;
+}
+
+EFI_STATUS mc_start_disk(struct mc_session *session)
+{
+    return start_loader(session, NULL, NULL);
+}

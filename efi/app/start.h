@@ -1,0 +1,24 @@
+/* From an entry to a running loader. */
+#ifndef METALCOW_EFI_START_H
+#define METALCOW_EFI_START_H
+
+#include "commands.h"
+
+/* Attach a disk, start its loader, and undo both when the loader comes back.
+ *
+ * volume    of the entry
+ * entry     names the disk in what is said
+ * spec      what is attached; its title does not count
+ * remember  whether `default @saved` means this entry from now on
+ *
+ * returns   what the loader returned. On an error session->message says why, and was said; then
+ *           session->loaders has more than one loader if that is why
+ */
+EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
+                          const struct mc_entry *entry, const struct mc_disk_spec *spec,
+                          bool remember);
+
+/* The same for the disk in session->record, which is attached already. */
+EFI_STATUS mc_start_disk(struct mc_session *session);
+
+#endif
