@@ -49,6 +49,25 @@ static enum q2_status check_below(struct q2_disk *disk, struct run *run)
     return Q2_OK;
 }
 
+/* Write zeros to the host clusters of a run, but not to subclusters that hold data: a cluster of a
+ * raw data file gets its place while some of them do. */
+static enum q2_status zero_run(struct q2_disk *disk, uint64_t host_offset, const struct run *run,
+                               uint64_t length)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_extent extent = {.kind = Q2_EXTENT_UNALLOCATED, .length = length};
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t done = 0; done < length && status == Q2_OK; done += extent.length) {
+        if (top->rules.extended && is_raw_external(top))
+            status = q2_mapping_find(&disk->slices, top, run->start + done, length - done,
+                                     &disk->fault, &extent);
+        if (status == Q2_OK && extent.kind != Q2_EXTENT_DATA)
+            status = q2_store_zero(disk, top->data, host_offset + done, extent.length);
+    }
+    return status;
+}
+
 /* What the guest reads as zeros must be zeros in the file. A file that grows is; subclusters need
  * not be, since their bitmap says so. A raw data file is the disk, and so are its bytes. */
 static enum q2_status clear(struct q2_disk *disk, uint64_t host_offset, const struct run *run,
@@ -63,7 +82,7 @@ static enum q2_status clear(struct q2_disk *disk, uint64_t host_offset, const st
         return Q2_OK;
     if (!write_zeros)
         length = q2_min_u64(length, old_size - host_offset);
-    return q2_store_zero(disk, top->data, host_offset, length);
+    return zero_run(disk, host_offset, run, length);
 }
 
 /* The bitmap of a cluster that gets a place. It stays as it is, so what read as zeros still does.
@@ -128,12 +147,14 @@ static enum q2_status allocate_run(struct q2_disk *disk, struct run *run, bool w
     return status;
 }
 
-/* Are the clusters of an extent as they are to be? Subclusters of a raw data file that are zeros or
- * are not allocated are not. */
+/* Are the clusters of an extent as they are to be? In a raw data file, which is the disk, zeros are
+ * not: the file may hold other bytes behind an old end of the disk. */
 static bool has_place(const struct q2_image *top, const struct q2_extent *extent)
 {
-    if (top->rules.extended && is_raw_external(top))
-        return extent->kind == Q2_EXTENT_DATA && extent->length >> top->rules.cluster_bits > 0;
+    uint32_t whole = top->rules.extended ? top->rules.cluster_bits : 0;
+
+    if (is_raw_external(top))
+        return extent->kind == Q2_EXTENT_DATA && extent->length >> whole > 0;
     return extent->has_host_offset || extent->kind == Q2_EXTENT_COMPRESSED;
 }
 
@@ -175,8 +196,10 @@ enum q2_status q2_disk_preallocate(struct q2_disk *disk, uint64_t offset, uint64
     if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || top->cipher))
         status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                          "raw and encrypted images cannot be preallocated", top->source->path);
-    if (status != Q2_OK || length == 0)
+    if (status != Q2_OK)
         return status;
+    if (length == 0)
+        return q2_commit(disk);
     status = q2_commit_header(disk);
     for (; at < end && status == Q2_OK; at += nb << bits)
         status = step(disk, at, run, write_zeros, &nb);

@@ -516,6 +516,68 @@ static void test_preallocate_changes_no_byte(void)
     }
 }
 
+/* Some subclusters of a raw data file's cluster hold data, others are zeros: only those are filled
+ * with zeros. */
+static void test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file(void)
+{
+    static uint8_t want[64 * KIB];
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    memset(data_bytes, 0, 64 * KIB);
+    setup_external(64 * KIB);
+    memset(want, 'k', 3 * KIB);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, want, 3 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, true), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, want, 64 * KIB), FIXTURE_SAME);
+    check_content(want, 64 * KIB);
+    cleanup();
+}
+
+/* The disk ends inside a cluster that was made zeros. What the raw data file holds behind that end
+ * is on the disk when it grows. */
+static void test_resize_of_a_raw_data_file_after_zeros_at_its_end(void)
+{
+    static uint8_t want[64 * KIB];
+
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    image_field_set(&image, "size", 40 * KIB);
+    memset(data_bytes, 'b', 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 40 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 32 * KIB, 8 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, false), Q2_OK);
+    memcpy(want, data_bytes, 64 * KIB);
+    T_CHECK(want[32 * KIB] == 0 && want[40 * KIB] == 'b');
+    check_content(want, 64 * KIB);
+    cleanup();
+}
+
+/* A call that has nothing to change makes durable what was written before, like any other. */
+static void test_resize_and_preallocate_of_nothing_flush(void)
+{
+    static const uint8_t byte = 'w';
+
+    for (uint32_t row = 0; row < 2; row++) {
+        image_start(&image, &(struct image_spec){.size = 64 * KIB});
+        setup(false);
+        T_CHECK_U64(q2_disk_write(f.disk, 0, &byte, 1), Q2_OK);
+        T_CHECK(q2_disk_is_dirty(f.disk));
+        if (row == 0)
+            T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, false), Q2_OK);
+        else
+            T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 0, false), Q2_OK);
+        T_CHECK(!q2_disk_is_dirty(f.disk));
+        cleanup();
+    }
+}
+
 static void test_preallocate_is_refused_where_a_backing_file_shows(void)
 {
     static uint8_t base[200 * KIB];
@@ -629,6 +691,9 @@ int main(void)
     T_RUN(test_resize_of_a_raw_data_file_that_ends_in_a_cluster);
     T_RUN(test_discard_behind_a_raw_data_file);
     T_RUN(test_preallocate_changes_no_byte);
+    T_RUN(test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file);
+    T_RUN(test_resize_of_a_raw_data_file_after_zeros_at_its_end);
+    T_RUN(test_resize_and_preallocate_of_nothing_flush);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);
     T_RUN(test_preallocate_over_an_unreadable_backing_file);
     T_RUN(test_preallocate_and_empty_refuse_raw_images);
