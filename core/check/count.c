@@ -158,6 +158,11 @@ enum q2_status q2_count_window(struct q2_references *r, uint64_t first, bool ref
     return status;
 }
 
+enum q2_status q2_count_revisit(struct q2_references *r)
+{
+    return walk_trees(r);
+}
+
 static bool is_shared(const struct q2_references *r, uint64_t offset)
 {
     uint64_t index = offset >> image_of(r)->rules.cluster_bits;

@@ -18,6 +18,10 @@
  */
 enum q2_status q2_count_window(struct q2_references *r, uint64_t first, bool refcounts);
 
+/* Walk once more what the L1 tables of all states lead to, so that found() may change entries when
+ * q2_references_only_table() knows of every table. Counts are of no use afterwards. */
+enum q2_status q2_count_revisit(struct q2_references *r);
+
 /* Tell found() of refcount table and blocks in the window that was counted which something else
  * refers to as well: to write them would be to write into that. */
 void q2_count_overlaps(struct q2_references *r);

@@ -27,13 +27,13 @@ void q2_references_tell(struct q2_references *r, enum q2_check_kind kind, const 
         r->found(r, kind, what, offset);
 }
 
-/* Saturating, and the mark stays out of it. */
+/* Saturating, and the marks stay out of it. */
 static void add(uint32_t *count, uint32_t nb)
 {
-    uint32_t most = Q2_TABLE_ACTIVE - 1;
+    uint32_t most = ~Q2_REFERENCE_MARKS;
 
     *count =
-        (*count & Q2_TABLE_ACTIVE) | (nb > most - (*count & most) ? most : (*count & most) + nb);
+        (*count & Q2_REFERENCE_MARKS) | (nb > most - (*count & most) ? most : (*count & most) + nb);
 }
 
 void q2_references_start(struct q2_references *r, struct q2_disk *disk)
@@ -57,11 +57,20 @@ void q2_references_window(struct q2_references *r, uint64_t first)
 
 uint32_t q2_references_of(const struct q2_references *r, uint64_t index)
 {
-    return r->disk->counts.references[index - r->first];
+    return r->disk->counts.references[index - r->first] & ~Q2_REFERENCE_MARKS;
+}
+
+bool q2_references_only_table(const struct q2_references *r, uint64_t offset)
+{
+    uint64_t index = offset >> image_of(r)->rules.cluster_bits;
+
+    return index >= r->first && index - r->first < Q2_REFERENCES_WINDOW && index < r->nb_clusters &&
+           (r->disk->counts.references[index - r->first] & Q2_REFERENCE_MARKS) ==
+               Q2_REFERENCE_TABLE;
 }
 
 static void count(struct q2_references *r, uint64_t offset, uint64_t length, uint32_t times,
-                  uint64_t named_at)
+                  uint32_t mark, uint64_t named_at)
 {
     uint32_t bits = image_of(r)->rules.cluster_bits;
     uint64_t index = offset >> bits, last;
@@ -74,14 +83,16 @@ static void count(struct q2_references *r, uint64_t offset, uint64_t length, uin
     }
     last = (offset + length - 1) >> bits;
     index = index > r->first ? index : r->first;
-    for (; index <= last && index - r->first < Q2_REFERENCES_WINDOW; index++)
+    for (; index <= last && index - r->first < Q2_REFERENCES_WINDOW; index++) {
         add(&r->disk->counts.references[index - r->first], times);
+        r->disk->counts.references[index - r->first] |= mark;
+    }
 }
 
 void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t length,
                          uint64_t named_at)
 {
-    count(r, offset, length, 1, named_at);
+    count(r, offset, length, 1, Q2_REFERENCE_OTHER, named_at);
 }
 
 bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret_entry)
@@ -124,9 +135,10 @@ static void count_cluster(struct q2_references *r, const struct q2_cluster *clus
         if (cluster->copied)
             q2_references_tell(r, Q2_CHECK_ENTRY, q2_copied_on_compressed, named_at);
         count(r, sector_start, cluster->host_offset % 512 + cluster->stream_length, times,
-              named_at);
+              Q2_REFERENCE_OTHER, named_at);
     } else if (!image_of(r)->rules.external_data) {
-        count(r, cluster->host_offset, 1ull << image_of(r)->rules.cluster_bits, times, named_at);
+        count(r, cluster->host_offset, 1ull << image_of(r)->rules.cluster_bits, times,
+              Q2_REFERENCE_OTHER, named_at);
     }
 }
 
@@ -218,7 +230,7 @@ void q2_references_l1(struct q2_references *r, uint64_t l1_offset, uint32_t l1_s
         if (table == 0)
             continue;
         if (r->tables_first == 0)
-            count(r, table, 1ull << image->rules.cluster_bits, 1, named_at);
+            count(r, table, 1ull << image->rules.cluster_bits, 1, Q2_REFERENCE_TABLE, named_at);
         mark(r, table, (uint64_t)i << reach_bits, active, &nb_tables);
     }
 }

@@ -39,6 +39,8 @@ struct q2_references {
     /* An entry of the active state has a place in the file. next_offset is 0 at the start of each
      * table, else what the last call left there. */
     void (*seen)(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset);
+    /* May core/write/copied_fix.c write the L2 entry at named_at? NULL: every one. */
+    bool (*may_write)(struct q2_references *r, uint64_t named_at);
     /* core/write/copied_fix.c has changed the flag of the entry at named_at. */
     void (*mended_flag)(struct q2_references *r, uint64_t named_at, uint64_t refcount);
     /* core/repair/rebuild.c gives a cluster its refcount; refcount: as stored before, 0 if
@@ -59,6 +61,10 @@ void q2_references_window(struct q2_references *r, uint64_t first);
 
 /* References to cluster index, which is inside the window. */
 uint32_t q2_references_of(const struct q2_references *r, uint64_t index);
+
+/* Is the cluster at `offset` an L2 table, and do only L1 entries refer to it? To write such a table
+ * changes nothing else. False outside the window. */
+bool q2_references_only_table(const struct q2_references *r, uint64_t offset);
 
 /* Count a reference to each host cluster of a range. named_at: the entry that makes it. */
 void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t length,

@@ -11,12 +11,13 @@
 #include "core/base/range.h"
 
 void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *windows,
-                           uint32_t cluster_size)
+                           struct q2_decoded_memory *memory, uint32_t cluster_size)
 {
     uint32_t fit = Q2_DECODED_CACHE_SIZE / cluster_size;
 
     memset(cache->slots, 0, sizeof(cache->slots));
     cache->windows = windows;
+    cache->memory = memory;
     cache->slot_size = cluster_size;
     cache->nb_slots = fit < Q2_DECODED_SLOTS ? fit : Q2_DECODED_SLOTS;
     cache->clock = 0;
@@ -32,8 +33,8 @@ static enum q2_status stream_get(struct q2_decoded_cache *cache, struct q2_sourc
     q2_windows_view(cache->windows, source, offset, length, ret_bytes);
     if (*ret_bytes)
         return Q2_OK;
-    *ret_bytes = cache->input + skip;
-    return source->ops->read_at(source, offset - skip, cache->input, skip + length);
+    *ret_bytes = cache->memory->input + skip;
+    return source->ops->read_at(source, offset - skip, cache->memory->input, skip + length);
 }
 
 static enum q2_status decode(struct q2_decoded_cache *cache, const struct q2_image *image,
@@ -94,7 +95,7 @@ enum q2_status q2_compressed_read(struct q2_decoded_cache *cache, const struct q
     uint32_t cluster_size = 1u << image->rules.cluster_bits;
     uint32_t index = slot_find(cache, image, extent);
     struct q2_decoded *slot = &cache->slots[index];
-    uint8_t *cluster = cache->clusters + (size_t)index * cache->slot_size;
+    uint8_t *cluster = cache->memory->clusters + (size_t)index * cache->slot_size;
     size_t within = (size_t)(extent->guest_offset & (cluster_size - 1));
     bool held = holds(slot, image, extent);
     enum q2_status status;

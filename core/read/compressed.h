@@ -17,6 +17,13 @@ struct q2_decoded {
     uint64_t stamp; /* of the last use */
 };
 
+/* Memory of the cache. */
+struct q2_decoded_memory {
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t clusters[Q2_DECODED_CACHE_SIZE];
+    /* A stream, and what is before it in its sector. */
+    _Alignas(Q2_BUFFER_ALIGN) uint8_t input[512 + Q2_COMPRESSED_BUFFER_SIZE];
+};
+
 /* Small clusters share the room of large ones: the slots in use are as many as clusters of
  * slot_size fit, at most Q2_DECODED_SLOTS. */
 struct q2_decoded_cache {
@@ -25,14 +32,13 @@ struct q2_decoded_cache {
     uint32_t nb_slots;
     uint32_t slot_size;
     uint64_t clock;
-    _Alignas(Q2_BUFFER_ALIGN) uint8_t clusters[Q2_DECODED_CACHE_SIZE];
-    /* A stream, and what is before it in its sector. */
-    _Alignas(Q2_BUFFER_ALIGN) uint8_t input[512 + Q2_COMPRESSED_BUFFER_SIZE];
+    struct q2_decoded_memory *memory;
 };
 
-/* Empty the cache and divide it for clusters of up to cluster_size bytes; windows is the disk's. */
+/* Empty the cache and divide it for clusters of up to cluster_size bytes; windows and memory are
+ * the disk's. */
 void q2_decoded_cache_init(struct q2_decoded_cache *cache, struct q2_windows *windows,
-                           uint32_t cluster_size);
+                           struct q2_decoded_memory *memory, uint32_t cluster_size);
 
 /* Drop decoded clusters whose stream overlaps a range that is being written. */
 void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *source,

@@ -37,9 +37,11 @@ struct q2_disk {
     struct q2_windows windows;
     struct q2_slice_cache slices;
     struct q2_writer writer;
-    /* References are never counted while a read is at work: in the decoded cache's memory. */
+    struct q2_decoded_cache decoded;
+    /* References are never counted while a read is at work: in the decoded cache's memory. What is
+     * written meanwhile asks the cache's slots, so they are not part of it. */
     union {
-        struct q2_decoded_cache decoded;
+        struct q2_decoded_memory decoded_memory;
         struct q2_reference_counts counts;
     };
 };

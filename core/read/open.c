@@ -23,7 +23,8 @@ static uint32_t largest_cluster(const struct q2_disk *disk)
 
 void q2_disk_reset_decoded(struct q2_disk *disk)
 {
-    q2_decoded_cache_init(&disk->decoded, &disk->windows, largest_cluster(disk));
+    q2_decoded_cache_init(&disk->decoded, &disk->windows, &disk->decoded_memory,
+                          largest_cluster(disk));
 }
 
 static enum q2_status check_options(const struct q2_disk_options *options, struct q2_opener *opener,

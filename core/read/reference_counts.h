@@ -14,7 +14,7 @@
 #define Q2_TABLES_WINDOW (512u * 1024)
 
 struct q2_reference_counts {
-    /* To each host cluster of the window. Counting saturates. */
+    /* To each host cluster of the window, with the marks below. Counting saturates. */
     uint32_t references[Q2_REFERENCES_WINDOW];
     /* How many L1 entries name the L2 table that begins with this cluster of the tables' window;
      * Q2_TABLE_ACTIVE: the active L1 table among them. */
@@ -22,5 +22,10 @@ struct q2_reference_counts {
 };
 
 #define Q2_TABLE_ACTIVE 0x80000000u
+
+/* Marks of a cluster: an L1 entry names it as an L2 table; something else refers to it. */
+#define Q2_REFERENCE_TABLE 0x80000000u
+#define Q2_REFERENCE_OTHER 0x40000000u
+#define Q2_REFERENCE_MARKS (Q2_REFERENCE_TABLE | Q2_REFERENCE_OTHER)
 
 #endif

@@ -129,6 +129,17 @@ static enum q2_status clear_copied(struct repair *p, uint64_t at, bool *ret_done
                            : status;
 }
 
+/* Is the entry one of an L1 table, or of an L2 table to which nothing else refers? If a cluster is
+ * an L2 table and guest data at the same time, a change of an entry would change that data. */
+static bool may_write(struct q2_references *r, uint64_t named_at)
+{
+    const struct q2_image *top = &r->disk->layers[0];
+
+    if (named_at >= top->l1_table_offset && named_at - top->l1_table_offset < top->l1_size * 8ull)
+        return r->first == 0;
+    return q2_references_only_table(r, named_at);
+}
+
 /* Each L2 entry is met once. No table is on other metadata, because q2_l1_gate() refuses those. */
 static void mend_entry(struct q2_references *r, enum q2_check_kind kind, const char *what,
                        uint64_t offset)
@@ -139,6 +150,8 @@ static void mend_entry(struct q2_references *r, enum q2_check_kind kind, const c
 
     if (kind == Q2_CHECK_UNREADABLE)
         status = r->status;
+    else if (!may_write(r, offset))
+        return;
     if (q2_slice_is_crowded(&p->disk->slices) && status == Q2_OK)
         status = q2_commit_kind(p->disk, Q2_DIRTY_L2);
     if (status == Q2_OK && (what == q2_l2_unaligned || what == q2_l2_copied_nowhere))
@@ -161,20 +174,6 @@ static enum q2_status judge(struct repair *p)
                       top_of(p)->source->path, p->broken_at);
 }
 
-static enum q2_status mend_entries(struct repair *p)
-{
-    enum q2_status status;
-
-    p->references.found = mend_entry;
-    status = q2_count_window(&p->references, 0, true);
-    if (status == Q2_OK)
-        status = judge(p);
-    return status == Q2_OK ? q2_commit(p->disk) : status;
-}
-
-/* --- refcounts ---------------------------------------------------------------------------------
- */
-
 /* Entries that are left as they are have been told of; what cannot be read now could be before. */
 static void meet_entry(struct q2_references *r, enum q2_check_kind kind, const char *what,
                        uint64_t offset)
@@ -187,6 +186,36 @@ static void meet_entry(struct q2_references *r, enum q2_check_kind kind, const c
     p->broken = r->status;
     p->broken_at = offset;
 }
+
+/* Count a window of references, with all entries readable. */
+static enum q2_status count(struct repair *p, uint64_t first)
+{
+    enum q2_status status;
+
+    p->references.found = meet_entry;
+    status = q2_count_window(&p->references, first, true);
+    return status == Q2_OK ? judge(p) : status;
+}
+
+static enum q2_status mend_entries(struct repair *p)
+{
+    struct q2_references *r = &p->references;
+    enum q2_status status = Q2_OK;
+
+    for (uint64_t first = 0; first < r->nb_clusters && status == Q2_OK;
+         first += Q2_REFERENCES_WINDOW) {
+        status = count(p, first);
+        r->found = mend_entry;
+        if (status == Q2_OK)
+            status = q2_count_revisit(r);
+        if (status == Q2_OK)
+            status = judge(p);
+    }
+    return status == Q2_OK ? q2_commit(p->disk) : status;
+}
+
+/* --- refcounts ---------------------------------------------------------------------------------
+ */
 
 static enum q2_status mend_refcount(struct repair *p, uint64_t index, bool raise)
 {
@@ -218,14 +247,11 @@ static enum q2_status mend_refcounts(struct repair *p, bool raise)
     struct q2_references *r = &p->references;
     enum q2_status status = Q2_OK;
 
-    r->found = meet_entry;
     for (uint64_t first = 0; first < r->nb_clusters && status == Q2_OK;
          first += Q2_REFERENCES_WINDOW) {
         uint64_t end = q2_min_u64(r->nb_clusters, first + Q2_REFERENCES_WINDOW);
 
-        status = q2_count_window(r, first, true);
-        if (status == Q2_OK)
-            status = judge(p);
+        status = count(p, first);
         for (uint64_t index = first; index < end && status == Q2_OK; index++)
             status = mend_refcount(p, index, raise);
     }
@@ -273,12 +299,17 @@ static void mended_flag(struct q2_references *r, uint64_t named_at, uint64_t ref
 static enum q2_status mend_flags(struct repair *p, enum q2_copied_change change)
 {
     const struct q2_image *top = top_of(p);
-    enum q2_status status;
+    struct q2_references *r = &p->references;
+    enum q2_status status = Q2_OK;
 
-    p->references.found = meet_entry;
-    status = q2_copied_fix(&p->references, top->l1_table_offset, top->l1_size, change);
-    if (status == Q2_OK)
-        status = judge(p);
+    for (uint64_t first = 0; first < r->nb_clusters && status == Q2_OK;
+         first += Q2_REFERENCES_WINDOW) {
+        status = count(p, first);
+        if (status == Q2_OK)
+            status = q2_copied_fix(r, top->l1_table_offset, top->l1_size, change);
+        if (status == Q2_OK)
+            status = judge(p);
+    }
     return status == Q2_OK ? q2_commit(p->disk) : status;
 }
 
@@ -291,9 +322,10 @@ static enum q2_status begin(struct repair *p, struct q2_disk *disk,
     const struct q2_writer *writer = &disk->writer;
     enum q2_status status;
 
-    *p = (struct repair){.references = {.mended_flag = mended_flag, .counted = counted},
-                         .disk = disk,
-                         .reporter = reporter};
+    *p = (struct repair){
+        .references = {.may_write = may_write, .mended_flag = mended_flag, .counted = counted},
+        .disk = disk,
+        .reporter = reporter};
     if ((!writer->repairable && !writer->writable) || writer->latched)
         return q2_fail(&disk->fault, Q2_ERR_READ_ONLY,
                        writer->latched ? "the disk is read-only after a failed write" : NULL,

@@ -38,10 +38,16 @@ static enum q2_status write_flag(struct q2_disk *disk, const struct q2_copied_en
 static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_entry *entry)
 {
     struct fixing *fixing = (struct fixing *)walk;
-    struct q2_disk *disk = walk->references->disk;
+    struct q2_references *r = walk->references;
+    struct q2_disk *disk = r->disk;
     uint64_t refcount = 0;
+    bool may_write = true;
     enum q2_status status = Q2_OK;
 
+    if (r->may_write)
+        may_write = r->may_write(r, entry->named_at);
+    if (!may_write)
+        return Q2_OK;
     if (fixing->change != Q2_COPIED_CLEAR && !entry->is_compressed)
         status = q2_copied_refcount(disk, entry, &refcount);
     if (status != Q2_OK)
@@ -54,8 +60,8 @@ static enum q2_status fix(struct q2_copied_walk *walk, const struct q2_copied_en
     if (status != Q2_OK)
         return q2_fail_at(&disk->fault, status, "an L1 or L2 table cannot be changed",
                           disk->layers[0].source->path, entry->named_at);
-    if (walk->references->mended_flag)
-        walk->references->mended_flag(walk->references, entry->named_at, refcount);
+    if (r->mended_flag)
+        r->mended_flag(r, entry->named_at, refcount);
     return Q2_OK;
 }
 

@@ -484,6 +484,45 @@ static void test_repair_leaves_an_l1_table_that_names_itself(void)
     cleanup();
 }
 
+/* A cluster that is guest data and an L2 table: what would be mended in the table is guest data, so
+ * nothing of it changes. The data looks like compressed clusters whose COPIED flag is set, or like
+ * standard ones with a wrong flag. */
+static void test_repair_leaves_an_l2_table_that_is_guest_data(void)
+{
+    static const uint64_t words[] = {COPIED | 1ull << 62 | 0x400, COPIED | 0x600, 0x600, 1};
+    uint64_t data;
+    uint8_t before[512];
+
+    for (uint32_t row = 0; row < 4; row++) {
+        image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+        data = image_data(&image, 0, 1);
+        for (uint32_t i = 0; i < 64; i++)
+            image_put64(&image, data + i * 8, words[row]);
+        memcpy(before, image.bytes + data, 512);
+        image_put64(&image, image_l1_entry(&image, 32 * KIB), data | COPIED);
+        place();
+        (void)repair(Q2_REPAIR_ALL); /* entries without sense may be refused */
+        T_CHECK(memcmp(memory + data, before, 512) == 0);
+        cleanup();
+    }
+}
+
+/* While references are counted, in the memory of the cache of decoded clusters, new refcounts are
+ * written: nothing may take a count for the state of that cache. */
+static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 512 * KIB, .cluster_bits = 9, .refcount_bits = 1});
+    for (uint64_t i = 0; i < 900; i++)
+        (void)image_data(&image, i * 512, 1);
+    image_put64(&image, image_field(&image, "refcount_table_offset"), 1);
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 512 * KIB), FIXTURE_SAME);
+    cleanup();
+}
+
 /* A raw image, a snapshot, a full disk. */
 static void test_repair_is_refused(void)
 {
@@ -529,6 +568,8 @@ int main(void)
     T_RUN(test_repair_of_an_unreadable_image_changes_nothing);
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
     T_RUN(test_repair_leaves_an_l1_table_that_names_itself);
+    T_RUN(test_repair_leaves_an_l2_table_that_is_guest_data);
+    T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);
     T_RUN(test_repair_is_refused);
     free(memory);
     return t_done();
