@@ -26,7 +26,7 @@
 
 #include "tests/support/t.h"
 
-#define SHORT_OPS     15000u
+#define SHORT_OPS     40000u
 #define BATCH         200u /* episodes of one child */
 #define CPU_SECONDS   20   /* that one operation may take; a hang takes more */
 #define FIRST_EPISODE 0u
