@@ -119,9 +119,12 @@ static EFI_STATUS start_named(struct boot *boot, const char *name)
     return mc_session_fail(session);
 }
 
-/* Nobody has seen a menu, and the start failed: is somebody here? */
+/* What nobody has chosen did not start. Is somebody here who wants to choose? A machine without a
+ * person goes on, and a shell's command ends with its error. */
 static bool is_somebody_here(struct boot *boot)
 {
+    if (boot->session->from_shell || !mc_can_ask())
+        return false;
     mc_drop_keys();
     mc_say("press a key for the menu; else the firmware goes on in 5 s");
     if (!mc_wait_key(READING_SECONDS, &boot->key))
@@ -191,7 +194,7 @@ static bool choose_and_start(struct boot *boot, EFI_STATUS *ret_status)
     boot->held = NULL;
     *ret_status = mc_start_entry(session, boot->volume, menu->choice.entry, &menu->choice.spec,
                                  is_saved && by_hand);
-    if (!EFI_ERROR(*ret_status))
+    if (!EFI_ERROR(*ret_status) || (!by_hand && !is_somebody_here(boot)))
         return true;
     explain(boot, menu->choice.entry);
     return false;
@@ -224,7 +227,7 @@ static EFI_STATUS start_preset(struct boot *boot)
         return mc_session_fail(session);
     }
     status = mc_start_entry(session, boot->volume, boot->preset, &boot->preset->spec, false);
-    if (EFI_ERROR(status) && !session->from_shell && mc_can_ask() && is_somebody_here(boot))
+    if (EFI_ERROR(status) && is_somebody_here(boot))
         return run_menu(boot);
     return status;
 }
@@ -283,5 +286,9 @@ EFI_STATUS mc_command_boot(struct mc_session *session)
 EFI_STATUS mc_command_menu(struct mc_session *session)
 {
     session->line.menu = true;
-    return mc_command_boot(session);
+    if (!session->line.operand && !session->line.disk)
+        return mc_command_boot(session);
+    (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT,
+                  "menu takes no entry and no disk; 'metalcow boot' starts one", NULL);
+    return mc_session_fail(session);
 }

@@ -114,8 +114,9 @@ def test_menu_choices_and_the_last_one_is_remembered():
             # Nobody is there: Beta starts, is explained, and the firmware goes on.
             running.expect(r"Beta starts in 2 s")
             running.expect(r"metalcow: starting Beta from /img/many.qcow2", absent=SHELL_BANNER)
-            running.expect(r"several loaders are on the disk")
-            leave(running)
+            running.expect(r"several loaders are on the disk", absent=SHELL_BANNER)
+            running.expect(r"press a key for the menu; else", absent=SHELL_BANNER)
+            running.expect(SHELL_BANNER)
 
 
 def test_menu_default_that_selects_nothing_starts_nothing():
@@ -147,6 +148,8 @@ def test_menu_held_key_brings_the_menu():
             # Without a timeout a command starts the default at once, and fails as a command.
             output = running.shell(r"fs0:\EFI\BOOT\BOOTX64.EFI boot")
             cases.check("starting Alpha" in output and "choose what" not in output, output)
+            output = running.shell(r"fs0:\EFI\BOOT\BOOTX64.EFI menu alpha")
+            cases.check("menu takes no entry" in output, output)
             running.send_line(r"fs0:\EFI\BOOT\BOOTX64.EFI menu")
             running.expect(r"metalcow: choose what to start")
             running.send("3\r")
