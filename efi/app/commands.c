@@ -43,6 +43,10 @@ static const struct command commands[] = {
      "         IMAGE --write scratch [--rounds N] [--room SIZE]",
      "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
      mc_command_bench},
+    {"install", "[FILE] [--boot]",
+     "have the firmware load the driver at each boot; --boot: start the application", false,
+     mc_command_install},
+    {"uninstall", "[FILE] [--boot]", "take out what install has made", false, mc_command_uninstall},
     {"help", "", "show this", false, help},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -60,6 +64,7 @@ static const struct option {
     {"--beside", offsetof(struct mc_command_line, beside), false},
     {"--write", offsetof(struct mc_command_line, write), false},
     {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
+    {"--boot", offsetof(struct mc_command_line, boot), true},
 };
 
 static EFI_STATUS help(struct mc_session *session)

@@ -17,8 +17,8 @@ struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *disk;
     const char *rounds, *beside, *row, *write;
-    const char *backing_chain; /* a flag */
-    bool menu;                 /* the command is menu */
+    const char *backing_chain, *boot; /* flags */
+    bool menu;                        /* the command is menu */
 };
 
 /* Files that one command line can name: the image, and those of mc_spec_keys. */
@@ -58,6 +58,8 @@ EFI_STATUS mc_command_check(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
 EFI_STATUS mc_command_menu(struct mc_session *session);
 EFI_STATUS mc_command_bench(struct mc_session *session);
+EFI_STATUS mc_command_install(struct mc_session *session);
+EFI_STATUS mc_command_uninstall(struct mc_session *session);
 
 /* Say session->fault; returns what the program returns for it. */
 EFI_STATUS mc_session_fail(struct mc_session *session);
