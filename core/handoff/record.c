@@ -9,7 +9,7 @@
 #include "core/base/memory.h"
 #include "core/base/text.h"
 #include "judge.h"
-#include "sha256.h"
+#include "core/base/sha256.h"
 
 #define MAGIC            "MCHNDOFF"
 #define CHECKSUM_OFFSET  16u

@@ -8,7 +8,7 @@
 #include "q2_fail.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
-#include "sha256.h"
+#include "core/base/sha256.h"
 
 /* Extents that are sampled after the first Q2_VERIFY_FIRST. */
 #define SPREAD 62u

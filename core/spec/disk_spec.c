@@ -63,6 +63,8 @@ const struct mc_spec_key mc_spec_keys[] = {
     {"handoff-secure-boot", "--handoff-secure-boot", AT(handoff_secure_boot), MC_SPEC_WORD,
      yes_words, "is neither yes nor no", "yes|no", "no",
      .help = "add to the loader's initrd although Secure Boot is on"},
+    {"verify", NULL, AT(sums), MC_SPEC_SUMS, .value = "SHA256",
+     .help = "the image's SHA-256, said again its data file's, and so on; only where it is read"},
     {"sort-key", NULL, AT(sort_key), MC_SPEC_TEXT, .value = "TEXT",
      .help = "entries with one come first, in its order"},
     {"machine-id", NULL, AT(machine_id), MC_SPEC_TEXT, .value = "TEXT",
@@ -178,6 +180,52 @@ static const char *set_string(struct mc_disk_spec *spec, const struct mc_spec_ke
     return NULL;
 }
 
+static bool hex_digit(char c, uint32_t *ret_digit)
+{
+    char lower = c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c;
+
+    *ret_digit = lower >= 'a' ? (uint32_t)(lower - 'a') + 10 : (uint32_t)(lower - '0');
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f');
+}
+
+bool mc_sum_parse(const char *text, uint8_t ret_sum[MC_SUM_LENGTH])
+{
+    for (size_t i = 0; i < MC_SUM_LENGTH; i++) {
+        uint32_t high, low;
+        if (!hex_digit(text[2 * i], &high) || !hex_digit(text[2 * i + 1], &low))
+            return false;
+        ret_sum[i] = (uint8_t)(high << 4 | low);
+    }
+    return text[2 * MC_SUM_LENGTH] == '\0';
+}
+
+/* What is no sum is kept as "", which fits no file; one too many spoils the last one. */
+static const char *set_sum(struct mc_disk_spec *spec, const char *text, size_t length,
+                           struct mc_spec_pool *pool)
+{
+    uint8_t sum[MC_SUM_LENGTH];
+    const char *refusal = NULL;
+    size_t n = 0;
+
+    while (n < MC_MAX_SUMS && spec->sums[n])
+        n++;
+    if (n == MC_MAX_SUMS) {
+        spec->sums[n - 1] = "";
+        return "is said for more than 16 files";
+    }
+    if (length != (size_t)2 * MC_SUM_LENGTH)
+        refusal = "is no SHA-256: 64 hexadecimal digits";
+    else if (pool)
+        text = keep_text(pool, text, length);
+    if (!refusal && !text)
+        refusal = "does not fit: the paths and texts of one disk are too long together";
+    if (!refusal && !mc_sum_parse(text, sum))
+        refusal = "is no SHA-256: 64 hexadecimal digits";
+    spec->sums[n] = refusal ? "" : text;
+    return refusal;
+}
+_Static_assert(MC_MAX_SUMS == 16 && MC_SUM_LENGTH == 32, "texts above");
+
 static const char *set_word(struct mc_disk_spec *spec, const struct mc_spec_key *key,
                             const char *text, size_t length)
 {
@@ -228,6 +276,8 @@ const char *mc_spec_set(struct mc_disk_spec *spec, const struct mc_spec_key *key
         return set_no(spec, key, text, length);
     case MC_SPEC_SIZE:
         return set_size(spec, key, text, length);
+    case MC_SPEC_SUMS:
+        return set_sum(spec, text, length, pool);
     case MC_SPEC_TEXT:
         refusal = length > MC_MAX_TEXT_LENGTH ? "is longer than 255 bytes" : NULL;
         break;

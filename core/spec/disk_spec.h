@@ -25,6 +25,13 @@
  * the top one. */
 #define MC_MAX_BACKING_FILES 15u
 
+/* Sums that can be pinned: of the image, its data file, and the files below. Deeper chains are
+ * seldom, and each pointer is in every specification. */
+#define MC_MAX_SUMS 16u
+
+/* Bytes of a sum, a SHA-256. */
+#define MC_SUM_LENGTH 32u
+
 /* Sizes: more than any machine has memory, or any FAT file bytes. */
 #define MC_MAX_SIZE (1ull << 40)
 
@@ -59,6 +66,8 @@ struct mc_disk_spec {
     const char *title;                               /* what people call the disk */
     const char *boot;                                /* the loader, a path on the disk itself */
     const char *sort_key, *machine_id, *version;     /* the order of entries */
+    const char *sums[MC_MAX_SUMS]; /* of the disk's files, in their order, for mc_sum_parse(); "":
+                                      a line that is none, and so fits no file */
     enum q2_name_policy names;
     enum q2_image_format format; /* of the image */
     enum mc_backing_format backing_format;
@@ -78,6 +87,7 @@ enum mc_spec_kind {
     MC_SPEC_PATH,  /* const char *: a file */
     MC_SPEC_PATHS, /* const char *[MC_MAX_BACKING_FILES]: a file; may be said several times */
     MC_SPEC_WORD,  /* uint32_t, or an enum of its size: one of the row's words */
+    MC_SPEC_SUMS,  /* const char *[MC_MAX_SUMS]: a SHA-256; may be said several times */
     MC_SPEC_NO,    /* bool: "no" sets it, "yes" clears it */
     MC_SPEC_SIZE,  /* uint64_t: bytes, or a number with K, M or G */
 };
@@ -130,7 +140,8 @@ void mc_spec_init(struct mc_disk_spec *spec);
  *               asks for. NULL: text is NUL-terminated and kept as it is; paths are not judged then
  *               (a command line's path is relative to a folder that only the shell knows)
  * returns       NULL; or what is wrong, static, to be read on after the key: "is no size up to
- *               1024G, such as 64M". Then nothing has changed
+ *               1024G, such as 64M". Then nothing has changed, except that a sum which is none
+ *               counts as one that no file has: a mistake must not turn the check off
  */
 const char *mc_spec_set(struct mc_disk_spec *spec, const struct mc_spec_key *key, const char *text,
                         size_t length, struct mc_spec_pool *pool);
@@ -142,6 +153,9 @@ const char **mc_spec_string(struct mc_disk_spec *spec, const struct mc_spec_key 
  *
  * returns  false: it is none, or over MC_MAX_SIZE */
 bool mc_size_parse(const char *text, size_t length, uint64_t *ret_size);
+
+/* Read a SHA-256 of 64 hexadecimal digits, of either case. false: it is none. */
+bool mc_sum_parse(const char *text, uint8_t ret_sum[MC_SUM_LENGTH]);
 
 /* What is wrong with a path as a path on a volume, to be read on after the key; NULL: nothing. */
 const char *mc_path_refusal(const char *path, size_t length);

@@ -14,7 +14,7 @@
 #include "core/spec/disk_spec.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 5u
+#define MC_CONTROL_VERSION 6u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u

@@ -11,6 +11,7 @@
 #define NODE_HEADER_SIZE 4u
 #define TYPE_MEDIA       4u
 #define SUBTYPE_HD       1u
+#define SUBTYPE_FILE     4u
 #define TYPE_END         0x7fu
 #define SUBTYPE_END_ALL  0xffu
 
@@ -112,9 +113,35 @@ size_t mc_load_option_encode(const struct mc_load_option *option, uint8_t *ret_b
     return total;
 }
 
-static bool same_bytes(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+static uint8_t fold(uint8_t byte)
 {
-    return a_size == b_size && __builtin_memcmp(a, b, a_size) == 0;
+    return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte - 'A' + 'a') : byte;
+}
+
+/* FAT finds a file whatever the case of its name, and a shell passes on what was typed. */
+static bool same_node(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    if (a[0] != TYPE_MEDIA || a[1] != SUBTYPE_FILE)
+        return __builtin_memcmp(a, b, size) == 0;
+    for (size_t i = 0; i < size; i++) {
+        if (fold(a[i]) != fold(b[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Are two paths the same but for the case of file names? */
+static bool same_path(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+{
+    size_t step, at = 0;
+
+    for (; at < a_size; at += step) {
+        step = node_size(a + at, a_size - at);
+        if (step == 0 || node_size(b + at, b_size < at ? 0 : b_size - at) != step ||
+            !same_node(a + at, b + at, step))
+            return false;
+    }
+    return a_size == b_size;
 }
 
 /* Does a path begin with a partition node, or have one further on? */
@@ -131,12 +158,12 @@ enum mc_option_match mc_load_option_match(const struct mc_load_option *option, c
     size_t cut = mc_option_path_prefix(option->path, first_size);
     size_t wanted_cut = mc_option_path_prefix(path, path_size);
 
-    if (same_bytes(option->path, first_size, path, path_size))
+    if (same_path(option->path, first_size, path, path_size))
         return (option->attributes & MC_LOAD_OPTION_ACTIVE) != 0 ? MC_OPTION_SAME : MC_OPTION_STALE;
     if (!has_partition(option->path, first_size) || !has_partition(path, path_size))
         return MC_OPTION_OTHER;
-    return same_bytes(option->path + cut, first_size - cut, path + wanted_cut,
-                      path_size - wanted_cut)
+    return same_path(option->path + cut, first_size - cut, path + wanted_cut,
+                     path_size - wanted_cut)
                ? MC_OPTION_STALE
                : MC_OPTION_OTHER;
 }

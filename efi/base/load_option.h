@@ -54,7 +54,7 @@ enum mc_option_match {
 };
 
 /* Does an option lead to the file that a path names? Two paths with a partition node are compared
- * from there on, others as a whole. */
+ * from there on, others as a whole. The case of ASCII letters in file names does not count. */
 enum mc_option_match mc_load_option_match(const struct mc_load_option *option, const uint8_t *path,
                                           size_t path_size);
 

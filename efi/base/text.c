@@ -24,6 +24,21 @@ void mc_put_size(struct q2_line *text, uint64_t bytes)
     q2_line_put(text, units[unit]);
 }
 
+void mc_put_bar(struct q2_line *text, uint64_t done, uint64_t total)
+{
+    const uint64_t width = 20;
+    uint64_t percent = total <= UINT64_MAX / 100 ? done * 100 / total : done / (total / 100);
+
+    if (percent > 99)
+        percent = done == total ? 100 : 99;
+    q2_line_put_char(text, '[');
+    for (uint64_t i = 1; i <= width; i++)
+        q2_line_put_char(text, i * 100 <= percent * width ? '#' : '.');
+    q2_line_put(text, percent < 10 ? "]   " : percent < 100 ? "]  " : "] ");
+    q2_line_put_number(text, percent, 10);
+    q2_line_put(text, " %");
+}
+
 bool mc_text_equal(const char *a, const char *b)
 {
     for (; *a != '\0' && *a == *b; a++)

@@ -195,13 +195,15 @@ static void entry_take(struct parser *p, struct slice key, struct slice value)
         take_unknown(p, key, mc_spec_nearest_key(key.start, key.length));
         return;
     }
-    if ((entry->seen & bit) != 0 && row->kind != MC_SPEC_PATHS) {
+    if ((entry->seen & bit) != 0 && row->kind != MC_SPEC_PATHS && row->kind != MC_SPEC_SUMS) {
         (void)note(p, MC_CONFIG_DUPLICATE, key, "is there for the second time");
         return;
     }
     entry->seen |= bit;
     if (value.length == 0) {
         (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value");
+        if (row->kind == MC_SPEC_SUMS) /* a sum that is missing fits no file */
+            (void)mc_spec_set(entry->spec, row, "", 0, NULL);
         return;
     }
     refusal = mc_spec_set(entry->spec, row, value.start, value.length, &entry->pool);

@@ -8,6 +8,7 @@
 #include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
+#include "verify_image.h"
 
 /* Extents looked at by mc_image_check_files(). Contiguous files need a handful; 64 GiB of scattered
  * 64 KiB clusters are a million, of which the first part is looked at. */
@@ -141,6 +142,8 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec,
         status = make_overlay(image, spec, fault);
     if (status == Q2_OK)
         status = open_disk(image, spec, metadata_only, fault);
+    if (status == Q2_OK && !metadata_only)
+        status = mc_image_verify(image, spec, fault);
     if (status != Q2_OK) {
         mc_image_close(image);
         return status;

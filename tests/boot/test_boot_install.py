@@ -70,8 +70,8 @@ def test_boot_installed_driver_starts_the_guest():
 
 
 def test_boot_installed_application_starts_the_guest():
-    with installed(("metalcow install --boot", "is new; at each boot it starts /metalcow.efi"),
-                   ("metalcow install --boot", "is there already, nothing was changed"),
+    with installed(("metalcow install --boot", "is new; at each boot it starts /metalcow."),
+                   ("METALCOW.efi install --boot", "is there already, nothing was changed"),
                    ("metalcow uninstall --boot", "was taken out"),
                    ("metalcow install --boot", "is new")) as (stick, variables):
         text = harness.check_guest_boots(stick, variables=variables)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/handoff/sha256.h"
+#include "core/base/sha256.h"
 #include "q2_handoff.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

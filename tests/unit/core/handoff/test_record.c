@@ -1,11 +1,11 @@
-/* core/handoff/record.c, judge.c, sha256.c: round trips, every truncation, every bit flipped, each
- * rule broken once in an otherwise right record.
+/* core/handoff/record.c, judge.c and core/base/sha256.c: round trips, every truncation, every bit
+ * flipped, each rule broken once in an otherwise right record.
  */
 #include "q2_handoff.h"
 
 #include <stdlib.h>
 
-#include "core/handoff/sha256.h"
+#include "core/base/sha256.h"
 #include "tests/support/t.h"
 
 #define MAX_RECORD 8192

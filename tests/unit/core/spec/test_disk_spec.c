@@ -191,6 +191,29 @@ static void test_path_refusal_and_form_have_the_same_bounds(void)
     T_CHECK_U64(mc_path_form("/", 1, form, 0), 0);
 }
 
+/* A sum that is none must not turn the check off: it fits no file. */
+static void test_set_sums(void)
+{
+    static const char sum[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    static const char refusal[] = "is no SHA-256: 64 hexadecimal digits";
+    char bytes[80];
+    struct mc_spec_pool pool = {.bytes = bytes, .size = sizeof(bytes)};
+
+    mc_spec_init(&spec);
+    T_CHECK(spec.sums[0] == NULL);
+    T_CHECK(set("verify", sum, &pool) == NULL);
+    T_CHECK(spec.sums[0] == bytes && strcmp(spec.sums[0], sum) == 0);
+    T_CHECK_STR(set("verify", sum + 1, NULL), refusal);
+    T_CHECK_STR(set("verify", "", NULL), refusal);
+    T_CHECK(set("verify", sum, &pool) != NULL); /* the pool is full */
+    for (size_t i = 1; i < 4; i++)
+        T_CHECK_STR(spec.sums[i], "");
+    for (size_t i = 4; i < MC_MAX_SUMS; i++)
+        T_CHECK(set("verify", sum, NULL) == NULL);
+    T_CHECK_STR(set("verify", sum, NULL), "is said for more than 16 files");
+    T_CHECK_STR(spec.sums[MC_MAX_SUMS - 1], "");
+}
+
 int main(void)
 {
     T_RUN(test_keys_rows_are_whole_and_spelled_once);
@@ -201,6 +224,7 @@ int main(void)
     T_RUN(test_set_strings_are_copied_into_the_pool);
     T_RUN(test_set_without_a_pool_keeps_the_pointer);
     T_RUN(test_string_gives_the_members_of_a_row);
+    T_RUN(test_set_sums);
     T_RUN(test_nearest_names_what_was_meant);
     T_RUN(test_path_refusal_and_form_have_the_same_bounds);
     return t_done();

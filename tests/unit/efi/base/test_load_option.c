@@ -124,6 +124,16 @@ static void test_load_option_match(void)
         struct bytes option, wanted;
     } rows[] = {
         {"the same", MC_OPTION_SAME, 1, {"", 18, {PCI, FILE_A, END}}, {"", 18, {PCI, FILE_A, END}}},
+        {"a name in capitals",
+         MC_OPTION_SAME,
+         1,
+         {"", 18, {PCI, 4, 4, 8, 0, 'A', 0, 0, 0, END}},
+         {"", 18, {PCI, FILE_A, END}}},
+        {"letters of another node count",
+         MC_OPTION_OTHER,
+         1,
+         {"", 18, {PCI, 4, 3, 8, 0, 'A', 0, 0, 0, END}},
+         {"", 18, {PCI, 4, 3, 8, 0, 'a', 0, 0, 0, END}}},
         {"not active",
          MC_OPTION_STALE,
          0,

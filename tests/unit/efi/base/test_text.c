@@ -28,6 +28,32 @@ static void test_text_put_size_rounds_down_to_a_tenth(void)
     }
 }
 
+static void test_text_put_bar(void)
+{
+    static const struct {
+        uint64_t done, total;
+        const char *text;
+    } rows[] = {
+        {0, 1, "[....................]   0 %"},
+        {1, 1, "[####################] 100 %"},
+        {1, 2, "[##########..........]  50 %"},
+        {999, 1000, "[###################.]  99 %"},
+        {UINT64_MAX - 1, UINT64_MAX, "[###################.]  99 %"},
+        {UINT64_MAX, UINT64_MAX, "[####################] 100 %"},
+        {UINT64_MAX / 4 + 1, UINT64_MAX, "[#####...............]  25 %"},
+        {3ull << 30, 100ull << 30, "[....................]   3 %"},
+    };
+    char buffer[40];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_line text = q2_line_start(buffer, sizeof(buffer));
+
+        t_row(rows[i].text);
+        mc_put_bar(&text, rows[i].done, rows[i].total);
+        T_CHECK_STR(buffer, rows[i].text);
+    }
+}
+
 static void test_utf8_to_ucs2_and_back(void)
 {
     static const struct {
@@ -143,6 +169,7 @@ static void test_number_parse_table(void)
 int main(void)
 {
     T_RUN(test_text_put_size_rounds_down_to_a_tenth);
+    T_RUN(test_text_put_bar);
     T_RUN(test_utf8_to_ucs2_and_back);
     T_RUN(test_utf8_to_ucs2_capacity_at_its_border);
     T_RUN(test_ucs2_to_utf8_surrogate_and_no_room_are_refused);

@@ -301,6 +301,25 @@ static void test_entry_parse_texts_too_long_together_are_refused(void)
     T_CHECK(entry.spec.backing_files[6] != NULL && entry.spec.backing_files[11] == NULL);
 }
 
+/* Lines of verify that cannot be used are reported, and still pin something that no file has. */
+static void test_entry_parse_verify_lines(void)
+{
+    static const char text[] =
+        "image a\nverify ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"
+        "verify\nverify abc\n";
+
+    struct mc_entry entry;
+
+    T_CHECK(mc_entry_parse(text, sizeof(text) - 1, &entry, &problems));
+    T_CHECK(entry.spec.sums[0] && strlen(entry.spec.sums[0]) == 64);
+    T_CHECK_STR(entry.spec.sums[1], "");
+    T_CHECK_STR(entry.spec.sums[2], "");
+    T_CHECK(entry.spec.sums[3] == NULL);
+    T_CHECK_U64(problems.nb, 2);
+    T_CHECK(problems.list[0].status == MC_CONFIG_NO_VALUE);
+    T_CHECK(problems.list[1].status == MC_CONFIG_BAD_VALUE);
+}
+
 static void test_entry_parse_more_backing_files_than_layers_are_refused(void)
 {
     char text[600] = "image a\n";
@@ -943,6 +962,7 @@ int main(void)
     T_RUN(test_entry_parse_mode_rw_with_a_problem_becomes_ro);
     T_RUN(test_entry_parse_more_problems_than_the_list_has_are_counted);
     T_RUN(test_entry_parse_texts_too_long_together_are_refused);
+    T_RUN(test_entry_parse_verify_lines);
     T_RUN(test_entry_parse_more_backing_files_than_layers_are_refused);
     T_RUN(test_entry_parse_bad_line_is_refused);
     T_RUN(test_entry_parse_nul_byte_is_refused);

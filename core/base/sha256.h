@@ -3,8 +3,8 @@
  * For checksums: nothing here is secret. May call nothing but mem*. core/ has a hash of its own
  * because a record must be readable without a crypto library.
  */
-#ifndef Q2_CORE_HANDOFF_SHA256_H
-#define Q2_CORE_HANDOFF_SHA256_H
+#ifndef Q2_CORE_BASE_SHA256_H
+#define Q2_CORE_BASE_SHA256_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SHA-256.  (FIPS 180-4, sections 4.1.2, 5.3.3 and 6.2)
  *
- * Bottom of core/handoff/; may call nothing but mem*.
+ * May call nothing but mem*.
  */
 #include "sha256.h"
 
