@@ -6,7 +6,8 @@ EFI_DRIVER_TEST_SRCS := tests/unit/efi/driver/mock.c \
     $(addprefix efi/driver/,binding.c component_name.c control_server.c diagnostics.c publish.c \
       registry.c unload.c upkeep.c) \
     $(addprefix efi/base/,console.c device_path.c firmware.c) \
-    $(addprefix efi/image/,attach.c entries.c opener.c overlay.c room.c unlock.c) \
+    $(addprefix efi/image/,attach.c entries.c opener.c overlay.c room.c unlock.c \
+      verify_image.c) \
     $(DRIVERS_EFI_ONLY_SRCS)
 EFI_DRIVER_TEST_OBJS := $(call objects,san,$(EFI_DRIVER_TEST_SRCS))
 $(EFI_DRIVER_TEST_OBJS) $(EFI_DRIVER_TESTS:%=$(BUILD)/san/obj/%.o): \

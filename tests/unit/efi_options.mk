@@ -2,8 +2,8 @@
 OPTIONS_TEST      := tests/unit/efi/app/test_option_store
 OPTIONS_TEST_SRCS := efi/app/option_store.c efi/base/firmware.c efi/base/device_path.c
 OWN_TEST_SRCS     += $(OPTIONS_TEST).c
-$(foreach s,efi/app/option_store.c $(OPTIONS_TEST).c,\
-    $(eval CFLAGS_$(subst /,_,$(s)) += $(EFI_HOST_CFLAGS) -fshort-wchar))
+$(call objects,san,efi/app/option_store.c $(OPTIONS_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
 $(BUILD)/san/$(OPTIONS_TEST): $(call objects,san,$(OPTIONS_TEST).c $(OPTIONS_TEST_SRCS) \
                                   $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
