@@ -1,7 +1,7 @@
 /* The disk: bounds, split into extents, walk down the layers.
  *
- * May call mapping.c, and by the kind of an extent: the windows, encrypted.c, compressed.c.
- * Invariant: every byte of the caller's buffer is written before Q2_OK is returned.
+ * May call mapping.c and refcount.c, and by the kind of an extent: the windows, encrypted.c,
+ * compressed.c. Invariant: every byte of the caller's buffer is written before Q2_OK is returned.
  */
 #include "disk.h"
 
@@ -10,6 +10,7 @@
 #include "core/base/range.h"
 #include "encrypted.h"
 #include "mapping.h"
+#include "refcount.h"
 
 uint64_t q2_disk_size(const struct q2_disk *disk)
 {
@@ -122,10 +123,30 @@ static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *p
     return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
 }
 
+/* Do the refcounts say that an image's file never had more than it has? Looked at are the clusters
+ * after the one that the file ends in, as far as that one's refcount block goes, and whether there
+ * is a next block. A copy that was cut has its clusters counted there. */
+static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
+{
+    uint64_t index = image->source->size >> image->rules.cluster_bits, block, next, nb_free;
+    uint64_t per_block = 1ull << q2_refcount_block_bits(image), in_block = index & (per_block - 1);
+    uint64_t behind = index - in_block + per_block, nb = per_block - 1 - in_block;
+
+    if (q2_refcount_block(&disk->slices, image, index, &block) != Q2_OK || block == 0)
+        return false;
+    if (nb > 0 &&
+        (q2_refcount_nb_free(&disk->slices, image, block, in_block + 1, nb, &nb_free) != Q2_OK ||
+         nb_free != nb))
+        return false;
+    return behind >> q2_refcount_block_bits(image) >= q2_refcount_table_entries(image) ||
+           (q2_refcount_block(&disk->slices, image, behind, &next) == Q2_OK && next == 0);
+}
+
 /* The file ends before the end of a piece. A file that lost its end must not read as zeros
  * (HAZARDS.md, F3). But QEMU's files end with the last byte that was written, inside the last
- * cluster. The check of a disk that is open for writing has found that nothing is stored after that
- * cluster, so the rest of it was never written. */
+ * cluster: the rest of that one was never written. A disk that is open for writing was checked as a
+ * whole. For others the refcounts are asked, if the caller allows that: they cannot tell whether the
+ * file has lost the end of this one cluster. */
 static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
                                     uint64_t host_offset, uint8_t *buffer)
 {
@@ -134,9 +155,11 @@ static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *pi
     size_t nb_held = size > host_offset ? (size_t)(size - host_offset) : 0;
     enum q2_status status = Q2_OK;
 
-    if (piece->extent->layer != 0 || !disk->writer.writable || image->data != image->source ||
-        image->cipher || image->format != Q2_FORMAT_QCOW2 ||
-        last >> image->rules.cluster_bits != size >> image->rules.cluster_bits)
+    if (image->data != image->source || image->cipher || image->format != Q2_FORMAT_QCOW2 ||
+        q2_is_aligned(size, image->rules.cluster_bits) ||
+        last >> image->rules.cluster_bits != size >> image->rules.cluster_bits ||
+        (!(piece->extent->layer == 0 && disk->writer.writable) &&
+         !(disk->short_end && is_whole(disk, image))))
         return q2_fail_limit(&disk->fault, Q2_ERR_TRUNCATED, NULL, image->data->path, "host offset",
                              host_offset, image->data->size);
     memset(buffer + nb_held, 0, piece->length - nb_held);

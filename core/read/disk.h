@@ -17,7 +17,7 @@ struct q2_disk {
     struct q2_opener *opener;
     struct q2_unlocker *unlocker;
     struct q2_codec *zlib, *zstd;
-    bool metadata_only;
+    bool metadata_only, short_end;
     uint32_t nb_layers;
     struct q2_fault fault;
     struct q2_image layers[Q2_MAX_LAYERS];

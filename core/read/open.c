@@ -46,6 +46,7 @@ static void start(struct q2_disk *disk, struct q2_opener *opener,
     disk->zlib = options->zlib;
     disk->zstd = options->zstd;
     disk->metadata_only = options->metadata_only;
+    disk->short_end = options->short_end;
     disk->nb_layers = 0;
     disk->recent.length = 0;
     disk->next_offset = 0;

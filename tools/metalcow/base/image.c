@@ -23,6 +23,7 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
         .format = format,
         .backing_format = options->backing_format,
         .metadata_only = metadata_only,
+        .short_end = true,
         .writable = options->writable,
         .keep_bitmaps = options->writable,
         .repair = options->repair,

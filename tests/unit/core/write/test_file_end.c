@@ -1,5 +1,5 @@
 /* core/write/write.c, core/read/disk.c: image files that end inside their last cluster, as QEMU's
- * do. What was never written there can be written, and reads as zeros while the disk is writable.
+ * do. What was never written there can be written, and reads as zeros.
  */
 #include <stdlib.h>
 
@@ -108,14 +108,52 @@ static void test_zeros_discard_and_growth_where_the_file_ends_in_its_last_cluste
     }
 }
 
-/* Nobody has checked a disk that is only read: what is missing may have been lost. */
+/* Put a refcount of 1 where the file has ended already, nb clusters after the last one. */
+static void count_behind(uint64_t nb)
+{
+    uint64_t block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    uint64_t index = f.image.source.size / CLUSTER + nb;
+
+    memory[block + 2 * index + 1] = 1;
+}
+
+/* Refcounts say that the file never had more: what is missing of its last cluster reads as zeros.
+ * If they count a cluster after it, the file has lost its end. */
 static void test_read_only_disk_does_not_make_up_what_is_missing(void)
 {
+    static const uint64_t lost[] = {1, 2, 4000};
+
     setup(false, 2048, SIZE);
     f.options.writable = false;
+    f.options.short_end = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, model, disk_size), FIXTURE_SAME);
+    fixture_end(&f);
+    image_free(&image);
+    for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+        setup(false, 2048, SIZE);
+        f.options.writable = false;
+        f.options.short_end = true;
+        count_behind(lost[i]);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1024), Q2_OK);
+        T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1025), Q2_ERR_TRUNCATED);
+        fixture_end(&f);
+        image_free(&image);
+    }
+    setup(false, 2048, SIZE);
+    f.options.writable = false; /* a caller that does not allow it */
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1024), Q2_OK);
     T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1025), Q2_ERR_TRUNCATED);
+    fixture_end(&f);
+    image_free(&image);
+    setup(false, 2048, SIZE);
+    f.options.writable = false;
+    f.options.short_end = true;
+    f.image.source.size -= 2048; /* all of the cluster is missing */
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER, model, 1), Q2_ERR_TRUNCATED);
     fixture_end(&f);
     image_free(&image);
 }
