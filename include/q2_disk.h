@@ -79,11 +79,11 @@ struct q2_disk_options {
                          is Q2_NAMES_NONE; q2_layer_info.is_beside tells */
     bool metadata_only; /* open no other file: info, check; reads and writes of guest bytes give
                            Q2_ERR_NOT_OPEN */
-    bool short_end; /* an image's file may end inside its last cluster, as QEMU's may: the rest of
-                       that cluster reads as zeros if the refcounts count nothing after it. Else that
-                       is so for a disk that is open for writing only, which is checked as a whole */
-    bool writable;  /* with metadata_only: the image itself (include/q2_amend.h) */
-    bool repair;    /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
+    bool short_end;     /* an image's file may end inside its last cluster, as QEMU's may: the rest
+                           of that cluster reads as zeros if the refcounts count nothing after it.
+                           Else that is so only while the disk is writable, and so was checked */
+    bool writable;      /* with metadata_only: the image itself (include/q2_amend.h) */
+    bool repair;       /* with writable: open for q2_disk_repair(). A dirty, corrupt or inconsistent
                            image opens, too; all else that writes gives Q2_ERR_READ_ONLY */
     bool keep_bitmaps; /* with writable: record writes in dirty bitmaps (include/q2_bitmap.h); else
                           those that a write makes wrong are marked as inconsistent */

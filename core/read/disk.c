@@ -144,9 +144,9 @@ static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
 
 /* The file ends before the end of a piece. A file that lost its end must not read as zeros
  * (HAZARDS.md, F3). But QEMU's files end with the last byte that was written, inside the last
- * cluster: the rest of that one was never written. A disk that is open for writing was checked as a
- * whole. For others the refcounts are asked, if the caller allows that: they cannot tell whether the
- * file has lost the end of this one cluster. */
+ * cluster: the rest of that one was never written. A disk that is open for writing was checked as
+ * a whole. For others the refcounts are asked, if the caller allows that, because they cannot tell
+ * whether the file has lost the end of this one cluster. */
 static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
                                     uint64_t host_offset, uint8_t *buffer)
 {
