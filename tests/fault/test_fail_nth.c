@@ -105,10 +105,10 @@ static bool take_failed(struct run *r, const struct guest_op *op)
 
 /* May an operation have succeeded although calls of these kinds failed? Reads may be repeated. For
  * lack of room two kinds of calls may fail and be made again by core/write/alloc.c, after it asked
- * for fewer clusters or committed, which frees some: a GROW, and a WRITE of a refcount block that is
- * being made and that nothing names. (Of these scripts only 4k-refcount-64_burst meets that WRITE.)
- * What an external data file has past the disk's end is not needed, so its GROW may fail, too. A
- * failed write of guest data ends its request, one of metadata in use latches the disk. */
+ * for fewer clusters or committed, which frees some: a GROW, and a WRITE of a refcount block that
+ * is being made and that nothing names. (Of these scripts only 4k-refcount-64_burst meets that
+ * WRITE.) What an external data file has past the disk's end is not needed, so its GROW may fail,
+ * too. A failed write of guest data ends its request, one of metadata in use latches the disk. */
 static bool may_be_hidden(const struct run *r, unsigned failed)
 {
     if (r->mode->status == Q2_ERR_NO_SPACE)
