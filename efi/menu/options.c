@@ -59,12 +59,22 @@ static void put_key(struct q2_line *line, const struct mc_spec_key *key)
     q2_line_put(line, "=");
 }
 
+/* The index-th string of a key; NULL: it can have no such one. */
+static const char **string_at(struct mc_disk_spec *spec, const struct mc_spec_key *key,
+                              size_t index)
+{
+    if (key->kind == MC_SPEC_SUMS)
+        return index < MC_MAX_SUMS ? &spec->sums[index] : NULL;
+    return mc_spec_string(spec, key, index);
+}
+
+/* A sum that was none is "", and stays so: the line is refused until it is right. */
 static void put_strings(struct q2_line *line, const struct mc_spec_key *key,
                         struct mc_disk_spec *spec)
 {
-    const char **string = mc_spec_string(spec, key, 0);
+    const char **string = string_at(spec, key, 0);
 
-    for (size_t i = 0; string && *string; string = mc_spec_string(spec, key, ++i)) {
+    for (size_t i = 0; string && *string; string = string_at(spec, key, ++i)) {
         put_key(line, key);
         put_value(line, *string);
     }
@@ -195,7 +205,7 @@ static bool set(struct reading *reading, const struct mc_spec_key *key)
     uint64_t bit = 1ull << (key - mc_spec_keys);
     const char *refusal;
 
-    if ((reading->seen & bit) != 0 && key->kind != MC_SPEC_PATHS)
+    if ((reading->seen & bit) != 0 && key->kind != MC_SPEC_PATHS && key->kind != MC_SPEC_SUMS)
         return refuse(reading, "is there for the second time");
     reading->seen |= bit;
     if (*value == '\0')

@@ -3,6 +3,8 @@
 
 #include "tests/support/t.h"
 
+#define SUM "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 static struct mc_options options;
 static struct mc_options_problem problem;
 
@@ -29,6 +31,7 @@ static void test_options_lines_survive_the_way_there_and_back(void)
         "image=/a.qcow2 passphrase-file=/p key-file=/k room=1537",
         "image=/a.qcow2 room=12K overlay-size=2049M",
         "image=/a=b.qcow2 snapshot=\xc3\xa4",
+        "image=/a.qcow2 verify=" SUM " verify=" SUM,
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -83,6 +86,8 @@ static void test_options_parse_wrong_line_is_refused(void)
         {"image=/a title=x", "says nothing about a boot", NULL, 9, 5},
         {"image=/a attach=no", "says nothing about a boot", NULL, 9, 6},
         {"image=/a version=1", "says nothing about a boot", NULL, 9, 7},
+        {"image=/a verify=\"\"", "has no value", NULL, 9, 6}, /* how a wrong sum is shown */
+        {"image=/a verify=12", "is no SHA-256: 64 hexadecimal digits", NULL, 9, 6},
         {"image=/a room=1X", "is no size up to 1024G, such as 64M", NULL, 9, 4},
     };
 
