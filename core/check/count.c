@@ -17,6 +17,19 @@ static const struct q2_image *image_of(const struct q2_references *r)
     return &r->disk->layers[0];
 }
 
+/* The active L1 table is written in place. If it were a snapshot's as well, the snapshot would
+ * change with it. */
+static void count_snapshot_l1(struct q2_references *r, const struct q2_snapshot *snapshot)
+{
+    uint64_t offset = snapshot->l1_table_offset, length = snapshot->l1_size * 8ull;
+
+    if (q2_ranges_overlap(offset, length, image_of(r)->l1_table_offset,
+                          image_of(r)->l1_size * 8ull))
+        q2_references_tell(r, Q2_CHECK_ENTRY, "a snapshot's L1 table overlaps the active one",
+                           offset);
+    q2_references_range(r, offset, length, offset);
+}
+
 static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
 {
     const struct q2_header *header = &image_of(r)->header;
@@ -35,8 +48,7 @@ static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
             q2_references_tell(r, Q2_CHECK_ENTRY, "a snapshot's L1 table breaks the specification",
                                header->snapshots_offset);
         else if (good && !tables)
-            q2_references_range(r, snapshot->l1_table_offset, snapshot->l1_size * 8ull,
-                                snapshot->l1_table_offset);
+            count_snapshot_l1(r, snapshot);
         else if (good)
             q2_references_l1(r, snapshot->l1_table_offset, snapshot->l1_size, false);
     }

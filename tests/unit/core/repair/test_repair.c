@@ -523,6 +523,20 @@ static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
     cleanup();
 }
 
+/* The header names a snapshot's L1 table as the active one: the image cannot be written. */
+static void test_repair_leaves_an_l1_table_that_is_a_snapshots(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    (void)image_data(&image, 0, 1);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s"});
+    image_field_set(&image, "l1_table_offset", image_get64(&image, image_snapshots_write(&image)));
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK(result.left.corruptions > result.left.copied_missing);
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_CORRUPT);
+    cleanup();
+}
+
 /* A raw image, a snapshot, a full disk. */
 static void test_repair_is_refused(void)
 {
@@ -570,6 +584,7 @@ int main(void)
     T_RUN(test_repair_leaves_an_l1_table_that_names_itself);
     T_RUN(test_repair_leaves_an_l2_table_that_is_guest_data);
     T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);
+    T_RUN(test_repair_leaves_an_l1_table_that_is_a_snapshots);
     T_RUN(test_repair_is_refused);
     free(memory);
     return t_done();
