@@ -108,9 +108,10 @@ static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault
     size_t size;
     enum q2_status status = mc_record_look(&handoff->record, handoff->image, fault, &size);
 
+    if (status != Q2_OK)
+        return status; /* the archive is what it was */
     handoff->size = 0;
-    if (status == Q2_OK)
-        status = fit(handoff, size, fault);
+    status = fit(handoff, size, fault);
     if (status == Q2_OK)
         status = mc_record_encode(&handoff->record, handoff->encoded, handoff->encoded_capacity,
                                   fault, &parts.record_length);
@@ -154,7 +155,10 @@ static const uint8_t *get(struct mc_payload *payload, enum mc_payload_for whose,
         say_no(handoff, why);
         return NULL;
     }
-    if (refresh(handoff, &fault) != Q2_OK) {
+    /* While boot services end the host disk's driver may have stopped its device already, as USB's
+     * does. Then the last archive is given: the running system compares the files before it uses
+     * them, so one that is too old is refused there. */
+    if (refresh(handoff, &fault) != Q2_OK && !(state.exiting && handoff->size > 0)) {
         if (!state.exiting)
             mc_say_fault(&fault);
         return NULL;

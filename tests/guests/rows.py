@@ -43,7 +43,7 @@ class Row:
 ROWS = [
     Row("grub", image="data-file"),
     Row("grub-pieces", image="qcow2", pieces=4 * fs.MIB),
-    Row("grub-usb", bus="usb"),
+    Row("grub-usb", bus="usb", kernel="amd64"),  # the cloud kernel has no USB
     Row("grub-nvme", bus="nvme"),
     Row("systemd-boot", loader="systemd-boot"),
     Row("uki", loader="uki"),
