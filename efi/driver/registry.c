@@ -607,8 +607,8 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     return status;
 }
 
-/* What was not used goes back to the volume. Above TPL_APPLICATION somebody may hold the lock of the
- * file system that the files are made shorter through. */
+/* What was not used goes back to the volume. Above TPL_APPLICATION somebody may hold the lock of
+ * the file system that the files are made shorter through. */
 static void give_back_room(struct mc_disk *disk)
 {
     struct q2_fault fault;
