@@ -68,7 +68,6 @@ static const struct option {
     {"--beside", offsetof(struct mc_command_line, beside), false},
     {"--write", offsetof(struct mc_command_line, write), false},
     {"-r", offsetof(struct mc_command_line, repair), false},
-    {"--repair", offsetof(struct mc_command_line, repair), false},
     {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
     {"--boot", offsetof(struct mc_command_line, boot), true},
 };

@@ -164,7 +164,8 @@ def check_written(variant, room_pattern):
 
 
 def test_write_internal_data_is_there_after_reset():
-    for path, folder in check_written("plain", r"(?m)^0 +88 MiB +rw +/img/.*room for 1(\.\d+)? MiB"):
+    pattern = r"(?m)^0 +88 MiB +rw +/img/.*room for 1(\.\d+)? MiB"
+    for path, folder in check_written("plain", pattern):
         # Attached again by another run of the firmware, and detached.
         with writing_shell(path) as shell:
             volume = attach(shell, f"{IMAGE} --mode rw")
