@@ -232,11 +232,6 @@ def source_complaints(path):
                               *caller_complaints(comment))]
 
 
-# Two commits that were published before anybody saw that they have no body. History stays as it is.
-BODYLESS = ("docs: a line of DESIGN.md within 100 columns",
-            "tests: boot says that an encrypted disk will be lost, before its loader")
-
-
 def message_complaints(message):
     """A commit's message."""
     subject, _, body = message.strip("\n").partition("\n")
@@ -244,7 +239,7 @@ def message_complaints(message):
         yield f"subject has {len(subject)} columns, more than {MAX_SUBJECT}: {subject}"
     if not SUBJECT.match(subject):
         yield f"subject is not `area: summary`: {subject}"
-    if not body.strip() and subject not in BODYLESS:
+    if not body.strip():
         yield f"no body says why: {subject}"
 
 
