@@ -1,8 +1,9 @@
 /* The opener: how the engine gets the files that an image names (backing file, data file).
  *
  * The engine calls it in q2_disk_open() and q2_disk_close() only, never in a read or write.
- * Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy: core/read/name.c has
- * judged the name and joined it to the image's folder before (DESIGN.md, 3.8).
+ * Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy:
+ * core/read/name_gate.c has judged the name and joined it to the image's folder before (DESIGN.md,
+ * 3.8).
  */
 #ifndef Q2_OPENER_H
 #define Q2_OPENER_H

@@ -9,7 +9,7 @@
 #ifndef Q2_FS_FAT_JUDGE_H
 #define Q2_FS_FAT_JUDGE_H
 
-#include "fat_map.h"
+#include "fat_chain.h"
 
 /* Oddities of a file, beside those of its volume (fat_volume.h). */
 #define Q2_FAT_ODD_COPY  0x0100u /* the second FAT has other entries for the file's clusters */

@@ -3,7 +3,7 @@
  * May call core/read/open.c and, if the options ask for writing, write_open.c. Invariant: on an
  * error everything that was opened is closed again.
  */
-#include "core/read/chain.h"
+#include "core/read/backing_chain.h"
 #include "core/read/open.h"
 #include "write_open.h"
 

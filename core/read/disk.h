@@ -1,7 +1,7 @@
 /* The disk's own state: everything that lives in the caller's workspace.
  *
- * Seen by core/read/disk.c, chain.c, snapshot.c and compressed.c; the rest of the world knows it as
- * an incomplete type.
+ * Seen by core/read/disk.c, backing_chain.c, snapshot.c and compressed.c; the rest of the world
+ * knows it as an incomplete type.
  */
 #ifndef Q2_CORE_DISK_H
 #define Q2_CORE_DISK_H

@@ -1,11 +1,11 @@
 /* Opening a disk for reading, and closing it.
  *
- * May call chain.c, which opens the files, and the init functions of the disk's parts. Invariant:
- * a disk that is opened here cannot be written; core/open/ makes one writable.
+ * May call backing_chain.c, which opens the files, and the init functions of the disk's parts.
+ * Invariant: a disk that is opened here cannot be written; core/open/ makes one writable.
  */
 #include "open.h"
 
-#include "chain.h"
+#include "backing_chain.h"
 #include "q2_fail.h"
 #include "core/base/memory.h"
 

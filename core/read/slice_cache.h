@@ -18,7 +18,7 @@
 #include "window.h"
 
 /* What a sector that waits to be written belongs to. A sector is of one kind only, since clusters
- * are never smaller; a slice may hold several. The order of writing is core/write/commit.h's. */
+ * are never smaller; a slice may hold several. The order of writing is core/write/order.h's. */
 enum q2_dirty {
     Q2_DIRTY_REFCOUNT,
     Q2_DIRTY_L2,

@@ -1,13 +1,13 @@
 /* A new refcount structure.
  *
- * May call core/check/count.c, core/read/refcount.c, and store.c and commit.c of core/write/. The
+ * May call core/check/count.c, core/read/refcount.c, and store.c and order.c of core/write/. The
  * layout is: blocks for every cluster of the file, the new ones included, then the table, all in a
  * row after the end of the file. So every offset is known before anything is written. Invariant:
  * nothing that the old structure or any entry names is written to; the header comes last (O5).
  */
 #include "rebuild.h"
 
-#include "core/write/commit.h"
+#include "core/write/order.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"
 #include "q2_fail.h"

@@ -1,12 +1,12 @@
 /* Mending what the check finds.
  *
  * Beside the data path: q2_disk_repair() -> check.c to know, count.c, copied.c, rebuild.c to mend,
- * commit.c for the order. Invariant: what guests read never changes; a refcount falls only when
+ * order.c for the order. Invariant: what guests read never changes; a refcount falls only when
  * every reference is known, and only after all that are too low have risen, durably.
  */
 #include "q2_check.h"
 
-#include "core/write/commit.h"
+#include "core/write/order.h"
 #include "core/write/copied_fix.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"

@@ -1,12 +1,12 @@
 /* Allocating host clusters.
  *
- * May call core/read/refcount.c, commit.c and store.c. Invariant: a cluster is handed out only if
+ * May call core/read/refcount.c, order.c and store.c. Invariant: a cluster is handed out only if
  * its refcount is 0 and no table of the image is stored there, whatever the refcounts say; a
  * refcount block is durable before the table names it, a table before the header does (O5).
  */
 #include "alloc.h"
 
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"

@@ -1,13 +1,13 @@
 /* Changing an opened image itself.
  *
- * Implements include/q2_amend.h. May call header_change.c, table.c, alloc.c, write.c and commit.c.
+ * Implements include/q2_amend.h. May call header_change.c, table.c, alloc.c, write.c and order.c.
  * Invariant: what waits is committed before the header says something new (O5).
  */
 #include "q2_amend.h"
 
 #include "alloc.h"
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/format/header.h"
 #include "header_change.h"

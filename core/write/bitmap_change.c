@@ -1,6 +1,6 @@
 /* Adding, removing and changing persistent dirty bitmaps.  (qcow2: "Bitmaps")
  *
- * May call bitmap_write.c, bitmap_record.c, alloc.c, commit.c, header_change.c and store.c.
+ * May call bitmap_write.c, bitmap_record.c, alloc.c, order.c, header_change.c and store.c.
  * Invariant: a new directory or table is complete and counted, durably, before one sector names it,
  * and what it replaces is given back after that.
  */
@@ -8,7 +8,7 @@
 
 #include "alloc.h"
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "core/base/range.h"
 #include "core/base/text.h"
 #include "core/format/bitmap_entry.h"

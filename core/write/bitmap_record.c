@@ -1,13 +1,13 @@
 /* Setting bits in persistent dirty bitmaps.  (qcow2: "Bitmap table", "Bitmap Data")
  *
- * May call alloc.c, commit.c, slice_write.c and store.c. Invariant: a
+ * May call alloc.c, order.c, slice_write.c and store.c. Invariant: a
  * bitmap that changes here is marked as in use in the file, so its bits may wait and be torn; only
  * clusters that nothing else refers to are written.
  */
 #include "bitmap_write.h"
 
 #include "alloc.h"
-#include "commit.h"
+#include "order.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
 #include "core/format/bitmap_entry.h"

@@ -1,6 +1,6 @@
 /* Persistent dirty bitmaps while the image is written: the mark "in use".
  *
- * May call core/read/bitmap.c, commit.c and store.c. Invariant: only the flags of an entry change
+ * May call core/read/bitmap.c, order.c and store.c. Invariant: only the flags of an entry change
  * here, by a write of four bytes inside one sector; a bitmap loses its mark only when all its bits
  * are durable.
  */
@@ -8,7 +8,7 @@
 
 #include "q2_bitmap.h"
 #include "q2_fail.h"
-#include "commit.h"
+#include "order.h"
 #include "core/base/range.h"
 #include "core/format/bitmap_entry.h"
 #include "core/read/bitmap.h"

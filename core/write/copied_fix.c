@@ -1,11 +1,11 @@
 /* Changing COPIED flags.
  *
- * May call core/check/copied.c, which visits the entries, and commit.c. Invariant: nothing but
+ * May call core/check/copied.c, which visits the entries, and order.c. Invariant: nothing but
  * bit 63 of an entry ever changes.
  */
 #include "copied_fix.h"
 
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "slice_write.h"
 

@@ -9,7 +9,7 @@
  */
 #include "header_change.h"
 
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/format/extension.h"
 #include "core/format/header.h"

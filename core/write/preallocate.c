@@ -1,10 +1,10 @@
 /* Allocating clusters ahead of the data.
  *
- * Implements q2_disk_preallocate(). May call write.c, table.c and commit.c. Invariant: no guest
+ * Implements q2_disk_preallocate(). May call write.c, table.c and order.c. Invariant: no guest
  * byte changes; an L2 entry is set only after its host cluster reads as the guest cluster did.
  */
 #include "alloc.h"
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/read/mapping.h"
 #include "q2_amend.h"

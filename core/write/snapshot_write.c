@@ -1,6 +1,6 @@
 /* Writing internal snapshots.
  *
- * May call references.c and copied.c of core/check/, alloc.c and commit.c. Invariant: whatever the
+ * May call references.c and copied.c of core/check/, alloc.c and order.c. Invariant: whatever the
  * header names is complete and counted, durably, before the header names it (O2, O6); what it named
  * before is given back only after that (O3). The new table or L1 table is stored elsewhere, so one
  * sector decides between before and after.
@@ -9,7 +9,7 @@
 
 #include "alloc.h"
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "copied_fix.h"
 #include "core/read/disk.h"
 #include "q2_bitmap.h"

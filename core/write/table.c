@@ -6,7 +6,7 @@
 #include "table.h"
 
 #include "alloc.h"
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/base/memory.h"

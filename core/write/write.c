@@ -1,6 +1,6 @@
 /* Writing guest data.
  *
- * Implements q2_disk_write(). May call table.c, alloc.c, store.c and commit.c. Zeros and discard
+ * Implements q2_disk_write(). May call table.c, alloc.c, store.c and order.c. Zeros and discard
  * are in write_zeroes.c. What may be written at all is decided in core/open/write_open.c. A request
  * is cut into steps; each writes one run of clusters: in place where they are ours alone, else into
  * new clusters whose old content around the caller's bytes is copied, and only then named by L2
@@ -11,7 +11,7 @@
 
 #include "alloc.h"
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "encrypt.h"
 #include "q2_fail.h"
 #include "core/read/mapping.h"

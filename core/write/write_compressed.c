@@ -1,13 +1,13 @@
 /* Storing compressed clusters.  (qcow2: "Compressed Clusters Descriptor")
  *
- * Implements q2_disk_write_compressed(). May call table.c, alloc.c, store.c and commit.c. Streams
+ * Implements q2_disk_write_compressed(). May call table.c, alloc.c, store.c and order.c. Streams
  * are stored one after the other, byte by byte; a host cluster has one reference for each stream
  * that touches it. Invariant: writer.packed_end is in a host cluster that holds nothing but
  * compressed streams and whose refcount is not 0, and nothing is stored after it in that cluster.
  */
 #include "alloc.h"
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "q2_fail.h"
 #include "core/base/range.h"
 #include "refcount_write.h"

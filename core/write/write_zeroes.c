@@ -6,7 +6,7 @@
 #include "write.h"
 
 #include "bitmap_write.h"
-#include "commit.h"
+#include "order.h"
 #include "core/base/range.h"
 #include "space.h"
 #include "store.h"

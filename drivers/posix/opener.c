@@ -1,6 +1,6 @@
 /* The opener of the host.
  *
- * Beside the data path: called by core/read/chain.c when a disk is opened and closed; calls
+ * Beside the data path: called by core/read/backing_chain.c when a disk is opened and closed; calls
  * drivers/posix/source.c. Invariant: a source is handed out from a slot that nobody else holds.
  */
 #include "opener.h"

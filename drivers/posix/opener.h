@@ -1,4 +1,4 @@
-/* The opener of the host: paths of the file system, no policy (core/read/name.c has it).
+/* The opener of the host: paths of the file system, no policy (core/read/name_gate.c has it).
  *
  * Implements include/q2_opener.h. The struct (about 140 KiB) is the caller's; no memory is
  * allocated.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Breaks each rule of core/write/commit.h on purpose; the fault tests must then fail.
+# Breaks each rule of core/write/order.h on purpose; the fault tests must then fail.
 #
 #   tests/fault/test_mutants.sh [NAME ...]
 #

@@ -5,7 +5,7 @@
  */
 #include "fuzz_disk.h"
 
-#include "core/read/name.h"
+#include "core/read/name_gate.h"
 
 static bool has_component(const char *path, const char *component)
 {

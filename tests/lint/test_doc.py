@@ -4,7 +4,7 @@
 Looked at are the comments of all sources, and the texts *.md:
 
     DESIGN.md, 3.2      HAZARDS.md, W7      "CONTRIBUTING.md, 2.9 and 2.11": the section is there
-    core/read/name.c    name.c in a comment: the file is there
+    core/read/name_gate.c    name_gate.c in a comment: the file is there
     q2_mapping_find()            a function of ours: it is declared somewhere
     [text](target)      a link leads to a file or to a heading
     `test_NAME` after the name of a file in HAZARDS.md: the file has that test

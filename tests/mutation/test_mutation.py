@@ -16,12 +16,12 @@ from tests.mutation import mutate  # noqa: E402
 
 SEED = 20261128
 # Small files with quick tests: a full choice of files takes minutes.
-SEEDED_FILES = ("core/base/line.c", "core/format/l2_entry.c", "core/read/name.c")
+SEEDED_FILES = ("core/base/line.c", "core/format/l2_entry.c", "core/read/name_gate.c")
 SEEDED_COUNT = 4
 
 AMEND = "tests/unit/core/write/test_amend"
 CHECK = "tests/unit/core/check/test_check"
-FAT_MAP = "tests/unit/core/fs/test_fat_map"
+FAT_MAP = "tests/unit/core/fs/test_fat_chain"
 FAT_PATH = "tests/unit/core/fs/test_fat_path"
 
 

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/fs/fat_map.h"
+#include "core/fs/fat_chain.h"
 #include "drivers/codec/zlib.h"
 #include "drivers/codec/zstd.h"
 #include "drivers/memory/extents.h"

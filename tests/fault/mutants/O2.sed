@@ -1,4 +1,4 @@
-# core/write/commit.c test_crash 4k_allocate
+# core/write/order.c test_crash 4k_allocate
 # Refcounts are written after the flush that makes the data durable, together with the entries.
 /^static enum q2_status commit_targets/,/^}/ {
     s|q2_commit_kind\(disk, Q2_DIRTY_REFCOUNT\); /\* O2 \*/|Q2_OK;|

@@ -1,4 +1,4 @@
-# core/write/commit.c test_crash 4k_discard
+# core/write/order.c test_crash 4k_discard
 # Refcounts fall before the entries that named the clusters are gone.
 /^enum q2_status q2_commit\(/,/^}/ {
     s|commit_frees\(disk\)|LATER|

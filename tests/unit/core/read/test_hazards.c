@@ -1,7 +1,7 @@
 /* Hazards that no single file of core/ answers for: files cut anywhere (F3, W9), and the bound on
  * what a hostile image can make the engine read. The others have their tests where the rule is:
- * F1, F2, F4 to F6, F8, F10, F11, F13 in tests/bad/, F7 in test_chain.c, F9 in test_name.c, F12 in
- * test_check.c, F14 in test_disk.c.
+ * F1, F2, F4 to F6, F8, F10, F11, F13 in tests/bad/, F7 in test_backing_chain.c, F9 in
+ * test_name_gate.c, F12 in test_check.c, F14 in test_disk.c.
  */
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/write/alloc.h"
-#include "core/write/commit.h"
+#include "core/write/order.h"
 #include "core/read/refcount.h"
 #include "tests/support/fixture.h"
 #include "q2_check.h"

@@ -1,4 +1,4 @@
-/* core/write/write.c, table.c, alloc.c, commit.c: what tests/fault/ does not reach. Clusters larger
+/* core/write/write.c, table.c, alloc.c, order.c: what tests/fault/ does not reach. Clusters larger
  * than the bounce buffer, tables shared with a snapshot, limits, and what is refused. */
 #include <stdlib.h>
 

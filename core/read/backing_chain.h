@@ -2,8 +2,8 @@
  *
  * Runs at open and close only. Goes down the chain in a loop, not by recursion.
  */
-#ifndef Q2_CORE_CHAIN_H
-#define Q2_CORE_CHAIN_H
+#ifndef Q2_CORE_BACKING_CHAIN_H
+#define Q2_CORE_BACKING_CHAIN_H
 
 #include "disk.h"
 

@@ -1,13 +1,13 @@
 /* Opening an image, its data file and its backing chain.
  *
- * Runs at open and close only. May call image.c, name.c and the opener. Invariant: no file occurs
- * twice among the sources of a disk, and every file that an image named has passed
+ * Runs at open and close only. May call image.c, name_gate.c and the opener. Invariant: no file
+ * occurs twice among the sources of a disk, and every file that an image named has passed
  * q2_name_resolve().
  */
-#include "chain.h"
+#include "backing_chain.h"
 
 #include "q2_fail.h"
-#include "name.h"
+#include "name_gate.h"
 #include "core/base/range.h"
 #include "snapshot.h"
 #include "core/base/text.h"

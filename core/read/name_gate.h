@@ -4,8 +4,8 @@
  * Pure functions on strings. A name in an image is a claim, not a permission, and it is a path, not
  * a URL.
  */
-#ifndef Q2_CORE_NAME_H
-#define Q2_CORE_NAME_H
+#ifndef Q2_CORE_NAME_GATE_H
+#define Q2_CORE_NAME_GATE_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
-/* core/read/name.c: names from images (HAZARDS.md, F9). */
-#include "core/read/name.h"
+/* core/read/name_gate.c: names from images (HAZARDS.md, F9). */
+#include "core/read/name_gate.h"
 #include "tests/support/t.h"
 
 struct row {

@@ -3,7 +3,7 @@
  * May call the slice cache, store.c and core/read/refcount.c. Invariant: when a commit has returned
  * Q2_OK, no slice is dirty and no free range waits.
  */
-#include "commit.h"
+#include "order.h"
 
 #include "q2_fail.h"
 #include "core/format/header.h"

@@ -5,8 +5,8 @@
  * after them, and what the second FAT says, is judged by fat_judge.h. Nothing is allocated. Call it
  * twice: first without extents to learn how many there are, then with memory for them.
  */
-#ifndef Q2_DRIVERS_FAT_MAP_H
-#define Q2_DRIVERS_FAT_MAP_H
+#ifndef Q2_CORE_FAT_CHAIN_H
+#define Q2_CORE_FAT_CHAIN_H
 
 #include "fat_path.h"
 #include "q2_extents.h"

@@ -1,4 +1,4 @@
-/* core/read/chain.c: data files, backing chains, what is opened and closed when
+/* core/read/backing_chain.c: data files, backing chains, what is opened and closed when
  * (HAZARDS.md, F7 to F10, F13). The sentences of the refusals are in tests/bad/. */
 #include <pthread.h>
 #include <stdlib.h>

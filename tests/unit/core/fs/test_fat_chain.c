@@ -1,5 +1,5 @@
 /* Extent maps: chains of every type against a naive walk, and every broken chain by its text. */
-#include "core/fs/fat_map.h"
+#include "core/fs/fat_chain.h"
 #include "core/fs/fat_table.h"
 #include "tests/support/fat_builder.h"
 #include "tests/support/t.h"

@@ -21,8 +21,8 @@
  * lower refcounts, with a flush between. A power cut at any point leaves at worst clusters that
  * nobody names.
  */
-#ifndef Q2_CORE_COMMIT_H
-#define Q2_CORE_COMMIT_H
+#ifndef Q2_CORE_ORDER_H
+#define Q2_CORE_ORDER_H
 
 #include "core/read/disk.h"
 

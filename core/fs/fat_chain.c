@@ -3,7 +3,7 @@
  * May call fat_table.c. Invariant: a map that is returned is valid for the returned size
  * (include/q2_extents.h), and no cluster is in it twice.
  */
-#include "fat_map.h"
+#include "fat_chain.h"
 
 #include "q2_fail.h"
 #include "fat_table.h"

@@ -3,7 +3,7 @@
  * Runs at open only. May call mem*. Invariant: a path that leaves here under Q2_NAMES_BELOW begins
  * with the referrer's folder and has no ".." component.
  */
-#include "name.h"
+#include "name_gate.h"
 
 #include <stdbool.h>
 #include <stdint.h>
