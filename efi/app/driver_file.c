@@ -18,7 +18,7 @@
 #define CREATE_MODES (EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE)
 
 /* As much as the headers of a program take. */
-#define HEAD_SIZE 1024u
+#define HEAD_SIZE 768u
 
 /* PE: the field Subsystem of PE32+, behind the signature; its values for UEFI. */
 #define SUBSYSTEM_AT          (4u + 20u + 68u)

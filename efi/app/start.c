@@ -83,8 +83,9 @@ static EFI_STATUS start_loader(struct mc_session *session, const char *path, con
     return status;
 }
 
-/* The one line that tells what is booted. */
-static void say_entry(const struct mc_entry *entry, const struct mc_disk_spec *spec)
+/* The one line that tells what is booted. Not inlined: it would stay on the stack. */
+__attribute__((noinline)) static void say_entry(const struct mc_entry *entry,
+                                                const struct mc_disk_spec *spec)
 {
     static const char *const modes[] = {"ro", "rw", "overlay"};
     char line[900];
@@ -113,8 +114,10 @@ static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_di
 }
 
 /* With the driver there. */
-static EFI_STATUS attach_and_start(struct mc_session *session, EFI_HANDLE volume,
-                                   const struct mc_disk_spec *spec, const char *id)
+__attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *session,
+                                                             EFI_HANDLE volume,
+                                                             const struct mc_disk_spec *spec,
+                                                             const char *id)
 {
     struct mc_control *control = session->client.control;
     char detached[MC_MESSAGE_SIZE]; /* what is in session->message may be why the loader failed */

@@ -89,9 +89,11 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
     return EFI_SUCCESS;
 }
 
-static void say_failed(const struct mc_entry *entry, const struct q2_fault *fault)
+/* Not inlined: its lines would stay on the stack while the disk is attached. */
+__attribute__((noinline)) static void say_failed(const struct mc_entry *entry,
+                                                 const struct q2_fault *fault)
 {
-    char line[600], why[400];
+    char line[500], why[400];
     struct q2_line text = q2_line_start(line, sizeof(line));
 
     (void)q2_fault_format(fault, why, sizeof(why));

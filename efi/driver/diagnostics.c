@@ -39,8 +39,9 @@ static void name_finding(struct q2_check_reporter *reporter, const struct q2_che
     q2_line_put(&run->text, "\n");
 }
 
-static enum q2_status check_image(struct run *run, const struct mc_image *image,
-                                  struct q2_fault *fault)
+/* Not inlined, as what follows: together they need too much of the stack. */
+__attribute__((noinline)) static enum q2_status
+check_image(struct run *run, const struct mc_image *image, struct q2_fault *fault)
 {
     struct q2_check_result result;
     char text[Q2_CHECK_TEXT_SIZE];
@@ -65,6 +66,15 @@ static enum q2_status check_image(struct run *run, const struct mc_image *image,
     return Q2_OK;
 }
 
+__attribute__((noinline)) static void put_fault(struct run *run, const struct q2_fault *fault)
+{
+    char why[400];
+
+    (void)q2_fault_format(fault, why, sizeof(why));
+    q2_line_put(&run->text, why);
+    q2_line_put(&run->text, "\n");
+}
+
 /* The image of a disk as it is in its file now, opened anew: the disk itself is not held up. */
 static void check_disk(struct run *run, struct mc_disk *disk)
 {
@@ -75,7 +85,6 @@ static void check_disk(struct run *run, struct mc_disk *disk)
     struct mc_image *image;
     struct q2_fault fault;
     enum q2_status status;
-    char why[400];
 
     if (!protocol->Media->ReadOnly)
         (void)protocol->FlushBlocks(protocol); /* a failure shows: what is in the file is checked */
@@ -93,9 +102,7 @@ static void check_disk(struct run *run, struct mc_disk *disk)
     if (status == Q2_OK)
         return;
     run->has_failed = true;
-    (void)q2_fault_format(&fault, why, sizeof(why));
-    q2_line_put(&run->text, why);
-    q2_line_put(&run->text, "\n");
+    put_fault(run, &fault);
 }
 
 /* The volume is held still, so no disk of it comes or goes. */
