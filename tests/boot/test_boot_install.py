@@ -75,7 +75,7 @@ def test_boot_installed_application_starts_the_guest():
                    ("metalcow uninstall --boot", "was taken out"),
                    ("metalcow install --boot", "is new")) as (stick, variables):
         text = harness.check_guest_boots(stick, variables=variables)
-        cases.check("metalcow: Debian" in text, f"not by the application:\n{text[-1500:]}")
+        cases.check("metalcow: starting Debian" in text, f"not by the application:\n{text[-1500:]}")
 
 
 if __name__ == "__main__":
