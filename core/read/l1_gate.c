@@ -21,6 +21,8 @@ static bool lies_on_table(const struct q2_image *image, uint64_t table)
                                  << image->rules.cluster_bits);
 }
 
+const char q2_l1_on_table[] = "L2 table overlaps the L1 or refcount table";
+
 enum q2_status q2_l1_gate(const struct q2_image *image, uint64_t entry, uint64_t *ret_table,
                           const char **ret_breach)
 {
@@ -28,7 +30,7 @@ enum q2_status q2_l1_gate(const struct q2_image *image, uint64_t entry, uint64_t
     const char *breach = q2_l1_entry_decode(entry, image->rules.cluster_bits, &table);
 
     if (!breach && table != 0 && lies_on_table(image, table))
-        breach = "L2 table overlaps the L1 or refcount table";
+        breach = q2_l1_on_table;
     if (breach) {
         *ret_breach = breach;
         return Q2_ERR_BAD_L1;

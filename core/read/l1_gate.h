@@ -21,6 +21,9 @@
 enum q2_status q2_l1_gate(const struct q2_image *image, uint64_t entry, uint64_t *ret_table,
                           const char **ret_breach);
 
+/* The breach of an entry whose L2 table is on other metadata. */
+extern const char q2_l1_on_table[];
+
 /* Where the L1 entry of a guest offset is stored, bytes into the image file. */
 uint64_t q2_l1_entry_offset(const struct q2_image *image, uint64_t guest_offset);
 

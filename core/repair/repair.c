@@ -10,6 +10,7 @@
 #include "core/write/copied_fix.h"
 #include "core/check/count.h"
 #include "core/read/disk.h"
+#include "core/read/l1_gate.h"
 #include "q2_fail.h"
 #include "core/format/header.h"
 #include "core/write/header_change.h"
@@ -57,7 +58,7 @@ static void note(struct q2_check_reporter *reporter, const struct q2_check_findi
         s->nb_mendable++;
     if (finding->kind == Q2_CHECK_UNREADABLE && finding->what == q2_refcount_unreadable)
         s->unknown_refcounts = true;
-    else if (finding->kind == Q2_CHECK_UNREADABLE)
+    else if (finding->kind == Q2_CHECK_UNREADABLE || finding->what == q2_l1_on_table)
         s->unknown_entries = true;
     if (finding->kind != Q2_CHECK_REFCOUNT)
         return;
@@ -376,7 +377,9 @@ static enum q2_status mark_clean(struct q2_disk *disk)
                          Q2_HEADER_FIELDS(incompatible_features, incompatible_features));
 }
 
-/* What cannot be read may refer to anything. Refcounts that cannot, since the structure is broken,
+/* What cannot be read may refer to anything, and so may an L2 table that is not followed because the
+ * L1 table reaches over it: if the size of the L1 table is damaged, the tables that it then names
+ * may be guest data, and what names that data is not seen. Refcounts that cannot, since the structure is broken,
  * are counted anew. */
 static bool is_mendable(const struct survey *s)
 {

@@ -223,6 +223,13 @@ static bool run_all(const struct options *o)
     return true;
 }
 
+/* Episodes that have found a fault which no unit test shows: the size of the L1 table is damaged, so
+ * that it reaches over a snapshot's L2 table and hides what that one names from the repair. */
+static bool run_found(const struct options *o)
+{
+    return run_child(3, 136, 1, NULL, false) || (report(o), false);
+}
+
 int main(int argc, char **argv)
 {
     const struct options o = read_options(argc, argv);
@@ -237,7 +244,7 @@ int main(int argc, char **argv)
         ok = run_child(o.seed, o.episode, 1, NULL, true);
         printf("# %s\n", shared->why);
     } else {
-        ok = run_all(&o);
+        ok = run_all(&o) && run_found(&o);
     }
     printf("# seed %llu: %llu operations\n", (unsigned long long)o.seed,
            (unsigned long long)shared->nb_ops);

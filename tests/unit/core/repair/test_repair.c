@@ -33,6 +33,15 @@ static void count(struct q2_check_reporter *reporter, const struct q2_check_find
 
 static struct counter counter;
 
+static const char *said; /* of the first wrong entry */
+
+static void keep_said(struct q2_check_reporter *reporter, const struct q2_check_finding *finding)
+{
+    (void)reporter;
+    if (!said && finding->kind == Q2_CHECK_ENTRY)
+        said = finding->what;
+}
+
 static void place(void)
 {
     memcpy(memory, image.bytes, image.size);
@@ -526,6 +535,9 @@ static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
 /* The header names a snapshot's L1 table as the active one: the image cannot be written. */
 static void test_repair_leaves_an_l1_table_that_is_a_snapshots(void)
 {
+    struct q2_check_reporter reporter = {.report = keep_said};
+    struct q2_check_result checked;
+
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
     (void)image_data(&image, 0, 1);
     image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s"});
@@ -533,6 +545,8 @@ static void test_repair_leaves_an_l1_table_that_is_a_snapshots(void)
     place();
     T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
     T_CHECK(result.left.corruptions > result.left.copied_missing);
+    T_CHECK_U64(q2_disk_check(f.disk, &reporter, &checked), Q2_OK);
+    T_CHECK_STR(said, "a snapshot's L1 table overlaps the active one");
     T_CHECK_U64(fixture_open(&f), Q2_ERR_CORRUPT);
     cleanup();
 }

@@ -2,6 +2,8 @@
  * ordinary images do not reach. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
+#include "core/write/bitmap_write.h"
 #include "q2_amend.h"
 #include "q2_bitmap.h"
 #include "q2_check.h"
@@ -229,6 +231,120 @@ static void test_snapshot_is_not_applied_under_bitmaps(void)
     cleanup();
 }
 
+static void check_said(enum q2_status status, enum q2_status wanted, const char *what)
+{
+    T_CHECK_U64(status, wanted);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, what);
+}
+
+static void test_reading_says_what_is_wrong(void)
+{
+    static const struct {
+        const char *what;
+        uint64_t offset;
+        uint32_t size, bits;
+        enum q2_status status;
+    } rows[] = {
+        {"a bitmap's granularity is out of range", 0, 1, 40, Q2_ERR_BAD_BITMAP},
+        {"a bitmap is too small for the disk", 0, 0, 9, Q2_ERR_BAD_BITMAP},
+        {"a bitmap's table cannot be read", 1ull << 40, 1, 16, Q2_ERR_TRUNCATED},
+        /* the directory's second word: a table of one entry, with flags */
+        {"a bitmap's table entry breaks the specification", 8, 1, 16, Q2_ERR_BAD_BITMAP},
+    };
+    struct q2_bitmap bitmap;
+    uint64_t at, length;
+
+    build(1);
+    setup();
+    check_said(q2_disk_bitmap_find(f.disk, "nope", &bitmap), Q2_ERR_ARGUMENT,
+               "no valid bitmap has this name");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].what);
+        T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+        bitmap.table_offset = directory + rows[i].offset;
+        bitmap.table_size = rows[i].size;
+        bitmap.granularity_bits = (uint8_t)rows[i].bits;
+        check_said(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &at, &length), rows[i].status,
+                   rows[i].what);
+    }
+    cleanup();
+}
+
+static void test_add_says_what_is_wrong(void)
+{
+    build(1);
+    setup();
+    check_said(q2_disk_bitmap_add(f.disk, "", 0, true), Q2_ERR_ARGUMENT,
+               "a bitmap's name has 1 to 1023 bytes");
+    check_said(q2_disk_bitmap_add(f.disk, "n", 8, true), Q2_ERR_ARGUMENT,
+               "a bitmap's granularity is 512 bytes to 2 GiB");
+    check_said(q2_disk_bitmap_add(f.disk, "abc", 0, true), Q2_ERR_ARGUMENT,
+               "a bitmap of this name exists already");
+    f.disk->layers[0].bitmaps_length = Q2_MAX_BITMAPS * 1024ull - 1024;
+    f.image.source.size = 1ull << 30;
+    check_said(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_LIMIT,
+               "there is no room for one more bitmap");
+    cleanup();
+
+    image_start(&image, &(struct image_spec){.size = 1ull << 45, .max_clusters = 1024});
+    setup();
+    check_said(q2_disk_bitmap_add(f.disk, "n", 9, true), Q2_ERR_LIMIT,
+               "the bitmap would be too large; take a larger granularity");
+    cleanup();
+
+    image_start(&image, &(struct image_spec){.size = 512 * KIB, .version = 2});
+    setup();
+    check_said(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_UNSUPPORTED,
+               "a version 2 image has no bitmaps");
+    cleanup();
+
+    build(1);
+    setup();
+    f.disk->layers[0].format = Q2_FORMAT_RAW;
+    check_said(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_UNSUPPORTED,
+               "a raw image has no bitmaps");
+    f.disk->layers[0].format = Q2_FORMAT_QCOW2;
+    cleanup();
+}
+
+/* What each of three bitmaps that cannot be changed makes of a change and of another size. */
+static void test_changes_say_what_is_wrong(void)
+{
+    static const char inconsistent[] =
+        "the bitmap is inconsistent, because a program did not store it; remove it and make a full "
+        "backup";
+
+    build(1);
+    image_put32(&image, directory + 12, Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
+    setup();
+    check_said(q2_disk_bitmap_clear(f.disk, "abc"), Q2_ERR_BUSY, inconsistent);
+    check_said(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_ERR_BUSY,
+               "a bitmap is inconsistent, so the size cannot change; remove it first");
+    f.disk->bitmap.flags = 0;
+    f.disk->writer.nb_recorded = Q2_MAX_RECORDED;
+    check_said(q2_bitmap_take(f.disk, directory), Q2_ERR_LIMIT,
+               "too many bitmaps are changed at once");
+    f.disk->writer.nb_recorded = 0;
+    cleanup();
+
+    build(1);
+    image_put32(&image, directory + 12, 0);
+    image_put32(&image, directory + 16, 1u << 24 | 40u << 16 | 3);
+    setup();
+    check_said(q2_disk_bitmap_clear(f.disk, "abc"), Q2_ERR_BAD_BITMAP,
+               "the bitmap is not fit for this disk");
+    check_said(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_ERR_BAD_BITMAP,
+               "a bitmap is not fit to be resized");
+    cleanup();
+
+    build(1);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    setup();
+    check_said(q2_disk_resize(f.disk, 1ull << 45, false), Q2_ERR_LIMIT,
+               "a bitmap would be too large for the new size; remove it first");
+    cleanup();
+}
+
 int main(void)
 {
     memory = calloc(1, CAPACITY);
@@ -241,6 +357,9 @@ int main(void)
     T_RUN(test_store_that_fails_loses_the_bitmaps);
     T_RUN(test_bitmap_that_does_not_fit_is_lost);
     T_RUN(test_snapshot_is_not_applied_under_bitmaps);
+    T_RUN(test_reading_says_what_is_wrong);
+    T_RUN(test_add_says_what_is_wrong);
+    T_RUN(test_changes_say_what_is_wrong);
     free(memory);
     return t_done();
 }
