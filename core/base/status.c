@@ -127,16 +127,6 @@ static void put_field(struct q2_line *line, const struct q2_fault *fault)
     q2_line_put(line, ")");
 }
 
-/* A text with a semicolon has an advice of its own behind it, which fits better. */
-static bool has_advice(const struct q2_fault *fault)
-{
-    const char *c = fault->what ? fault->what : "";
-
-    while (*c != '\0' && *c != ';')
-        c++;
-    return *c == ';';
-}
-
 size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
 {
     struct q2_line line = q2_line_start(buffer, size);
@@ -157,7 +147,7 @@ size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
         q2_line_put(&line, ", at offset 0x");
         q2_line_put_number(&line, fault->offset, 16);
     }
-    if (row->advice[0] != '\0' && !has_advice(fault)) {
+    if (row->advice[0] != '\0') {
         q2_line_put(&line, "; ");
         q2_line_put(&line, row->advice);
     }

@@ -132,12 +132,11 @@ static void tell_reader(struct q2_block_io *block_io, uint64_t nb_bytes)
 }
 
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
-static void tell_owner(struct q2_block_io *block_io, enum q2_block_kind kind)
+static void tell_owner(struct q2_block_io *block_io)
 {
     uint64_t nb_changes = q2_disk_nb_changes(block_io->disk);
 
     block_io->nb_writes++;
-    block_io->has_written = block_io->has_written || kind != Q2_BLOCK_FLUSH;
     if (!block_io->written || block_io->is_quiet ||
         (!block_io->attention && block_io->nb_changes == nb_changes))
         return;
@@ -194,7 +193,7 @@ static EFI_STATUS serve(struct q2_block_io *block_io, const struct q2_block_requ
     if (request->kind == Q2_BLOCK_READ)
         return result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
     status = end_status(block_io, result);
-    tell_owner(block_io, request->kind);
+    tell_owner(block_io);
     return request->kind == Q2_BLOCK_FLUSH ? flush_status(status) : status;
 }
 

@@ -35,7 +35,6 @@ struct q2_block_io {
     uint64_t nb_writes;  /* writes and flushes that reached the disk */
     uint64_t nb_changes; /* of metadata, when the event was signalled last */
     bool busy;           /* a request is in the disk */
-    bool has_written;    /* a write or an erase came; the owner's to clear */
     bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner's
                                     to set */
     BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */

@@ -18,7 +18,6 @@ struct mc_command_line {
     const char *disk;
     const char *rounds, *beside, *row, *write;
     const char *backing_chain, *boot; /* flags */
-    const char *repair;               /* leaks, all */
     bool menu;                        /* the command is menu */
 };
 
@@ -58,7 +57,6 @@ EFI_STATUS mc_command_map(struct mc_session *session);
 EFI_STATUS mc_command_check(struct mc_session *session);
 EFI_STATUS mc_command_boot(struct mc_session *session);
 EFI_STATUS mc_command_menu(struct mc_session *session);
-EFI_STATUS mc_command_room(struct mc_session *session);
 EFI_STATUS mc_command_bench(struct mc_session *session);
 EFI_STATUS mc_command_install(struct mc_session *session);
 EFI_STATUS mc_command_uninstall(struct mc_session *session);

@@ -52,14 +52,6 @@ struct mc_control {
      * of it, and it keeps working. */
     EFI_STATUS(EFIAPI *Detach)(struct mc_control *This, UINT32 Number, CHAR8 *Message);
 
-    /* Give unused room at the end of a disk's files back to their volume. EFI_NOT_FOUND: no such
-     * number. */
-    EFI_STATUS(EFIAPI *GiveBack)(struct mc_control *This, UINT32 Number, CHAR8 *Message);
-
-    /* EFI_ACCESS_DENIED: a disk uses the file with this identity (struct q2_source), so nobody else
-     * may change it. */
-    EFI_STATUS(EFIAPI *MayChange)(struct mc_control *This, const UINT64 Identity[2]);
-
     /* Describe the Index-th disk, in the order they were attached. EFI_NOT_FOUND: past the last. */
     EFI_STATUS(EFIAPI *Get)
     (struct mc_control *This, UINTN Index, struct mc_disk_record *RetRecord);

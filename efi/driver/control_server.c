@@ -49,32 +49,6 @@ static EFI_STATUS EFIAPI detach(struct mc_control *This, UINT32 Number, CHAR8 *M
     return status;
 }
 
-static EFI_STATUS EFIAPI give_back(struct mc_control *This, UINT32 Number, CHAR8 *Message)
-{
-    struct mc_disk *disk = mc_registry_find_number(Number);
-    struct q2_fault fault;
-    enum q2_status status;
-
-    (void)This;
-    Message[0] = '\0';
-    if (!disk) {
-        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE, "no disk has this number");
-        return EFI_NOT_FOUND;
-    }
-    status = mc_registry_give_back(disk, &fault);
-    if (status != Q2_OK)
-        (void)q2_fault_format(&fault, (char *)Message, MC_MESSAGE_SIZE);
-    return q2_efi_from_status(status);
-}
-
-static EFI_STATUS EFIAPI may_change(struct mc_control *This, const UINT64 Identity[2])
-{
-    const uint64_t identity[2] = {Identity[0], Identity[1]};
-
-    (void)This;
-    return mc_registry_uses(identity) ? EFI_ACCESS_DENIED : EFI_SUCCESS;
-}
-
 static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
 {
     const EFI_BLOCK_IO_MEDIA *media = &disk->published.block_io.media;
@@ -109,12 +83,8 @@ static EFI_STATUS EFIAPI get(struct mc_control *This, UINTN Index, struct mc_dis
     return EFI_SUCCESS;
 }
 
-static struct mc_control control = {.Version = MC_CONTROL_VERSION,
-                                    .Attach = attach,
-                                    .Detach = detach,
-                                    .GiveBack = give_back,
-                                    .MayChange = may_change,
-                                    .Get = get};
+static struct mc_control control = {
+    .Version = MC_CONTROL_VERSION, .Attach = attach, .Detach = detach, .Get = get};
 
 EFI_STATUS mc_control_install(EFI_HANDLE ImageHandle)
 {

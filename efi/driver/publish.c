@@ -137,13 +137,12 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
 uninstall:
     /* What the firmware still lists must stay: the handle tells the caller. */
     if (EFI_ERROR(uninstall(published)))
-        return q2_fail(fault, Q2_ERR_BUSY,
-                       "the firmware does not let go of the disk; restart the machine",
+        return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
                        image->file->source->path);
 free_path:
     published->handle = NULL;
     mc_published_close(published);
-    return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk; restart the machine",
+    return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
                    image->file->source->path);
 }
 

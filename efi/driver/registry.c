@@ -147,11 +147,6 @@ void mc_registry_started(EFI_HANDLE volume)
     (void)mc_say_new(host->outer);
 }
 
-static bool has_identity(const struct q2_source *source, const uint64_t identity[2])
-{
-    return source && source->identity[0] == identity[0] && source->identity[1] == identity[1];
-}
-
 bool mc_registry_hold_still(EFI_HANDLE volume)
 {
     struct host *host = find_host(volume);
@@ -160,40 +155,6 @@ bool mc_registry_hold_still(EFI_HANDLE volume)
         return false;
     host->is_changing = host->is_held_still = true;
     return true;
-}
-
-bool mc_registry_uses(const uint64_t identity[2])
-{
-    struct q2_layer_info info;
-
-    for (const struct mc_disk *disk = registry.disks; disk; disk = disk->next) {
-        for (uint32_t i = 0; i < q2_disk_nb_layers(disk->image->disk); i++) {
-            q2_disk_layer_info(disk->image->disk, i, &info);
-            if (has_identity(info.source, identity) || has_identity(info.data_source, identity))
-                return true;
-        }
-    }
-    return false;
-}
-
-enum q2_status mc_registry_give_back(struct mc_disk *disk, struct q2_fault *fault)
-{
-    struct mc_image *image = disk->image;
-    const char *path = image->file->source->path;
-    struct q2_block_io *block_io = &disk->published.block_io;
-    enum q2_status status;
-    EFI_TPL tpl;
-
-    if (image->mode != MC_MODE_READ_WRITE || !q2_disk_is_writable(image->disk))
-        return q2_fail(fault, Q2_ERR_READ_ONLY, "it is not attached for writing, so it has no room",
-                       path);
-    if (block_io->protocol.FlushBlocks(&block_io->protocol) != EFI_SUCCESS ||
-        !q2_block_io_acquire(block_io, &tpl))
-        return q2_fail(fault, Q2_ERR_BUSY, "the disk is in use; end the program that uses it",
-                       path);
-    status = mc_image_give_back(image, fault);
-    q2_block_io_release(block_io, tpl);
-    return status;
 }
 
 void mc_registry_let_go(EFI_HANDLE volume)
@@ -335,8 +296,7 @@ static const struct q2_source *common_file(const struct q2_layer_info *a,
 }
 
 /* A file that two disks have in common and one of them writes (HAZARDS.md, U10); NULL: none. */
-static const struct q2_source *contested_file(const struct mc_image *a, const struct mc_image *b,
-                                              bool a_is_written)
+static const struct q2_source *contested_file(const struct mc_image *a, const struct mc_image *b)
 {
     struct q2_layer_info layer_a, layer_b;
 
@@ -344,105 +304,53 @@ static const struct q2_source *contested_file(const struct mc_image *a, const st
         q2_disk_layer_info(a->disk, i, &layer_a);
         for (uint32_t j = 0; j < q2_disk_nb_layers(b->disk); j++) {
             q2_disk_layer_info(b->disk, j, &layer_b);
-            bool is_written = (a_is_written && i == 0) || writes(b, j);
-            if (is_written && common_file(&layer_a, &layer_b))
+            if ((writes(a, i) || writes(b, j)) && common_file(&layer_a, &layer_b))
                 return common_file(&layer_a, &layer_b);
         }
     }
     return NULL;
 }
 
-static enum q2_status check_contested(const struct mc_image *image, bool is_written,
-                                      struct q2_fault *fault)
+static enum q2_status check_contested(const struct mc_image *image, struct q2_fault *fault)
 {
     for (const struct mc_disk *disk = registry.disks; disk; disk = disk->next) {
         const struct q2_source *source =
-            disk->image != image ? contested_file(image, disk->image, is_written) : NULL;
+            disk->image != image ? contested_file(image, disk->image) : NULL;
         if (source)
             return q2_fail(fault, Q2_ERR_BUSY,
-                           is_written ? "attached already, so it cannot be attached for writing; "
-                                        "detach that disk first"
-                                      : "attached for writing, so it cannot be attached again; "
-                                        "detach that disk first",
+                           image->mode == MC_MODE_READ_WRITE
+                               ? "attached already, so it cannot be attached for writing"
+                               : "attached for writing, so it cannot be attached again",
                            source->path);
     }
     return Q2_OK;
 }
 
-/* Get the files of a disk ready to be written. */
+/* Get the files of a disk ready to be written. Less room than asked for is said and no error. */
 static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
 {
     struct q2_place *place = image->opener.place;
-    enum q2_status status;
 
-    if (image->mode != MC_MODE_READ_WRITE || !q2_place_can(place, Q2_PLACE_REMEMBERS))
+    if (image->mode != MC_MODE_READ_WRITE)
         return Q2_OK;
-    status = place->ops->forget(place, true, fault);
-    if (status != Q2_ERR_UNSUPPORTED)
-        return status;
-    status = mc_image_make_large(image, fault);
-    return status == Q2_OK ? place->ops->forget(place, true, fault) : status;
-}
-
-/* What may refuse an image that is open. */
-static enum q2_status judge_image(struct mc_image *image, bool is_written, struct q2_fault *fault)
-{
-    enum q2_status status = check_contested(image, is_written, fault);
-
-    return status == Q2_OK ? mc_image_check_files(image, fault) : status;
-}
-
-/* Is an image that cannot be opened for writing one that a repair helps, and that would not be
- * refused after that?  Opened for reading only, so a refusal leaves its file as it was. */
-static bool may_repair(EFI_HANDLE volume, const struct mc_disk_spec *spec)
-{
-    struct mc_disk_spec look = *spec;
-    struct mc_image *image;
-    struct q2_fault fault;
-    bool may;
-
-    look.mode = MC_MODE_READ_ONLY;
-    if (mc_image_open(volume, &look, false, &fault, &image) != Q2_OK)
-        return false;
-    may = mc_image_is_dirty(image) && judge_image(image, true, &fault) == Q2_OK;
-    mc_image_close(image);
-    return may;
-}
-
-/* An image with lazy refcounts that was not closed cleanly is repaired on the way to writing. */
-static enum q2_status open_any(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                               struct q2_fault *fault, struct mc_image **ret_image)
-{
-    enum q2_status status = mc_image_open(volume, spec, false, fault, ret_image);
-
-    if (status != Q2_ERR_UNSUPPORTED || spec->mode != MC_MODE_READ_WRITE ||
-        !may_repair(volume, spec))
-        return status;
-    return mc_image_open_dirty(volume, spec, fault, ret_image);
-}
-
-static void say_repaired(const struct mc_image *image)
-{
-    char line[400];
-    struct q2_line text = q2_line_start(line, sizeof(line));
-
-    if (!q2_disk_was_repaired(image->disk))
-        return;
-    q2_line_put_escaped(&text, image->file->source->path);
-    q2_line_put(&text, ": it was not closed cleanly, and has been repaired");
-    mc_say(line);
+    if (mc_image_top_up(image, fault) != Q2_OK)
+        mc_say_fault(fault);
+    if (!q2_place_can(place, Q2_PLACE_REMEMBERS))
+        return Q2_OK;
+    return place->ops->forget(place, true, fault);
 }
 
 static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
                                  const struct mc_disk_spec *spec, struct q2_fault *fault)
 {
     const char *title = spec->title ? spec->title : spec->image;
-    enum q2_status status = open_any(volume, spec, fault, &disk->image);
+    enum q2_status status = mc_image_open(volume, spec, false, fault, &disk->image);
 
     if (status != Q2_OK)
         return status;
-    say_repaired(disk->image);
-    status = judge_image(disk->image, disk->image->mode == MC_MODE_READ_WRITE, fault);
+    status = check_contested(disk->image, fault);
+    if (status == Q2_OK)
+        status = mc_image_check_files(disk->image, fault);
     if (status == Q2_OK)
         status = prepare_writing(disk->image, fault);
     (void)mc_text_copy(disk->title, sizeof(disk->title), title);
@@ -515,25 +423,11 @@ static void unlink_disk(struct mc_disk *disk)
 /* A disk that did not become one. Its number is free again if no other disk came after it. */
 static void drop_disk(struct host *host, struct mc_disk *disk)
 {
-    struct q2_fault fault;
-
     unlink_disk(disk);
-    if (disk->image && disk->image->mode == MC_MODE_READ_WRITE &&
-        mc_current_tpl() == TPL_APPLICATION)
-        (void)mc_image_give_back(disk->image, &fault);
     if (registry.next_number == disk->number + 1)
         registry.next_number--;
     free_disk(disk);
     host->nb_disks--;
-}
-
-/* Nothing refuses the disk any more. Less room than asked for is no matter before a write. */
-static void make_first_room(struct mc_image *image)
-{
-    struct q2_fault fault;
-
-    if (mc_image_top_up(image, MC_ROOM_FOR_FIRST, &fault) != Q2_OK)
-        mc_say_fault(&fault);
 }
 
 /* Open and publish on a volume that is held. The number is taken first: whoever attaches from
@@ -559,8 +453,6 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
     if (status == Q2_OK)
         add_handoff(disk, spec, &read);
     if (status == Q2_OK)
-        read = mc_upkeep_watch_reads(&disk->upkeep, disk->handoff, read);
-    if (status == Q2_OK)
         status = mc_publish(&disk->published, disk->image, registry.agent,
                             free_instance(disk->image, origin), disk->number + 1,
                             disk->upkeep.written, read, fault);
@@ -573,7 +465,6 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
         drop_disk(host, disk);
         return status;
     }
-    make_first_room(disk->image);
     disk->state = MC_DISK_PRESENT;
     *ret_disk = disk;
     return Q2_OK;
@@ -589,16 +480,13 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     if (status != Q2_OK)
         return status;
     if (registry.is_suspended)
-        return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded; load it again",
-                       spec->image);
+        return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded", spec->image);
     host = find_host(volume);
     if (!host && EFI_ERROR(add_host(volume, &host)))
-        return q2_fail(fault, Q2_ERR_BUSY,
-                       "another driver holds the image's volume; disconnect it in the shell",
-                       spec->image);
+        return q2_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
     if (host->is_changing || host->is_opening)
         return q2_fail(fault, Q2_ERR_BUSY,
-                       "another disk of this volume is just being attached or detached; try again",
+                       "another disk of this volume is just being attached or detached",
                        spec->image);
     host->is_changing = true;
     status = attach_on(host, spec, origin, fault, ret_disk);
@@ -607,24 +495,12 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     return status;
 }
 
-/* What was not used goes back to the volume. Above TPL_APPLICATION somebody may hold the lock of
- * the file system that the files are made shorter through. */
-static void give_back_room(struct mc_disk *disk)
-{
-    struct q2_fault fault;
-
-    if (mc_current_tpl() == TPL_APPLICATION && disk->published.block_io.media.MediaPresent &&
-        q2_disk_is_writable(disk->image->disk) && mc_image_give_back(disk->image, &fault) != Q2_OK)
-        mc_say_fault(&fault);
-}
-
 /* A disk that the firmware does not have any more: the last flush, and its files are closed. */
 static void close_disk(struct host *host, struct mc_disk *disk)
 {
     unlink_disk(disk);
     mc_upkeep_stop(&disk->upkeep);
     flush(disk);
-    give_back_room(disk);
     free_disk(disk);
     host->nb_disks--;
 }
@@ -717,8 +593,7 @@ static EFI_STATUS suspend(struct mc_disk *disk)
 
 static EFI_STATUS refuse_unload(const struct mc_disk *disk, struct q2_fault *fault)
 {
-    (void)q2_fail(fault, Q2_ERR_BUSY,
-                  "the disk is in use, so the driver is not unloaded; end the program that uses it",
+    (void)q2_fail(fault, Q2_ERR_BUSY, "the disk is in use, so the driver is not unloaded",
                   disk ? disk->image->file->source->path : "a disk");
     return EFI_ACCESS_DENIED;
 }

@@ -96,16 +96,6 @@ bool mc_registry_has_child(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining);
 bool mc_registry_hold_still(EFI_HANDLE volume);
 void mc_registry_let_go(EFI_HANDLE volume);
 
-/* Does any disk read or write the file with this identity? */
-bool mc_registry_uses(const uint64_t identity[2]);
-
-/* Give the room of a disk back that it has not used; it takes some again when it is written.
- *
- * Q2_ERR_READ_ONLY  it is not attached for writing
- * Q2_ERR_BUSY       a request is inside, or its metadata cannot be flushed
- * and what mc_image_give_back() gives */
-enum q2_status mc_registry_give_back(struct mc_disk *disk, struct q2_fault *fault);
-
 /* The disks that are present, in the order they were attached; NULL: none, no more. */
 struct mc_disk *mc_registry_first(void);
 struct mc_disk *mc_registry_next(const struct mc_disk *disk);

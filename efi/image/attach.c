@@ -58,15 +58,9 @@ static uint32_t list_backing_files(const struct mc_disk_spec *spec,
     return nb;
 }
 
-/* How a disk is opened, beside what its specification says. */
-struct how {
-    bool metadata_only, repair, repair_if_dirty;
-};
-
 static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spec *spec,
-                                const struct how *how, struct q2_fault *fault)
+                                bool metadata_only, struct q2_fault *fault)
 {
-    bool metadata_only = how->metadata_only;
     struct q2_given_file backing_files[MC_MAX_BACKING_FILES];
     const struct q2_disk_options disk_options = {
         .data_file = spec->data_file,
@@ -78,9 +72,7 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
         .backing_format = mc_image_unsaid_format(spec),
         .look_beside = true,
         .metadata_only = metadata_only,
-        .writable = image->mode != MC_MODE_READ_ONLY && (!metadata_only || how->repair),
-        .repair = how->repair,
-        .repair_if_dirty = how->repair_if_dirty,
+        .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,
         .overlay = !metadata_only && image->overlay.memory ? &image->overlay.source.source : NULL,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
@@ -94,8 +86,6 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
                           &disk_options, fault, &image->disk);
     if (status != Q2_OK)
         use_openers_fault(&image->opener, fault);
-    if (status == Q2_ERR_BAD_MAGIC && spec->format == Q2_FORMAT_QCOW2 && !fault->what)
-        fault->what = "not a qcow2 image; if it is a raw disk, say format raw (--format raw)";
     mc_unlock_forget(&image->unlock, status, fault);
     return status;
 }
@@ -106,8 +96,7 @@ static enum q2_status make_overlay(struct mc_image *image, const struct mc_disk_
                                    struct q2_fault *fault)
 {
     uint64_t size;
-    const struct how how = {.metadata_only = true};
-    enum q2_status status = open_disk(image, spec, &how, fault);
+    enum q2_status status = open_disk(image, spec, true, fault);
 
     if (status != Q2_OK)
         return status;
@@ -137,24 +126,23 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
                           &image->file);
 }
 
-static enum q2_status open_image(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                 enum mc_mode mode, const struct how *how, struct q2_fault *fault,
-                                 struct mc_image **ret_image)
+enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
+                             struct q2_fault *fault, struct mc_image **ret_image)
 {
     struct mc_image *image = NULL;
     enum q2_status status = get_memory(&image, fault);
 
     if (status != Q2_OK)
         return status;
-    image->mode = mode;
+    image->mode = metadata_only ? MC_MODE_READ_ONLY : spec->mode;
     image->room = spec->room;
     image->sector_size = spec->sector_size;
     status = open_file(image, volume, spec->image, fault);
     if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
         status = make_overlay(image, spec, fault);
     if (status == Q2_OK)
-        status = open_disk(image, spec, how, fault);
-    if (status == Q2_OK && !how->metadata_only)
+        status = open_disk(image, spec, metadata_only, fault);
+    if (status == Q2_OK && !metadata_only)
         status = mc_image_verify(image, spec, fault);
     if (status != Q2_OK) {
         mc_image_close(image);
@@ -162,39 +150,6 @@ static enum q2_status open_image(EFI_HANDLE volume, const struct mc_disk_spec *s
     }
     *ret_image = image;
     return Q2_OK;
-}
-
-enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
-                             struct q2_fault *fault, struct mc_image **ret_image)
-{
-    const struct how how = {.metadata_only = metadata_only};
-
-    return open_image(volume, spec, metadata_only ? MC_MODE_READ_ONLY : spec->mode, &how, fault,
-                      ret_image);
-}
-
-enum q2_status mc_image_open_dirty(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                   struct q2_fault *fault, struct mc_image **ret_image)
-{
-    const struct how how = {.repair_if_dirty = true};
-
-    return open_image(volume, spec, MC_MODE_READ_WRITE, &how, fault, ret_image);
-}
-
-enum q2_status mc_image_open_for_repair(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                        struct q2_fault *fault, struct mc_image **ret_image)
-{
-    const struct how how = {.metadata_only = true, .repair = true};
-
-    return open_image(volume, spec, MC_MODE_READ_WRITE, &how, fault, ret_image);
-}
-
-bool mc_image_is_dirty(const struct mc_image *image)
-{
-    struct q2_layer_info info;
-
-    q2_disk_layer_info(image->disk, 0, &info);
-    return info.header && (info.header->incompatible_features & Q2_INCOMPAT_DIRTY) != 0;
 }
 
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2])

@@ -40,19 +40,6 @@ struct mc_image {
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
                              struct q2_fault *fault, struct mc_image **ret_image);
 
-/* As mc_image_open() for mode rw, but an image that was not closed cleanly is repaired first
- * (q2_disk_was_repaired()). It is changed then, so whoever may refuse it does so before. */
-enum q2_status mc_image_open_dirty(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                   struct q2_fault *fault, struct mc_image **ret_image);
-
-/* Open the image's file alone for q2_disk_repair(), whatever is wrong with it. */
-enum q2_status mc_image_open_for_repair(EFI_HANDLE volume, const struct mc_disk_spec *spec,
-                                        struct q2_fault *fault, struct mc_image **ret_image);
-
-/* Was the image not closed cleanly, so that its refcounts may be wrong?  (qcow2: "Header",
- * incompatible feature 0) */
-bool mc_image_is_dirty(const struct mc_image *image);
-
 /* The files that are written, the image first; returns how many, 0 to 2. */
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2]);
 

@@ -140,23 +140,10 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     if (status != Q2_OK || place_file->mapped_size >= size)
         return status;
     status = EFI_ERROR(efi_status) ? q2_status_from_efi(efi_status) : Q2_ERR_NO_SPACE;
-    return q2_fail(
-        fault, status,
-        size > limit
-            ? "it is as long as a file on FAT can be, 4 GiB; on a host 'metalcow convert' makes "
-              "it smaller"
-            : "the volume has no space for the room that it asks for; delete files of it",
-        file->path);
-}
-
-uint64_t mc_fat_free_space(struct q2_place_file *place_file)
-{
-    struct mc_fat_file *file = (struct mc_fat_file *)place_file;
-    void *info = mc_alloc(INFO_SIZE);
-    uint64_t space = info ? free_space(file->File, info) : UINT64_MAX;
-
-    mc_free(info);
-    return space;
+    return q2_fail(fault, status,
+                   size > limit ? "it is as long as a file on FAT can be, 4 GiB"
+                                : "the volume has no space for the room that it asks for",
+                   file->path);
 }
 
 enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_fault *fault)

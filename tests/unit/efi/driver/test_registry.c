@@ -69,26 +69,6 @@ static void end(void)
     mock_check_nothing_left();
 }
 
-/* It is attached all the same; who starts it reads one sentence with the reason. */
-static void test_registry_no_handoff_is_told(void)
-{
-    struct mc_disk *disk;
-
-    begin();
-    disk = attach(0, "/a", MC_MODE_READ_WRITE);
-    T_CHECK_STR(disk->no_handoff, "");
-    fw.no_handoff = "where its bytes are stored is not known";
-    disk = attach(0, "/b", MC_MODE_READ_WRITE);
-    T_CHECK_STR(disk->no_handoff, "a system that starts from this disk loses it, because it cannot "
-                                  "be handed over: /b: where its bytes are stored is not known");
-    fw.no_handoff = NULL;
-    fw.reason_against = "Secure Boot is on";
-    disk = attach(1, "/c", MC_MODE_READ_WRITE);
-    T_CHECK_STR(disk->no_handoff, "a system that starts from this disk loses it, because it cannot "
-                                  "be handed over: /c: Secure Boot is on");
-    end();
-}
-
 static void detach_first(void)
 {
     struct mc_disk *disk = mc_registry_first();
@@ -328,7 +308,6 @@ int main(void)
     T_RUN(test_keep_called_back_at_each_call);
     T_RUN(test_release_of_a_volume_that_is_starting_is_refused);
     T_RUN(test_detach_that_the_firmware_refuses_leaves_the_disk);
-    T_RUN(test_registry_no_handoff_is_told);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
     return t_done();
 }
