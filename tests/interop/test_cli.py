@@ -408,7 +408,7 @@ def test_read_takes_sizes_and_checks_the_range():
     check_equal(good("read", "1M", "0", "read.qcow2"), "", "nothing, at the end")
     for offset, length in (("1M", "1"), ("1048575", "2"), ("0", "1048577"),
                            ("0xffffffffffffffff", "2"), ("2M", "0")):
-        check_equal(refused(("read", offset, length, "read.qcow2"), "read.qcow2", "does not lie"),
+        check_equal(refused(("read", offset, length, "read.qcow2"), "read.qcow2", "is not inside"),
                     "", "bytes before the refusal")
 
 
@@ -551,7 +551,7 @@ def test_compare_says_what_failed_by_its_status():
     create("fine.qcow2", content=False)
     qemu_io("fine.qcow2", "write -P 1 0 64k")
     shutil.copy(FOLDER / "fine.qcow2", FOLDER / "short.qcow2")
-    os.truncate(FOLDER / "short.qcow2", (FOLDER / "short.qcow2").stat().st_size - 512)
+    os.truncate(FOLDER / "short.qcow2", (FOLDER / "short.qcow2").stat().st_size - 65536)
     with patched("fine.qcow2", "bad-l2.qcow2") as data:
         l1_table = struct.unpack_from(">Q", data, 40)[0]
         l2_table = struct.unpack_from(">Q", data, l1_table)[0] & ((1 << 56) - 1)
