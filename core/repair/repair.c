@@ -377,10 +377,10 @@ static enum q2_status mark_clean(struct q2_disk *disk)
                          Q2_HEADER_FIELDS(incompatible_features, incompatible_features));
 }
 
-/* What cannot be read may refer to anything, and so may an L2 table that is not followed because the
- * L1 table reaches over it: if the size of the L1 table is damaged, the tables that it then names
- * may be guest data, and what names that data is not seen. Refcounts that cannot, since the structure is broken,
- * are counted anew. */
+/* What cannot be read may refer to anything, and so may an L2 table that is not followed because
+ * the L1 table reaches over it. If the size of the L1 table is damaged, the tables that it names
+ * may be guest data, and what else names that data is not seen. Refcounts that cannot be read,
+ * since the structure is broken, are counted anew. */
 static bool is_mendable(const struct survey *s)
 {
     return !s->unknown_entries && (!s->unknown_refcounts || s->nb_structure > 0);

@@ -223,8 +223,8 @@ static bool run_all(const struct options *o)
     return true;
 }
 
-/* Episodes that have found a fault which no unit test shows: the size of the L1 table is damaged, so
- * that it reaches over a snapshot's L2 table and hides what that one names from the repair. */
+/* An episode that found a fault which no unit test shows: the size of the L1 table is damaged, so
+ * that it reaches over a snapshot's L2 table and hides from the repair what that one names. */
 static bool run_found(const struct options *o)
 {
     return run_child(3, 136, 1, NULL, false) || (report(o), false);
