@@ -21,7 +21,7 @@ struct plan {
     uint64_t seed;
 };
 
-static const struct plan short_plan = {.bounds = {.all_up_to = 5, .sample = 8, .tears = 1},
+static const struct plan short_plan = {.bounds = {.all_up_to = 5, .sample = 4, .tears = 1},
                                        .nb_random = 12,
                                        .nb_seeds = 1,
                                        .qemu_every = 30,

@@ -33,7 +33,7 @@ static const struct mode modes[] = {
 #define NB_MODES (sizeof(modes) / sizeof(modes[0]))
 
 /* About how many n are tried per case and mode, and after which of them the power is cut. */
-static uint64_t nb_wanted = 3;
+static uint64_t nb_wanted = 2;
 static uint64_t cuts_every = 40;
 
 /* One run of a script. */
