@@ -8,7 +8,8 @@ Looked at are the comments of all sources, and the texts *.md:
     q2_mapping_find()            a function of ours: it is declared somewhere
     [text](target)      a link leads to a file or to a heading
     `test_NAME` after the name of a file in HAZARDS.md: the file has that test
-    "hazard W7", "design, section 4", "convention 10": refused, they name no text
+    the number of a hazard, a convention or a section of a design alone: refused, because it names
+    no text
 
 Man pages (tools/man/) have no warning of man, and name exactly the verbs, options and keys that the
 programs take: `metalcow help --list` for the host, the tables of efi/ for the firmware programs,
@@ -396,6 +397,16 @@ def sample_complaints(path):
 
 def test_doc_samples_are_refused():
     lint.check_samples("doc", sample_complaints)
+
+
+def test_doc_numbers_without_a_text_are_refused():
+    """In parts, so that the words themselves are in no file of the repository."""
+    for words in (("hazard", "W7"), ("Hazards", "F9"), ("design,", "section 4"),
+                  ("design's", "section 4"), ("convention", "10"), ("conventions", "9 and 11")):
+        text = " ".join(words)
+        cases.check(any("names no text of the repository" in line
+                        for line in citation_complaints(f"/* Why this is so ({text}). */")),
+                    f"'{text}' is not refused")
 
 
 def test_doc_references_of_sources():
