@@ -34,6 +34,16 @@ static inline size_t q2_utf8_decode(const char *text, size_t length, uint32_t *r
     return n;
 }
 
+/* The same for the first character of a NUL-terminated text; its end gives 0. */
+static inline size_t q2_utf8_decode_text(const char *text, uint32_t *ret_c)
+{
+    size_t length = 0;
+
+    while (length < 4 && text[length] != '\0')
+        length++;
+    return q2_utf8_decode(text, length, ret_c);
+}
+
 /* Encode one character.
  *
  * c         a code point, no surrogate, at most 0x10ffff

@@ -79,11 +79,8 @@ static uint16_t fold(uint32_t unit)
 /* Take one character off *text. False if it is no UTF-8. */
 static bool utf8_next(const char **text, uint32_t *ret_character)
 {
-    size_t length = 0;
+    size_t length = q2_utf8_decode_text(*text, ret_character);
 
-    while (length < 4 && (*text)[length] != '\0')
-        length++;
-    length = q2_utf8_decode(*text, length, ret_character);
     *text += length;
     return length > 0;
 }

@@ -17,7 +17,7 @@ static struct q2_image *top_of(struct q2_disk *disk)
 /* Encryption knows whole sectors, and a raw data file is plain. */
 static bool can_encrypt(const struct q2_image *top)
 {
-    if (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL)
+    if (q2_image_is_raw_external(top))
         return false;
     return q2_is_aligned(top->virtual_size, 9) &&
            (!top->rules.external_data || q2_is_aligned(top->data->size, 9));

@@ -5,6 +5,7 @@
 #ifndef Q2_CORE_BITMAP_H
 #define Q2_CORE_BITMAP_H
 
+#include "core/base/range.h"
 #include "image.h"
 
 /* A walk: zero it, then call q2_bitmap_next() image->nb_bitmaps times. */
@@ -45,5 +46,19 @@ enum q2_status q2_bitmap_locate(struct q2_disk *disk, const char *name, uint64_t
  */
 enum q2_status q2_bitmap_entry(struct q2_disk *disk, uint64_t table_offset, uint64_t index,
                                uint64_t *ret_cluster, bool *ret_ones);
+
+/* Entries that the table of a bitmap needs for a disk of a size. There is always one, because the
+ * format's readers refuse an empty table.  (qcow2: "Bitmap table")
+ *
+ * size              guest bytes
+ * granularity_bits  Q2_MIN_GRANULARITY_BITS..Q2_MAX_GRANULARITY_BITS
+ */
+static inline uint64_t q2_bitmap_nb_entries(const struct q2_image *image, uint64_t size,
+                                            uint32_t granularity_bits)
+{
+    uint64_t nb_bits = q2_shift_up(size, granularity_bits);
+
+    return q2_max_u64(q2_shift_up(nb_bits, image->rules.cluster_bits + 3), 1);
+}
 
 #endif

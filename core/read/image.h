@@ -70,4 +70,10 @@ static inline bool q2_image_has_data_file(const struct q2_image *image)
     return (image->header.incompatible_features & Q2_INCOMPAT_DATA_FILE) != 0;
 }
 
+/* Is the external data file the disk itself, byte by byte? */
+static inline bool q2_image_is_raw_external(const struct q2_image *image)
+{
+    return (image->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
+}
+
 #endif

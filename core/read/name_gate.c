@@ -17,12 +17,9 @@
  * are refused with the rest. */
 static size_t character_length(const char *text)
 {
-    size_t length = 0;
     uint32_t c = 0;
+    size_t length = q2_utf8_decode_text(text, &c);
 
-    while (length < 4 && text[length] != '\0')
-        length++;
-    length = q2_utf8_decode(text, length, &c);
     return c >= 0x20 && (c < 0x7f || c >= 0xa0) && c < 0xfffe ? length : 0;
 }
 

@@ -69,8 +69,7 @@ enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const
     if (names.backing_format[0] != '\0' && names.backing_file[0] == '\0')
         return q2_fail(&disk->fault, Q2_ERR_ARGUMENT, "a backing format without a backing file",
                        top->source->path);
-    if (names.backing_file[0] != '\0' &&
-        (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+    if (names.backing_file[0] != '\0' && q2_image_is_raw_external(top))
         return q2_fail(&disk->fault, Q2_ERR_ARGUMENT,
                        "raw external data does not go with a backing file", top->source->path);
     return change_names(disk, &names);
@@ -181,11 +180,6 @@ static enum q2_status hide(struct q2_disk *disk, uint64_t offset, uint64_t end)
     return status;
 }
 
-static bool is_raw_external(const struct q2_image *top)
-{
-    return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
-}
-
 /* A raw data file is the disk: what it holds past the old end is on the disk from now on, and its
  * clusters are mapped to it. In all other images the new bytes read as zeros. */
 static enum q2_status grow(struct q2_disk *disk, uint64_t size)
@@ -203,8 +197,9 @@ static enum q2_status grow(struct q2_disk *disk, uint64_t size)
     if (top->rules.external_data)
         status = q2_store_grow(disk, top->data, size);
     if (status == Q2_OK)
-        status = is_raw_external(top) ? q2_disk_preallocate(disk, old_size, size - old_size, false)
-                                      : hide(disk, old_size, size);
+        status = q2_image_is_raw_external(top)
+                     ? q2_disk_preallocate(disk, old_size, size - old_size, false)
+                     : hide(disk, old_size, size);
     if (status == Q2_OK)
         status = write_size(disk, size);
     if (status != Q2_OK)
@@ -291,7 +286,7 @@ enum q2_status q2_disk_make_empty(struct q2_disk *disk)
     const struct q2_image *top = &disk->layers[0];
     enum q2_status status = check_image(disk);
 
-    if (status == Q2_OK && (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+    if (status == Q2_OK && q2_image_is_raw_external(top))
         status =
             q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                     "raw external data cannot be emptied without being written", top->source->path);

@@ -29,15 +29,6 @@ static uint64_t in_clusters(struct q2_disk *disk, uint64_t length)
     return q2_shift_up(length, top_of(disk)->rules.cluster_bits);
 }
 
-/* Table entries that a disk of a size needs. There is always one, because the format's readers
- * refuse an empty table. */
-static uint64_t nb_entries_for(struct q2_disk *disk, uint64_t size, uint32_t granularity_bits)
-{
-    uint64_t nb_bits = q2_shift_up(size, granularity_bits);
-
-    return q2_max_u64(q2_shift_up(nb_bits, top_of(disk)->rules.cluster_bits + 3), 1);
-}
-
 /* Refuse what has no bitmaps to change; then nothing waits and no bitmap is in use by this disk. */
 static enum q2_status begin(struct q2_disk *disk)
 {
@@ -139,7 +130,8 @@ static enum q2_status check_wanted(struct q2_disk *disk, struct wanted *w)
     if (w->granularity_bits < Q2_MIN_GRANULARITY_BITS ||
         w->granularity_bits > Q2_MAX_GRANULARITY_BITS)
         return bad_argument(disk, "a bitmap's granularity is 512 bytes to 2 GiB");
-    w->nb_entries = nb_entries_for(disk, top_of(disk)->virtual_size, w->granularity_bits);
+    w->nb_entries =
+        q2_bitmap_nb_entries(top_of(disk), top_of(disk)->virtual_size, w->granularity_bits);
     if (w->nb_entries << bits > Q2_MAX_BITMAP_LENGTH)
         return q2_fail_limit(
             &disk->fault, Q2_ERR_LIMIT, "the bitmap would be too large; take a larger granularity",

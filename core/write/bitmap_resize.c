@@ -31,9 +31,7 @@ static uint64_t table_length(struct q2_disk *disk, uint64_t nb_entries)
 /* Entries that a table needs for a size, of the bitmap in disk->bitmap. */
 static uint64_t nb_entries_for(struct q2_disk *disk, uint64_t size)
 {
-    uint64_t nb_bits = q2_shift_up(size, disk->bitmap.granularity_bits);
-
-    return q2_max_u64(q2_shift_up(nb_bits, top_of(disk)->rules.cluster_bits + 3), 1);
+    return q2_bitmap_nb_entries(top_of(disk), size, disk->bitmap.granularity_bits);
 }
 
 /* Change one field of an entry, durably; a field never crosses a sector. */

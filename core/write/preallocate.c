@@ -20,11 +20,6 @@ struct run {
     uint64_t first, last; /* what is preallocated, guest bytes [first, last) */
 };
 
-static bool is_raw_external(const struct q2_image *top)
-{
-    return (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL) != 0;
-}
-
 /* Nothing of a lower layer may show where a run is: a standard entry hides it. The run is cut to
  * what is known of. */
 static enum q2_status check_below(struct q2_disk *disk, struct run *run)
@@ -59,7 +54,7 @@ static enum q2_status zero_run(struct q2_disk *disk, uint64_t host_offset, const
     enum q2_status status = Q2_OK;
 
     for (uint64_t done = 0; done < length && status == Q2_OK; done += extent.length) {
-        if (top->rules.extended && is_raw_external(top))
+        if (top->rules.extended && q2_image_is_raw_external(top))
             status = q2_mapping_find(&disk->slices, top, run->start + done, length - done,
                                      &disk->fault, &extent);
         if (status == Q2_OK && extent.kind != Q2_EXTENT_DATA)
@@ -78,7 +73,8 @@ static enum q2_status clear(struct q2_disk *disk, uint64_t host_offset, const st
 
     if (top->rules.external_data)
         length = q2_write_data_end(disk, run->start + length) - run->start;
-    if (!write_zeros && (top->rules.extended || is_raw_external(top) || host_offset >= old_size))
+    if (!write_zeros &&
+        (top->rules.extended || q2_image_is_raw_external(top) || host_offset >= old_size))
         return Q2_OK;
     if (!write_zeros)
         length = q2_min_u64(length, old_size - host_offset);
@@ -94,7 +90,7 @@ static uint64_t bitmap_with_place(const struct q2_image *top, const struct run *
     uint64_t start = q2_max_u64(guest, run->first);
     uint64_t end = q2_min_u64(guest + (1ull << bits), run->last), mask;
 
-    if (!top->rules.extended || !is_raw_external(top) || start >= end)
+    if (!top->rules.extended || !q2_image_is_raw_external(top) || start >= end)
         return bitmap;
     mask = q2_subcluster_mask(bits, start, end);
     return (bitmap | mask) & ~(mask << 32);
@@ -153,7 +149,7 @@ static bool has_place(const struct q2_image *top, const struct q2_extent *extent
 {
     uint32_t whole = top->rules.extended ? top->rules.cluster_bits : 0;
 
-    if (is_raw_external(top))
+    if (q2_image_is_raw_external(top))
         return extent->kind == Q2_EXTENT_DATA && extent->length >> whole > 0;
     return extent->has_host_offset || extent->kind == Q2_EXTENT_COMPRESSED;
 }

@@ -264,8 +264,7 @@ enum q2_status q2_write_room(struct q2_disk *disk, uint64_t start, uint64_t nb_w
         return q2_clusters_alloc(disk, nb_wanted, ret_offset, ret_nb);
     /* A raw data file has the disk's size and keeps it; others hold whole clusters. */
     status = q2_store_grow(disk, top->data, q2_min_u64(end, q2_disk_size(disk)));
-    if (status == Q2_OK && top->data->ops->grow &&
-        !(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+    if (status == Q2_OK && top->data->ops->grow && !q2_image_is_raw_external(top))
         status = q2_store_grow(disk, top->data, end);
     if (status == Q2_ERR_NO_SPACE && top->data->size >= q2_min_u64(end, q2_disk_size(disk)))
         status = Q2_OK; /* what the last cluster has past the disk's end is not needed */
@@ -280,7 +279,7 @@ uint64_t q2_write_data_end(struct q2_disk *disk, uint64_t end)
 
     if (!top->rules.external_data)
         return end;
-    if (top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL)
+    if (q2_image_is_raw_external(top))
         end = q2_min_u64(end, q2_disk_size(disk));
     return q2_min_u64(end, top->data->size);
 }

@@ -119,7 +119,7 @@ enum q2_status q2_write_raw_zeros(struct q2_disk *disk, uint64_t offset, uint64_
     struct q2_image *top = top_of(disk);
     uint64_t size;
 
-    if (!(top->header.autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL))
+    if (!q2_image_is_raw_external(top))
         return Q2_OK;
     size = q2_min_u64(top->data->size, q2_disk_size(disk));
     if (offset >= size)

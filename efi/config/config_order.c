@@ -173,12 +173,8 @@ const char *mc_entry_title(const struct mc_entry *entry)
 static uint32_t character_take(const char **s)
 {
     uint32_t c = (uint8_t) * *s;
-    size_t length = 1;
-    size_t n;
+    size_t n = q2_utf8_decode_text(*s, &c);
 
-    while (length < 4 && (*s)[length] != '\0')
-        length++;
-    n = q2_utf8_decode(*s, length, &c);
     *s += n > 0 ? n : 1;
     return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 }

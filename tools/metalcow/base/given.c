@@ -7,16 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "q2_fail.h"
 #include "q2_name.h"
 
 #include "probe.h"
-
-static void fail(struct q2_fault *ret_fault, enum q2_status status, const char *what,
-                 const char *path)
-{
-    *ret_fault = (struct q2_fault){.status = status, .what = what};
-    (void)strncpy(ret_fault->file, path, sizeof(ret_fault->file) - 1);
-}
 
 /* A name in plain spelling, kept in image->names. */
 static const char *keep(struct image *image, const char *name, enum q2_unsaid_format *ret_format,
@@ -32,11 +26,11 @@ static const char *keep(struct image *image, const char *name, enum q2_unsaid_fo
         status = Q2_ERR_LIMIT;
     if (status == Q2_OK)
         return image->names[slot];
-    fail(ret_fault, status,
-         status == Q2_ERR_UNSUPPORTED ? "this does not describe a plain file"
-         : status == Q2_ERR_BAD_NAME  ? "this is not the name of a file"
-                                      : NULL,
-         name);
+    (void)q2_fail(ret_fault, status,
+                  status == Q2_ERR_UNSUPPORTED ? "this does not describe a plain file"
+                  : status == Q2_ERR_BAD_NAME  ? "this is not the name of a file"
+                                               : NULL,
+                  name);
     return NULL;
 }
 
@@ -68,7 +62,7 @@ static bool probe_given(const char *path, enum q2_unsaid_format *ret_format,
     if (probed == PROBED_QCOW2)
         *ret_format = Q2_UNSAID_QCOW2;
     else if (probed == PROBED_FOREIGN)
-        fail(ret_fault, Q2_ERR_UNSUPPORTED, name, path);
+        (void)q2_fail(ret_fault, Q2_ERR_UNSUPPORTED, name, path);
     return probed != PROBED_FOREIGN;
 }
 
