@@ -1,9 +1,8 @@
 /* The consistency check: references counted against refcounts.  (qcow2: "Refcount management")
  *
- * Called by tools/ and efi/; implemented by core/check/check.c, which reads only, and
- * core/repair/repair.c, which mends what the check finds. Both work in the disk's own workspace: an
- * image with more host clusters than fit is gone over in several passes, so the memory does not
- * grow with the image.
+ * Implemented by core/check/check.c, which reads only, and core/repair/repair.c, which mends what
+ * the check finds. Both work in the disk's own workspace: an image with more host clusters than fit
+ * is gone over in several passes, so the memory does not grow with the image.
  */
 #ifndef Q2_CHECK_H
 #define Q2_CHECK_H

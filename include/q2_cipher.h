@@ -1,9 +1,8 @@
 /* The cipher: encryption of guest data, and how its key is got.  (qcow2: header field crypt_method,
  * "Full disk encryption header pointer")
  *
- * Called by core/. Implemented by drivers/ on a crypto library, in memory that the implementer was
- * given when it was made; no call allocates. Keys live in the implementer's memory only and are
- * wiped by lock().
+ * Implemented by drivers/ on a crypto library, in memory that the implementer was given when it was
+ * made; no call allocates. Keys live in the implementer's memory only and are wiped by lock().
  */
 #ifndef Q2_CIPHER_H
 #define Q2_CIPHER_H

@@ -1,7 +1,7 @@
 /* The disk: an opened image with its data file and backing chain, as one range of bytes.
  *
- * Called by drivers/ (Block I/O), tools/ and efi/. Implemented by core/. This is the engine's whole
- * face: everything above works with guest offsets, everything below with sources.
+ * Implemented by core/. This is the engine's whole face: everything above works with guest offsets,
+ * everything below with sources.
  *
  * Memory: the caller gives one block of Q2_WORKSPACE_SIZE bytes and keeps it until
  * q2_disk_close(); the disk lives in it. Nothing else is allocated, ever. Sources of the backing

@@ -1,8 +1,8 @@
 /* Filling a struct q2_fault: each function records what went wrong and returns the status, so that
  * the place that finds a mistake reports it in one line.
  *
- * Called by everybody who reports a fault, implemented by core/base/status.c; pure. The innermost
- * finder fills the fault; whoever passes a status up leaves it alone.
+ * Implemented by core/base/status.c; pure. The innermost finder fills the fault; whoever passes a
+ * status up leaves it alone.
  */
 #ifndef Q2_FAIL_H
 #define Q2_FAIL_H

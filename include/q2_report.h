@@ -1,7 +1,7 @@
 /* What a person reads of a map or a check: the same lines from every program, in qemu-img's words.
  *
- * Called by tools/ and efi/, which print; implemented by core/check/report.c. Nothing here prints
- * or allocates. The lines' file names come out of images and are escaped.
+ * Implemented by core/check/report.c. Nothing here prints or allocates. The lines' file names come
+ * out of images and are escaped.
  */
 #ifndef Q2_REPORT_H
 #define Q2_REPORT_H

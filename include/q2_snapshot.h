@@ -1,7 +1,7 @@
 /* Writing internal snapshots: create, apply, delete.  (qcow2: "Snapshots")
  *
- * Called by tools/ and efi/; implemented by core/write/snapshot_write.c. Reading them is in
- * q2_disk.h: q2_disk_snapshot() lists, struct q2_disk_options opens one.
+ * Implemented by core/write/snapshot_write.c. Reading them is in q2_disk.h: q2_disk_snapshot()
+ * lists, struct q2_disk_options opens one.
  *
  * Each call first makes everything written so far durable, and is durable itself when it returns
  * Q2_OK; an error may come after the change was made, while clusters are given back. Memory does

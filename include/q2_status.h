@@ -1,8 +1,8 @@
 /* Results of every metalcow function, and the fault that explains one.
  *
- * Called by everybody. A function returns an enum q2_status; the first thing that goes wrong in a
- * disk also fills a struct q2_fault, so that a person reads "base.qcow2: L2 entry points past the
- * end of the file, at offset 0x50018", not "error 5". Nothing here prints.
+ * A function returns an enum q2_status; the first thing that goes wrong in a disk also fills a
+ * struct q2_fault, so that a person reads "base.qcow2: L2 entry points past the end of the file, at
+ * offset 0x50018", not "error 5". Nothing here prints.
  */
 #ifndef Q2_STATUS_H
 #define Q2_STATUS_H

@@ -1,7 +1,7 @@
 /* What values a hand-off record may have.
  *
- * Below record.c; may call core/base only. Invariant: no check adds or multiplies numbers of the
- * record before they are known to be small enough.
+ * May call core/base only. Invariant: no check adds or multiplies numbers of the record before they
+ * are known to be small enough.
  */
 #include "judge.h"
 

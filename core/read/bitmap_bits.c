@@ -153,7 +153,7 @@ enum q2_status q2_disk_bitmap_dirty(struct q2_disk *disk, const struct q2_bitmap
     const struct q2_image *top = &disk->layers[0];
     uint32_t granularity = bitmap->granularity_bits;
     struct search search = {.disk = disk, .table_offset = bitmap->table_offset, .value = true};
-    uint64_t first, behind;
+    uint64_t first, after;
     enum q2_status status;
 
     if (granularity < Q2_MIN_GRANULARITY_BITS || granularity > Q2_MAX_GRANULARITY_BITS)
@@ -167,10 +167,10 @@ enum q2_status q2_disk_bitmap_dirty(struct q2_disk *disk, const struct q2_bitmap
     if (status != Q2_OK)
         return status;
     search.value = false;
-    status = search_bits(&search, first, &behind);
+    status = search_bits(&search, first, &after);
     if (status != Q2_OK)
         return status;
     *ret_offset = q2_min_u64(first << granularity, top->virtual_size);
-    *ret_length = q2_min_u64(behind << granularity, top->virtual_size) - *ret_offset;
+    *ret_length = q2_min_u64(after << granularity, top->virtual_size) - *ret_offset;
     return Q2_OK;
 }

@@ -130,7 +130,7 @@ static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
 {
     uint64_t index = image->source->size >> image->rules.cluster_bits, block, next, nb_free;
     uint64_t per_block = 1ull << q2_refcount_block_bits(image), in_block = index & (per_block - 1);
-    uint64_t behind = index - in_block + per_block, nb = per_block - 1 - in_block;
+    uint64_t after = index - in_block + per_block, nb = per_block - 1 - in_block;
 
     if (q2_refcount_block(&disk->slices, image, index, &block) != Q2_OK || block == 0)
         return false;
@@ -138,8 +138,8 @@ static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
         (q2_refcount_nb_free(&disk->slices, image, block, in_block + 1, nb, &nb_free) != Q2_OK ||
          nb_free != nb))
         return false;
-    return behind >> q2_refcount_block_bits(image) >= q2_refcount_table_entries(image) ||
-           (q2_refcount_block(&disk->slices, image, behind, &next) == Q2_OK && next == 0);
+    return after >> q2_refcount_block_bits(image) >= q2_refcount_table_entries(image) ||
+           (q2_refcount_block(&disk->slices, image, after, &next) == Q2_OK && next == 0);
 }
 
 /* The file ends before the end of a piece. A file that lost its end must not read as zeros

@@ -1,9 +1,8 @@
 /* The slice cache: pieces of metadata tables, Q2_SLICE_SIZE bytes each, of every file of a disk.
  *
- * Called by everything in core/ that reads metadata; calls the sources. No whole table is ever
- * held, so tables of any size work in the same memory. A slice is an aligned piece of a *file*: one
- * cache serves headers, L1, L2, refcounts and snapshots alike, and with small clusters one slice
- * holds several tables.
+ * May call the sources. No whole table is ever held, so tables of any size work in the same memory.
+ * A slice is an aligned piece of a *file*: one cache serves headers, L1, L2, refcounts and
+ * snapshots alike, and with small clusters one slice holds several tables.
  *
  * Pointers that q2_slice_get() gives are good until the next call into the cache.
  */

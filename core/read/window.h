@@ -1,9 +1,9 @@
 /* Read-ahead windows: a few pieces of files, fetched in large requests ahead of small ones.
  *
- * Called by whatever in core/ reads files; calls the sources. A device's cost is per request, not
- * per byte (DESIGN.md, 3.3): what is read in small steps, one after the other, is worth
- * fetching in one. It works on host offsets, so one mechanism serves small guest requests, small
- * clusters whose L2 tables are between them, and compressed streams.
+ * May call the sources. A device's cost is per request, not per byte (DESIGN.md, 3.3): what is read
+ * in small steps, one after the other, is worth fetching in one. It works on host offsets, so one
+ * mechanism serves small guest requests, small clusters whose L2 tables are between them, and
+ * compressed streams.
  */
 #ifndef Q2_CORE_WINDOW_H
 #define Q2_CORE_WINDOW_H

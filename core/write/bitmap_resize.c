@@ -95,7 +95,7 @@ static enum q2_status move_table(struct q2_disk *disk, uint64_t entry_at, uint64
     return Q2_OK;
 }
 
-/* A bitmap that grows: what lies behind the old end is clean, and the table is long enough. */
+/* A bitmap that grows: the bits after the old end are clean, and the table is long enough. */
 static enum q2_status grow_one(struct q2_disk *disk, uint64_t entry_at, uint64_t new_size)
 {
     uint64_t nb_entries = nb_entries_for(disk, new_size);

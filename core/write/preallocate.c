@@ -144,7 +144,7 @@ static enum q2_status allocate_run(struct q2_disk *disk, struct run *run, bool w
 }
 
 /* Are the clusters of an extent as they are to be? In a raw data file, which is the disk, zeros are
- * not: the file may hold other bytes behind an old end of the disk. */
+ * not: the file may hold other bytes after an old end of the disk. */
 static bool has_place(const struct q2_image *top, const struct q2_extent *extent)
 {
     uint32_t whole = top->rules.extended ? top->rules.cluster_bits : 0;

@@ -1,7 +1,7 @@
 /* Writing bytes beside the slice cache: guest data, and whole new tables.
  *
- * Called by the write side; calls the sources. Every write goes through here or q2_slice_write(),
- * so that slices, windows and decoded clusters never show what is no longer there.
+ * May call the sources. Every write goes through here or q2_slice_write(), so that slices, windows
+ * and decoded clusters never show what is no longer there.
  */
 #ifndef Q2_CORE_STORE_H
 #define Q2_CORE_STORE_H

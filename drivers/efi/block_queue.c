@@ -1,8 +1,8 @@
 /* Reads of a disk that are on their way below it.
  *
- * Beside block_io.c on the data path; calls the engine's map, the volume's Block I/O 2, events and
- * the TPL. Invariants: a slot is busy from its start until its event below was signalled; the
- * caller's token is touched last; counts change at TPL_NOTIFY, where the ends of pieces come in.
+ * May call the engine's map, the volume's Block I/O 2, events and the TPL. Invariants: a slot is
+ * busy from its start until its event below was signalled; the caller's token is touched last;
+ * counts change at TPL_NOTIFY, where the ends of pieces come in.
  */
 #include "block_queue.h"
 

@@ -1,7 +1,6 @@
 /* Erasing guest bytes.
  *
- * Below block_io.c and erase_block.c; calls the engine's public functions only. Invariant: nothing
- * outside the range changes.
+ * May call the engine's public functions only. Invariant: nothing outside the range changes.
  */
 #include "erase.h"
 

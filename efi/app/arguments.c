@@ -1,6 +1,6 @@
 /* Command line and file names.
  *
- * Beside the commands; calls the shell's protocols if there is a shell.
+ * May call the shell's protocols, if there is a shell.
  */
 #include "arguments.h"
 

@@ -12,7 +12,7 @@
 /* A shell's command line has no more words than this. */
 #define MC_MAX_WORDS 32u
 
-/* The words behind the program's own name; UTF-8 in pool memory. */
+/* The words after the program's own name; UTF-8 in pool memory. */
 struct mc_arguments {
     size_t nb;
     char *words[MC_MAX_WORDS];

@@ -1,6 +1,6 @@
 /* Starting a loader by its device path, so that it finds the volume that it came from.
  *
- * Below the commands; calls LoadImage and StartImage.
+ * May call LoadImage() and StartImage().
  */
 #include "boot.h"
 
@@ -25,7 +25,7 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
     mc_free(file);
     if (!EFI_ERROR(status))
         return Q2_OK;
-    if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but must not be started */
+    if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but Secure Boot forbids to start it */
         (void)services->UnloadImage(*ret_image);
     failed = q2_status_from_efi_load(status);
     return q2_fail(fault, failed,

@@ -1,7 +1,4 @@
-/* Starting a loader.  (UEFI 2.10, 7.4)
- *
- * Called by commands.
- */
+/* Starting a loader.  (UEFI 2.10, 7.4) */
 #ifndef METALCOW_EFI_BOOT_H
 #define METALCOW_EFI_BOOT_H
 
@@ -9,7 +6,7 @@
 
 #include "q2_status.h"
 
-/* Load and start a file of a volume. Returns when the loader does, so mostly not at all.
+/* Load and start a file of a volume. Returns only if the loader returns; most loaders never do.
  *
  * ret_status  what the loader returned
  *

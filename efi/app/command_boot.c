@@ -1,7 +1,7 @@
-/* boot, menu: an entry of the configuration is chosen and started.
+/* boot, menu: choose an entry of the configuration and start it.
  *
- * Below commands.c; calls start.c and menu_run.c. Invariant: nothing is started that was neither
- * named, nor chosen, nor is the default.
+ * May call start.c and menu_run.c. Invariant: an entry is started only if the command line named
+ * it, a person chose it, or it is the default.
  */
 #include "commands.h"
 #include "efi/base/console.h"
@@ -119,8 +119,8 @@ static EFI_STATUS start_named(struct boot *boot, const char *name)
     return mc_session_fail(session);
 }
 
-/* What nobody has chosen did not start. Is somebody here who wants to choose? A machine without a
- * person goes on, and a shell's command ends with its error. */
+/* The default entry did not start. If a person presses a key, show the menu. On a machine without a
+ * person the firmware tries its next boot option; in a shell the command ends with its error. */
 static bool is_somebody_here(struct boot *boot)
 {
     if (boot->session->from_shell || !mc_can_ask())
@@ -136,7 +136,7 @@ _Static_assert(READING_SECONDS == 5, "text above");
 
 /* --- the menu --------------------------------------------------------------------------------- */
 
-/* Is there something to choose before anything is started? */
+/* Must the menu be shown before anything is started? */
 static bool wants_menu(struct boot *boot)
 {
     const struct mc_settings *settings = &boot->session->entries->settings;
@@ -151,7 +151,7 @@ static bool wants_menu(struct boot *boot)
     return true;
 }
 
-/* The loaders of the disk that did not start, below its entry. */
+/* List the loaders of the disk below its entry, because none of them was started by itself. */
 static void offer_loaders(struct boot *boot)
 {
     const struct mc_loaders *loaders = &boot->session->loaders;
@@ -179,7 +179,7 @@ static void explain(struct boot *boot, const struct mc_entry *entry)
     set_message(boot, text, true);
 }
 
-/* One choice at the menu and what comes of it; true: it is over, with *ret_status. */
+/* Let the person choose once, and do what was chosen. True: the end, with *ret_status. */
 static bool choose_and_start(struct boot *boot, EFI_STATUS *ret_status)
 {
     struct mc_session *session = boot->session;

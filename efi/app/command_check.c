@@ -1,6 +1,6 @@
 /* check: consistency of an image, in the words of qemu-img.
  *
- * Below commands.c; opens the image's metadata with an engine of its own, and no other file.
+ * Opens the image's metadata with an engine of its own, and no other file.
  */
 #include "efi/image/attach.h"
 #include "commands.h"
@@ -32,7 +32,7 @@ static void print_finding(struct q2_check_reporter *reporter,
     mc_print("\n");
 }
 
-/* What a script in the shell can tell apart. */
+/* Exit statuses, so that a script in the shell can tell the results apart. */
 static EFI_STATUS status_of(const struct q2_check_result *result)
 {
     if (result->check_errors > 0)

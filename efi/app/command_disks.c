@@ -1,6 +1,6 @@
 /* attach, list, detach: disks of the resident driver.
  *
- * Below commands.c; calls the driver through control_client.c.
+ * May call the driver, through control_client.c.
  */
 #include "commands.h"
 #include "connect.h"
@@ -59,7 +59,7 @@ EFI_STATUS mc_command_attach(struct mc_session *session)
 /* Indexed by enum mc_mode. */
 static const char *const mode_words[] = {"  ro  ", "  rw  ", "  overlay  "};
 
-/* What is to be said of a disk that can be written. */
+/* Print what a person must know about a disk that can be written. */
 static void put_room(struct q2_line *text, const struct mc_disk_record *record)
 {
     if (record->mode == MC_MODE_READ_ONLY)
@@ -121,7 +121,8 @@ static EFI_STATUS detach(struct mc_session *session, uint32_t number)
     return status;
 }
 
-/* The last one first: an image inside an attached image goes before the one that holds it. */
+/* Detach the newest disk first, because an image inside an attached image must go before the image
+ * that holds it. */
 static EFI_STATUS detach_all(struct mc_session *session)
 {
     EFI_STATUS status = EFI_SUCCESS;

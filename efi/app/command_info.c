@@ -1,7 +1,7 @@
 /* info: what an image is, in the words of qemu-img.
  *
- * Below commands.c; opens the image's metadata with an engine of its own, and no other file unless
- * --backing-chain asks for all of them.
+ * Opens the image's metadata with an engine of its own, and no other file unless --backing-chain
+ * asks for all of them.
  */
 #include "efi/image/attach.h"
 #include "commands.h"

@@ -1,7 +1,7 @@
 /* install, uninstall: options of the firmware that start the driver or the application.
  *
- * Below commands.c; may call option_store.c and driver_file.c. Invariant: an option is made only
- * for a file that is there.
+ * May call option_store.c and driver_file.c. Invariant: an option is made only for a file that is
+ * there.
  */
 #include "commands.h"
 #include "driver_file.h"
@@ -37,7 +37,8 @@ static enum q2_status own_file(struct target *target, struct q2_fault *fault)
                          NULL);
 }
 
-/* The file that was named, or the one that is meant without a name. */
+/* Find the file that was named. Without a name, take the application's own file or the stored
+ * driver. */
 static enum q2_status find_file(struct mc_session *session, struct target *target)
 {
     struct q2_fault *fault = &session->fault;
@@ -61,8 +62,9 @@ static enum q2_status find_file(struct mc_session *session, struct target *targe
     return target->file ? Q2_OK : q2_fail_memory(fault);
 }
 
-/* Firmware finds a boot loader by its partition alone, on whatever bus that is. It loads drivers
- * early, and not every firmware searches for their partitions then. */
+/* A boot option may name the partition alone, because firmware searches all buses for it. A driver
+ * option needs the whole path, because firmware loads drivers early and not every firmware searches
+ * for their partitions at that time. */
 static enum q2_status make_path(struct target *target, struct q2_fault *fault)
 {
     const EFI_DEVICE_PATH *volume = mc_protocol(target->volume, &mc_device_path_guid);

@@ -1,6 +1,6 @@
 /* map: which file has which part of the disk, in the words of qemu-img.
  *
- * Below commands.c; opens the image with all its files in an engine of its own.
+ * Opens the image with all its files in an engine of its own.
  */
 #include "efi/image/attach.h"
 #include "commands.h"
@@ -25,7 +25,7 @@ static enum q2_status print_entry(const struct q2_map_entry *entry, struct q2_fa
     return Q2_OK;
 }
 
-/* The disk from its start to its end; neighbours that are alike are one line. */
+/* Print the disk from start to end. Neighbouring extents of the same kind share a line. */
 static enum q2_status print_entries(const struct mc_image *image, struct q2_fault *fault)
 {
     uint64_t size = q2_disk_size(image->disk);

@@ -1,4 +1,4 @@
-/* The command line: which command, which options.
+/* The command line: finds the command and reads its options.
  *
  * May call the commands. Invariant: a command runs only if every word was understood.
  */
@@ -14,7 +14,7 @@ static EFI_STATUS help(struct mc_session *session);
 
 struct command {
     const char *name;
-    const char *synopsis; /* behind the name */
+    const char *synopsis; /* after the name */
     const char *help;
     bool needs_operand;
     EFI_STATUS (*run)(struct mc_session *session);
@@ -198,7 +198,7 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-/* What disks of mode rw hold back must be in their files before a command looks at these. */
+/* Flush all disks of mode rw, so that a command which opens their files sees current data. */
 static void flush_disks(struct mc_session *session)
 {
     if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)

@@ -11,8 +11,7 @@
 #include "efi/image/attach.h"
 #include "efi/image/entries.h"
 
-/* A command line, read, without what it says of a disk. Strings point into the arguments or are
- * NULL. */
+/* A parsed command line, without the keys of a disk. Its strings are in the arguments, or NULL. */
 struct mc_command_line {
     const char *operand; /* the word that is no option */
     const char *disk;
@@ -68,7 +67,7 @@ EFI_STATUS mc_session_fail(struct mc_session *session);
 bool mc_session_get(struct mc_session *session, UINTN index);
 bool mc_session_find(struct mc_session *session, uint32_t number);
 
-/* Read names and options of the command line into session->image; the files must lie on one volume.
+/* Read names and options of the command line into session->image; the files must be on one volume.
  *
  * Q2_ERR_ARGUMENT     a word that an option does not know
  * Q2_ERR_UNSUPPORTED  files on different volumes

@@ -1,6 +1,6 @@
 /* Connecting a disk, and finding a file on it.
  *
- * Below the commands; calls boot services and the firmware's file systems on our disk.
+ * May call boot services and the firmware's file systems on our disk.
  */
 #include "connect.h"
 
@@ -46,7 +46,8 @@ enum q2_status mc_find_on_disk(EFI_HANDLE disk, const char *path, struct q2_faul
         const EFI_DEVICE_PATH *volume = mc_protocol(handles[i], &mc_device_path_guid);
         if (!device || !volume || !mc_device_path_below(device, volume))
             continue;
-        /* One that is no EFI system partition counts only as long as nothing else was found. */
+        /* A volume that is no EFI system partition is used only if no EFI system partition has the
+         * file. */
         if ((!found || is_esp(handles[i])) && holds(handles[i], path)) {
             found = handles[i];
             if (is_esp(found))

@@ -1,7 +1,7 @@
 /* From a published disk to the volume that it is started from.
  *
- * Called by commands. The firmware connects only what it boots from, so a program connects what it
- * needs itself (DESIGN.md, 5.3).
+ * The firmware connects only what it boots from, so a program connects what it needs itself
+ * (DESIGN.md, 5.3).
  */
 #ifndef METALCOW_EFI_CONNECT_H
 #define METALCOW_EFI_CONNECT_H

@@ -1,6 +1,6 @@
 /* Finding or starting the resident driver.
  *
- * Below the commands; calls boot services. Invariant: a driver of another version is not called.
+ * May call boot services. Invariant: a driver of another version is not called.
  */
 #include "control_client.h"
 
@@ -9,7 +9,8 @@
 #include "q2_fail.h"
 #include "efi/base/firmware.h"
 
-/* Load and start the copy. Its device path is the application's: that is the file it came in. */
+/* Load and start the embedded driver. It gets the application's device path, because it was stored
+ * in that file. */
 static enum q2_status start_copy(struct mc_client *client, struct q2_fault *fault)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
@@ -22,7 +23,8 @@ static enum q2_status start_copy(struct mc_client *client, struct q2_fault *faul
     if (!EFI_ERROR(status))
         status = services->StartImage(client->driver, NULL, NULL);
     else if (status == EFI_SECURITY_VIOLATION)
-        (void)services->UnloadImage(client->driver); /* loaded, but must not be started */
+        (void)services->UnloadImage(
+            client->driver); /* loaded, but Secure Boot forbids to start it */
     if (!EFI_ERROR(status))
         return Q2_OK;
     client->driver = NULL;

@@ -1,8 +1,8 @@
 /* The application's way to the resident driver.
  *
- * Called by commands. The driver is the one that is loaded already, or the copy that the
- * application carries, started now. Under Secure Boot the copy is checked like any image that is
- * loaded: it must be signed before it is put in.
+ * The driver is the one that is loaded already, or the copy that the application carries, started
+ * now. Under Secure Boot the copy is checked like any image that is loaded: it must be signed
+ * before it is put in.
  */
 #ifndef METALCOW_EFI_CONTROL_CLIENT_H
 #define METALCOW_EFI_CONTROL_CLIENT_H

@@ -20,7 +20,7 @@
 /* As much as the headers of a program take. */
 #define HEAD_SIZE 768u
 
-/* PE: the field Subsystem of PE32+, behind the signature; its values for UEFI. */
+/* PE: the field Subsystem of PE32+, counted from the signature; its values for UEFI. */
 #define SUBSYSTEM_AT          (4u + 20u + 68u)
 #define SUBSYSTEM_APPLICATION 10u
 #define SUBSYSTEM_DRIVER      11u

@@ -1,7 +1,7 @@
 /* metalcow.efi: a command of the UEFI shell, and \EFI\BOOT\BOOTX64.EFI of a stick.
  *
- * Entry point; calls commands.c. What goes wrong is said on the console, and the status goes back
- * to the shell or to the boot manager, which tries its next option.
+ * Entry point; calls commands.c. An error is printed on the console. The status is returned to the
+ * shell, or to the boot manager, which then tries its next option.
  */
 #include "drivers/efi/status.h"
 #include "arguments.h"

@@ -5,12 +5,13 @@
 #include "commands.h"
 #include "efi/menu/menu.h"
 
-/* Is a key held down, or was one typed? Waits a tenth of a second, since a keyboard needs time.
- * The keys that came are dropped, the last one is ret_key. Only after mc_can_ask(). */
+/* Was a key typed, or is one held down? Waits a tenth of a second, because a keyboard needs time.
+ * All keys that were read are dropped; ret_key gets the last one. Only after mc_can_ask(). */
 bool mc_menu_is_wanted(struct mc_key *ret_key);
 
-/* Show a menu until a line is chosen or the countdown has ended. Stops the watchdog, which would
- * end a person's thinking after five minutes, and starts it again for the loader.
+/* Show a menu until a line is chosen or the countdown has ended. Stops the watchdog, because it
+ * resets the machine after five minutes and a person may think longer; starts it again for the
+ * loader.
  *
  * volume       of the entries
  * held         keys that are this one are dropped until it is let go; NULL: none

@@ -46,7 +46,8 @@ static void ascii_name(const char *ascii, CHAR16 *ret_name)
     *ret_name = 0;
 }
 
-/* Read a variable, with room for `more` bytes behind it. One that is not there is empty. */
+/* Read a variable into a buffer that has room for `more` further bytes. One that is not there is
+ * empty. */
 static enum q2_status get_variable(CHAR16 *name, size_t more, struct q2_fault *fault,
                                    struct variable *ret_variable)
 {
@@ -121,7 +122,7 @@ static void set_bit(uint8_t *bits, uint16_t number)
     bits[number / 8] = (uint8_t)(bits[number / 8] | 1u << number % 8);
 }
 
-/* Note the numbers of all options. Writing meanwhile would disturb the enumeration. */
+/* Note the numbers of all options before any write, because writing disturbs the enumeration. */
 static enum q2_status list_options(struct options *options, struct q2_fault *fault)
 {
     CHAR16 *name = mc_alloc(MAX_NAME_BYTES);

@@ -1,6 +1,6 @@
 /* From an entry to a running loader.
  *
- * Calls the driver, connect.c, loaders.c, boot.c. Invariant: when this returns, the disk that it
+ * May call the driver, connect.c, loaders.c, boot.c. Invariant: when this returns, the disk that it
  * attached is gone again, and the driver that it loaded too.
  */
 #include "start.h"
@@ -21,7 +21,7 @@ static EFI_STATUS fail(struct mc_session *session)
     return q2_efi_from_status(session->fault.status);
 }
 
-/* Enough to read a sentence of warning. */
+/* Seconds: long enough to read a sentence of warning. */
 #define READING_SECONDS 3u
 
 /* The last moment at which a person can read that the system will lose its disk. */

@@ -1,7 +1,7 @@
 /* What a person reads: text on the console.
  *
- * Called by the entry points and commands, never below them. Text is UTF-8; what UCS-2 does not
- * have is shown as '?'. Without a console (a driver that starts early) nothing happens.
+ * Text is UTF-8; what UCS-2 does not have is shown as '?'. Without a console (a driver that starts
+ * early) nothing happens.
  */
 #ifndef METALCOW_EFI_CONSOLE_H
 #define METALCOW_EFI_CONSOLE_H

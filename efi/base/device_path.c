@@ -1,7 +1,6 @@
 /* Device paths.
  *
- * Beside everything in efi/; calls the pool. Invariant: a path that is returned ends in an end
- * node.
+ * May call the pool. Invariant: a path that is returned ends in an end node.
  */
 #include "device_path.h"
 
@@ -49,7 +48,7 @@ static void append_file(UINT8 **at, const CHAR16 *name, size_t nb_units)
     }
 }
 
-/* Nodes lie at any address, so fields behind the header are copied as bytes. */
+/* Nodes may start at any address, so the fields after the header are copied as bytes. */
 static void append_disk(UINT8 **at, unsigned int instance)
 {
     UINT8 *node = *at;

@@ -1,7 +1,7 @@
 /* Device paths: of our disks, of files, and what can be read from them.  (UEFI 2.10, 10.3)
  *
- * Called by efi/. Pure functions on the nodes' bytes but for the allocations; a device path from
- * the firmware is well-formed.
+ * Pure functions on the nodes' bytes but for the allocations; a device path from the firmware is
+ * well-formed.
  */
 #ifndef METALCOW_EFI_DEVICE_PATH_H
 #define METALCOW_EFI_DEVICE_PATH_H
@@ -28,8 +28,8 @@ EFI_DEVICE_PATH *mc_device_path_file(const EFI_DEVICE_PATH *volume, const char *
 EFI_DEVICE_PATH *mc_device_path_disk(const EFI_DEVICE_PATH *volume, const char *image,
                                      unsigned int instance);
 
-/* How many disks of ours a path goes through: 0 outside, 1 on a disk of ours, 2 on one that lies in
- * an image on a disk of ours. */
+/* How many disks of ours a path goes through: 0 outside, 1 on a disk of ours, 2 on a disk whose
+ * image is stored on a disk of ours. */
 unsigned int mc_device_path_depth(const EFI_DEVICE_PATH *path);
 
 /* Bytes of the two nodes that a disk of ours adds to its volume's path, if a path begins with them:

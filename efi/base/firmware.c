@@ -1,7 +1,7 @@
 /* The firmware's tables, memory and protocols.
  *
- * Beside everything in efi/; calls boot services only. Invariant: nothing here is called while a
- * request of Block I/O is under way.
+ * May call boot services only. Invariant: nothing here is called while a request of Block I/O is
+ * under way.
  */
 #include "firmware.h"
 

@@ -72,8 +72,8 @@ void mc_option_name_put(const char *prefix, uint16_t number, uint16_t *ret_name)
  */
 bool mc_option_number_find(const uint8_t *used, uint16_t *ret_number);
 
-/* Insert a number in front of an order, or behind it, unless it is in it. The others keep their
- * places. order has room for one more. Returns the new count. */
+/* Insert a number in front of an order, or at its end, unless the order has it already. The others
+ * keep their places. order has room for one more. Returns the new count. */
 size_t mc_order_insert(uint16_t *order, size_t nb, uint16_t number, bool in_front);
 
 /* Take a number out of an order, wherever it is. Returns the new count. */

@@ -1,8 +1,8 @@
 /* The four memory functions of freestanding C, for the firmware programs.
  *
- * Bottom of everything; calls nothing. 64-bit loads and stores, four at a time: `rep movsb` is 8x
- * slower under emulation (DESIGN.md, 13.3), and vector registers are not ours to use. Compiled
- * with -fno-tree-loop-distribute-patterns, or the loops below would become calls of themselves.
+ * May call nothing. 64-bit loads and stores, four at a time: `rep movsb` is 8x slower under
+ * emulation (DESIGN.md, 13.3), and vector registers are not ours to use. Compiled with
+ * -fno-tree-loop-distribute-patterns, or the loops below would become calls of themselves.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -49,8 +49,8 @@ void *memmove(void *to, const void *from, size_t length)
 {
     uintptr_t distance = (uintptr_t)to - (uintptr_t)from;
 
-    /* Forward is right unless `to` lies inside [from, from + length): each word is loaded before
-     * anything at or behind it is stored. memcpy() loads four words before it stores them, which
+    /* Forward is right unless `to` is inside [from, from + length): each word is loaded before
+     * anything at or after it is stored. memcpy() loads four words before it stores them, which
      * keeps that. */
     if (distance >= length)
         return memcpy(to, from, length);

@@ -1,7 +1,7 @@
 /* Words, UTF-8 and UCS-2, paths.
  *
- * Bottom of the firmware programs; may call nothing but q2_line.h and the decoder of utf8.h.
- * Invariant: nothing is written past the size that the caller gave.
+ * May call nothing but q2_line.h and the decoder of utf8.h. Invariant: nothing is written past the
+ * size that the caller gave.
  */
 #include "text.h"
 

@@ -1,6 +1,6 @@
 /* Words, and the two encodings that the firmware programs deal in.
  *
- * Used everywhere in efi/. Inside, text is UTF-8; UEFI's is UCS-2. Pure functions on memory, no
+ * The firmware programs keep text as UTF-8; UEFI's text is UCS-2. Pure functions on memory, no
  * allocation, so they are tested on the host.
  */
 #ifndef METALCOW_EFI_TEXT_H

@@ -1,6 +1,6 @@
 /* The bench: turns and rounds.
  *
- * Between command_bench.c and the ways. Invariant: a way is timed while it reads, nothing else is.
+ * May call the ways. Invariant: only the reads of a way are timed.
  */
 #include "bench.h"
 
@@ -36,8 +36,8 @@ static enum q2_status prepare_turn(struct mc_bench *bench, const struct mc_bench
     return status;
 }
 
-/* Read the same bytes once before a way is timed: what the one before it left in the host's caches,
- * and how deep the host's threads sleep, must not count for one way and against another. */
+/* Read the same bytes once before a way is timed. The host's caches and the sleep of its threads
+ * are then the same for every way. */
 static void warm_up(struct mc_bench *bench, size_t nb_requests)
 {
     if (bench->plan.complete && bench->plan.nb_data > 0)

@@ -2,8 +2,8 @@
  *
  * command_bench.c opens everything, bench_rows.c says what is read, bench_ways.c how, bench.c lets
  * the ways take turns, bench_report.c prints. A row is read in rounds; in a round every way reads
- * the same ranges, a few MiB at a time, one way behind the other and each first in its turn, so
- * that a machine with other work disturbs all alike.
+ * the same ranges, a few MiB at a time, one way after the other, and each round starts with another
+ * way, so that other work on the machine disturbs all ways alike.
  */
 #ifndef METALCOW_EFI_BENCH_H
 #define METALCOW_EFI_BENCH_H
@@ -37,7 +37,7 @@ struct mc_bench {
     EFI_BLOCK_IO_PROTOCOL *ours;   /* the published disk */
     EFI_BLOCK_IO2_PROTOCOL *ours2; /* the same disk's */
     EFI_BLOCK_IO_PROTOCOL *beside; /* another one, NULL if none was named */
-    EFI_HANDLE volume;             /* where the image lies */
+    EFI_HANDLE volume;             /* where the image is stored */
     EFI_BLOCK_IO_PROTOCOL *volume_block_io;
     EFI_DISK_IO_PROTOCOL *volume_disk_io;
     struct mc_image *image; /* the same image, opened by this program, for the plan */
@@ -77,7 +77,7 @@ struct mc_bench_way {
     bool (*applies)(const struct mc_bench *bench);
     /* Read its first requests. */
     EFI_STATUS (*run)(struct mc_bench *bench, size_t nb_requests);
-    /* Of so many random requests one is enough: a way that is known to be slow. */
+    /* For a way that is known to be slow: of this many random requests only one is made. */
     size_t one_of_random;
 };
 
@@ -135,8 +135,8 @@ enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret
 
 /* bench_report.c: print a result as part of the table, and the same as JSON.
  *
- * The JSON lies between lines MC_BENCH_BEGIN and MC_BENCH_END, one object per row and way. A
- * console breaks long lines, so they are broken between tokens before.
+ * The JSON is printed between the lines MC_BENCH_BEGIN and MC_BENCH_END, one object per row and
+ * way. A console breaks long lines, so they are broken between tokens before.
  */
 #define MC_BENCH_BEGIN "metalcow-bench-begin"
 #define MC_BENCH_END   "metalcow-bench-end"

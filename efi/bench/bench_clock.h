@@ -1,9 +1,9 @@
 /* The clock of the bench: the processor's time stamp counter, calibrated against Stall().
  *
- * Used by bench_*.c. EFI_TIMESTAMP_PROTOCOL would be the firmware's own answer, but OVMF and most
- * machines do not have it, and GetTime() counts seconds. The counter runs at one rate on every
- * processor that UEFI firmware starts today, and under QEMU it is the host's clock. Only ratios
- * within one run are compared, which the calibration does not touch.
+ * EFI_TIMESTAMP_PROTOCOL would be the firmware's own answer, but OVMF and most machines do not have
+ * it, and GetTime() counts seconds. The counter runs at one rate on every processor that UEFI
+ * firmware starts today, and under QEMU it is the host's clock. Only ratios within one run are
+ * compared, which the calibration does not touch.
  */
 #ifndef METALCOW_EFI_BENCH_CLOCK_H
 #define METALCOW_EFI_BENCH_CLOCK_H

@@ -1,6 +1,6 @@
 /* Guest ranges as pieces that are read without the engine.
  *
- * Beside the data path. Invariant: in a complete plan the pieces of a request add up to it.
+ * Invariant: in a complete plan the pieces of a request add up to it.
  */
 #include "bench_plan.h"
 

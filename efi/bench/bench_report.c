@@ -1,6 +1,6 @@
 /* The bench's table and its JSON.
  *
- * Below command_bench.c; calls the console.
+ * May call the console.
  */
 #include "bench.h"
 
@@ -43,8 +43,8 @@ static void put_thousandths(struct q2_line *text, uint64_t value)
     q2_line_put_number(text, rest, 10);
 }
 
-/* What counts of a way beside ours: the fastest turns, unless it makes fewer requests than we,
- * whose fastest one would be the luckiest. */
+/* A way is compared by its fastest turns. If it makes fewer requests than our disk, the median is
+ * used, because the fastest of few is mostly luck. */
 static const uint64_t *times_of(const struct mc_bench_result *result, size_t way, size_t beside)
 {
     bool is_like_ours = result->ways[beside].nb_requests == result->ways[0].nb_requests;
@@ -133,13 +133,13 @@ static void token(struct line *line, const char *text)
     q2_line_put(&line->text, text);
 }
 
-static void token_number(struct line *line, uint64_t number, const char *behind)
+static void token_number(struct line *line, uint64_t number, const char *suffix)
 {
     char buffer[40];
     struct q2_line text = q2_line_start(buffer, sizeof(buffer));
 
     q2_line_put_number(&text, number, 10);
-    q2_line_put(&text, behind);
+    q2_line_put(&text, suffix);
     token(line, buffer);
 }
 

@@ -1,6 +1,6 @@
 /* What the bench reads.
  *
- * Below bench.c. Every draw is the same in every run.
+ * Every draw is the same in every run.
  */
 #include "bench.h"
 
@@ -76,7 +76,7 @@ static void draw_random(struct mc_bench *bench)
         bench->offsets[i] = next_number(bench) % nb * bench->request;
 }
 
-/* So many slices that none is still there when its turn comes again. */
+/* The number of slices, chosen so that a slice has left the cache before it is read again. */
 static bool exceeds_cache(const struct mc_bench *bench)
 {
     return nb_slices(bench) >= 2 * NB_CACHED;

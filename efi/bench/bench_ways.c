@@ -1,6 +1,6 @@
 /* The ways to the bytes of a turn.
  *
- * Below bench.c. What a way needs to know is in the plan; it does nothing but read.
+ * The plan holds all that a way must know, so a way does nothing but read.
  */
 #include "bench.h"
 
@@ -48,7 +48,7 @@ static bool has_block_io2(const struct mc_bench *bench)
     return bench->ours2 != NULL;
 }
 
-/* Pieces of the plan one behind the other, as far as nb requests go. */
+/* Read the plan's pieces one after the other, for nb requests. */
 typedef EFI_STATUS piece_reader(struct mc_bench *bench, const struct mc_piece *piece, void *buffer);
 
 static inline EFI_STATUS each_piece(struct mc_bench *bench, size_t nb, piece_reader *read)

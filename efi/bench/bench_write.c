@@ -1,8 +1,8 @@
 /* The bench's write rows: on an image that was given as scratch.
  *
- * Below command_bench.c. The disk's first part is allocated once and then written in place, by our
- * disk and by Disk I/O at the same place of the volume; behind it new clusters are allocated. Both
- * ways flush at the end of a turn.
+ * The disk's first part is allocated once and then written in place, by our disk and by Disk I/O at
+ * the same place of the volume; after it new clusters are allocated. Both ways flush at the end of
+ * a turn.
  */
 #include "bench.h"
 
@@ -79,7 +79,7 @@ static const struct {
 } ways[] = {{"ours", by_our_disk}, {"disk-io", by_disk_io}};
 #define NB_WAYS (sizeof(ways) / sizeof(ways[0]))
 
-/* One round: a turn by each way, another one first each time. */
+/* One round: every way takes one turn, and each round starts with a different way. */
 static enum q2_status run_round(struct mc_bench *bench, const struct row *row, uint32_t round,
                                 uint64_t *ret_ticks)
 {

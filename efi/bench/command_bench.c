@@ -1,7 +1,7 @@
 /* bench: how fast our disk is, beside the other ways to the same bytes.
  *
- * Below commands.c. The disk is attached by the driver, as for use; what the other ways need to
- * know of the image comes from a second engine of this program.
+ * The disk is attached by the driver, as for use; what the other ways need to know of the image
+ * comes from a second engine of this program.
  */
 #include "bench.h"
 #include "bench_clock.h"

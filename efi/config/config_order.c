@@ -75,8 +75,8 @@ static int letters_compare(const char **a, const char **b)
     return **a - **b;
 }
 
-/* Separators in the specification's order: who has one where the other has none is older. The end
- * of a string ranks after '~' and before the rest. */
+/* Separators in the specification's order: the version that has one where the other has none is
+ * older. The end of a string ranks after '~' and before the rest. */
 static int separators_compare(const char **a, const char **b)
 {
     static const char order[] = {'~', '\0', '-', '^', '.'};

@@ -12,8 +12,8 @@
 
 #include "drivers/crypto/unlocker.h"
 
-/* Bytes in front of a passphrase and behind it that mc_passphrase_take_line() takes off: a byte
- * order mark, and the end of a line. */
+/* Bytes before and after a passphrase that mc_passphrase_take_line() removes: a byte order mark,
+ * and the end of a line. */
 #define MC_PASSPHRASE_DECORATION 5u
 
 /* Room for what is read from a file: one byte more than any passphrase has, to notice it. */

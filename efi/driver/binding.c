@@ -51,8 +51,8 @@ static bool is_end(const EFI_DEVICE_PATH *remaining)
     return remaining && IsDevicePathEnd(remaining);
 }
 
-/* May the driver be asked for this?  A path that is no end names one child of ours, whatever comes
- * behind it. */
+/* May the driver be asked for this?  A path that does not begin with an end node names one child of
+ * ours; nodes after that child's do not matter. */
 static bool can_name_child(const EFI_DEVICE_PATH *remaining)
 {
     return !remaining || is_end(remaining) || mc_device_path_child_size(remaining) > 0;

@@ -1,6 +1,6 @@
 /* Component Name 2: a disk is called by its entry's title, or by its image.
  *
- * Beside binding.c; asks registry.c. Names live as long as what they name.
+ * May call registry.c. Names live as long as what they name.
  */
 #include "component_name.h"
 

@@ -1,6 +1,6 @@
 /* The control protocol's driver side.
  *
- * Top of the driver, beside binding.c; calls registry.c. Every answer is a copy.
+ * May call registry.c. Every answer is a copy.
  */
 #include "efi/base/control.h"
 

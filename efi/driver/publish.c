@@ -1,7 +1,7 @@
 /* Publishing a disk.  (UEFI 2.10, 11.1.4 to 11.1.6: what a bus driver does for a child)
  *
- * Below registry.c; calls boot services and drivers/efi/block_io.c. Invariants: all protocols
- * appear in one call; an uninstall that the firmware refuses changes nothing.
+ * May call boot services and drivers/efi/block_io.c. Invariants: all protocols appear in one call;
+ * an uninstall that the firmware refuses changes nothing.
  */
 #include "publish.h"
 
@@ -80,7 +80,7 @@ static VOID EFIAPI on_turn(EFI_EVENT event, VOID *context)
     published->is_turning = false;
 }
 
-/* Without an event those above learn at their next request. */
+/* Without an event the layers above learn of it at their next request. */
 static void watch_medium(struct mc_published *published)
 {
     if (EFI_ERROR(mc_firmware.BootServices->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_turn,
@@ -89,7 +89,7 @@ static void watch_medium(struct mc_published *published)
     published->block_io.turned = published->queue.turned = published->turned;
 }
 
-/* What the firmware will see, complete before it sees anything. */
+/* Fill in all that the firmware will see, before it sees any of it. */
 static enum q2_status prepare(struct mc_published *published, const struct mc_image *image,
                               unsigned int instance, uint32_t media_id, EFI_EVENT written,
                               EFI_EVENT read, struct q2_fault *fault)
@@ -135,7 +135,8 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
     return Q2_OK;
 
 uninstall:
-    /* What the firmware still lists must stay: the handle tells the caller. */
+    /* Free nothing that the firmware still lists. The caller sees this by the handle, which is not
+     * NULL then. */
     if (EFI_ERROR(uninstall(published)))
         return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
                        image->file->source->path);
@@ -185,8 +186,9 @@ EFI_STATUS mc_publish_again(struct mc_published *published)
     return EFI_SUCCESS;
 }
 
-/* Block I/O stays as it is: a timer of ours may look after the disk before it is freed. Pointers
- * are cleared before what they point to is freed, because a call may let others in. */
+/* Leave Block I/O usable, because a timer of ours may still flush the disk before it is freed.
+ * Clear each pointer before its target is freed, because a boot service may call back into the
+ * driver. */
 void mc_published_close(struct mc_published *published)
 {
     EFI_DEVICE_PATH *path = published->device_path;

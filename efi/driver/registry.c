@@ -250,8 +250,8 @@ static bool is_taken(const struct mc_image *image, const EFI_DEVICE_PATH *volume
     return taken;
 }
 
-/* What keeps device paths of one image apart, and the same over reboots: the entry's own number, or
- * the lowest one that no other disk of this image has. */
+/* The instance number makes the device paths of one image differ, and stay the same over reboots:
+ * the entry's own number, or the lowest one that no other disk of this image has. */
 static unsigned int free_instance(const struct mc_image *image, const struct mc_origin *origin)
 {
     const EFI_DEVICE_PATH *volume = mc_protocol(image->volume, &mc_device_path_guid);
@@ -326,7 +326,8 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
     return Q2_OK;
 }
 
-/* Get the files of a disk ready to be written. Less room than asked for is said and no error. */
+/* Get the files of a disk ready to be written. If there is less room than asked for, say so; that
+ * is no error. */
 static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
 {
     struct q2_place *place = image->opener.place;
@@ -358,7 +359,7 @@ static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
     return status;
 }
 
-/* The last flush. Where the medium is gone there is nothing that could be saved. */
+/* Flush for the last time. If the medium is gone, nothing can be saved. */
 static void flush(struct mc_disk *disk)
 {
     if (q2_disk_flush(disk->image->disk) != Q2_OK)
@@ -397,7 +398,7 @@ static void explain(struct mc_disk *disk, const struct q2_fault *fault)
     (void)q2_fault_format(fault, disk->no_handoff + length, sizeof(disk->no_handoff) - length);
 }
 
-/* A disk that cannot be handed over boots loaders and EFI programs all the same: it is no error. */
+/* A disk that cannot be handed over still boots loaders and EFI programs, so this is no error. */
 static void add_handoff(struct mc_disk *disk, const struct mc_disk_spec *spec, EFI_EVENT *ret_read)
 {
     struct q2_fault fault;
@@ -420,7 +421,8 @@ static void unlink_disk(struct mc_disk *disk)
         *link = disk->next;
 }
 
-/* A disk that did not become one. Its number is free again if no other disk came after it. */
+/* Free a disk that could not be attached. Its number is free again if no disk was attached after
+ * it. */
 static void drop_disk(struct host *host, struct mc_disk *disk)
 {
     unlink_disk(disk);
@@ -505,8 +507,9 @@ static void close_disk(struct host *host, struct mc_disk *disk)
     host->nb_disks--;
 }
 
-/* A driver below may find its medium gone while it serves us, and take everything above it away
- * from in there (EDK2's for USB sticks): the request stands on what would be freed. */
+/* While it serves our request, a driver below may find its medium gone and stop everything above it
+ * (EDK2's driver for USB sticks does). Refuse then, because the request still uses what would be
+ * freed. */
 static EFI_STATUS take_away(struct mc_disk *disk)
 {
     if (q2_block_io_is_busy(&disk->published.block_io) ||
@@ -541,7 +544,7 @@ EFI_STATUS mc_registry_detach(struct mc_disk *disk)
     return registry.is_suspended ? EFI_DEVICE_ERROR : detach(disk);
 }
 
-/* Is anything on its way, so that it must not be unloaded under it? */
+/* Is any attach or detach under way? Then the driver must not be unloaded. */
 static const struct mc_disk *disk_in_use(void)
 {
     const struct mc_disk *disk = registry.disks;

@@ -57,7 +57,7 @@ void mc_registry_init(EFI_HANDLE agent);
 /* Attach an image and publish it.
  *
  * origin      NULL: somebody asked for it
- * fault       filled on any error; then nothing is left behind
+ * fault       filled on any error; then nothing is left over
  * ret_disk    valid until it is detached
  */
 enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *spec,

@@ -1,6 +1,6 @@
 /* Upkeep of a disk that is written.
  *
- * Above room.c and fat_cache.c; the firmware calls in at TPL_CALLBACK. Invariant: while files are
+ * May call room.c and the place. The firmware calls it at TPL_CALLBACK. Invariant: while files are
  * looked after, the disk is acquired, so no request is under way and none comes in between.
  */
 #include "upkeep.h"
@@ -10,9 +10,10 @@
 #include "efi/base/firmware.h"
 #include "efi/image/room.h"
 
-/* How long a disk must be left alone before its metadata is flushed: long against a write, so that
- * many share a flush; short against what a boot loader does before it ends boot services. Who
- * writes without a pause is flushed after so many delays. */
+/* The metadata is flushed when a disk was not written for this long. The delay is much longer than
+ * one write, so that many writes share a flush, and much shorter than the time from a boot loader's
+ * last write to ExitBootServices(). A program that writes without a pause is flushed after this
+ * many delays. */
 #define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
 #define MAX_DELAYS  20u
 
@@ -22,7 +23,8 @@ static bool set_timer(struct mc_upkeep *upkeep)
         mc_firmware.BootServices->SetTimer(upkeep->timer, TimerRelative, FLUSH_DELAY));
 }
 
-/* The disk is acquired. Asking the file system costs as much as a small write: not for each. */
+/* The disk is acquired. The file system is not asked after each write, because asking costs as much
+ * as a small write. */
 static void check_files(struct mc_upkeep *upkeep, struct q2_place_file *const *files, size_t nb)
 {
     struct q2_fault fault;
@@ -58,7 +60,7 @@ static void look_after_files(struct mc_upkeep *upkeep, bool check)
 
     if (!q2_block_io_acquire(upkeep->block_io, &tpl))
         return;
-    /* Where the source itself refused to write, the reason is still to be said, once. */
+    /* If the source itself refused to write, say the reason once. */
     if (!upkeep->is_lost && (check || !upkeep->block_io->media.MediaPresent))
         check_files(upkeep, files, nb);
     if (upkeep->block_io->media.MediaPresent) {
@@ -111,9 +113,8 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
     upkeep->image->opener.place->ops->settle(upkeep->image->opener.place);
 }
 
-/* Boot services end, or somebody tries to end them. The flush asks for upkeep, which would grow
- * files and get memory from inside ExitBootServices(); it is put off until the timer, which comes
- * only if boot services did not end after all. */
+/* ExitBootServices() was called. The flush signals for upkeep, which would grow files and allocate
+ * memory. Put upkeep off until the timer: it runs only if ExitBootServices() fails. */
 static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
 {
     struct mc_upkeep *upkeep = context;
@@ -147,8 +148,9 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left",
                        image->file->source->path);
     }
-    /* Two ways, none of which everybody has: a group that came with UEFI 2.9, and the event proper,
-     * when USB does not work any more. Without both the timer must do. */
+    /* Register for both events: the group BeforeExitBootServices of UEFI 2.9, which older firmware
+     * never signals, and ExitBootServices, when USB has already stopped. If neither exists, only
+     * the timer flushes. */
     if (EFI_ERROR(services->CreateEventEx(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_exit, upkeep,
                                           &mc_before_exit_guid, &upkeep->before_exit)))
         upkeep->before_exit = NULL;

@@ -1,7 +1,7 @@
 /* What a disk that is written needs between requests.  (DESIGN.md, 8.2; HAZARDS.md, U9, U13, U15)
  *
- * Made by registry.c for a disk of mode rw, before it is published. Block I/O signals an event
- * after the first write, after those that change metadata, and where a file asks for attention; its
+ * It is made for a disk of mode rw, before the disk is published. Block I/O signals an event after
+ * the first write, after those that change metadata, and where a file asks for attention; its
  * notification comes at TPL_CALLBACK as soon as the TPL has fallen below, so outside of every
  * request and of every file system's lock. Then the FAT driver's cache forgets what we wrote over,
  * room is topped up, and a file that somebody changed underneath is noticed. A moment later the

@@ -1,8 +1,7 @@
 /* Deciding about the hand-off, and keeping what is delivered up to date.
  *
- * Calls record.c and core/handoff; the ways of delivery call get(). Invariant: what get() returns
- * was encoded from where the files are stored now; while boot services end nothing is allocated
- * and nothing can have moved.
+ * May call record.c and core/handoff. Invariant: what get() returns was encoded from where the
+ * files are stored now; while boot services end nothing is allocated and nothing can have moved.
  */
 #include "handoff.h"
 

@@ -1,7 +1,7 @@
 /* The firmware's memory map.
  *
  * May call GetMemoryMap() and, to reserve and free, the page allocator. Invariant: sums of
- * addresses cannot wrap, because descriptors that would are passed by.
+ * addresses cannot wrap, because descriptors whose end would wrap are skipped.
  */
 #include "memory_map.h"
 
@@ -9,7 +9,7 @@
 #include "efi/base/firmware.h"
 
 #define PAGE_SIZE 4096u
-#define LOW_LIMIT (1u << 20) /* what is below belongs to the machine's past */
+#define LOW_LIMIT (1u << 20) /* memory below this address has special uses on PCs */
 
 bool mc_memory_map_reserve(struct mc_memory_map *map)
 {

@@ -1,6 +1,6 @@
 /* Changing boot parameters while boot services end.
  *
- * Called in a notification at TPL_CALLBACK: may call GetMemoryMap() and the payload's owner.
+ * Runs in a notification at TPL_CALLBACK. May call GetMemoryMap() and the payload's owner.
  * Invariant: boot parameters change only after the longer initrd is complete.
  */
 #include "patch.h"

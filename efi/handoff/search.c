@@ -9,8 +9,8 @@
 #define COMMAND_LINE_SIZE 16u /* as much as is looked at */
 #define MAGIC_SIZE        8u
 
-/* GRUB's stub way has the command line in place already; its own way moves it later, so the address
- * says nothing yet. */
+/* When GRUB uses the stub, the command line is in its final place already. When GRUB enters the
+ * kernel itself, it moves the line later, so the address is not checked. */
 static bool command_line_fits(const struct mc_memory_map *map, const struct mc_boot_params *params)
 {
     if (params->entry == MC_BOOT_ENTRY_LEGACY)

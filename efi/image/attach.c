@@ -1,7 +1,7 @@
 /* Opening an image in a place.
  *
  * Calls the place, q2_disk_open(), q2_disk_map(). Invariant: an image that does not open leaves
- * nothing behind.
+ * nothing open and no memory allocated.
  */
 #include "attach.h"
 

@@ -1,7 +1,6 @@
 /* The overlay in memory.
  *
- * Below attach.c; calls drivers/memory/overlay.h. Invariant: overlay->memory is NULL or has
- * capacity bytes.
+ * May call drivers/memory/overlay.h. Invariant: overlay->memory is NULL or has capacity bytes.
  */
 #include "overlay.h"
 

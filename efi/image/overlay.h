@@ -19,7 +19,7 @@ struct mc_overlay {
  * workspace     Q2_WORKSPACE_SIZE bytes, as for q2_create()
  * virtual_size  of the disk, bytes; the rest of a last, partial sector is not offered
  * capacity      bytes of memory
- * fault         filled on any error; then nothing is left behind
+ * fault         filled on any error; then no memory is kept
  *
  * Q2_ERR_LIMIT     not so much memory
  * Q2_ERR_NO_SPACE  capacity does not even hold the tables

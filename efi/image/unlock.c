@@ -1,8 +1,8 @@
 /* Passphrases from files and from the console.
  *
- * Between attach.c and drivers/crypto/unlocker.c, at attach and detach only. Calls the file system
- * and the console. Invariant: the passphrase is in memory of ours from mc_unlock_init() to
- * mc_unlock_forget() only, and a key no longer than the disk is open.
+ * May call the file system and the console, at attach and detach only. Invariant: the passphrase is
+ * in memory of ours from mc_unlock_init() to mc_unlock_forget() only, and a key no longer than the
+ * disk is open.
  */
 #include "unlock.h"
 
@@ -132,8 +132,8 @@ static void end_work(struct mc_unlock *unlock)
     mc_print("\n");
 }
 
-/* Boot services end. Nobody reads the disk any more, and the memory is the system's next. The
- * ciphers stay callable. */
+/* Boot services end. Wipe the keys, because nobody reads the disk any more and the operating system
+ * gets this memory. The ciphers stay callable. */
 static VOID EFIAPI wipe_keys(EFI_EVENT Event, VOID *Context)
 {
     struct mc_unlock *unlock = Context;

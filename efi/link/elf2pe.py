@@ -142,7 +142,7 @@ def layout(elf):
 
 
 def section_table(rows):
-    """The section headers and the sections' bytes behind the headers."""
+    """The section headers and the sections' bytes after the headers."""
     table, body = b"", b""
     for name, address, size, content, kind in rows:
         padded = content.ljust(up(len(content), FILE_ALIGN), b"\0")

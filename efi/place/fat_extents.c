@@ -8,7 +8,7 @@
 #include "q2_fail.h"
 #include "efi/base/firmware.h"
 
-/* Working memory for a file that lies in a few pieces, and for any other one. */
+/* Bytes of working memory: for a file in a few pieces, and for any other file. */
 #define BUFFER_SIZE     (1024u * 1024)
 #define MAX_BUFFER_SIZE (65u * 1024 * 1024)
 

@@ -1,10 +1,9 @@
 /* Putting right what keeps a file of the FAT place from being written.
  *
- * What a power cut leaves behind while a file is made longer is harmless and has two forms: the two
- * FATs differ, and the chain of clusters is longer or shorter than the size in the directory entry.
- * The first is put right below the file system, which keeps no bytes of the second FAT. The others
- * are put right by the file system itself: here a chain that is too short, in fat_room.c one that
- * is too long.
+ * A power cut while a file is made longer leaves harmless damage of two forms: the two FATs differ,
+ * and the chain of clusters is longer or shorter than the size in the directory entry. The first is
+ * put right below the file system, which keeps no bytes of the second FAT. The others are put right
+ * by the file system itself: here a chain that is too short, in fat_room.c one that is too long.
  *
  * Calls the file system and core/fs/, outside of requests only. Invariant: the file's bytes stay as
  * they are; a file is shortened only by bytes that have no cluster.

@@ -22,7 +22,7 @@ struct place_fixture {
     const char *name;
     struct q2_place *(*open)(void);
     void (*close)(void); /* after the place was closed: the fixture checks that nothing is left */
-    /* Change PLACE_IMAGE behind the place's back, as another program does. NULL: cannot be done. */
+    /* Change PLACE_IMAGE after the place's back, as another program does. NULL: cannot be done. */
     void (*replace_image)(void);
     uint64_t free_space; /* bytes by which files can grow in all; at least 1 MiB */
 };

@@ -64,7 +64,7 @@ static void test_decode_frames_in_a_row_fill_the_cluster(void)
         expect("too few bytes", 8192, NULL, Q2_ERR_BAD_COMPRESSED);
         expect("too many bytes", 2048, NULL, Q2_ERR_BAD_COMPRESSED);
         part_bytes("garbage", 7);
-        expect("garbage behind a full cluster", 4096, content, Q2_OK);
+        expect("garbage after a full cluster", 4096, content, Q2_OK);
     }
     free(content);
 }
@@ -150,7 +150,7 @@ static void test_decode_window_above_the_limit_is_refused(void)
     }
 }
 
-/* ---- headers that lie ----
+/* ---- headers that are stored ----
  *
  * Frame header: magic (4), descriptor (1), [window (1)], [dictionary id], [content size]. Block
  * header, 3 bytes, little endian: last (bit 0), type (1, 2), size (3..): 0 raw, 1 run, 2

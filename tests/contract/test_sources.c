@@ -205,7 +205,7 @@ static void test_extents_maps_that_are_not_valid_are_refused(void)
         {"valid", {{0, 0, 512}, {512, 4096, 512}}, 1024, Q2_OK},
         {"to the volume's end", {{0, SUITE_SIZE - 1, 1}, {1, 0, 512}}, 513, Q2_OK},
         {"past the volume's end", {{0, SUITE_SIZE - 1, 2}, {2, 0, 511}}, 513, Q2_ERR_ARGUMENT},
-        {"behind the volume", {{0, SUITE_SIZE + 1, 1}, {1, 0, 512}}, 513, Q2_ERR_ARGUMENT},
+        {"after the volume", {{0, SUITE_SIZE + 1, 1}, {1, 0, 512}}, 513, Q2_ERR_ARGUMENT},
         {"wraps", {{0, UINT64_MAX, 2}, {2, 0, 511}}, 513, Q2_ERR_ARGUMENT},
         {"hole", {{0, 0, 512}, {513, 4096, 511}}, 1024, Q2_ERR_ARGUMENT},
         {"overlap", {{0, 0, 512}, {511, 4096, 513}}, 1024, Q2_ERR_ARGUMENT},

@@ -288,7 +288,7 @@ static bool read_map(struct cuts *c, struct q2_disk *disk, const struct q2_bitma
             return true;
         for (uint64_t i = at / 512; i * 512 < at + length; i++) {
             if (i >= NB_SECTORS)
-                return wrong(c, "dirty behind all writes", i * 512);
+                return wrong(c, "dirty after all writes", i * 512);
             ret_dirty[i] = true;
         }
         at += length;

@@ -278,7 +278,7 @@ static bool judge(struct cuts *c, const uint8_t *bytes, bool qemu)
             ok = wrong(c, "the unknown extension is lost", "");
         else if (memcmp(bytes + c->cluster_size, c->initial + c->cluster_size,
                         c->size - c->cluster_size) != 0)
-            ok = wrong(c, "bytes behind the header have changed", "");
+            ok = wrong(c, "bytes after the header have changed", "");
         else if (qemu)
             ok = judge_qemu(c, bytes, info.backing_file);
         q2_disk_close(disk);

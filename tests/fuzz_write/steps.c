@@ -174,7 +174,7 @@ static void plan_bytes(struct run *r, struct step *s)
         memset(r->next + start, 0, end - start);
 }
 
-/* Bytes of a raw data file that lie behind the disk's end; a cut may bring older ones back. */
+/* Bytes of a raw data file after the end of the disk; a cut may bring older ones back. */
 static void plan_raw_growth(struct run *r, struct step *s)
 {
     struct content *c = &r->content;

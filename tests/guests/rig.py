@@ -1,4 +1,4 @@
-"""Booting a real Debian whose disk is an image on a stick, with the hand-off's cpio behind its own
+"""Booting a real Debian whose disk is an image on a stick, with the hand-off's cpio after its own
 initrd, and without our firmware: QEMU loads kernel and initrd itself.
 
     with rig.Stick("data-file") as stick:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Boot real Debian guests from images on sticks, and look at what is left behind.
+"""Boot real Debian guests from images on sticks, and look at what is left over.
 
     run_guests.py [--only NAME]... [--list] [--rounds N] [--cuts N [--seed S]] [--keep]
 

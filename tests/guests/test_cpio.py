@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The hand-off's cpio is unpacked by cpio, alone and behind another archive, and makes what its
+"""The hand-off's cpio is unpacked by cpio, alone and after another archive, and makes what its
 header says.
 """
 

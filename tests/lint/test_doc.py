@@ -42,7 +42,9 @@ TEXT_NAME = re.compile(r"(?<![\w/.-])([A-Za-z]+\.md)\b")
 UNDEFINED = re.compile(r"[Hh]azards?\s+[FWU]\d|\bdesign,\s+(?:section|\")|\bdesign's section|"
                        r"\bconventions?\s+\d")
 # Who calls a file gets out of date.
-CALLERS = re.compile(r"\bCalled by [\w/.]+\.(?:c|py)\b|-> here\b")
+CALLERS = re.compile(r"\bCalled by\b|\b(?:Below|Above|Beside) \w+\.c\b|-> here\b")
+# Words that strangers stumble over, and what to write.
+RIDDLES = (("behind", "'after' for order and places"), ("lies", "'is stored', 'is' or 'starts'"))
 PATH = re.compile(r"(?<![\w/.<*$)}-])([\w.-]+/[\w./-]*\w\.(?:c|h|py|sh|mk|svg))\b(?![*<])")
 BARE = re.compile(r"(?<![\w/.<*$)}-])([a-z]\w*\.(?:c|h|py))\b(?![*<])")
 # Paths of other systems: an installed guest's, and those of the kernel's sources.
@@ -226,11 +228,17 @@ def caller_complaints(comment):
         yield "says who calls it: say what it may call"
 
 
+def riddle_complaints(comment):
+    for word, better in RIDDLES:
+        if re.search(rf"\b{word}\b", comment):
+            yield f"'{word}' is no plain word here: write {better}"
+
+
 def source_complaints(path):
     text = (lint.ROOT / path).read_text(encoding="utf-8", errors="replace")
     return [f"{path}:{line}: {complaint}" for line, comment in comments(text, path.suffix)
             for complaint in (*citation_complaints(comment), *file_complaints(comment, path),
-                              *caller_complaints(comment))]
+                              *caller_complaints(comment), *riddle_complaints(comment))]
 
 
 def message_complaints(message):

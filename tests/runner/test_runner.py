@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""tests/run.py itself: a suite that lies, crashes, hangs or runs nothing must not pass."""
+"""tests/run.py itself: a suite with a wrong total, that crashes, hangs or runs nothing must fail."""
 
 import pathlib
 import subprocess

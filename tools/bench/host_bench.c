@@ -231,8 +231,8 @@ static uint8_t *file_in_memory(int fd)
     return file;
 }
 
-/* Read (unless the file is in memory) and decode some extents, as short as it can be done, one
- * behind the other into a buffer as large as the one that the engine fills. */
+/* Read (unless the file is in memory) and decode some extents, with the least possible code, one
+ * after the other, into a buffer as large as the one that the engine fills. */
 static uint64_t decode_bare(const struct q2_extent *extents, size_t nb, uint8_t *file)
 {
     static uint8_t input[Q2_COMPRESSED_BUFFER_SIZE], buffer[Q2_MAX_CLUSTER_SIZE];

@@ -1,7 +1,7 @@
 /* CPU time and peak memory.
  *
- * Below the bench programs; calls the C library. Invariant: nothing that is measured happens
- * between the last line of meter_start() and the first of meter_print().
+ * May call the C library. Invariant: nothing that is measured happens between the last line of
+ * meter_start() and the first of meter_print().
  */
 #include "meter.h"
 

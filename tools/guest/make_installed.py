@@ -23,7 +23,7 @@ What the service prints, one line each:
   METALCOW-LOG TEXT                              what the hand-off said in the kernel log
   METALCOW-TEST server VmLck: N kB               its locked memory, if it is running
   METALCOW-TEST host refused|mounted             an attempt to mount the stick's own file system
-  METALCOW-TEST before SHA256|none               of what the boot before has left behind
+  METALCOW-TEST before SHA256|none               of what the previous boot wrote
   METALCOW-TEST load                             it writes without end, if there is the file
                                                  /etc/metalcow-load or the kernel has the
                                                  option metalcow.load

@@ -115,7 +115,7 @@ static uint64_t read_number(const char *folder, const char *name, const char *at
     return strtoull(text, NULL, 10);
 }
 
-/* The partition of a disk that lies where the record says; sysfs counts in units of 512 bytes. */
+/* The partition of a disk that starts where the record says; sysfs counts in units of 512 bytes. */
 static bool find_partition(const char *disk, const struct q2_handoff_disk *wanted, char *ret_path,
                            size_t size)
 {

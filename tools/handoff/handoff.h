@@ -19,7 +19,7 @@
 #include "q2_disk.h"
 #include "q2_handoff.h"
 
-/* What the kernel's nbd asks for at most unless somebody changes it (1280 KiB). */
+/* The longest request of the kernel's nbd driver with its default settings (1280 KiB). */
 #define BUFFER_SIZE (1280u * 1024)
 #define BOUNCE_SIZE (128u * 1024)
 
@@ -128,7 +128,7 @@ bool module_load(const char *name, const char *sign);
 
 /* ---- lane.c, loop.c: the fast lane ---- */
 
-/* Where the disk lies on the host partition, if that cannot change. */
+/* Where the disk is stored on the host partition, if that cannot change. */
 struct run {
     uint64_t guest_offset, host_offset, length; /* bytes */
 };

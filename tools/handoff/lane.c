@@ -1,4 +1,4 @@
-/* Which lane: is the disk's mapping one that cannot change, and where does it lie?
+/* Choose the lane: can the disk's mapping change, and where is the disk stored?
  *
  * Calls include/q2_disk.h and loop.c. Invariant: the fast lane is taken only if every byte of the
  * device is plain data at a fixed place of the host partition, and (in mode rw) the engine would
@@ -33,7 +33,7 @@ static void add_run(struct plan *plan, uint64_t guest_offset, uint64_t host_offs
         return;
     }
     if (plan->nb == MAX_RUNS)
-        refuse(plan, "it lies in too many pieces");
+        refuse(plan, "it is stored in too many pieces");
     else
         runs[plan->nb++] = (struct run){
             .guest_offset = guest_offset, .host_offset = host_offset, .length = length};

@@ -22,7 +22,7 @@
 #define MAPPER_NAME "metalcow-handoff"
 #define TARGET_SIZE 64u
 
-/* A table for the device mapper, behind the head of every request. */
+/* A table for the device mapper; it follows the head of each request. */
 static struct {
     struct dm_ioctl head;
     uint8_t targets[MAX_RUNS * (sizeof(struct dm_target_spec) + TARGET_SIZE)];
@@ -57,12 +57,12 @@ static int configure_loop(const struct handoff *handoff, int fd, uint64_t offset
     result = device_control(loop, LOOP_CONFIGURE, &config);
     if (result == 0 && device_control(loop, LOOP_GET_STATUS64, &config.info) == 0 &&
         (config.info.lo_flags & LO_FLAGS_DIRECT_IO) == 0)
-        log_say(LOG_WARNING, "%s has no direct I/O: data lies in memory twice", ret_path);
+        log_say(LOG_WARNING, "%s has no direct I/O: data is kept in memory twice", ret_path);
     (void)close(loop);
     return result;
 }
 
-/* Begin a request; length: of the targets behind its head. */
+/* Begin a request; length: bytes of the targets after its head. */
 static struct dm_ioctl *begin_request(uint32_t flags, size_t length)
 {
     request.head = (struct dm_ioctl){
@@ -158,7 +158,7 @@ static bool attach_mapped(struct handoff *handoff, const struct run *runs, size_
 
     if (!module_load("dm-mod", MAPPER)) {
         log_say(LOG_INFO,
-                "no fast lane: the image lies in %zu pieces and this initrd has no "
+                "no fast lane: the image is stored in %zu pieces and this initrd has no "
                 "device mapper",
                 nb_runs);
         return false;

@@ -1,5 +1,4 @@
-/* The kernel's doors: modules, loaded by the guest's own modprobe, and ioctl(). Calls the C
- * library. */
+/* Kernel modules, loaded by the guest's own modprobe, and ioctl(). Calls the C library. */
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>

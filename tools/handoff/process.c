@@ -63,7 +63,7 @@ void process_settle(char *argv0)
     /* Children are waited for: with SIG_IGN they would vanish. */
     (void)sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     /* systemd: "the processes with '@' as first character of argv[0] are not killed" at switch-root
-     * and shutdown, because storage lies on them. */
+     * and shutdown, because storage depends on them. */
     argv0[0] = '@';
     leave_descriptors();
     be_spared();

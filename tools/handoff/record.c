@@ -133,7 +133,7 @@ static ssize_t read_variables(uint8_t *buffer, size_t size)
     return length;
 }
 
-/* Give back the pages of a block that are behind its first `used` bytes. */
+/* Give back the pages of a block that are after its first `used` bytes. */
 static void trim(void *memory, size_t size, size_t used)
 {
     size_t kept = (used + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);

@@ -99,7 +99,7 @@ const struct option_row option_rows[] = {
     {'m', NULL, "NUMBER", OPTION_SIZE, FIELD(nb_threads), V(CONVERT),
      "threads that compress, 1 to 16 (default: one for each processor)"},
     {0, "shrink", NULL, OPTION_SET, FIELD(shrink), V(RESIZE),
-     "allow a smaller size: what lies after it is lost"},
+     "allow a smaller size: data after it is lost"},
     {0, "preallocation", "MODE", OPTION_PREALLOCATION, FIELD(preallocation), V(RESIZE),
      "for what is added: off (default), metadata, falloc, full"},
     {'r', "repair", "leaks|all", OPTION_REPAIR, FIELD(repair), V(CHECK),

@@ -96,10 +96,10 @@ def loops(path, sys_block):
     real, found = os.path.realpath(path), []
     for folder in pathlib.Path(sys_block).glob("loop*"):
         try:
-            behind = (folder / "loop/backing_file").read_text(encoding="utf-8").strip()
+            backing = (folder / "loop/backing_file").read_text(encoding="utf-8").strip()
         except OSError:
             continue
-        if behind == real:
+        if backing == real:
             found.append(f"/dev/{folder.name} shows it")
     return found
 

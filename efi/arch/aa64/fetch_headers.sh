@@ -2,7 +2,7 @@
 # Unpack gnu-efi's arm64 package: fetch_headers.sh DOWNLOADS TARGET
 #
 # apt runs with a configuration, lists and a status file of its own, for arm64 only, so that neither
-# the system's architectures nor its package lists change. A package that lies in DOWNLOADS already
+# the system's architectures nor its package lists change. A package that is in DOWNLOADS already
 # is taken as it is.
 
 set -euo pipefail

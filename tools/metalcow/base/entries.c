@@ -1,8 +1,8 @@
 /* The allocation of a disk as qemu-img shows it. May call the engine and holes.c.
  *
  * Below raw layers, and below data clusters of images that look preallocated, the file system is
- * asked for holes: what lies in one is known to be zero. Never below encrypted ones, where a hole
- * is no zero.
+ * asked for holes: a hole is known to read as zeros. Never below encrypted ones, where a hole is no
+ * zero.
  */
 #include "entries.h"
 

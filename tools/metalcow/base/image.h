@@ -45,7 +45,7 @@ struct image *image_open(const char *path, const struct image_options *options, 
 struct image *image_try_open(const char *path, const struct image_options *options,
                              bool metadata_only, struct q2_fault *ret_fault);
 
-/* Whether a range lies inside the disk; said on stderr if not. */
+/* Whether a range is inside the disk; said on stderr if not. */
 bool image_has_range(const struct image *image, uint64_t offset, uint64_t length);
 
 /* Make durable what was written; false, and said on stderr, if that fails. */
@@ -62,8 +62,8 @@ void image_print_fault(const struct image *image);
 int image_source_fd(const struct q2_source *source);
 
 /* Whether two sources are one file. */
-/* Whether path leads to a file that the image lies in: then it is the image's own lock that keeps
- * the file from being written. */
+/* Whether path leads to a file that the image is stored in: then it is the image's own lock that
+ * keeps the file from being written. */
 bool image_uses_path(const struct image *image, const char *path);
 
 bool image_same_file(const struct q2_source *a, const struct q2_source *b);

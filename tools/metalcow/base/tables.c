@@ -1,6 +1,6 @@
 /* Metadata of an image: two tables of offsets, read in pieces. May call the source of the image.
  *
- * The tables are untrusted: they are read only as far as they lie inside the file.
+ * The tables are untrusted: only the part of them that is inside the file is read.
  */
 #include "tables.h"
 

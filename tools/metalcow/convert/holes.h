@@ -13,7 +13,7 @@ struct holes {
 };
 
 /* Whether the file has a hole at offset, and for how many bytes (1..length) that answer holds.
- * Without an answer from the file system everything is data; so is what lies past the end. */
+ * Without an answer from the file system everything is data; so is everything past the end. */
 bool holes_find(struct holes *holes, int fd, uint64_t offset, uint64_t length,
                 uint64_t *ret_length);
 

@@ -22,10 +22,9 @@ struct made_files {
  * before it is sure that the options hold, that nobody has the files open, and that they are none
  * of those that in_use is read from. After an error files that did not exist before are gone again.
  *
- * options   image.virtual_size is set; rounded up to 512 bytes here. A relative data_file lies in
- *           the image's folder
- * in_use    an open image whose files must stay (the backing file, what is converted); NULL: none
- * ret_made  undefined after an error
+ * options   image.virtual_size is set; rounded up to 512 bytes here. A relative data_file is in the
+ * image's folder in_use    an open image whose files must stay (the backing file, what is
+ * converted); NULL: none ret_made  undefined after an error
  */
 bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
                 const struct image *in_use, struct made_files *ret_made);

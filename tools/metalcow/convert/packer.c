@@ -32,7 +32,7 @@ struct packer {
     struct packer_options options;
     struct slot *slots;
     unsigned nb_slots;
-    uint64_t filled, taken, stored; /* slots so far; slot i lies at i % nb_slots */
+    uint64_t filled, taken, stored; /* slots so far; slot i is stored at i % nb_slots */
     bool stop;
     pthread_mutex_t lock;
     pthread_cond_t has_work, has_done;

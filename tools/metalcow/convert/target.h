@@ -56,7 +56,7 @@ struct target_options {
 struct target *target_raw_open(const struct target_options *options);
 struct target *target_qcow2_open(const struct target_options *options);
 
-/* Whether a file is one of those that the input lies in: writing onto it would destroy what is
+/* Whether a file is one of those that the input is stored in: writing onto it would destroy what is
  * being read. Said on stderr. */
 bool target_is_input(const struct target_options *options, const struct q2_source *file);
 

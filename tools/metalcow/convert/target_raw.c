@@ -1,5 +1,5 @@
-/* Converting into a raw file: written in place, as qemu-img does, sparse where it is zero. One that
- * failed is left behind, and said to be incomplete.
+/* Converting into a raw file: written in place, as qemu-img does, sparse where it is zero. After a
+ * failure the file stays, and the error says that it is incomplete.
  *
  * May call drivers/posix/source.c. Invariant: nothing is changed before the output is known to be
  * none of the input's own files.

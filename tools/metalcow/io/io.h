@@ -24,7 +24,7 @@ struct io {
 
 struct io_command {
     const char *name, *alias;
-    int min_arguments, max_arguments; /* behind the name; max -1: any number */
+    int min_arguments, max_arguments; /* after the name; max -1: any number */
     bool needs_file;
     const char *arguments, *summary; /* for help */
     const char *help;                /* NULL: nothing beyond the summary */

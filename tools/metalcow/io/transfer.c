@@ -97,7 +97,7 @@ static bool take_write_flag(int letter, struct transfer *t, bool *ret_known)
 
 typedef bool take_flag(int letter, struct transfer *t, bool *ret_known);
 
-/* Parse flags and the two numbers behind them. */
+/* Parse flags and the two numbers that follow them. */
 static bool parse(const struct io_command *command, const char *letters, take_flag *take, int argc,
                   char **argv, struct transfer *t)
 {
@@ -209,7 +209,7 @@ const struct io_command io_read_command = {
     .arguments = "[-Cqv] [-P pattern [-s off] [-l len]] off len",
     .summary = "reads a number of bytes at a specified offset",
     .help = " -C  print one line for programs: bytes,ops,time,bytes/sec,ops/sec\n"
-            " -l  how many bytes the pattern covers (with -P; default: all behind -s)\n"
+            " -l  how many bytes the pattern covers (with -P; default: all after -s)\n"
             " -P  compare what was read with this byte\n"
             " -q  print nothing but errors\n"
             " -s  where the pattern begins, from off (with -P)\n"

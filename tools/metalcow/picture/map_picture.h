@@ -8,8 +8,8 @@
 
 #include "tools/metalcow/base/image.h"
 
-/* Draw the guest bytes [begin, end) of an image: for each layer what it answers for, and what lies
- * where in its files. The picture's size depends on the number of layers only.
+/* Draw the guest bytes [begin, end) of an image: for each layer what it answers for, and where
+ * everything is stored in its files. The picture's size depends on the number of layers only.
  *
  * html   an HTML page around the picture
  * false  the map cannot be read or there is no memory (said on stderr); nothing was printed

@@ -26,7 +26,7 @@ struct strip {
     uint64_t totals[NB_PAINTS];
 };
 
-/* Count length bytes from offset on as paint. What lies outside the strip's range is left out. */
+/* Count length bytes from offset on as paint. Bytes outside the strip's range are left out. */
 void strip_add(struct strip *strip, uint64_t offset, uint64_t length, enum paint paint);
 
 /* Where a cell begins, in bytes from strip->begin; cell <= STRIP_CELLS. */

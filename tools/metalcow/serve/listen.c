@@ -27,7 +27,7 @@ static int fail(int fd, const char *what, const char *where)
     return -1;
 }
 
-/* Is this a socket that a server has left behind? Nobody answers there then. */
+/* Did a server that has ended leave this socket? Then nobody answers there. */
 static bool is_abandoned(const struct sockaddr_un *address)
 {
     struct stat found;

@@ -158,8 +158,8 @@ static bool copy_zeros(struct commit *commit, uint64_t at, uint64_t length)
     return false;
 }
 
-/* What lies behind the end of a layer above the base reads as zeros. Where the base has something
- * there it gets zeros; where it has nothing it stays so. */
+/* Past the end of a layer above the base, the disk reads as zeros. Where the base has data there,
+ * write zeros into it; where it has none, leave it. */
 static bool hide(struct commit *commit, uint64_t at, uint64_t length)
 {
     while (length > 0) {

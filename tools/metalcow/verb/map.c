@@ -52,7 +52,7 @@ static bool print_entry(const struct q2_map_entry *entry, bool json, bool first)
     return true;
 }
 
-/* The bytes to look at, [*ret_begin, *ret_end); empty if the start lies past the end. */
+/* The bytes to look at, [*ret_begin, *ret_end); empty if the start is past the end. */
 static void find_range(const struct image *image, const struct arguments *arguments,
                        uint64_t *ret_begin, uint64_t *ret_end)
 {

@@ -95,7 +95,7 @@ static bool calculate(struct measure *measure)
     return true;
 }
 
-/* Count the clusters of the new image that FILE's data lie in. */
+/* Count the clusters of the new image that FILE's data need. */
 static bool count_data(struct measure *measure, struct image *image)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);

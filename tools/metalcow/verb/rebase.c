@@ -3,7 +3,7 @@
  *
  * Where the image itself has nothing, its disk is compared with the new backing file's; what
  * differs is written into the image, through its old chain. Then the header names the new file.
- * Invariant: the disk reads the same at any moment; the header changes last, behind a flush.
+ * Invariant: the disk reads the same at any moment; the header changes last, after a flush.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,7 +175,7 @@ static bool say_base(const struct rebase *rebase, const char *path, const struct
     return false;
 }
 
-/* Open the new backing file; it may be one of the old chain, but must not lie on the image. */
+/* Open the new backing file; it may be one of the old chain, but must not depend on the image. */
 static bool open_base(struct rebase *rebase, const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];

@@ -1,6 +1,6 @@
 /* <stdlib.h> for third-party code in firmware: an allocator that never has memory.
  *
- * Included instead of libc's header by zstd only (drivers/codec/codec.mk). Whatever zstd needs lies
+ * Included instead of libc's header by zstd only (drivers/codec/codec.mk). All that zstd needs is
  * in the arena that its caller gives; a path that would allocate fails cleanly instead.
  */
 #ifndef METALCOW_FREESTANDING_STDLIB_H

@@ -586,7 +586,7 @@ static void test_header_validate_l1_reach(void)
 }
 
 static const struct row backing[] = {
-    {"right behind the header",
+    {"right after the header",
      {{"backing_file_offset", 112}, {"backing_file_size", 8}},
      Q2_OK,
      NULL,

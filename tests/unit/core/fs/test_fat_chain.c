@@ -209,8 +209,8 @@ static const struct {
     {"as it is", 9, 1536, 0, 0, 0, 0, Q2_OK, 1536, NULL},
     {"last cluster by one byte", 9, 1025, 0, 0, 0, 0, Q2_OK, 1025, NULL},
     {"long: one cluster", 9, 1024, 0, 0, 0, 0, Q2_OK, 1024, NULL},
-    {"long: free behind the end", 9, 1536, 21, 0, 0, 0, Q2_OK, 1536, NULL},
-    {"long: bad behind the end", 9, 1536, 21, MARK + 7, 0, 0, Q2_OK, 1536, NULL},
+    {"long: free after the end", 9, 1536, 21, 0, 0, 0, Q2_OK, 1536, NULL},
+    {"long: bad after the end", 9, 1536, 21, MARK + 7, 0, 0, Q2_OK, 1536, NULL},
     {"short: one cluster", 9, 1537, 0, 0, 0, 0, Q2_OK, 1536,
      "the cluster chain is shorter than the file"},
     {"short: ends at once", 9, 1536, 9, MARK + 15, 0, 0, Q2_OK, 512,
@@ -224,9 +224,9 @@ static const struct {
      "a cluster of the chain is marked bad"},
     {"short: reserved mark", 9, 1536, 20, MARK + 6, 0, 0, Q2_OK, 1024,
      "the chain leaves the volume"},
-    {"loop behind the file's end", 9, 1536, 21, 9, 0, 0, Q2_OK, 1536, NULL},
-    {"loop to itself behind the end", 9, 1536, 21, 21, 0, 0, Q2_OK, 1536, NULL},
-    {"loop further behind the end", 9, 1536, 21, 22, 22, 22, Q2_OK, 1536, NULL},
+    {"loop after the file's end", 9, 1536, 21, 9, 0, 0, Q2_OK, 1536, NULL},
+    {"loop to itself after the end", 9, 1536, 21, 21, 0, 0, Q2_OK, 1536, NULL},
+    {"loop further after the end", 9, 1536, 21, 22, 22, 22, Q2_OK, 1536, NULL},
     {"loop to the start", 9, 1537, 21, 9, 0, 0, Q2_ERR_BAD_VOLUME, 0,
      "the cluster chain is a loop"},
     {"loop to itself", 9, 1537, 21, 21, 0, 0, Q2_ERR_BAD_VOLUME, 0, "the cluster chain is a loop"},
@@ -320,7 +320,7 @@ static void test_map_cluster_bounds_are_exact(void)
         fb_set(&fb, fb.nb_clusters + 1, FB_EOC(&fb));
         t_row("last cluster");
         T_CHECK_U64(map(&fb, 9, 1024, 2, &fault, &nb_extents), Q2_OK);
-        t_row("the one behind it");
+        t_row("the one after it");
         fb_set(&fb, 9, fb.nb_clusters + 2);
         T_CHECK_U64(map(&fb, 9, 1024, 2, &fault, &nb_extents), Q2_OK);
         T_CHECK_U64(mapped_size, 512);

@@ -15,7 +15,7 @@ static void test_cpio_size_is_what_is_written(void)
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         size_t size = q2_handoff_cpio_size(lengths[i], 3 * lengths[i]);
         uint8_t *program = calloc(1, lengths[i] + 1), *record = calloc(3, lengths[i] + 1);
-        uint8_t *buffer = malloc(size); /* exactly: the sanitizer sees a byte behind it */
+        uint8_t *buffer = malloc(size); /* exactly: the sanitizer sees a byte after it */
         struct q2_handoff_cpio parts = {program, lengths[i], record, 3 * lengths[i]};
 
         memset(program, 'P', lengths[i]);

@@ -157,7 +157,7 @@ static void test_handoff_decode_every_flipped_bit_is_refused(void)
     T_CHECK_U64(decode(bytes, length), Q2_OK);
 }
 
-/* Make the checksum right again, so that the rules behind it are what refuses. */
+/* Make the checksum right again, so that the rules after it are what refuses. */
 static void seal(uint8_t *bytes, size_t length)
 {
     struct q2_sha256 hash;

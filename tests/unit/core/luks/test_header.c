@@ -148,14 +148,14 @@ static const struct change changes[] = {
     {"stripes of an inactive slot", SLOT_OFFSET(7, stripes), NULL, UINT32_MAX, Q2_OK, ""},
     {"material on the header", SLOT_OFFSET(0, key_material_offset), NULL, 1, Q2_ERR_BAD_HEADER,
      ON_HEADER},
-    {"material right behind it", SLOT_OFFSET(0, key_material_offset), NULL, 2, Q2_OK, ""},
+    {"material right after it", SLOT_OFFSET(0, key_material_offset), NULL, 2, Q2_OK, ""},
     {"material up to the end", SLOT_OFFSET(0, key_material_offset), NULL, 4040 - 500, Q2_OK, ""},
     {"material one sector past it", SLOT_OFFSET(0, key_material_offset), NULL, 4040 - 499,
      Q2_ERR_BAD_HEADER, PAST_END},
     {"material far past it", SLOT_OFFSET(0, key_material_offset), NULL, UINT32_MAX,
      Q2_ERR_BAD_HEADER, PAST_END},
     {"payload on the material", OFFSET(payload_offset), NULL, 8 + 499, Q2_ERR_BAD_HEADER, PAST_END},
-    {"payload right behind it", OFFSET(payload_offset), NULL, 8 + 500, Q2_OK, ""},
+    {"payload right after it", OFFSET(payload_offset), NULL, 8 + 500, Q2_OK, ""},
     {"payload past the room", OFFSET(payload_offset), NULL, UINT32_MAX, Q2_OK, ""},
 };
 
@@ -201,7 +201,7 @@ static void test_luks_header_check_slots_must_not_overlap(void)
     } rows[] = {
         {"same place", 8, Q2_ERR_BAD_HEADER},
         {"last sector", 507, Q2_ERR_BAD_HEADER},
-        {"right behind", 508, Q2_OK},
+        {"right after", 508, Q2_OK},
         {"on the first sector", 2, Q2_ERR_BAD_HEADER},
     };
 

@@ -153,7 +153,7 @@ static void test_chain_map_names_the_layer(void)
     t_row("zeros of the middle layer");
     T_CHECK_U64(q2_disk_map(chain.f.disk, 9 * 64 * KIB, UINT64_MAX, &e), Q2_OK);
     T_CHECK(e.kind == Q2_EXTENT_ZERO && e.layer == 1);
-    t_row("behind the end of the base");
+    t_row("after the end of the base");
     T_CHECK_U64(q2_disk_map(chain.f.disk, 11 * 64 * KIB, UINT64_MAX, &e), Q2_OK);
     T_CHECK(e.kind == Q2_EXTENT_UNALLOCATED && e.length == 64 * KIB && e.layer == 1);
     chain_end(&chain);

@@ -20,14 +20,14 @@ static void test_overlaps_table_each_border(void)
     } rows[] = {
         {"header", 0, 1, true},
         {"last byte of the header's cluster", CLUSTER - 1, 1, true},
-        {"behind the header", CLUSTER, CLUSTER, false},
+        {"after the header", CLUSTER, CLUSTER, false},
         {"up to the refcount table", 3 * CLUSTER, CLUSTER, false},
         {"one byte of the refcount table", 3 * CLUSTER, CLUSTER + 1, true},
         {"its second cluster", 5 * CLUSTER, CLUSTER, true},
-        {"behind it", 6 * CLUSTER, 2 * CLUSTER, false},
+        {"after it", 6 * CLUSTER, 2 * CLUSTER, false},
         {"L1 table", 8 * CLUSTER, 8, true},
         {"last byte of its entries", 8 * CLUSTER + 95, 1, true},
-        {"behind its entries", 8 * CLUSTER + 96, 100, false},
+        {"after its entries", 8 * CLUSTER + 96, 100, false},
         {"nothing", 0, 0, false},
         {"all of it", 0, 100 * CLUSTER, true},
     };

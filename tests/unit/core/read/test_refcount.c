@@ -94,7 +94,7 @@ static void test_refcount_get_where_there_is_none(void)
     open_image(&image);
     T_CHECK_U64(q2_refcount_get(&cache, &layer, 4096, &count), Q2_OK);
     T_CHECK_U64(count, 0);
-    t_row("behind the table");
+    t_row("after the table");
     count = 9;
     T_CHECK_U64(q2_refcount_get(&cache, &layer, 512 * 2048, &count), Q2_OK);
     T_CHECK_U64(count, 0);

@@ -140,7 +140,7 @@ static void test_windows_join_begins_no_stream(void)
     t_row("but goes on with one");
     T_CHECK(joined(&fake.source, 4096, 4096));
     T_CHECK(fake.nb_reads == 1 && fake.log[0].offset == 1024);
-    t_row("and the data behind");
+    t_row("and the data after");
     T_CHECK(seen(8192, 512));
     T_CHECK_U64(fake.nb_reads, 1);
 }
@@ -226,9 +226,9 @@ static void test_windows_forget_table(void)
         uint64_t offset, length;
         bool stays;
     } rows[] = {
-        {"before", 0, 512, true},           {"first byte", 0, 513, false},
-        {"inside", 4096, 1, false},         {"last byte", 512 + FIRST - 1, 100, false},
-        {"behind", 512 + FIRST, 100, true}, {"nothing", 4096, 0, true},
+        {"before", 0, 512, true},          {"first byte", 0, 513, false},
+        {"inside", 4096, 1, false},        {"last byte", 512 + FIRST - 1, 100, false},
+        {"after", 512 + FIRST, 100, true}, {"nothing", 4096, 0, true},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -173,7 +173,7 @@ static void test_names_without_room_are_refused(void)
         const char *first, *second, *text;
     } rows[] = {
         {"names too long for the cluster", 9, 300, 0, "a",
-         "a-name-of-a-hundred-bytes-or-so-that-does-not-fit-behind-the-extension-any-more-for-sure",
+         "a-name-of-a-hundred-bytes-or-so-that-does-not-fit-after-the-extension-any-more-for-sure",
          "img/top.qcow2: the names do not fit into the first cluster (cluster_size is 512, limit "
          "512)"},
         {"two sectors in use, none free", 10, 400, 0, NULL, "a",
@@ -427,7 +427,7 @@ static void test_resize_from_nothing_and_back(void)
     cleanup();
 }
 
-/* The data file follows the disk. A raw one is the disk: what it had behind the old end shows. */
+/* The data file follows the disk. A raw one is the disk: what it had after the old end shows. */
 static void test_resize_with_a_raw_data_file(void)
 {
     static uint8_t want[256 * KIB];
@@ -537,7 +537,7 @@ static void test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file(void
     cleanup();
 }
 
-/* The disk ends inside a cluster that was made zeros. What the raw data file holds behind that end
+/* The disk ends inside a cluster that was made zeros. What the raw data file holds after that end
  * is on the disk when it grows. */
 static void test_resize_of_a_raw_data_file_after_zeros_at_its_end(void)
 {

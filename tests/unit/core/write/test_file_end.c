@@ -57,7 +57,7 @@ static const struct {
     const char *row;
     uint64_t offset, length;
 } writes[] = {
-    {"behind the end of the file", 2 * CLUSTER + 8192, 4096},
+    {"after the end of the file", 2 * CLUSTER + 8192, 4096},
     {"over the end of the file", 2 * CLUSTER + 100, 8000},
     {"the last byte of the cluster", 3 * CLUSTER - 1, 1},
     {"into the next cluster", 3 * CLUSTER - 600, 1200},

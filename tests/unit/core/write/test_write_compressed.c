@@ -191,7 +191,7 @@ static void test_write_compressed_refuses(void)
         {"stream as long as the cluster", 0, 4096, Q2_ERR_ARGUMENT},
         {"inside a cluster", 512, 100, Q2_ERR_ARGUMENT},
         {"at the disk's end", 16 * 4096, 100, Q2_ERR_RANGE},
-        {"far behind the disk's end", UINT64_MAX & ~4095ull, 100, Q2_ERR_RANGE},
+        {"far after the disk's end", UINT64_MAX & ~4095ull, 100, Q2_ERR_RANGE},
     };
     static const uint8_t stream[4096];
 

@@ -1,4 +1,4 @@
-/* drivers/crypto/key_unlocker.c: the right key, wrong ones, none, and that no key stays behind. */
+/* drivers/crypto/key_unlocker.c: the right key, wrong ones, none, and that no key stays after. */
 #include "drivers/crypto/key_unlocker.h"
 
 #include "drivers/memory/source.h"
@@ -14,7 +14,7 @@ static struct q2_unlocker *unlocker;
 static uint8_t master[Q2_AES_MAX_KEY_LENGTH];
 static struct q2_image_key keys[2];
 
-/* A LUKS image a.qcow2 and its key behind another image's. */
+/* A LUKS image a.qcow2 and its key after another image's. */
 static void set_up(void)
 {
     struct q2_luks_header_disk *disk = (struct q2_luks_header_disk *)(file + HEADER_OFFSET);

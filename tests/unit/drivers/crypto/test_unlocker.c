@@ -1,4 +1,4 @@
-/* drivers/crypto/unlocker.c: passphrases, prompts, slots, room, and that no key stays behind. */
+/* drivers/crypto/unlocker.c: passphrases, prompts, slots, room, and that no key stays after. */
 #include "drivers/crypto/unlocker.h"
 
 #include "drivers/memory/source.h"

@@ -316,7 +316,7 @@ static void test_handshake_options_are_answered(void)
         {"info of another", NBD_OPT_INFO, "\0\0\0\1x\0\0", 7, {NBD_REP_ERR_UNKNOWN}},
         {"info cut off", NBD_OPT_INFO, "\0\0\0\0\0", 5, {NBD_REP_ERR_INVALID}},
         {"info, name too long", NBD_OPT_INFO, "\377\377\377\377\0\0", 6, {NBD_REP_ERR_INVALID}},
-        {"info, bytes behind", NBD_OPT_INFO, "\0\0\0\0\0\0x", 7, {NBD_REP_ERR_INVALID}},
+        {"info, bytes after", NBD_OPT_INFO, "\0\0\0\0\0\0x", 7, {NBD_REP_ERR_INVALID}},
         {"info, many", NBD_OPT_INFO, "\0\0\0\0\377\377\0\3", 8, {NBD_REP_ERR_INVALID}},
         {"structured with data", NBD_OPT_STRUCTURED_REPLY, "x", 1, {NBD_REP_ERR_INVALID}},
         {"list contexts",

@@ -72,7 +72,7 @@ static void test_load_option_decode_refuses_what_is_malformed(void)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct mc_load_option option = {.path_size = 77};
-        uint8_t *exact = malloc(rows[i].size + 1); /* with ASan: nothing behind it is read */
+        uint8_t *exact = malloc(rows[i].size + 1); /* with ASan: nothing after it is read */
 
         t_row(rows[i].name);
         memcpy(exact + 1, rows[i].bytes, rows[i].size);
@@ -202,7 +202,7 @@ static void test_option_path_prefix(void)
         {6, {"after a bus", 26, {PCI, HD(1), FILE_A, END}}},
         {14, {"the last one", 34, {PCI, HD(1), HD(2), FILE_A, END}}},
         {0, {"in front", 20, {HD(1), FILE_A, END}}},
-        {0, {"behind the end", 18, {PCI, END, HD(1)}}},
+        {0, {"after the end", 18, {PCI, END, HD(1)}}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -286,7 +286,7 @@ static void test_order_keeps_the_others_in_their_places(void)
         uint16_t order[5], want[5];
     } rows[] = {
         {"into nothing", true, false, 0, 1, {0}, {4}},
-        {"behind", true, false, 3, 4, {9, 2, 7}, {9, 2, 7, 4}},
+        {"after", true, false, 3, 4, {9, 2, 7}, {9, 2, 7, 4}},
         {"in front", true, true, 3, 4, {9, 2, 7}, {4, 9, 2, 7}},
         {"is there", true, true, 3, 3, {9, 4, 7}, {9, 4, 7}},
         {"out of the middle", false, false, 3, 2, {9, 4, 7}, {9, 7}},

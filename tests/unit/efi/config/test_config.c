@@ -601,7 +601,7 @@ static void test_entry_parse_length_is_limited(void)
     }
 }
 
-/* Every prefix of a good file parses or is refused, and nothing is read behind it. */
+/* Every prefix of a good file parses or is refused, and nothing is read after it. */
 static void test_entry_parse_every_prefix_is_safe(void)
 {
     static const char text[] = "\xef\xbb\xbftitle \xc3\x9c\r\nimage \\a\\b\r\nboot /x/y\nmode rw";

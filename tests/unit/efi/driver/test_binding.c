@@ -64,7 +64,7 @@ static struct mc_disk *find(const char *entry)
     return disk;
 }
 
-/* The part of a disk's path behind its volume, as a boot option of it goes on. */
+/* The part of a disk's path after its volume, as a boot option of it goes on. */
 static EFI_DEVICE_PATH *remaining_of(const char *image, unsigned int instance)
 {
     static EFI_DEVICE_PATH *path;
@@ -108,7 +108,7 @@ static void test_supported_judges_the_remaining_path(void)
     T_CHECK_U64(supported(remaining_of("/a", 0)), EFI_SUCCESS);
     T_CHECK(!volumes[0].is_open);
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-        /* A node of another kind, or a file that no disk of ours comes behind. */
+        /* A node of another kind, or a file that no disk of ours comes after. */
         memset(bytes, 0, sizeof(bytes));
         bytes[0] = odd[i].type;
         bytes[1] = odd[i].subtype;

@@ -57,7 +57,7 @@ static void test_strip_add_cuts_at_both_ends(void)
     } rows[] = {
         {"before", 0, 1000, 0},       {"over the begin", 900, 200, 100},
         {"inside", 1000, 7, 7},       {"all and more", 0, UINT64_MAX, 480},
-        {"over the end", 1479, 9, 1}, {"behind", 1480, 9, 0},
+        {"over the end", 1479, 9, 1}, {"after", 1480, 9, 0},
         {"far", UINT64_MAX, 1, 0},    {"nothing", 1100, 0, 0},
         {"last byte", 1479, 1, 1},    {"up to the begin", 999, 1, 0},
     };

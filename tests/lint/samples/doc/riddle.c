@@ -1,0 +1,3 @@
+/* Refused: 'behind' is no plain word here.
+ *
+ * The table is stored behind the header. */
