@@ -5,9 +5,8 @@ core/ is built in floors; a floor may include itself, include/ and the floors th
 The public headers declare functions of every floor, so includes alone do not prove the direction:
 the symbols of the objects have to keep to the same table.
 
-Everybody may use core/base. The rest of the engine is reached through include/, except the pure readers of
-file systems and LUKS headers, which adapters and programs use directly.
-"""
+Everybody may use core/base. The rest of the engine is reached through include/, except the pure
+readers of file systems and LUKS headers, which adapters and programs use directly. """
 
 import pathlib
 import re

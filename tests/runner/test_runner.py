@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""tests/run.py itself: a suite with a wrong total, that crashes, hangs or runs nothing must fail."""
+"""tests/run.py: a suite with a wrong total, that crashes, hangs or runs no case must fail."""
 
 import pathlib
 import subprocess
