@@ -14,7 +14,7 @@ static const struct mc_spec_word names_words[] = {
 static const struct mc_spec_word format_words[] = {
     {"qcow2", Q2_FORMAT_QCOW2}, {"raw", Q2_FORMAT_RAW}, {NULL, 0}};
 static const struct mc_spec_word backing_format_words[] = {
-    {"raw", MC_BACKING_RAW}, {"qcow2", MC_BACKING_QCOW2}, {NULL, 0}};
+    {"raw", Q2_UNSAID_RAW}, {"qcow2", Q2_UNSAID_QCOW2}, {NULL, 0}};
 static const struct mc_spec_word mode_words[] = {
     {"ro", MC_MODE_READ_ONLY}, {"rw", MC_MODE_READ_WRITE}, {"overlay", MC_MODE_OVERLAY}, {NULL, 0}};
 static const struct mc_spec_word handoff_words[] = {
@@ -170,7 +170,7 @@ static const char *set_string(struct mc_disk_spec *spec, const struct mc_spec_ke
     while (to && *to && key->kind == MC_SPEC_PATHS)
         to = mc_spec_string(spec, key, ++index);
     if (!to)
-        return "is said more often than images can have layers";
+        return MC_SPEC_TOO_OFTEN;
     if (pool)
         text = key->kind == MC_SPEC_TEXT ? keep_text(pool, text, length)
                                          : keep_path(pool, text, length);

@@ -21,8 +21,8 @@
 /* Bytes of a value that is no path: a file name's length, and more than a menu line shows. */
 #define MC_MAX_TEXT_LENGTH 255u
 
-/* Backing files that can be named in place of those that the images name: one for each layer below
- * the top one. */
+/* Backing files that an entry can name in place of those that the images name. Deeper chains are
+ * seldom, and each pointer is in every specification; the host command has a list of its own. */
 #define MC_MAX_BACKING_FILES 15u
 
 /* Sums that can be pinned: of the image, its data file, and the files below. Deeper chains are
@@ -48,12 +48,6 @@ enum mc_handoff_way {
     MC_HANDOFF_NONE,   /* not at all: for systems that have their root somewhere else */
 };
 
-enum mc_backing_format {
-    MC_BACKING_UNSAID, /* as the image says; an image that does not say it is refused */
-    MC_BACKING_RAW,    /* where an image does not say it, raw */
-    MC_BACKING_QCOW2,  /* where an image does not say it, qcow2 */
-};
-
 /* What is said of one disk. Strings are NUL-terminated UTF-8 and belong to whoever filled the
  * struct in; NULL: not said. Paths begin with '/' and have '/' between components. */
 struct mc_disk_spec {
@@ -69,8 +63,8 @@ struct mc_disk_spec {
     const char *sums[MC_MAX_SUMS]; /* of the disk's files, in their order, for mc_sum_parse(); "":
                                       a line that is none, and so fits no file */
     enum q2_name_policy names;
-    enum q2_image_format format; /* of the image */
-    enum mc_backing_format backing_format;
+    enum q2_image_format format;          /* of the image */
+    enum q2_unsaid_format backing_format; /* of backing files whose format no image says */
     enum mc_mode mode;
     uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
     uint64_t room; /* MC_MODE_READ_WRITE: bytes that the file is made longer ahead of writes,
@@ -148,6 +142,9 @@ const char *mc_spec_set(struct mc_disk_spec *spec, const struct mc_spec_key *key
 
 /* The strings that a row has set, in order; index 0 unless the kind is PATHS. NULL: no such one. */
 const char **mc_spec_string(struct mc_disk_spec *spec, const struct mc_spec_key *key, size_t index);
+
+/* What is wrong with one backing file more than there can be. */
+#define MC_SPEC_TOO_OFTEN "is said more often than images can have layers"
 
 /* Read a decimal number of bytes, or of KiB, MiB or GiB with a letter K, M or G after it.
  *

@@ -96,7 +96,7 @@ enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *i
         spec->handoff == MC_HANDOFF_SERVER ? Q2_HANDOFF_LANE_SERVER : Q2_HANDOFF_LANE_AUTO;
     handoff->format = spec->format;
     handoff->names = spec->names;
-    handoff->backing_format = mc_image_unsaid_format(spec);
+    handoff->backing_format = spec->backing_format;
     handoff->guest_sector_size = mc_image_sector_size(image);
     handoff->overlay_size = image->mode == MC_MODE_OVERLAY ? spec->overlay_size : 0;
     handoff->room_mark = image->mode == MC_MODE_READ_WRITE ? ROOM_MARK : 0;

@@ -37,16 +37,6 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
         *fault = opener->fault;
 }
 
-enum q2_unsaid_format mc_image_unsaid_format(const struct mc_disk_spec *spec)
-{
-    static const enum q2_unsaid_format formats[] = {
-        [MC_BACKING_RAW] = Q2_UNSAID_RAW,
-        [MC_BACKING_QCOW2] = Q2_UNSAID_QCOW2,
-    };
-
-    return formats[spec->backing_format];
-}
-
 /* Returns how many backing files the person gives. */
 static uint32_t list_backing_files(const struct mc_disk_spec *spec,
                                    struct q2_given_file ret_files[MC_MAX_BACKING_FILES])
@@ -69,7 +59,7 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
         .snapshot = spec->snapshot,
         .names = spec->names,
         .format = spec->format,
-        .backing_format = mc_image_unsaid_format(spec),
+        .backing_format = spec->backing_format,
         .look_beside = true,
         .metadata_only = metadata_only,
         .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,

@@ -43,9 +43,6 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec,
 /* The files that are written, the image first; returns how many, 0 to 2. */
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2]);
 
-/* What a backing file is whose format its image does not state. */
-enum q2_unsaid_format mc_image_unsaid_format(const struct mc_disk_spec *spec);
-
 /* The size of the disk's sectors, 512 or 4096: as was said, else 4096 if a GUID partition table is
  * at byte 4096 of the disk and none at byte 512. */
 uint32_t mc_image_sector_size(const struct mc_image *image);

@@ -2,6 +2,7 @@
 """Help of the host command: every way to it, and the tables that it is made from."""
 
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -90,13 +91,56 @@ def test_every_listed_option_is_taken():
 def test_a_word_that_is_none_of_an_options_values():
     with Folder("help") as folder:
         for words, want in (
-                (["info", "-f", "vmdk", "x"], "qcow2, raw"),
                 (["check", "-r", "some", "x"], "leaks, all"),
                 (["map", "--output=xml", "x"], "human, json, html, svg"),
                 (["resize", "--preallocation", "1234", "x", "1M"], "off, metadata, falloc, full")):
             status, out, err = folder.ours(*words)
             check_equal((status, out), (1, ""), words)
             check(f"possible values: {want}\n" in err, err)
+
+
+def keys():
+    """{key: (kind, value, refusal)} out of the one table of a disk's keys."""
+    source = (pathlib.Path(__file__).resolve().parents[2] / "core/spec/disk_spec.c").read_text()
+    rows = re.findall(r'^    \{"([a-z-]+)", (?:NULL|"--[a-z-]+"), AT\(\w+\), '
+                      r'MC_SPEC_([A-Z]+)(.*?)\},$', source, re.M | re.S)
+    return {key: (kind, re.sub(r'"\s+"', "", rest)) for key, kind, rest in rows}
+
+
+def test_an_option_that_is_a_key_takes_what_the_key_takes():
+    """The host command refuses what the table of keys refuses, in its words."""
+    table = keys()
+    found, tried = set(), set()
+    with Folder("help") as folder:
+        for verb, options in listed(folder).items():
+            for _, name, value, _ in options:
+                key = name[2:].rstrip("2")
+                if key not in table or (verb, name) in (("create", "--format"),):
+                    continue
+                kind, row = table[key]
+                check(f'"{value}"' in row or value == "FMT", f"{verb} {name}: {value}, not {row}")
+                if name in tried:
+                    continue
+                tried.add(name)
+                words = ["x"] * 3
+                if kind == "WORD":
+                    want = re.search(r'"(is [^"]+)"', row).group(1)
+                    bad = "nonsense"
+                elif kind == "SIZE":
+                    want, bad = "is no size up to 1024G, such as 64M", "1025G"
+                elif key == "snapshot":
+                    want, bad = "is longer than 255 bytes", "n" * 256
+                elif kind == "PATHS":
+                    want, bad = "is said more often than images can have layers", "x"
+                    words = [f"{name}={bad}"] * 31 + words
+                else:
+                    continue
+                status, out, err = folder.ours(verb, f"{name}={bad}", *words)
+                check(status != 0 and out == "", f"{verb} {name}")
+                check(f"{name}: '{bad}' {want}\n" in err, f"{verb} {name}: {err}")
+                found.add(key)
+    check_equal(found, {"format", "backing-file", "backing-format", "snapshot", "names", "mode",
+                        "overlay-size"}, "keys that are options")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 /* The table of options. A verb's help lists its rows in this order. */
 #include "options.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/arguments.h"
 
 #define FIELD(name) offsetof(struct arguments, name)
@@ -31,36 +34,36 @@ const struct option_row option_rows[] = {
      "format of the second image"},
     {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share), READING,
      "read even what another program is writing; the result may be torn"},
-    {0, "snapshot", "ID_OR_NAME", OPTION_TEXT, FIELD(image[0].snapshot),
+    {0, "snapshot", NULL, OPTION_KEY, FIELD(image[0].snapshot),
      V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
-     "the internal snapshot instead of the active state"},
+     "the internal snapshot of this id or name instead of the active state"},
     {'l', NULL, "SNAPSHOT", OPTION_TEXT, FIELD(snapshot_param), V(CONVERT) | V(MEASURE),
      "snapshot.id=ID,snapshot.name=NAME, or an id or name"},
-    {0, "data-file", "PATH", OPTION_TEXT, FIELD(image[0].data_file), CHAIN,
+    {0, "data-file", NULL, OPTION_KEY, FIELD(image[0].data_file), CHAIN,
      "the external data file, instead of the name in the image"},
-    {0, "backing-file", "PATH", OPTION_FILES, FIELD(image[0].backing_files), CHAIN,
+    {0, "backing-file", NULL, OPTION_KEY, FIELD(image[0].backing_files), CHAIN,
      "the backing file, instead of the name in the image; given again: that of the file below, and "
      "so on"},
-    {0, "backing-format", "qcow2|raw", OPTION_UNSAID, FIELD(image[0].backing_format), CHAIN,
+    {0, "backing-format", NULL, OPTION_KEY, FIELD(image[0].backing_format), CHAIN,
      "what a backing file is whose format the image does not state"},
-    {0, "passphrase-file", "PATH", OPTION_TEXT, FIELD(image[0].passphrase_file), CHAIN,
+    {0, "passphrase-file", NULL, OPTION_KEY, FIELD(image[0].passphrase_file), CHAIN,
      "the file whose first line is the passphrase, instead of asking for it"},
-    {0, "key-file", "PATH", OPTION_TEXT, FIELD(image[0].key_file), CHAIN,
+    {0, "key-file", NULL, OPTION_KEY, FIELD(image[0].key_file), CHAIN,
      "the file whose bytes, all of them, are the passphrase"},
-    {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), CHAIN,
+    {0, "names", NULL, OPTION_KEY, FIELD(image[0].names), CHAIN,
      "which file names out of images may be opened: any (default), those in the image's folder or "
      "below, none; for images that you do not trust"},
-    {0, "names", "below|none|any", OPTION_NAMES, FIELD(image[0].names), V(CREATE),
+    {0, "names", NULL, OPTION_KEY, FIELD(image[0].names), V(CREATE),
      "which file names out of the backing file may be opened"},
-    {0, "data-file2", "PATH", OPTION_TEXT, FIELD(image[1].data_file), V(COMPARE),
+    {0, "data-file2", NULL, OPTION_KEY, FIELD(image[1].data_file), V(COMPARE),
      "the second image's data file"},
-    {0, "backing-file2", "PATH", OPTION_FILES, FIELD(image[1].backing_files), V(COMPARE),
+    {0, "backing-file2", NULL, OPTION_KEY, FIELD(image[1].backing_files), V(COMPARE),
      "the second image's backing file"},
-    {0, "snapshot2", "ID_OR_NAME", OPTION_TEXT, FIELD(image[1].snapshot), V(COMPARE),
+    {0, "snapshot2", NULL, OPTION_KEY, FIELD(image[1].snapshot), V(COMPARE),
      "the second image's snapshot"},
-    {0, "passphrase-file2", "PATH", OPTION_TEXT, FIELD(image[1].passphrase_file), V(COMPARE),
+    {0, "passphrase-file2", NULL, OPTION_KEY, FIELD(image[1].passphrase_file), V(COMPARE),
      "the second image's passphrase file"},
-    {0, "key-file2", "PATH", OPTION_TEXT, FIELD(image[1].key_file), V(COMPARE),
+    {0, "key-file2", NULL, OPTION_KEY, FIELD(image[1].key_file), V(COMPARE),
      "the second image's key file"},
 
     /* --- what is made or changed --- */
@@ -169,9 +172,9 @@ const struct option_row option_rows[] = {
     {'b', "bind", "ADDRESS", OPTION_TEXT, FIELD(bind_address), V(SERVE),
      "the address to listen on (default 127.0.0.1: this machine only)"},
     {'r', "read-only", NULL, OPTION_SET, FIELD(read_only), V(SERVE), "open FILE for reading only"},
-    {0, "mode", "rw|ro|overlay", OPTION_TEXT, FIELD(serve_mode), V(SERVE),
+    {0, "mode", NULL, OPTION_KEY, FIELD(mode), V(SERVE),
      "write to FILE (default), only read it, or keep what is written in memory until the end"},
-    {0, "overlay-size", "SIZE", OPTION_SIZE, FIELD(overlay_size), V(SERVE),
+    {0, "overlay-size", NULL, OPTION_KEY, FIELD(overlay_size), V(SERVE),
      "memory that --mode overlay may take (default 1G)"},
 
     /* --- accepted, because scripts for qemu-img and qemu-io give them --- */
@@ -191,3 +194,22 @@ const struct option_row option_rows[] = {
 };
 
 const size_t nb_option_rows = sizeof(option_rows) / sizeof(option_rows[0]);
+
+const struct mc_spec_key *option_key(const struct option_row *row)
+{
+    char name[32];
+    size_t length;
+
+    if (row->kind != OPTION_KEY && row->kind != OPTION_FORMAT)
+        return NULL;
+    (void)snprintf(name, sizeof(name), "--%s", row->kind == OPTION_KEY ? row->name : "format");
+    length = strlen(name);
+    if (name[length - 1] == '2')
+        name[length - 1] = '\0';
+    return mc_spec_find_option(name);
+}
+
+const char *option_value(const struct option_row *row)
+{
+    return row->kind == OPTION_KEY ? option_key(row)->value : row->value;
+}

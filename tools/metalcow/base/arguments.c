@@ -36,13 +36,13 @@ static void make_table(const struct verb *verb, struct getopt_table *ret_table)
             continue;
         if (row->letter && nb_letters + 3 < sizeof(ret_table->letters)) {
             ret_table->letters[nb_letters++] = (char)row->letter;
-            if (row->value)
+            if (option_value(row))
                 ret_table->letters[nb_letters++] = ':';
         }
         if (row->name && nb_names < MAX_OPTIONS)
             ret_table->names[nb_names++] = (struct option){
                 .name = row->name,
-                .has_arg = row->value ? required_argument : no_argument,
+                .has_arg = option_value(row) ? required_argument : no_argument,
                 .val = LONG_ONLY + (int)i,
             };
     }
@@ -60,16 +60,12 @@ static const struct option_row *row_of(const struct verb *verb, int value)
     return NULL;
 }
 
-/* Values that are words, one row each. */
+/* Values that are words of the host command alone, one row each. */
 static const struct {
     enum option_kind kind;
     const char *word;
     int value;
 } words[] = {
-    {OPTION_FORMAT, "qcow2", FORMAT_QCOW2},
-    {OPTION_FORMAT, "raw", FORMAT_RAW},
-    {OPTION_UNSAID, "qcow2", Q2_UNSAID_QCOW2},
-    {OPTION_UNSAID, "raw", Q2_UNSAID_RAW},
     {OPTION_OUTPUT, "human", false},
     {OPTION_OUTPUT, "json", true},
     {OPTION_MAP_OUTPUT, "human", MAP_HUMAN},
@@ -88,28 +84,8 @@ static const struct {
     {OPTION_PREALLOCATION, "full", PREALLOCATION_FULL},
 };
 
-/* The words of --names are those of the disk's keys, which entry files and the firmware's command
- * line take as well. NULL after the last. */
-static const struct mc_spec_word *names_words(void)
-{
-    return mc_spec_find_option("--names")->words;
-}
-
-static bool find_name_policy(const char *word, int *ret_value)
-{
-    for (const struct mc_spec_word *row = names_words(); row->word; row++) {
-        if (strcmp(row->word, word) == 0) {
-            *ret_value = (int)row->value;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool find_word(enum option_kind kind, const char *word, int *ret_value)
 {
-    if (kind == OPTION_NAMES)
-        return find_name_policy(word, ret_value);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].kind == kind && strcmp(words[i].word, word) == 0) {
             *ret_value = words[i].value;
@@ -124,14 +100,6 @@ static bool store_options(struct option_texts *options, const char *text)
     if (options->nb == MAX_OPTION_TEXTS)
         return false;
     options->texts[options->nb++] = text;
-    return true;
-}
-
-static bool store_file(struct given_files *files, const char *path)
-{
-    if (files->nb == sizeof(files->paths) / sizeof(files->paths[0]))
-        return false;
-    files->paths[files->nb++] = path;
     return true;
 }
 
@@ -151,7 +119,52 @@ static bool store_action(struct bitmap_actions *actions, const char *name, const
     return true;
 }
 
-/* Store an option's value; false if it does not parse. */
+/* Set a key that is a size: it is written as every size of this command, and the key has the limit.
+ */
+static const char *set_size(struct mc_disk_spec *spec, const struct mc_spec_key *key,
+                            const char *text)
+{
+    char digits[24];
+    uint64_t size;
+
+    if (size_parse(text, &size)) {
+        (void)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)size);
+        text = digits;
+    }
+    return mc_spec_set(spec, key, text, strlen(text), NULL);
+}
+
+/* Store a value of which a disk key says what it may be. Returns what is wrong with it, to be read
+ * on after it; NULL: nothing. */
+static const char *store_key(const struct mc_spec_key *key, const struct option_row *row,
+                             const char *text, struct arguments *arguments)
+{
+    void *field = (char *)arguments + row->field;
+    struct given_files *files = field;
+    struct mc_disk_spec said = {.image = NULL};
+    const char *refusal = key->kind == MC_SPEC_SIZE
+                              ? set_size(&said, key, text)
+                              : mc_spec_set(&said, key, text, strlen(text), NULL);
+
+    if (refusal)
+        return refusal;
+    if (row->kind == OPTION_FORMAT) {
+        *(enum format_choice *)field = said.format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
+    } else if (key->kind == MC_SPEC_WORD) {
+        memcpy(field, (char *)&said + key->offset, sizeof(uint32_t));
+    } else if (key->kind == MC_SPEC_SIZE) {
+        memcpy(field, (char *)&said + key->offset, sizeof(uint64_t));
+    } else if (key->kind == MC_SPEC_PATHS) {
+        if (files->nb == sizeof(files->paths) / sizeof(files->paths[0]))
+            return MC_SPEC_TOO_OFTEN;
+        files->paths[files->nb++] = text;
+    } else {
+        *(const char **)field = text;
+    }
+    return NULL;
+}
+
+/* Store a value of an option of the host command alone; false if it does not parse. */
 static bool store(const struct option_row *row, const char *text, struct arguments *arguments)
 {
     void *field = (char *)arguments + row->field;
@@ -166,33 +179,16 @@ static bool store(const struct option_row *row, const char *text, struct argumen
         return true;
     case OPTION_SIZE:
         return size_parse(text, field);
-    case OPTION_FILES:
-        return store_file(field, text);
     case OPTION_ACTION:
         return store_action(field, row->name, text);
-    case OPTION_UNSAID:
-        if (!find_word(row->kind, text, &word))
-            return false;
-        *(enum q2_unsaid_format *)field = (enum q2_unsaid_format)word;
-        return true;
     case OPTION_COMMAND:
         return store_command(field, text);
     case OPTION_TEXTS:
         return store_options(field, text);
-    case OPTION_FORMAT:
-        if (!find_word(row->kind, text, &word))
-            return false;
-        *(enum format_choice *)field = (enum format_choice)word;
-        return true;
     case OPTION_PREALLOCATION:
         if (!find_word(row->kind, text, &word))
             return false;
         *(enum preallocation *)field = (enum preallocation)word;
-        return true;
-    case OPTION_NAMES:
-        if (!find_word(row->kind, text, &word))
-            return false;
-        *(enum q2_name_policy *)field = (enum q2_name_policy)word;
         return true;
     case OPTION_MAP_OUTPUT:
         if (!find_word(row->kind, text, &word))
@@ -210,6 +206,8 @@ static bool store(const struct option_row *row, const char *text, struct argumen
             return false;
         *(bool *)field = word != 0;
         return true;
+    case OPTION_KEY:
+    case OPTION_FORMAT:
     case OPTION_HELP:
     case OPTION_IGNORED:
     default:
@@ -239,18 +237,13 @@ static void print_words(FILE *out, enum option_kind kind)
             separator = ", ";
         }
     }
-    for (const struct mc_spec_word *row = names_words(); kind == OPTION_NAMES && row->word; row++) {
-        fprintf(out, "%s%s", separator, row->word);
-        separator = ", ";
-    }
 }
 
 static void say_bad_value(const struct option_row *row, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_option(stderr, row);
-    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_FILES ||
-        row->kind == OPTION_ACTION) {
+    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_ACTION) {
         fputs(" is given too often\n", stderr);
         return;
     }
@@ -263,6 +256,31 @@ static void say_bad_value(const struct option_row *row, const char *text)
     fputs("' is not known; possible values: ", stderr);
     print_words(stderr, row->kind);
     fputc('\n', stderr);
+}
+
+static void say_refusal(const struct option_row *row, const char *text, const char *refusal)
+{
+    fputs("metalcow: ", stderr);
+    print_option(stderr, row);
+    fputs(": '", stderr);
+    print_escaped(stderr, text);
+    fprintf(stderr, "' %s\n", refusal);
+}
+
+/* Store a value; false, and said on stderr, if it is none of the option's. */
+static bool take(const struct option_row *row, const char *text, struct arguments *arguments)
+{
+    const struct mc_spec_key *key = option_key(row);
+    const char *refusal = key ? store_key(key, row, text, arguments) : NULL;
+
+    if (refusal) {
+        say_refusal(row, text, refusal);
+        return false;
+    }
+    if (key || store(row, text, arguments))
+        return true;
+    say_bad_value(row, text);
+    return false;
 }
 
 static void say_bad_option(int problem, char **argv)
@@ -294,10 +312,8 @@ static enum parse_result parse_options(const struct verb *verb, int argc, char *
         }
         if (row->kind == OPTION_HELP)
             return PARSE_HELP;
-        if (!store(row, optarg, arguments)) {
-            say_bad_value(row, optarg);
+        if (!take(row, optarg, arguments))
             return PARSE_ERROR;
-        }
     }
     return PARSE_OK;
 }
@@ -307,6 +323,7 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 {
     struct arguments arguments = {
         .image = {{.names = Q2_NAMES_ANY}, {.names = Q2_NAMES_ANY}},
+        .mode = MC_MODE_READ_WRITE,
         .max_length = UINT64_MAX,
         .sparse_size = 4096,
     };
@@ -340,16 +357,23 @@ bool arguments_size(const char *operand, uint64_t *ret_size)
     return false;
 }
 
+bool arguments_find_format(const char *word, enum q2_image_format *ret_format)
+{
+    struct mc_disk_spec said;
+
+    if (mc_spec_set(&said, mc_spec_find_option("--format"), word, strlen(word), NULL))
+        return false;
+    *ret_format = said.format;
+    return true;
+}
+
 bool arguments_format(const char *name, enum q2_image_format *ret_format)
 {
-    int value = FORMAT_RAW;
-
-    if (name && !find_word(OPTION_FORMAT, name, &value)) {
-        fputs("metalcow: the output format '", stderr);
-        print_escaped(stderr, name);
-        fputs("' is not supported; qcow2 and raw are\n", stderr);
-        return false;
-    }
-    *ret_format = value == FORMAT_RAW ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
-    return true;
+    *ret_format = Q2_FORMAT_RAW;
+    if (!name || arguments_find_format(name, ret_format))
+        return true;
+    fputs("metalcow: the output format '", stderr);
+    print_escaped(stderr, name);
+    fputs("' is not supported; qcow2 and raw are\n", stderr);
+    return false;
 }

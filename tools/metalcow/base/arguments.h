@@ -9,6 +9,7 @@
 
 #include "q2_disk.h"
 
+#include "core/spec/disk_spec.h"
 #include "create_options.h"
 #include "tools/metalcow/verbs.h"
 
@@ -21,7 +22,7 @@ enum format_choice {
 
 /* Files that a person gives instead of the names in images. */
 struct given_files {
-    const char *paths[Q2_MAX_LAYERS];
+    const char *paths[Q2_MAX_LAYERS - 1];
     uint32_t nb;
 };
 
@@ -111,8 +112,9 @@ struct arguments {
     bool bitmaps, skip_broken_bitmaps;         /* of convert */
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
-    bool read_only, image_opts, ignore_discard;                 /* of io */
-    const char *socket_path, *port, *bind_address, *serve_mode; /* of serve */
+    bool read_only, image_opts, ignore_discard;    /* of io */
+    const char *socket_path, *port, *bind_address; /* of serve */
+    enum mc_mode mode;
     uint64_t overlay_size;
     struct command_lines commands;
     bool unsafe; /* do not look at the backing file */
@@ -135,6 +137,9 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 
 /* Parse an operand that is a size; false, and said on stderr, if it is none. */
 bool arguments_size(const char *operand, uint64_t *ret_size);
+
+/* The format that a word names; false, and nothing is said, if it is none of ours. */
+bool arguments_find_format(const char *word, enum q2_image_format *ret_format);
 
 /* The format that -O names, raw for NULL; false, and said on stderr, if it is none of ours. */
 bool arguments_format(const char *name, enum q2_image_format *ret_format);

@@ -47,9 +47,9 @@ static void print_option(const struct option_row *row)
         length = snprintf(left, sizeof(left), "  -%c", row->letter);
     else
         length = snprintf(left, sizeof(left), "      --%s", row->name);
-    if (row->value)
+    if (option_value(row))
         length += snprintf(left + length, sizeof(left) - (size_t)length, "%s%s",
-                           row->name ? "=" : " ", row->value);
+                           row->name ? "=" : " ", option_value(row));
     if ((unsigned)length < HELP_COLUMN)
         printf("%-*s", (int)HELP_COLUMN, left);
     else
@@ -86,7 +86,7 @@ static void list_option(const struct verb *verb, const struct option_row *row)
     if (row->letter)
         (void)snprintf(letter, sizeof(letter), "-%c", row->letter);
     printf("option\t%s\t%s\t%s%s\t%s\t%s\n", verb->name, letter, row->name ? "--" : "",
-           row->name ? row->name : "", row->value ? row->value : "", row->text);
+           row->name ? row->name : "", option_value(row) ? option_value(row) : "", row->text);
 }
 
 void help_list(void)

@@ -44,8 +44,11 @@ struct opening {
 
 static bool parse_driver(const char *value, struct opening *opening)
 {
-    opening->how.format = strcmp(value, "raw") == 0 ? FORMAT_RAW : FORMAT_QCOW2;
-    return strcmp(value, "raw") == 0 || strcmp(value, "qcow2") == 0;
+    enum q2_image_format format = Q2_FORMAT_QCOW2;
+    bool known = arguments_find_format(value, &format);
+
+    opening->how.format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
+    return known;
 }
 
 static bool parse_file_driver(const char *value, struct opening *opening)
@@ -74,10 +77,11 @@ static bool parse_backing_file(const char *value, struct opening *opening)
 
 static bool parse_backing_driver(const char *value, struct opening *opening)
 {
-    bool raw = strcmp(value, "raw") == 0;
+    enum q2_image_format format = Q2_FORMAT_QCOW2;
+    bool known = arguments_find_format(value, &format);
 
-    opening->how.backing_format = raw ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
-    return raw || strcmp(value, "qcow2") == 0;
+    opening->how.backing_format = format == Q2_FORMAT_RAW ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
+    return known;
 }
 
 static bool parse_read_only(const char *value, struct opening *opening)

@@ -68,16 +68,9 @@ static bool make_overlay(const char *path, const struct image_options *options, 
 static bool choose_mode(const struct arguments *arguments, struct image_options *options,
                         bool *ret_overlay)
 {
-    const char *mode = arguments->serve_mode ? arguments->serve_mode : "rw";
-    bool read_only = arguments->read_only || strcmp(mode, "ro") == 0;
+    bool read_only = arguments->read_only || arguments->mode == MC_MODE_READ_ONLY;
 
-    *ret_overlay = strcmp(mode, "overlay") == 0;
-    if (!*ret_overlay && strcmp(mode, "rw") != 0 && strcmp(mode, "ro") != 0) {
-        fputs("metalcow: --mode is rw, ro or overlay, not '", stderr);
-        print_escaped(stderr, mode);
-        fputs("'\n", stderr);
-        return false;
-    }
+    *ret_overlay = arguments->mode == MC_MODE_OVERLAY;
     if (*ret_overlay && read_only) {
         fputs("metalcow: --mode overlay and --read-only exclude each other\n", stderr);
         return false;

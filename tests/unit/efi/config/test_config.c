@@ -60,7 +60,7 @@ static void test_entry_parse_image_only_has_the_defaults(void)
     T_CHECK(!entry.spec.no_attach);
     T_CHECK_U64(entry.spec.sector_size, 0);
     T_CHECK_U64(entry.spec.format, Q2_FORMAT_QCOW2);
-    T_CHECK_U64(entry.spec.backing_format, MC_BACKING_UNSAID);
+    T_CHECK_U64(entry.spec.backing_format, Q2_UNSAID_REFUSED);
 }
 
 static void test_entry_parse_every_key_is_kept(void)
@@ -94,7 +94,7 @@ static void test_entry_parse_every_key_is_kept(void)
     T_CHECK_STR(entry.spec.image, "/img/debian.qcow2");
     T_CHECK_STR(entry.spec.data_file, "/img/debian.raw");
     T_CHECK_STR(entry.spec.backing_files[0], "/img/base.qcow2");
-    T_CHECK_U64(entry.spec.backing_format, MC_BACKING_RAW);
+    T_CHECK_U64(entry.spec.backing_format, Q2_UNSAID_RAW);
     T_CHECK_STR(entry.spec.snapshot, "before upgrade");
     T_CHECK_U64(entry.spec.names, Q2_NAMES_NONE);
     T_CHECK_U64(entry.spec.mode, MC_MODE_OVERLAY);
@@ -121,10 +121,10 @@ static void test_entry_parse_words_have_their_values(void)
         bool attach;
     } rows[] = {
         {"names below\nmode ro\nbacking-format raw\nattach yes", Q2_NAMES_BELOW, MC_MODE_READ_ONLY,
-         MC_BACKING_RAW, true},
+         Q2_UNSAID_RAW, true},
         {"names none\nmode rw\nbacking-format qcow2\nattach no", Q2_NAMES_NONE, MC_MODE_READ_WRITE,
-         MC_BACKING_QCOW2, false},
-        {"names any\nmode overlay\nattach yes", Q2_NAMES_ANY, MC_MODE_OVERLAY, MC_BACKING_UNSAID,
+         Q2_UNSAID_QCOW2, false},
+        {"names any\nmode overlay\nattach yes", Q2_NAMES_ANY, MC_MODE_OVERLAY, Q2_UNSAID_REFUSED,
          true},
     };
 
