@@ -22,6 +22,11 @@
 #define MESSAGE_SIZE 4096u
 #define TABLES_MARK  (256u * 1024)
 
+/* How long others may have the device open when it is new, and the first pause between two tries.
+ * Each pause is twice as long as the one before: the kernel logs every try. */
+#define BUSY_MS        20000u
+#define FIRST_PAUSE_MS 20u
+
 /* A netlink message under construction. */
 struct message {
     uint8_t bytes[MESSAGE_SIZE];
@@ -144,6 +149,19 @@ static int connect_device(int fd, uint16_t family, int socket, const struct hand
     return talk(fd, &message, NULL);
 }
 
+/* udev opens every new block device once, and nbd lets nobody configure a device that is open. So
+ * udev may win the race for a device that the module has just made: wait until it has closed it. */
+static int connect_patiently(int fd, uint16_t family, int socket, const struct handoff *handoff)
+{
+    int error = connect_device(fd, family, socket, handoff);
+
+    for (unsigned int pause = FIRST_PAUSE_MS; error == EBUSY && pause < BUSY_MS; pause *= 2) {
+        (void)usleep(pause * 1000);
+        error = connect_device(fd, family, socket, handoff);
+    }
+    return error;
+}
+
 /* Attach the device to one end of a socket pair; the other end comes back, or -1. */
 static int attach(const struct handoff *handoff)
 {
@@ -154,7 +172,7 @@ static int attach(const struct handoff *handoff)
     if (family != 0) {
         error = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? 0 : errno;
         if (error == 0)
-            error = connect_device(netlink, family, pair[0], handoff);
+            error = connect_patiently(netlink, family, pair[0], handoff);
     }
     if (netlink >= 0)
         (void)close(netlink);
