@@ -168,7 +168,7 @@ def test_serve_raw_image_and_size_of_no_sector():
 def test_serve_wrong_command_lines_are_refused():
     rows = [(["-p", "65536"], "65535"), (["-p", "x"], "65535"),
             (["-p", "1", "-k", "s"], "excludes"),
-            (["--bind", "localhost"], "numeric"), (["--mode", "x"], "rw, ro or overlay"),
+            (["--bind", "localhost"], "numeric"), (["--mode", "x"], "is none of ro, rw, overlay"),
             (["--mode", "overlay", "-r"], "exclude"), (["--snapshot", "1"], "snapshot"),
             (["-k", "x" * 200], "socket"), (["-k", "a.qcow2"], "cannot listen"),
             (["--mode", "overlay", "--overlay-size", "4k"], "overlay")]
