@@ -1,10 +1,13 @@
-/* check: consistency of an image, in the words of qemu-img.
+/* check: consistency of an image and its repair, in the words of qemu-img.
  *
- * Opens the image's metadata with an engine of its own, and no other file.
+ * Opens the image's metadata with an engine of its own, and no other file. Invariant: what a disk
+ * uses is not changed.
  */
 #include "efi/image/attach.h"
+#include "efi/image/room.h"
 #include "commands.h"
 #include "efi/base/console.h"
+#include "efi/base/text.h"
 #include "q2_fail.h"
 #include "q2_report.h"
 
@@ -40,10 +43,69 @@ static EFI_STATUS status_of(const struct q2_check_result *result)
     return result->corruptions > 0 ? EFI_VOLUME_CORRUPTED : EFI_SUCCESS;
 }
 
-static enum q2_status check(const struct mc_image *image, struct q2_check_result *result,
+enum wish {
+    WISH_CHECK,
+    WISH_LEAKS,
+    WISH_ALL
+};
+
+/* What -r asks for. */
+static enum q2_status get_wish(struct mc_session *session, enum wish *ret_wish)
+{
+    const char *word = session->line.repair;
+
+    *ret_wish = WISH_CHECK;
+    if (!word)
+        return Q2_OK;
+    *ret_wish = mc_text_equal(word, "all") ? WISH_ALL : WISH_LEAKS;
+    if (*ret_wish == WISH_ALL || mc_text_equal(word, "leaks"))
+        return Q2_OK;
+    return q2_fail(&session->fault, Q2_ERR_ARGUMENT, "-r takes leaks or all", word);
+}
+
+static enum q2_status repair(struct mc_image *image, enum wish wish,
+                             struct q2_check_reporter *reporter, struct q2_repair_result *result,
+                             struct q2_fault *fault)
+{
+    enum q2_repair what = wish == WISH_ALL ? Q2_REPAIR_ALL : Q2_REPAIR_LEAKS;
+    struct q2_layer_info info;
+    enum q2_status status = mc_image_prepare_cache(image, fault);
+
+    if (status != Q2_OK)
+        return status;
+    q2_disk_layer_info(image->disk, 0, &info);
+    status = q2_disk_repair(image->disk, what, reporter, result);
+    if (status == Q2_ERR_NO_SPACE) {
+        status = mc_image_make_repair_room(image, info.header->cluster_bits, fault);
+        if (status != Q2_OK)
+            return status;
+        status = q2_disk_repair(image->disk, what, reporter, result);
+    }
+    if (status != Q2_OK)
+        *fault = *q2_disk_fault(image->disk);
+    return status;
+}
+
+static void print_repaired(const struct q2_repair_result *result)
+{
+    char text[200];
+    struct q2_line line = q2_line_start(text, sizeof(text));
+
+    if (result->leaks_fixed + result->corruptions_fixed == 0)
+        return;
+    q2_line_put(&line, "The following inconsistencies were found and repaired:\n\n    ");
+    q2_line_put_number(&line, result->leaks_fixed, 10);
+    q2_line_put(&line, " leaked clusters\n    ");
+    q2_line_put_number(&line, result->corruptions_fixed, 10);
+    q2_line_put(&line, " corruptions\n\nDouble checking the fixed image now...\n");
+    mc_print(text);
+}
+
+static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_check_result *result,
                             struct q2_fault *fault)
 {
     struct printer printer = {.reporter = {.report = print_finding}};
+    struct q2_repair_result repaired = {.leaks_fixed = 0};
     char text[Q2_CHECK_TEXT_SIZE];
     struct q2_layer_info info;
     enum q2_status status;
@@ -53,27 +115,79 @@ static enum q2_status check(const struct mc_image *image, struct q2_check_result
         return q2_fail(fault, Q2_ERR_UNSUPPORTED, "This image format does not support checks",
                        image->file->source->path);
     printer.cluster_bits = info.header->cluster_bits;
-    status = q2_disk_check(image->disk, &printer.reporter, result);
-    if (status != Q2_OK) {
-        *fault = *q2_disk_fault(image->disk);
-        return status;
+    if (wish != WISH_CHECK) {
+        status = repair(image, wish, &printer.reporter, &repaired, fault);
+    } else {
+        status = q2_disk_check(image->disk, &printer.reporter, &repaired.left);
+        if (status != Q2_OK)
+            *fault = *q2_disk_fault(image->disk);
     }
+    if (status != Q2_OK)
+        return status;
+    *result = repaired.left;
+    print_repaired(&repaired);
     (void)q2_check_result_format(result, text, sizeof(text));
     mc_print(text);
     return Q2_OK;
+}
+
+/* Room that the repair did not use. A file that keeps its room is whole all the same. */
+static void give_back(struct mc_image *image)
+{
+    struct q2_fault fault;
+
+    if (mc_image_give_back(image, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+}
+
+/* A disk that works with the file would not know what the repair has changed. */
+static enum q2_status refuse_attached(struct mc_session *session, const struct mc_image *image)
+{
+    struct mc_control *control;
+
+    if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
+        return session->fault.status == Q2_ERR_NOT_FOUND ? Q2_OK : session->fault.status;
+    control = session->client.control;
+    if (control->MayChange(control, image->file->source->identity) == EFI_SUCCESS)
+        return Q2_OK;
+    return q2_fail(&session->fault, Q2_ERR_BUSY,
+                   "a disk uses this file, so it is not repaired; detach it first",
+                   image->file->source->path);
+}
+
+static enum q2_status open_image(struct mc_session *session, enum wish wish,
+                                 struct mc_image **ret_image)
+{
+    const struct mc_disk_spec *spec = &session->image.spec;
+    struct mc_image *image;
+    enum q2_status status =
+        mc_image_open(session->image.volume, spec, true, &session->fault, &image);
+
+    if (status != Q2_OK || wish == WISH_CHECK) {
+        *ret_image = status == Q2_OK ? image : NULL;
+        return status;
+    }
+    status = refuse_attached(session, image);
+    mc_image_close(image);
+    if (status != Q2_OK)
+        return status;
+    return mc_image_open_damaged(session->image.volume, spec, &session->fault, ret_image);
 }
 
 EFI_STATUS mc_command_check(struct mc_session *session)
 {
     struct q2_check_result result = {.corruptions = 0};
     struct mc_image *image;
-    enum q2_status status = mc_session_image(session);
+    enum wish wish;
+    enum q2_status status = get_wish(session, &wish);
 
     if (status == Q2_OK)
-        status = mc_image_open(session->image.volume, &session->image.spec, true, &session->fault,
-                               &image);
+        status = mc_session_image(session);
+    if (status == Q2_OK)
+        status = open_image(session, wish, &image);
     if (status == Q2_OK) {
-        status = check(image, &result, &session->fault);
+        status = check(image, wish, &result, &session->fault);
+        give_back(image);
         mc_image_close(image);
     }
     mc_image_arguments_free(session);

@@ -34,7 +34,9 @@ static const struct command commands[] = {
      mc_command_info},
     {"map", "IMAGE [options of attach]", "show which file has which part of the disk", true,
      mc_command_map},
-    {"check", "IMAGE|NUMBER", "check the consistency of an image", true, mc_command_check},
+    {"check", "IMAGE|NUMBER [-r leaks|all]",
+     "check the consistency of an image; -r: repair one that is not attached", true,
+     mc_command_check},
     {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
      mc_command_boot},
     {"menu", "", "choose an entry and how it is started", false, mc_command_menu},
@@ -63,6 +65,7 @@ static const struct option {
     {"--row", offsetof(struct mc_command_line, row), false},
     {"--beside", offsetof(struct mc_command_line, beside), false},
     {"--write", offsetof(struct mc_command_line, write), false},
+    {"-r", offsetof(struct mc_command_line, repair), false},
     {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
     {"--boot", offsetof(struct mc_command_line, boot), true},
 };

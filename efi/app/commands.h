@@ -17,6 +17,7 @@ struct mc_command_line {
     const char *disk;
     const char *rounds, *beside, *row, *write;
     const char *backing_chain, *boot; /* flags */
+    const char *repair;               /* leaks, all */
     bool menu;                        /* the command is menu */
 };
 

@@ -14,7 +14,7 @@
 #include "core/spec/disk_spec.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 6u
+#define MC_CONTROL_VERSION 7u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
@@ -51,6 +51,10 @@ struct mc_control {
     /* Take a disk away. EFI_NOT_FOUND: no such number. Other errors: the firmware does not let go
      * of it, and it keeps working. */
     EFI_STATUS(EFIAPI *Detach)(struct mc_control *This, UINT32 Number, CHAR8 *Message);
+
+    /* EFI_ACCESS_DENIED: a disk uses the file with this identity (struct q2_source), so nobody else
+     * may change it. */
+    EFI_STATUS(EFIAPI *MayChange)(struct mc_control *This, const UINT64 Identity[2]);
 
     /* Describe the Index-th disk, in the order they were attached. EFI_NOT_FOUND: past the last. */
     EFI_STATUS(EFIAPI *Get)

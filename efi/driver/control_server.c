@@ -49,6 +49,14 @@ static EFI_STATUS EFIAPI detach(struct mc_control *This, UINT32 Number, CHAR8 *M
     return status;
 }
 
+static EFI_STATUS EFIAPI may_change(struct mc_control *This, const UINT64 Identity[2])
+{
+    const uint64_t identity[2] = {Identity[0], Identity[1]};
+
+    (void)This;
+    return mc_registry_uses(identity) ? EFI_ACCESS_DENIED : EFI_SUCCESS;
+}
+
 static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
 {
     const EFI_BLOCK_IO_MEDIA *media = &disk->published.block_io.media;
@@ -83,8 +91,11 @@ static EFI_STATUS EFIAPI get(struct mc_control *This, UINTN Index, struct mc_dis
     return EFI_SUCCESS;
 }
 
-static struct mc_control control = {
-    .Version = MC_CONTROL_VERSION, .Attach = attach, .Detach = detach, .Get = get};
+static struct mc_control control = {.Version = MC_CONTROL_VERSION,
+                                    .Attach = attach,
+                                    .Detach = detach,
+                                    .MayChange = may_change,
+                                    .Get = get};
 
 EFI_STATUS mc_control_install(EFI_HANDLE ImageHandle)
 {

@@ -147,6 +147,21 @@ void mc_registry_started(EFI_HANDLE volume)
     (void)mc_say_new(host->outer);
 }
 
+bool mc_registry_uses(const uint64_t identity[2])
+{
+    const struct mc_disk *disk = registry.disks;
+
+    for (; disk; disk = disk->next) {
+        const struct q2_place_file *file = disk->image->opener.files;
+        for (; file; file = file->next) {
+            if (file->source->identity[0] == identity[0] &&
+                file->source->identity[1] == identity[1])
+                return true;
+        }
+    }
+    return false;
+}
+
 bool mc_registry_hold_still(EFI_HANDLE volume)
 {
     struct host *host = find_host(volume);
@@ -330,15 +345,28 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
  * is no error. */
 static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
 {
-    struct q2_place *place = image->opener.place;
-
     if (image->mode != MC_MODE_READ_WRITE)
         return Q2_OK;
     if (mc_image_top_up(image, fault) != Q2_OK)
         mc_say_fault(fault);
-    if (!q2_place_can(place, Q2_PLACE_REMEMBERS))
-        return Q2_OK;
-    return place->ops->forget(place, true, fault);
+    return mc_image_prepare_cache(image, fault);
+}
+
+/* Repair an image that was not closed cleanly, and say so: its file is changed before anybody
+ * writes to the disk. Nothing but the firmware can refuse the disk after this. */
+static enum q2_status repair(struct mc_image *image, const struct mc_disk_spec *spec,
+                             struct q2_fault *fault)
+{
+    char line[400];
+    struct q2_line text = q2_line_start(line, sizeof(line));
+    enum q2_status status = mc_image_repair(image, spec, fault);
+
+    if (status != Q2_OK)
+        return status;
+    q2_line_put_escaped(&text, image->file->source->path);
+    q2_line_put(&text, ": the image was not closed cleanly; its refcounts have been repaired");
+    mc_say(line);
+    return Q2_OK;
 }
 
 static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
@@ -352,6 +380,8 @@ static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
     status = check_contested(disk->image, fault);
     if (status == Q2_OK)
         status = mc_image_check_files(disk->image, fault);
+    if (status == Q2_OK && disk->image->needs_repair)
+        status = repair(disk->image, spec, fault);
     if (status == Q2_OK)
         status = prepare_writing(disk->image, fault);
     (void)mc_text_copy(disk->title, sizeof(disk->title), title);
@@ -421,11 +451,15 @@ static void unlink_disk(struct mc_disk *disk)
         *link = disk->next;
 }
 
-/* Free a disk that could not be attached. Its number is free again if no disk was attached after
- * it. */
+/* Free a disk that could not be attached, and give back the room that was made for it. Its number
+ * is free again if no disk was attached after it. */
 static void drop_disk(struct host *host, struct mc_disk *disk)
 {
+    struct q2_fault fault;
+
     unlink_disk(disk);
+    if (disk->image)
+        (void)mc_image_give_back(disk->image, &fault);
     if (registry.next_number == disk->number + 1)
         registry.next_number--;
     free_disk(disk);

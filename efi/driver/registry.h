@@ -96,6 +96,9 @@ bool mc_registry_has_child(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining);
 bool mc_registry_hold_still(EFI_HANDLE volume);
 void mc_registry_let_go(EFI_HANDLE volume);
 
+/* Does any disk read or write the file with this identity (struct q2_source)? */
+bool mc_registry_uses(const uint64_t identity[2]);
+
 /* The disks that are present, in the order they were attached; NULL: none, no more. */
 struct mc_disk *mc_registry_first(void);
 struct mc_disk *mc_registry_next(const struct mc_disk *disk);

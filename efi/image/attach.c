@@ -5,9 +5,11 @@
  */
 #include "attach.h"
 
+#include "core/base/bytes.h"
 #include "q2_fail.h"
 #include "efi/base/firmware.h"
 #include "efi/place/place.h"
+#include "room.h"
 #include "verify_image.h"
 
 /* Extents looked at by mc_image_check_files(). Contiguous files need a handful; 64 GiB of scattered
@@ -48,9 +50,20 @@ static uint32_t list_backing_files(const struct mc_disk_spec *spec,
     return nb;
 }
 
+/* How the engine opens an image, beside what its specification says. */
+enum how {
+    HOW_SPECIFIED,
+    HOW_METADATA, /* the image's file alone, for reading */
+    HOW_READING,  /* all files, for reading, whatever the mode is */
+    HOW_REPAIRED, /* for writing, and an image that was not closed cleanly is repaired first */
+    HOW_DAMAGED,  /* the image's file alone, for q2_disk_repair() */
+};
+
 static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spec *spec,
-                                bool metadata_only, struct q2_fault *fault)
+                                enum how how, struct q2_fault *fault)
 {
+    bool metadata_only = how == HOW_METADATA || how == HOW_DAMAGED;
+    bool for_reading = how == HOW_METADATA || how == HOW_READING;
     struct q2_given_file backing_files[MC_MAX_BACKING_FILES];
     const struct q2_disk_options disk_options = {
         .data_file = spec->data_file,
@@ -62,7 +75,9 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
         .backing_format = spec->backing_format,
         .look_beside = true,
         .metadata_only = metadata_only,
-        .writable = !metadata_only && image->mode != MC_MODE_READ_ONLY,
+        .writable = !for_reading && image->mode != MC_MODE_READ_ONLY,
+        .repair = how == HOW_DAMAGED,
+        .repair_if_dirty = how == HOW_REPAIRED,
         .overlay = !metadata_only && image->overlay.memory ? &image->overlay.source.source : NULL,
         .zlib = q2_codec_zlib_init(&image->zlib),
         .zstd = q2_codec_zstd_init(&image->zstd),
@@ -86,7 +101,7 @@ static enum q2_status make_overlay(struct mc_image *image, const struct mc_disk_
                                    struct q2_fault *fault)
 {
     uint64_t size;
-    enum q2_status status = open_disk(image, spec, true, fault);
+    enum q2_status status = open_disk(image, spec, HOW_METADATA, fault);
 
     if (status != Q2_OK)
         return status;
@@ -116,30 +131,99 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
                           &image->file);
 }
 
-enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
-                             struct q2_fault *fault, struct mc_image **ret_image)
+/* Was the image not closed cleanly, so that its refcounts may be wrong?  (qcow2: "Header",
+ * incompatible feature 0) Asked before the engine opens it, which may take a passphrase. */
+static bool is_dirty(const struct mc_image *image, const struct mc_disk_spec *spec)
+{
+    struct q2_source *source = image->file->source;
+    struct {
+        char magic[4];
+        be32 version;
+        uint8_t rest[64];
+        be64 incompatible_features;
+    } header;
+    _Static_assert(sizeof(header) == 80, "qcow2, Header");
+
+    return spec->format == Q2_FORMAT_QCOW2 && source->size >= sizeof(header) &&
+           source->ops->read_at(source, 0, &header, sizeof(header)) == Q2_OK &&
+           __builtin_memcmp(header.magic, "QFI\xfb", sizeof(header.magic)) == 0 &&
+           q2_be32_get(header.version) >= 3 &&
+           (q2_be64_get(header.incompatible_features) & Q2_INCOMPAT_DIRTY) != 0;
+}
+
+static enum q2_status open_image(struct mc_image *image, EFI_HANDLE volume,
+                                 const struct mc_disk_spec *spec, enum how how,
+                                 struct q2_fault *fault)
+{
+    enum q2_status status = open_file(image, volume, spec->image, fault);
+
+    if (status != Q2_OK)
+        return status;
+    image->needs_repair =
+        how == HOW_SPECIFIED && image->mode == MC_MODE_READ_WRITE && is_dirty(image, spec);
+    if (image->mode == MC_MODE_OVERLAY)
+        status = make_overlay(image, spec, fault);
+    if (status == Q2_OK)
+        status = open_disk(image, spec, image->needs_repair ? HOW_READING : how, fault);
+    if (status == Q2_OK && how == HOW_SPECIFIED)
+        status = mc_image_verify(image, spec, fault);
+    return status;
+}
+
+static enum q2_status make_image(EFI_HANDLE volume, const struct mc_disk_spec *spec,
+                                 enum mc_mode mode, enum how how, struct q2_fault *fault,
+                                 struct mc_image **ret_image)
 {
     struct mc_image *image = NULL;
     enum q2_status status = get_memory(&image, fault);
 
     if (status != Q2_OK)
         return status;
-    image->mode = metadata_only ? MC_MODE_READ_ONLY : spec->mode;
+    image->mode = mode;
     image->room = spec->room;
     image->sector_size = spec->sector_size;
-    status = open_file(image, volume, spec->image, fault);
-    if (status == Q2_OK && image->mode == MC_MODE_OVERLAY)
-        status = make_overlay(image, spec, fault);
-    if (status == Q2_OK)
-        status = open_disk(image, spec, metadata_only, fault);
-    if (status == Q2_OK && !metadata_only)
-        status = mc_image_verify(image, spec, fault);
+    status = open_image(image, volume, spec, how, fault);
     if (status != Q2_OK) {
         mc_image_close(image);
         return status;
     }
     *ret_image = image;
     return Q2_OK;
+}
+
+enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
+                             struct q2_fault *fault, struct mc_image **ret_image)
+{
+    if (metadata_only)
+        return make_image(volume, spec, MC_MODE_READ_ONLY, HOW_METADATA, fault, ret_image);
+    return make_image(volume, spec, spec->mode, HOW_SPECIFIED, fault, ret_image);
+}
+
+enum q2_status mc_image_open_damaged(EFI_HANDLE volume, const struct mc_disk_spec *spec,
+                                     struct q2_fault *fault, struct mc_image **ret_image)
+{
+    return make_image(volume, spec, MC_MODE_READ_WRITE, HOW_DAMAGED, fault, ret_image);
+}
+
+enum q2_status mc_image_repair(struct mc_image *image, const struct mc_disk_spec *spec,
+                               struct q2_fault *fault)
+{
+    struct q2_layer_info info;
+    uint32_t cluster_bits;
+    enum q2_status status = mc_image_prepare_cache(image, fault);
+
+    if (status != Q2_OK)
+        return status;
+    q2_disk_layer_info(image->disk, 0, &info);
+    cluster_bits = info.header->cluster_bits;
+    q2_disk_close(image->disk);
+    image->disk = NULL;
+    image->needs_repair = false;
+    status = open_disk(image, spec, HOW_REPAIRED, fault);
+    if (status != Q2_ERR_NO_SPACE)
+        return status;
+    status = mc_image_make_repair_room(image, cluster_bits, fault);
+    return status == Q2_OK ? open_disk(image, spec, HOW_REPAIRED, fault) : status;
 }
 
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2])
@@ -185,10 +269,10 @@ static void forget_old_bytes(struct mc_image *image)
 
 void mc_image_close(struct mc_image *image)
 {
-    if (image->disk) {
+    if (image->file)
         forget_old_bytes(image);
+    if (image->disk)
         q2_disk_close(image->disk);
-    }
     mc_unlock_close(&image->unlock);
     if (image->file)
         mc_opener_close(&image->opener, image->file);

@@ -29,6 +29,8 @@ struct mc_image {
     uint32_t sector_size;      /* as said; 0: as the partition table shows */
     uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
     bool no_more_room;         /* room was asked for in vain */
+    bool needs_repair; /* MC_MODE_READ_WRITE: it was not closed cleanly. It is open for reading, and
+                          mc_image_repair() comes before anything is written */
 };
 
 /* Open an image.
@@ -39,6 +41,20 @@ struct mc_image {
  */
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
                              struct q2_fault *fault, struct mc_image **ret_image);
+
+/* Repair an image that needs it, and open it for writing.  (qcow2: "Header", incompatible feature 0)
+ *
+ * spec  what it was opened with. An image with a typed passphrase asks for it again
+ *
+ * Q2_ERR_NO_SPACE ...  as q2_disk_repair() and mc_image_open(); the image can only be closed then.
+ *                      What the repair had written by then is sound */
+enum q2_status mc_image_repair(struct mc_image *image, const struct mc_disk_spec *spec,
+                               struct q2_fault *fault);
+
+/* Open the image's file alone for q2_disk_repair(), whatever is wrong with it. Otherwise as
+ * mc_image_open(). */
+enum q2_status mc_image_open_damaged(EFI_HANDLE volume, const struct mc_disk_spec *spec,
+                                     struct q2_fault *fault, struct mc_image **ret_image);
 
 /* The files that are written, the image first; returns how many, 0 to 2. */
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2]);

@@ -7,6 +7,15 @@
 
 #include "q2_fail.h"
 
+/* The firmware's FAT driver keeps 64 pages of 64 KiB. A file of this size has a page of its own for
+ * each of them, wherever the file begins. */
+#define LARGE_SIZE (6u << 20)
+
+/* New refcount structures take at most so many bytes for each cluster of the file, table included,
+ * and some clusters. */
+#define REFCOUNT_BYTES  16u
+#define REPAIR_CLUSTERS 16u
+
 /* One file of a disk, and how long it should be. */
 struct need {
     struct q2_place_file *file;
@@ -82,6 +91,50 @@ enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault)
         status = fill_need(&need, fault);
     }
     image->no_more_room = status != Q2_OK;
+    return status;
+}
+
+enum q2_status mc_image_prepare_cache(struct mc_image *image, struct q2_fault *fault)
+{
+    struct q2_place *place = image->opener.place;
+    struct q2_place_file *file = image->file;
+    enum q2_status status;
+
+    if (image->mode != MC_MODE_READ_WRITE || !q2_place_can(place, Q2_PLACE_REMEMBERS))
+        return Q2_OK;
+    status = place->ops->forget(place, true, fault);
+    if (status != Q2_ERR_UNSUPPORTED || image->room == 0 || !q2_place_can(place, Q2_PLACE_GROWS) ||
+        file->mapped_size >= LARGE_SIZE)
+        return status;
+    status = place->ops->make_room(file, LARGE_SIZE, fault);
+    return status == Q2_OK ? place->ops->forget(place, true, fault) : status;
+}
+
+enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluster_bits,
+                                         struct q2_fault *fault)
+{
+    struct q2_place_file *file = image->file;
+    uint64_t more = (file->source->size >> cluster_bits) * REFCOUNT_BYTES +
+                    ((uint64_t)REPAIR_CLUSTERS << cluster_bits);
+
+    if (!q2_place_can(file->place, Q2_PLACE_GROWS))
+        return q2_fail(fault, Q2_ERR_NO_SPACE, "its place cannot make it longer",
+                       file->source->path);
+    return file->place->ops->make_room(file, file->source->size + more, fault);
+}
+
+enum q2_status mc_image_give_back(struct mc_image *image, struct q2_fault *fault)
+{
+    struct q2_place_file *file = image->opener.files;
+    enum q2_status status = Q2_OK;
+
+    if (image->mode != MC_MODE_READ_WRITE || !q2_place_can(image->opener.place, Q2_PLACE_GROWS))
+        return Q2_OK;
+    for (; file && status == Q2_OK; file = file->next) {
+        if (file->mapped_size > file->source->size)
+            status = file->place->ops->give_back(file, fault);
+    }
+    image->no_more_room = false;
     return status;
 }
 

@@ -21,6 +21,27 @@
  */
 enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault);
 
+/* Make the firmware's file system forget what it keeps of an image that is open for writing, before
+ * anything is written below it. A file that is too small for that gets some room first.
+ *
+ * Q2_OK              nothing is kept, or the place remembers nothing
+ * Q2_ERR_UNSUPPORTED the file is too small, and the configuration wants no room
+ * and what struct q2_place_ops.make_room gives */
+enum q2_status mc_image_prepare_cache(struct mc_image *image, struct q2_fault *fault);
+
+/* Make room for what a repair builds at the end of the file if refcount structures are unusable.
+ *
+ * Q2_ERR_NO_SPACE    the place cannot make the file longer
+ * and what struct q2_place_ops.make_room gives */
+enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluster_bits,
+                                         struct q2_fault *fault);
+
+/* Give back the room of each written file that is not used. The image is flushed, and no request
+ * is inside.
+ *
+ * Q2_ERR_IO ...      a file keeps its room; nothing is lost */
+enum q2_status mc_image_give_back(struct mc_image *image, struct q2_fault *fault);
+
 /* Bytes that new clusters can still take: struct mc_disk_record. 0 if nothing is ever written. */
 uint64_t mc_image_room(const struct mc_image *image);
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -248,6 +249,45 @@ def test_write_timer_ticks_while_the_disk_is_detached():
                 probe(shell, "detach 0")
         check_stick(path, folder, "empty.qcow2")
         check_pattern(folder, 64)
+
+
+def make_dirty(path):
+    """An image as lazy refcounts leave it after a crash: refcounts too low, the dirty bit set."""
+    fs.run("qemu-img", "create", "-f", "qcow2", "-o", "lazy_refcounts=on", path, "64M")
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 0 1M", "-c", "flush", "-c",
+                    f"sigraise {int(signal.SIGKILL)}", path], check=False, capture_output=True)
+    done = subprocess.run(["qemu-img", "check", path], check=False, capture_output=True)
+    cases.check(done.returncode == 2, "the refcounts of the image are right")
+    with open(path, "rb") as file:
+        cases.check(file.read(80)[79] & 1, "the image is not dirty")
+
+
+def test_write_dirty_images_are_repaired_in_the_firmware():
+    """Mode rw repairs on the way; check -r repairs, but no image that a disk uses."""
+    with scratch() as folder:
+        dirty = folder / "dirty.qcow2"
+        make_dirty(dirty)
+        files = {"/img/dirty.qcow2": dirty, "/img/torn.qcow2": dirty}
+        with small_stick(folder, 80, **files) as path:
+            with writing_shell(path) as shell:
+                output = shell.shell("metalcow.efi attach fs0:\\img\\dirty.qcow2 --mode rw")
+                check(output, r"(?s)not closed cleanly; its refcounts have been repaired.*disk 0:")
+                probe(shell, "write 4096 64")
+                output = shell.shell("metalcow.efi check -r all fs0:\\img\\dirty.qcow2")
+                check(output, "a disk uses this file, so it is not repaired")
+                output = shell.shell("metalcow.efi check -r most fs0:\\img\\torn.qcow2")
+                check(output, "-r takes leaks or all")
+                output = shell.shell("metalcow.efi check fs0:\\img\\torn.qcow2")
+                check(output, r"\d+ errors were found")
+                output = shell.shell("metalcow.efi check -r all fs0:\\img\\torn.qcow2")
+                check(output, "(?s)inconsistencies were found and repaired.*No errors were found")
+                shell.shell("metalcow.efi detach 0")
+                shell.send_line("reset")
+                shell.wait_end()
+            check_stick(path, folder, "dirty.qcow2")
+            for name in ("dirty.qcow2", "torn.qcow2"):
+                fs.run("qemu-img", "check", name, cwd=folder)
+                fs.run("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 7 0 1M", name, cwd=folder)
 
 
 def last_round(shell):
