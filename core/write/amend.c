@@ -262,6 +262,8 @@ enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_
         status = q2_write_allowed(disk, 0, 0);
     if (status == Q2_OK)
         status = check_size(disk, new_size, may_shrink);
+    if (status == Q2_OK && disk->writer.keep_bitmaps && new_size != q2_disk_size(disk))
+        status = q2_bitmaps_check_resize(disk, new_size); /* a refusal changes nothing */
     if (status != Q2_OK)
         return status;
     if (new_size == q2_disk_size(disk))

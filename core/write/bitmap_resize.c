@@ -135,6 +135,20 @@ static bool is_inconsistent(struct q2_disk *disk)
            !q2_bitmap_recorded(disk, disk->bitmap.table_offset);
 }
 
+/* Can the bits of the bitmap at hand after the smaller of both sizes be cleared? */
+static bool can_end_at(struct q2_disk *disk, uint64_t size)
+{
+    const struct q2_bitmap *bitmap = &disk->bitmap;
+    uint32_t bits = top_of(disk)->rules.cluster_bits + 3; /* log2 of bits in a cluster */
+    uint64_t index = q2_shift_up(size, bitmap->granularity_bits) >> bits, cluster = 0;
+    bool ones = false;
+
+    if (index >= bitmap->table_size)
+        return true;
+    return q2_bitmap_entry(disk, bitmap->table_offset, index, &cluster, &ones) == Q2_OK &&
+           (cluster == 0 || q2_bitmap_owns(disk, cluster, 1));
+}
+
 /* May the bitmap at hand follow the disk to a new size? */
 static enum q2_status check_one(struct q2_disk *disk, uint64_t new_size)
 {
@@ -149,7 +163,8 @@ static enum q2_status check_one(struct q2_disk *disk, uint64_t new_size)
     if (bitmap->granularity_bits < Q2_MIN_GRANULARITY_BITS ||
         bitmap->granularity_bits > Q2_MAX_GRANULARITY_BITS ||
         !q2_is_aligned(bitmap->table_offset, bits) ||
-        !q2_bitmap_owns(disk, bitmap->table_offset, bitmap->table_size * 8ull))
+        !q2_bitmap_owns(disk, bitmap->table_offset, bitmap->table_size * 8ull) ||
+        !can_end_at(disk, q2_min_u64(new_size, top->virtual_size)))
         return q2_fail(&disk->fault, Q2_ERR_BAD_BITMAP, "a bitmap is not fit to be resized",
                        top->source->path);
     if (nb_entries_for(disk, new_size) << bits > Q2_MAX_BITMAP_LENGTH)
@@ -160,11 +175,15 @@ static enum q2_status check_one(struct q2_disk *disk, uint64_t new_size)
     return Q2_OK;
 }
 
-static enum q2_status check_all(struct q2_disk *disk, uint64_t new_size)
+enum q2_status q2_bitmaps_check_resize(struct q2_disk *disk, uint64_t new_size)
 {
     const struct q2_image *top = top_of(disk);
     struct q2_bitmap_walk walk = {0};
-    enum q2_status status = q2_bitmap_directory_check(top, &disk->fault);
+    enum q2_status status;
+
+    if (!q2_disk_has_bitmaps(disk))
+        return Q2_OK;
+    status = q2_bitmap_directory_check(top, &disk->fault);
 
     for (uint32_t i = 0; i < top->nb_bitmaps && status == Q2_OK; i++) {
         status = q2_bitmap_next(&disk->slices, top, &walk, &disk->fault, &disk->bitmap);
@@ -186,9 +205,7 @@ enum q2_status q2_bitmaps_grow(struct q2_disk *disk, uint64_t new_size)
 
     if (!q2_disk_has_bitmaps(disk))
         return Q2_OK;
-    status = check_all(disk, new_size);
-    if (status == Q2_OK)
-        status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &kept);
+    status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &kept);
     for (uint32_t i = 0; new_size > top->virtual_size && i < top->nb_bitmaps && status == Q2_OK;
          i++) {
         uint64_t entry_at = top->bitmaps_offset + walk.offset;

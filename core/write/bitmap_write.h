@@ -65,11 +65,18 @@ enum q2_status q2_bitmap_clear_behind(struct q2_disk *disk, uint64_t table_offse
 /* Is every host cluster of a range referred to once? Only then is it the bitmap's own. */
 bool q2_bitmap_owns(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
-/* Before the disk's size changes: check that no bitmap forbids that, mark all as in use, and make
- * their tables long enough for a larger disk. A bitmap in use by somebody else is refused.
+/* Does a bitmap forbid that the disk's size changes? Nothing is written.
  *
- * Q2_ERR_BUSY  a bitmap is inconsistent; nothing changed
- * Q2_ERR_BAD_BITMAP, Q2_ERR_NO_SPACE, Q2_ERR_IO ...  some tables may be longer
+ * Q2_ERR_BUSY        a bitmap is inconsistent: in use by somebody else
+ * Q2_ERR_BAD_BITMAP  a bitmap breaks the specification, or shares a cluster that would change
+ * Q2_ERR_LIMIT       a bitmap would be too large
+ */
+enum q2_status q2_bitmaps_check_resize(struct q2_disk *disk, uint64_t new_size);
+
+/* Before the disk's size changes, after q2_bitmaps_check_resize(): mark all bitmaps as in use, and
+ * make their tables long enough for a larger disk.
+ *
+ * Q2_ERR_NO_SPACE, Q2_ERR_IO ...  some tables may be longer
  */
 enum q2_status q2_bitmaps_grow(struct q2_disk *disk, uint64_t new_size);
 

@@ -345,6 +345,51 @@ static void test_changes_say_what_is_wrong(void)
     cleanup();
 }
 
+/* The second bitmap's table names the first one's cluster too. */
+static void share_bits(void)
+{
+    image_put64(&image, bits + CLUSTER, bits);
+    image_refcount_set(&image, bits / CLUSTER, 2);
+}
+
+/* A resize that a bitmap forbids leaves every byte as it was, and so does one that is refused for a
+ * bitmap after an enabled one that could follow. */
+static void test_resize_that_is_refused_changes_nothing(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t at, size; /* at: of a word in the first bitmap's entry, or 0 */
+        uint32_t word;
+        enum q2_status status;
+    } rows[] = {
+        {"granularity", 16, 1024 * KIB, 1u << 24 | 40u << 16 | 3, Q2_ERR_BAD_BITMAP},
+        {"granularity, smaller", 16, 256 * KIB, 1u << 24 | 40u << 16 | 3, Q2_ERR_BAD_BITMAP},
+        {"too large", 16, 1ull << 45, 1u << 24 | 9u << 16 | 3, Q2_ERR_LIMIT},
+        {"in use", 12, 1024 * KIB, Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE, Q2_ERR_BUSY},
+        {"cluster is shared", 0, 1024 * KIB, 0, Q2_ERR_BAD_BITMAP},
+        {"cluster is shared, smaller", 0, 256 * KIB, 0, Q2_ERR_BAD_BITMAP},
+    };
+    uint8_t *before = malloc(CAPACITY);
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].name);
+        build(2);
+        if (rows[i].at != 0)
+            image_put32(&image, directory + rows[i].at, rows[i].word);
+        else
+            share_bits();
+        setup();
+        memcpy(before, memory, CAPACITY);
+        T_CHECK_U64(q2_disk_resize(f.disk, rows[i].size, true), rows[i].status);
+        T_CHECK(memcmp(before, memory, CAPACITY) == 0);
+        T_CHECK_U64(f.disk->writer.nb_recorded, 0);
+        fixture_end(&f);
+        image_free(&image);
+    }
+    t_row("");
+    free(before);
+}
+
 int main(void)
 {
     memory = calloc(1, CAPACITY);
@@ -360,6 +405,7 @@ int main(void)
     T_RUN(test_reading_says_what_is_wrong);
     T_RUN(test_add_says_what_is_wrong);
     T_RUN(test_changes_say_what_is_wrong);
+    T_RUN(test_resize_that_is_refused_changes_nothing);
     free(memory);
     return t_done();
 }
