@@ -42,7 +42,8 @@ EFI_STATUS mc_initrd_answer(UINT64 their_size, const UINT8 *ours, UINTN our_size
         return EFI_BUFFER_TOO_SMALL;
     }
     __builtin_memset(Buffer + their_size, 0, padded - their_size);
-    __builtin_memcpy(Buffer + padded, ours, our_size);
+    if (our_size > 0)
+        __builtin_memcpy(Buffer + padded, ours, our_size);
     *BufferSize = padded + our_size;
     return EFI_SUCCESS;
 }

@@ -29,6 +29,7 @@ struct mc_load_file2 *mc_initrd_find(EFI_HANDLE *ret_handle);
 /* Answer a caller of LoadFile() with theirs || padding || ours.
  *
  * their_size    bytes of the first part; 0: there is none
+ * our_size      bytes of ours, which may be NULL if they are 0
  * BufferSize    as in LoadFile(); the size that is needed on return
  * EFI_SUCCESS          the padding and ours are stored; theirs is the caller's to store
  * EFI_BUFFER_TOO_SMALL Buffer is NULL or too small; nothing is stored

@@ -44,7 +44,8 @@ static bool find_initrd(struct mc_boot_params *ret_params)
     return false;
 }
 
-/* EFI_NOT_FOUND lets the stub go on with what the boot parameters say. */
+/* The stub does not fall back to what the boot parameters say once this protocol is there: an error
+ * ends the boot. So a loader's initrd that may not be extended is given as it is. */
 static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *FilePath,
                                    BOOLEAN BootPolicy, UINTN *BufferSize, VOID *Buffer)
 {
@@ -62,7 +63,7 @@ static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *
         return EFI_NOT_FOUND;
     ours = own.payload->get(own.payload, MC_PAYLOAD_FOR_LOADER, &our_size);
     if (!ours)
-        return EFI_NOT_FOUND;
+        our_size = 0;
     status = mc_initrd_answer(params.initrd_size, ours, our_size, BufferSize, Buffer);
     if (!EFI_ERROR(status))
         __builtin_memcpy(Buffer, (const void *)(uintptr_t)params.initrd, params.initrd_size);
