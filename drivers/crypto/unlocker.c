@@ -1,7 +1,8 @@
 /* The unlocker: makes the cipher of an encrypted image from a passphrase.
  *
  * May call core/luks/header.h, luks_key.h, aes.h and the image's source. Keeps: outside a call, the
- * only secrets in its memory are the expanded keys of ciphers that are in use.
+ * only secrets in its memory are the keys of ciphers that are in use: expanded, and raw as well if
+ * keep_keys says so.
  */
 #include "unlocker.h"
 
@@ -149,6 +150,18 @@ static enum q2_status unlock_legacy(struct q2_unlocker_passphrase *unlocker,
     return Q2_OK;
 }
 
+/* Called while unlocker->key and its header have not been wiped yet. */
+static void keep_key(struct q2_unlocker_passphrase *unlocker, const struct q2_source *image,
+                     uint32_t crypt_method, const struct q2_cipher_aes *aes)
+{
+    struct q2_kept_key *kept = &unlocker->kept[aes - unlocker->ciphers];
+
+    kept->image = image;
+    kept->crypt_method = crypt_method;
+    kept->length = crypt_method == Q2_CRYPT_LUKS ? unlocker->header.key_length : LEGACY_KEY_LENGTH;
+    memcpy(kept->bytes, unlocker->key, kept->length);
+}
+
 static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_source *image,
                                         uint32_t crypt_method, uint64_t header_offset,
                                         uint64_t header_length, struct q2_cipher **ret_cipher)
@@ -168,6 +181,8 @@ static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_sour
         status = unlock_luks(unlocker, image, header_offset, header_length, aes);
     else
         status = Q2_ERR_UNSUPPORTED;
+    if (status == Q2_OK && unlocker->keep_keys)
+        keep_key(unlocker, image, crypt_method, aes);
     q2_wipe(&unlocker->header, sizeof(unlocker->header));
     q2_wipe(&unlocker->work, sizeof(unlocker->work));
     q2_wipe(unlocker->key, sizeof(unlocker->key));
@@ -179,8 +194,11 @@ static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_sour
 
 static void passphrase_lock(struct q2_unlocker *base, struct q2_cipher *cipher)
 {
-    (void)base;
-    q2_cipher_aes_wipe((struct q2_cipher_aes *)cipher);
+    struct q2_unlocker_passphrase *unlocker = (struct q2_unlocker_passphrase *)base;
+    struct q2_cipher_aes *aes = (struct q2_cipher_aes *)cipher;
+
+    q2_wipe(&unlocker->kept[aes - unlocker->ciphers], sizeof(unlocker->kept[0]));
+    q2_cipher_aes_wipe(aes);
 }
 
 static const struct q2_unlocker_ops passphrase_ops = {

@@ -12,6 +12,9 @@
  *
  * The passphrase is needed inside q2_disk_open() only; memory must live until q2_disk_close(),
  * which wipes every key in it. One unlocker may serve several disks.
+ *
+ * Who hands disks over to another program sets keep_keys before q2_disk_open() and finds the raw
+ * keys in kept[] afterwards; who has taken them wipes them there.
  */
 #ifndef METALCOW_DRIVERS_UNLOCKER_H
 #define METALCOW_DRIVERS_UNLOCKER_H
@@ -30,6 +33,14 @@
 
 /* Times that ask() is called for one image: as cryptsetup, three tries. */
 #define Q2_MAX_PASSPHRASES_ASKED 3u
+
+/* The raw key of an image that was unlocked; length 0: none. */
+struct q2_kept_key {
+    const struct q2_source *image;
+    uint32_t crypt_method;
+    uint32_t length; /* bytes */
+    uint8_t bytes[Q2_AES_MAX_KEY_LENGTH];
+};
 
 struct q2_unlocker_passphrase {
     struct q2_unlocker unlocker; /* first: the unlocker's address is this struct's */
@@ -57,11 +68,14 @@ struct q2_unlocker_passphrase {
 
     void *ask_context; /* for ask() and trying() alone */
 
+    bool keep_keys; /* raw keys are kept as well; false after init() */
+
     /* The unlocker's own. */
     struct q2_luks_header header;
     struct q2_luks_work work;
     uint8_t key[Q2_AES_MAX_KEY_LENGTH];
     struct q2_cipher_aes ciphers[Q2_MAX_LAYERS]; /* free: without ops */
+    struct q2_kept_key kept[Q2_MAX_LAYERS];      /* of the cipher with the same number */
 };
 
 /* Make an unlocker in memory: no passphrase, nobody to ask, no cipher given out; never fails. */

@@ -1,10 +1,13 @@
 /* Deciding about the hand-off, and keeping what is delivered up to date.
  *
- * May call record.c and core/handoff. Invariant: what get() returns was encoded from where the
+ * May call record.c and core/handoff. Invariants: what get() returns was encoded from where the
  * files are stored now; while boot services end nothing is allocated and nothing can have moved.
+ * Keys of encrypted images are in the archive and in the record, not in what is published, and in
+ * nothing of ours after boot services have ended.
  */
 #include "handoff.h"
 
+#include "drivers/crypto/wipe.h"
 #include "efi/base/console.h"
 #include "q2_fail.h"
 #include "efi/base/firmware.h"
@@ -23,7 +26,7 @@
 
 struct mc_handoff {
     struct mc_handoff *next;
-    const struct mc_image *image;
+    struct mc_image *image;
     struct mc_record record;
     EFI_EVENT read;
     uint8_t *encoded; /* the record; pages */
@@ -33,6 +36,7 @@ struct mc_handoff {
     size_t size; /* bytes of the archive that are in use */
     bool may_under_secure_boot;
     bool has_said_no;
+    bool is_wiped; /* the keys were, so nothing can be delivered any more */
 };
 
 static struct {
@@ -40,7 +44,7 @@ static struct {
     struct mc_memory_map map;
     struct mc_handoff *all;
     struct mc_handoff *current; /* the one whose disk was read last; NULL: none */
-    EFI_EVENT exit;
+    EFI_EVENT before_exit, exit;
     bool works;
     bool exiting;
 } state;
@@ -60,6 +64,10 @@ static bool is_secure_boot(void)
 
 static const char *reason_against(const struct mc_handoff *handoff, enum mc_payload_for whose)
 {
+    if (handoff->is_wiped)
+        return "the key of the encrypted image was wiped when a system was started: attach it "
+               "again, "
+               "or the running system will not find its disk";
     if (!is_secure_boot())
         return NULL;
     if (whose == MC_PAYLOAD_FOR_UKI)
@@ -70,6 +78,14 @@ static const char *reason_against(const struct mc_handoff *handoff, enum mc_payl
                : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes'";
 }
 
+/* There may be keys in them. */
+static void free_wiped(uint8_t *pages, size_t size)
+{
+    if (pages)
+        q2_wipe(pages, size);
+    mc_free_pages(pages, size);
+}
+
 /* Pages of at least `needed` bytes; what was in them is lost. */
 static bool fit_pages(uint8_t **pages, size_t *capacity, size_t needed)
 {
@@ -77,7 +93,7 @@ static bool fit_pages(uint8_t **pages, size_t *capacity, size_t needed)
         return true;
     if (state.exiting)
         return false;
-    mc_free_pages(*pages, *capacity);
+    free_wiped(*pages, *capacity);
     *capacity = needed;
     *pages = mc_alloc_pages(needed);
     if (!*pages)
@@ -99,11 +115,32 @@ static enum q2_status fit(struct mc_handoff *handoff, size_t record_size, struct
     return q2_fail_memory(fault);
 }
 
+/* The archive, made of what was found; what is left encoded is the form without keys. */
+static enum q2_status make_archive(struct mc_handoff *handoff, struct q2_fault *fault)
+{
+    struct q2_handoff_cpio parts = {.program = mc_handoff_program,
+                                    .program_length = mc_handoff_program_size(),
+                                    .record = handoff->encoded};
+    enum q2_status status =
+        mc_record_encode(&handoff->record, true, handoff->encoded, handoff->encoded_capacity, fault,
+                         &parts.record_length);
+
+    if (status != Q2_OK)
+        return status;
+    status = q2_handoff_cpio_make(&parts, handoff->archive, handoff->archive_capacity);
+    if (status != Q2_OK)
+        return q2_fail(fault, status, "the archive for the initrd cannot be made", NULL);
+    q2_wipe(handoff->encoded, handoff->encoded_capacity);
+    status = mc_record_encode(&handoff->record, false, handoff->encoded, handoff->encoded_capacity,
+                              fault, &handoff->encoded_length);
+    if (status == Q2_OK)
+        handoff->size = q2_handoff_cpio_size(parts.program_length, parts.record_length);
+    return status;
+}
+
 /* Make the archive anew from what is true now. */
 static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault)
 {
-    struct q2_handoff_cpio parts = {.program = mc_handoff_program,
-                                    .program_length = mc_handoff_program_size()};
     size_t size;
     enum q2_status status = mc_record_look(&handoff->record, handoff->image, fault, &size);
 
@@ -111,18 +148,7 @@ static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault
         return status; /* the archive is what it was */
     handoff->size = 0;
     status = fit(handoff, size, fault);
-    if (status == Q2_OK)
-        status = mc_record_encode(&handoff->record, handoff->encoded, handoff->encoded_capacity,
-                                  fault, &parts.record_length);
-    if (status != Q2_OK)
-        return status;
-    parts.record = handoff->encoded;
-    handoff->encoded_length = parts.record_length;
-    status = q2_handoff_cpio_make(&parts, handoff->archive, handoff->archive_capacity);
-    if (status != Q2_OK)
-        return q2_fail(fault, status, "the archive for the initrd cannot be made", NULL);
-    handoff->size = q2_handoff_cpio_size(parts.program_length, parts.record_length);
-    return Q2_OK;
+    return status == Q2_OK ? make_archive(handoff, fault) : status;
 }
 
 /* While boot services end there may be no console any more, and nobody reads it. */
@@ -155,8 +181,11 @@ static const uint8_t *get(struct mc_payload *payload, enum mc_payload_for whose,
         return NULL;
     }
     /* While boot services end the host disk's driver may have stopped its device already, as USB's
-     * does. Then the last archive is given: the running system compares the files before it uses
-     * them, so one that is too old is refused there. */
+     * does. Then the last archive is given, which on_before_exit() has made. Firmware older than
+     * UEFI 2.9 does not call that. The archive may be too old there, and it is safe all the same:
+     * the running system compares the files before it uses them, and refuses what was written since
+     * where it was sampled. A file that has become longer since is as long there as it was, so what
+     * is stored after that cannot be read, and nothing is written to a wrong place. */
     if (refresh(handoff, &fault) != Q2_OK && !(state.exiting && handoff->size > 0)) {
         if (!state.exiting)
             mc_say_fault(&fault);
@@ -173,13 +202,41 @@ static void measure(struct mc_payload *payload)
     (void)mc_measure(state.current->archive, state.current->size);
 }
 
+/* The archive was delivered, or will not be: our copies of keys end with boot services. */
+static void wipe_keys(void)
+{
+    for (struct mc_handoff *handoff = state.all; handoff; handoff = handoff->next) {
+        if (handoff->record.handoff.nb_keys == 0)
+            continue;
+        handoff->is_wiped = true;
+        mc_record_wipe(&handoff->record);
+        q2_wipe(handoff->archive, handoff->archive_capacity);
+        handoff->size = 0;
+    }
+}
+
 static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
 {
     (void)event;
     (void)context;
     state.exiting = true;
     (void)mc_initrd_patch(&state.map, &state.payload);
+    wipe_keys();
     state.exiting = false; /* the call may fail, and boot services go on */
+}
+
+/* The last moment at which every disk can be read: USB's driver stops its device when boot services
+ * end. A file may have become longer since the archive was made, and what was sampled may have been
+ * written. More memory is needed only if a file has many new extents; the map's key changes then,
+ * and loaders try a second time, as UEFI has them do. */
+static VOID EFIAPI on_before_exit(EFI_EVENT event, VOID *context)
+{
+    struct q2_fault fault;
+
+    (void)event;
+    (void)context;
+    if (state.current && !state.current->is_wiped)
+        (void)refresh(state.current, &fault);
 }
 
 static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
@@ -198,6 +255,10 @@ void mc_handoff_start(void)
     if (EFI_ERROR(mc_firmware.BootServices->CreateEvent(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_CALLBACK,
                                                         on_exit, NULL, &state.exit)))
         return;
+    if (EFI_ERROR(mc_firmware.BootServices->CreateEventEx(
+            EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_before_exit, NULL, &mc_before_exit_guid,
+            &state.before_exit)))
+        state.before_exit = NULL;
     state.works = !EFI_ERROR(mc_initrd_wrap_start(&state.map, &state.payload));
 }
 
@@ -207,7 +268,9 @@ void mc_handoff_stop(void)
     mc_initrd_wrap_stop();
     if (state.exit)
         (void)mc_firmware.BootServices->CloseEvent(state.exit);
-    state.exit = NULL;
+    if (state.before_exit)
+        (void)mc_firmware.BootServices->CloseEvent(state.before_exit);
+    state.before_exit = state.exit = NULL;
     mc_memory_map_free(&state.map);
 }
 
@@ -226,7 +289,7 @@ static enum q2_status prepare(struct mc_handoff *handoff, const struct mc_disk_s
     return Q2_OK;
 }
 
-enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk_spec *spec,
+enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec *spec,
                               struct q2_fault *fault, EFI_EVENT *ret_read,
                               struct mc_handoff **ret_handoff)
 {
@@ -280,7 +343,7 @@ void mc_handoff_remove(struct mc_handoff *handoff)
     if (handoff->read)
         (void)mc_firmware.BootServices->CloseEvent(handoff->read);
     mc_record_free(&handoff->record);
-    mc_free_pages(handoff->encoded, handoff->encoded_capacity);
-    mc_free_pages(handoff->archive, handoff->archive_capacity);
+    free_wiped(handoff->encoded, handoff->encoded_capacity);
+    free_wiped(handoff->archive, handoff->archive_capacity);
     mc_free(handoff);
 }

@@ -32,7 +32,7 @@ void mc_handoff_stop(void);
  *
  * Q2_ERR_UNSUPPORTED, Q2_ERR_LIMIT, Q2_ERR_IO ...   it cannot be handed over; fault says why
  */
-enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk_spec *spec,
+enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec *spec,
                               struct q2_fault *fault, EFI_EVENT *ret_read,
                               struct mc_handoff **ret_handoff);
 

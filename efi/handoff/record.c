@@ -1,10 +1,12 @@
 /* The hand-off record of an attached image.
  *
- * Invariant: what the record names is what the disk was opened from, layer by layer; memory of an
- * overlay is not among it, because it ends with boot services.
+ * Invariants: what the record names is what the disk was opened from, layer by layer; memory of an
+ * overlay is not among it, because it ends with boot services. Raw keys are in struct mc_record and
+ * in what is encoded with them, nowhere else.
  */
 #include "record.h"
 
+#include "drivers/crypto/wipe.h"
 #include "q2_fail.h"
 #include "efi/base/text.h"
 #include "efi/base/firmware.h"
@@ -17,6 +19,7 @@
 #define FILE_SIZE         24u
 #define EXTENT_SIZE       16u
 #define SAMPLE_SIZE       24u
+#define KEY_SIZE          12u
 
 /* The first layer that is made of files. */
 static uint32_t first_layer(const struct mc_image *image)
@@ -64,27 +67,32 @@ static enum q2_handoff_mode mode_of(enum mc_mode mode)
     }
 }
 
-static bool is_encrypted(const struct mc_image *image)
+/* The unlocker's raw keys become the record's; nothing else has them any more. */
+static void take_keys(struct mc_record *record, struct q2_unlocker_passphrase *unlocker)
 {
-    struct q2_layer_info info;
+    struct q2_handoff *handoff = &record->handoff;
 
-    for (uint32_t i = first_layer(image); i < q2_disk_nb_layers(image->disk); i++) {
-        q2_disk_layer_info(image->disk, i, &info);
-        if (info.header && info.header->crypt_method != 0)
-            return true;
+    for (size_t i = 0; i < Q2_MAX_LAYERS; i++) {
+        struct q2_kept_key *key = &record->keys[handoff->nb_keys];
+
+        if (unlocker->kept[i].length == 0)
+            continue;
+        *key = unlocker->kept[i];
+        handoff->keys[handoff->nb_keys++] = (struct q2_handoff_key){
+            .crypt_method = key->crypt_method, .length = key->length, .bytes = key->bytes};
     }
-    return false;
+    q2_wipe(unlocker->kept, sizeof(unlocker->kept));
 }
+_Static_assert(Q2_HANDOFF_MAX_KEYS == Q2_MAX_LAYERS &&
+                   Q2_AES_MAX_KEY_LENGTH <= Q2_HANDOFF_MAX_KEY_LENGTH,
+               "every key has room");
 
-enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *image,
+enum q2_status mc_record_init(struct mc_record *record, struct mc_image *image,
                               const struct mc_disk_spec *spec, struct q2_fault *fault)
 {
     struct q2_handoff *handoff = &record->handoff;
 
-    if (is_encrypted(image))
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
-                       "encrypted images are not handed over yet: their key stays in the firmware",
-                       spec->image);
+    take_keys(record, &image->unlock.unlocker);
     if (!copy_strings(handoff, spec))
         return q2_fail_memory(fault);
     record->max_files = 2 * (q2_disk_nb_layers(image->disk) - first_layer(image));
@@ -103,9 +111,16 @@ enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *i
     return Q2_OK;
 }
 
+void mc_record_wipe(struct mc_record *record)
+{
+    q2_wipe(record->keys, sizeof(record->keys));
+}
+
 void mc_record_free(struct mc_record *record)
 {
     struct q2_handoff *handoff = &record->handoff;
+
+    mc_record_wipe(record);
 
     free_string(&handoff->snapshot);
     free_string(&handoff->data_file);
@@ -199,6 +214,26 @@ static enum q2_status add_file(struct mc_record *record, const struct mc_image *
     return Q2_OK;
 }
 
+/* The key of the image that was added last. */
+static enum q2_status add_key(struct mc_record *record, const struct q2_layer_info *layer,
+                              struct q2_fault *fault)
+{
+    struct q2_handoff *handoff = &record->handoff;
+
+    if (!layer->header || layer->header->crypt_method == Q2_CRYPT_NONE)
+        return Q2_OK;
+    for (uint32_t i = 0; i < handoff->nb_keys; i++) {
+        if (record->keys[i].image != layer->source)
+            continue;
+        handoff->keys[i].file = handoff->nb_files - 1;
+        return Q2_OK;
+    }
+    return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                   "it is encrypted, and its key was wiped when a system was started; attach it "
+                   "again",
+                   layer->source->path);
+}
+
 static enum q2_status add_layers(struct mc_record *record, const struct mc_image *image,
                                  struct q2_fault *fault)
 {
@@ -210,6 +245,8 @@ static enum q2_status add_layers(struct mc_record *record, const struct mc_image
         q2_disk_layer_info(image->disk, i, &info);
         status = add_file(record, image, (struct q2_source *)(uintptr_t)info.source,
                           Q2_HANDOFF_IMAGE, i - first, fault);
+        if (status == Q2_OK)
+            status = add_key(record, &info, fault);
         if (status == Q2_OK && info.data_source != info.source)
             status = add_file(record, image, (struct q2_source *)(uintptr_t)info.data_source,
                               Q2_HANDOFF_DATA, i - first, fault);
@@ -240,15 +277,23 @@ enum q2_status mc_record_look(struct mc_record *record, const struct mc_image *i
         size += FILE_SIZE + STRING_SIZE(handoff->files[i].path) +
                 EXTENT_SIZE * handoff->files[i].nb_extents +
                 SAMPLE_SIZE * handoff->files[i].nb_samples;
+    for (uint32_t i = 0; i < handoff->nb_keys; i++)
+        size += KEY_SIZE + handoff->keys[i].length;
     *ret_size = size;
     return Q2_OK;
 }
 
-enum q2_status mc_record_encode(const struct mc_record *record, void *bytes, size_t size,
+enum q2_status mc_record_encode(struct mc_record *record, bool with_keys, void *bytes, size_t size,
                                 struct q2_fault *fault, size_t *ret_length)
 {
+    struct q2_handoff *handoff = &record->handoff;
+    uint32_t nb_keys = handoff->nb_keys;
     const char *what;
-    enum q2_status status = q2_handoff_encode(&record->handoff, bytes, size, ret_length, &what);
+    enum q2_status status;
 
-    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, what, record->handoff.files[0].path);
+    if (!with_keys)
+        handoff->nb_keys = 0;
+    status = q2_handoff_encode(handoff, bytes, size, ret_length, &what);
+    handoff->nb_keys = nb_keys;
+    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, what, handoff->files[0].path);
 }

@@ -15,19 +15,25 @@ struct mc_record {
                                   apart from the files' paths */
     struct q2_handoff_sample (*samples)[Q2_HANDOFF_MAX_SAMPLES]; /* for each file */
     uint32_t max_files;                                          /* that samples have room for */
+    struct q2_kept_key keys[Q2_MAX_LAYERS]; /* handoff.keys[] are these, in the same order */
     uint8_t buffer[Q2_HANDOFF_SAMPLE_SIZE];
 };
 
-/* Get a record ready for an image: keeps copies of the strings of spec.
+/* Get a record ready for an image: keeps copies of the strings of spec, and takes the raw keys out
+ * of the image's unlocker.
  *
  * record  zeroed; mc_record_free() gives back what it holds, after an error too
  *
  * Q2_ERR_LIMIT        no memory
  * Q2_ERR_UNSUPPORTED  such a disk cannot be handed over; fault.what says why
  */
-enum q2_status mc_record_init(struct mc_record *record, const struct mc_image *image,
+enum q2_status mc_record_init(struct mc_record *record, struct mc_image *image,
                               const struct mc_disk_spec *spec, struct q2_fault *fault);
 
+/* Wipe the keys. A record that had some can be encoded no more. */
+void mc_record_wipe(struct mc_record *record);
+
+/* The keys are wiped. */
 void mc_record_free(struct mc_record *record);
 
 /* Look anew where the files are stored, and at what is in them. Allocates nothing.
@@ -41,8 +47,11 @@ void mc_record_free(struct mc_record *record);
 enum q2_status mc_record_look(struct mc_record *record, const struct mc_image *image,
                               struct q2_fault *fault, size_t *ret_size);
 
-/* Encode what mc_record_look() found; q2_handoff_encode() has the errors. */
-enum q2_status mc_record_encode(const struct mc_record *record, void *bytes, size_t size,
+/* Encode what mc_record_look() found; q2_handoff_encode() has the errors.
+ *
+ * with_keys  false: as it may be published, without the keys of encrypted images
+ */
+enum q2_status mc_record_encode(struct mc_record *record, bool with_keys, void *bytes, size_t size,
                                 struct q2_fault *fault, size_t *ret_length);
 
 #endif

@@ -144,6 +144,7 @@ static VOID EFIAPI wipe_keys(EFI_EVENT Event, VOID *Context)
         q2_wipe(cipher->data.words, sizeof(cipher->data.words));
         q2_wipe(cipher->iv.words, sizeof(cipher->iv.words));
     }
+    q2_wipe(unlock->unlocker.kept, sizeof(unlock->unlocker.kept));
 }
 
 static void wipe_at_exit(struct mc_unlock *unlock)
@@ -174,6 +175,7 @@ enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
     (void)q2_unlocker_passphrase_init(unlocker);
     unlocker->ask_context = unlock;
     unlocker->trying = trying;
+    unlocker->keep_keys = spec->handoff != MC_HANDOFF_NONE;
     if (spec->key_file || spec->passphrase_file)
         return load_given(unlock, place, spec, fault);
     if (spec->may_ask && mc_can_ask())

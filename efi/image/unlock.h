@@ -4,7 +4,8 @@
  * person at the console if whoever asks for the disk is one. While a passphrase is tried, which
  * takes seconds, dots on the console show that work goes on.
  *
- * Keys are stored in struct mc_unlock only. They are wiped when the disk is closed and when boot
+ * Keys are stored in struct mc_unlock only, until the hand-off takes the raw ones over, which are
+ * kept if the disk is to be handed over. They are wiped when the disk is closed and when boot
  * services end. Out of our reach: the file system's cache of a passphrase file, the firmware's key
  * buffer.
  */

@@ -9,3 +9,14 @@ $(BUILD)/san/$(HANDOFF_TEST): $(call objects,san,$(HANDOFF_TEST).c $(HANDOFF_TES
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=address,undefined -o $@ $^
+
+# Deciding about it, over a record and ways of delivery that the test makes.
+HANDOFF_DECIDES      := tests/unit/efi/handoff/test_handoff
+HANDOFF_DECIDES_SRCS := efi/base/firmware.c efi/handoff/handoff.c
+OWN_TEST_SRCS        += $(HANDOFF_DECIDES).c
+$(foreach s,efi/handoff/handoff.c $(HANDOFF_DECIDES).c,\
+    $(eval CFLAGS_$(subst /,_,$(s)) += $(EFI_HOST_CFLAGS)))
+$(BUILD)/san/$(HANDOFF_DECIDES): $(call objects,san,$(HANDOFF_DECIDES).c $(HANDOFF_DECIDES_SRCS)) \
+                                 $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^

@@ -392,6 +392,35 @@ static void test_unlock_and_lock_leave_no_key_behind(void)
     }
 }
 
+static void test_unlock_keeps_raw_keys_if_asked_to(void)
+{
+    static const struct q2_kept_key none;
+    struct q2_cipher *first = NULL, *second = NULL, *third = NULL;
+
+    set_up();
+    memory.keep_keys = true;
+    know("last");
+    T_CHECK_U64(unlock(&first), Q2_OK);
+    T_CHECK_U64(unlocker->ops->unlock(unlocker, &source.source, Q2_CRYPT_AES, 0, 0, &second),
+                Q2_OK);
+    know("wrong");
+    T_CHECK_U64(unlock(&third), Q2_ERR_ENCRYPTED);
+    T_CHECK(memory.kept[0].image == &source.source);
+    T_CHECK_U64(memory.kept[0].crypt_method, Q2_CRYPT_LUKS);
+    T_CHECK_U64(memory.kept[0].length, 64);
+    T_CHECK(memcmp(memory.kept[0].bytes, master, 64) == 0);
+    T_CHECK_U64(memory.kept[1].crypt_method, Q2_CRYPT_AES);
+    T_CHECK_U64(memory.kept[1].length, 16);
+    T_CHECK(memcmp(memory.kept[1].bytes, "last\0\0\0\0\0\0\0\0\0\0\0\0", 16) == 0);
+    T_CHECK(memcmp(&memory.kept[2], &none, sizeof(none)) == 0);
+    unlocker->ops->lock(unlocker, first);
+    T_CHECK(memcmp(&memory.kept[0], &none, sizeof(none)) == 0);
+    T_CHECK_U64(memory.kept[1].length, 16);
+    unlocker->ops->lock(unlocker, second);
+    T_CHECK(!find_bytes(&memory, sizeof(memory), master, 16));
+    T_CHECK(memcmp(&memory.kept[1], &none, sizeof(none)) == 0);
+}
+
 int main(void)
 {
     T_RUN(test_unlock_luks_any_slot_fits);
@@ -407,5 +436,6 @@ int main(void)
     T_RUN(test_unlock_legacy_uses_the_passphrase_as_key);
     T_RUN(test_unlock_has_room_for_every_layer);
     T_RUN(test_unlock_and_lock_leave_no_key_behind);
+    T_RUN(test_unlock_keeps_raw_keys_if_asked_to);
     return t_done();
 }

@@ -598,7 +598,7 @@ void mock_add_entry(size_t volume, const char *id, const char *text)
 
 /* --- the hand-off --- */
 
-enum q2_status mc_handoff_add(const struct mc_image *image, const struct mc_disk_spec *spec,
+enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec *spec,
                               struct q2_fault *ret_fault, EFI_EVENT *ret_read,
                               struct mc_handoff **ret_handoff)
 {
