@@ -15,11 +15,9 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
 from tests.boot import harness  # noqa: E402
-from tools import fs  # noqa: E402
+from tools import fs, snakeoil  # noqa: E402
 from tools.qemu.machine import Drive, Machine, OVMF  # noqa: E402
 
-KEYS = pathlib.Path("/usr/share/ovmf")
-CERTIFICATE = KEYS / "PkKek-1-snakeoil.pem"
 ESP_OFFSET = fs.MIB
 ENTRY = {"image": "/img/guest.qcow2"}
 
@@ -30,27 +28,10 @@ def work_folder():
         yield pathlib.Path(name)
 
 
-def plain_key(folder):
-    """The key without its passphrase, which is the word snakeoil."""
-    key = folder / "key"
-    fs.run("openssl", "rsa", "-in", KEYS / "PkKek-1-snakeoil.key", "-passin", "pass:snakeoil",
-           "-out", key)
-    return key
-
-
-def sign(folder, source, target):
-    fs.run("sbsign", "--key", plain_key(folder), "--cert", CERTIFICATE, "--output", target, source)
-
-
-def signed_programs(folder):
-    """What `make sign` makes, silently apart from the names of the results."""
-    done = subprocess.run(["make", "-s", "sign", f"KEY={plain_key(folder)}", f"CERT={CERTIFICATE}",
-                           f"BUILD={harness.BUILD.relative_to(harness.ROOT)}"], cwd=harness.ROOT,
-                          check=False, capture_output=True, text=True)
-    cases.check_equal((done.returncode, done.stderr), (0, ""), "make sign")
-    programs = [harness.BUILD / f"x64/signed/{name}.efi" for name in ("metalcow", "metalcowdxe")]
+def signed_programs():
+    programs = snakeoil.sign_programs(harness.BUILD)
     for program in programs:
-        done = subprocess.run(["sbverify", "--cert", CERTIFICATE, program], check=False,
+        done = subprocess.run(["sbverify", "--cert", snakeoil.CERTIFICATE, program], check=False,
                               capture_output=True, text=True)
         cases.check_equal((done.returncode, done.stderr), (0, ""), f"sbverify {program.name}")
     return programs
@@ -67,7 +48,7 @@ def signed_guest(folder):
             loader = folder / "loader"
             loader.unlink(missing_ok=True)
             fs.run("mcopy", "-n", "-i", volume, line, loader)
-            sign(folder, loader, folder / "loader.signed")
+            snakeoil.sign(loader, folder / "loader.signed")
             fs.run("mcopy", "-D", "o", "-i", volume, folder / "loader.signed", line)
     fs.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
     return image
@@ -92,7 +73,7 @@ def stick_files(program, image):
 
 def test_secure_boot_signed_programs_start_a_signed_guest():
     with work_folder() as folder:
-        application, _ = signed_programs(folder)
+        application, _ = signed_programs()
         with machine(stick_files(application, signed_guest(folder))) as running:
             harness.check_guest(running, "systemd-boot")
 
@@ -101,7 +82,7 @@ def test_secure_boot_unsigned_loader_in_the_image_is_refused():
     """Also one whose only signature is of a key that the machine does not have."""
     image = harness.image_folder("plain") / "debian.qcow2"
     with work_folder() as folder:
-        application, _ = signed_programs(folder)
+        application, _ = signed_programs()
         with machine(stick_files(application, image)) as running:
             running.expect(r"Secure Boot does not allow this boot loader",
                            absent=r"METALCOW-GUEST-UP")
@@ -111,7 +92,7 @@ def test_secure_boot_unsigned_loader_in_the_image_is_refused():
 def test_secure_boot_signed_application_with_an_unsigned_driver_is_refused():
     image = harness.image_folder("plain") / "debian.qcow2"
     with work_folder() as folder:
-        sign(folder, harness.APPLICATION, folder / "half.efi")
+        snakeoil.sign(harness.APPLICATION, folder / "half.efi")
         with machine(stick_files(folder / "half.efi", image)) as running:
             running.expect(r"Secure Boot does not allow the driver inside metalcow\.efi",
                            absent=r"METALCOW-GUEST-UP")

@@ -122,8 +122,14 @@ def e2fsck(option, part, good=(0,)):
 
 
 def qemu_img(verb, top, *words, good=(0,)):
-    """In the image's folder: QEMU looks for a data file's name from where it runs."""
-    fs.run("qemu-img", verb, *words[:-1], top.name, *words[-1:], cwd=top.parent, good=good)
+    """In the image's folder: QEMU looks for a data file's name from where it runs. The passphrase
+    of an encrypted image is stored beside it."""
+    image = [top.name]
+    secret = top.parent / "passphrase"
+    if secret.exists():
+        image = ["--object", f"secret,id=key,data={secret.read_text(encoding='ascii').rstrip()}",
+                 "--image-opts", f"driver=qcow2,encrypt.key-secret=key,file.filename={top.name}"]
+    fs.run("qemu-img", verb, *words[:-1], *image, *words[-1:], cwd=top.parent, good=good)
 
 
 def root_partition(top, record):

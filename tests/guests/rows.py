@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.cases import Failure  # noqa: E402
-from tools import fs  # noqa: E402
+from tools import fs, snakeoil  # noqa: E402
 from tools.guest import make_installed  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
@@ -23,6 +23,25 @@ WORK = BUILD / "guests"
 CACHE = BUILD / "guest/debian"
 ROOM = 512 * fs.MIB
 SNAPSHOT = "before"
+PASSPHRASE = "open sesame"
+
+# What qemu-img needs to know of an encrypted image; few iterations, because firmware under TCG
+# derives the key.
+LUKS = ["--object", f"secret,id=key,data={PASSPHRASE}", "-o",
+        "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"]
+
+
+# Three files of 512 MiB; the last one is compared with what it must be. "pressure" tells how much
+# memory there was.
+PRESSURE = r"""#!/bin/sh
+set -eu
+write() { tr '\0' "$1" </dev/zero | head -c 536870912; }
+for n in 1 2 3; do write $n >/var/lib/metalcow/pressure.$n; done
+sync
+echo 3 >/proc/sys/vm/drop_caches
+for n in 1 2 3; do write $n | cmp - /var/lib/metalcow/pressure.$n; done
+printf '\r\nMETALCOW-TEST pressure %s\r\n' "$(sed -n 's/^MemTotal: *//p' /proc/meminfo)" >/dev/ttyS0
+"""
 
 
 @dataclasses.dataclass
@@ -38,6 +57,14 @@ class Row:
     root: str = "/dev/nbd0p2"
     mode: str = "rw"
     memory: int = 1024
+    modules: str = ""        # what the guest's owner has added to the initrd; "": as installed
+    secure_boot: bool = False
+    entry: dict = dataclasses.field(default_factory=dict)  # more keys of the entry
+    says: str = ""           # a regular expression that a line of the kernel log must match
+    refusal: str = ""        # the same for the console, in a row that must not hand over
+    size_mib: int = 0        # of the guest's disk; 0: what its system needs
+    more: str = ""           # shell commands that the tests' service runs before it ends
+    room_mib: int = 256      # how much longer the image may become
 
 
 ROWS = [
@@ -57,6 +84,21 @@ ROWS = [
     Row("given-backing", image="given-backing"),
     Row("snapshot", image="snapshot", mode="overlay"),
     Row("read-only-overlay", image="qcow2", mode="overlay"),
+    # A disk of 20 GiB, and more is written than there is memory: nobody may wait for anybody.
+    Row("memory-pressure", image="zstd-overlay", size_mib=20 * 1024, room_mib=1920, memory=1024,
+        more=PRESSURE),
+    Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
+    Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB, modules="dm-mod",
+        root="/dev/loop0p2", says=r"lane: fast \(loop on /dev/dm-\d+, \d\d+ pieces\)"),
+    Row("pieces-not-mapped", image="raw-data-file", pieces=16 * fs.MIB,
+        says="no fast lane: the image lies in [0-9]+ pieces and this initrd has no device mapper"),
+    Row("secure-boot", loader="shim", secure_boot=True, entry={"handoff-secure-boot": "yes"}),
+    Row("secure-boot-trixie", release="trixie", loader="shim", secure_boot=True,
+        entry={"handoff-secure-boot": "yes"}),
+    Row("secure-boot-not-allowed", loader="shim", secure_boot=True,
+        refusal="Secure Boot is on and the entry does not say 'handoff-secure-boot yes'"),
+    Row("secure-boot-uki", loader="uki", secure_boot=True, entry={"handoff-secure-boot": "yes"},
+        refusal="Secure Boot is on, and this kernel image's signature covers its initrd"),
 ]
 
 
@@ -66,11 +108,13 @@ def find(name):
 
 def guest(row):
     """The raw disk of a row's system and loader, and the record about it."""
-    out = CACHE / f"{row.release}-{row.initramfs}-{row.kernel}-{row.loader}.raw"
+    name = "-".join(filter(None, (row.release, row.initramfs, row.kernel, row.modules)))
+    out = CACHE / (f"{name}-{row.loader}" + (f"-{row.size_mib}" if row.size_mib else "") + ".raw")
     script = pathlib.Path(make_installed.__file__)
     if not out.exists() or out.stat().st_mtime < script.stat().st_mtime:
-        system = make_installed.make_system(CACHE.resolve(), row.release, row.initramfs, row.kernel)
-        make_installed.make_disk(system, row.loader, out)
+        system = make_installed.make_system(CACHE.resolve(), row.release, row.initramfs, row.kernel,
+                                            row.modules)
+        make_installed.make_disk(system, row.loader, out, row.size_mib or None)
     return out, json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
 
 
@@ -83,6 +127,30 @@ def with_load(raw, record, folder):
     return copy
 
 
+def with_more(raw, record, folder, text):
+    """A copy of a guest's disk whose service runs a script before it ends."""
+    copy, script = folder / "more.raw", folder / "metalcow-more"
+    fs.run("cp", "--sparse=always", raw, copy)
+    script.write_text(text, encoding="ascii")
+    for command in (f"write {script} /usr/local/sbin/metalcow-more",
+                    "set_inode_field /usr/local/sbin/metalcow-more mode 0100755"):
+        fs.run("debugfs", "-w", "-R", command, f"{copy}?offset={record['root_start']}")
+    return copy
+
+
+def with_signed_loader(raw, folder):
+    """A copy of a guest's disk whose first loader has a signature that the machine trusts, next to
+    those that it has."""
+    copy, loader = folder / "signed.raw", folder / "loader.efi"
+    fs.run("cp", "--sparse=always", raw, copy)
+    volume, path = f"{copy}@@{fs.MIB}", "::/EFI/BOOT/BOOTX64.EFI"
+    fs.run("mcopy", "-n", "-i", volume, path, loader)
+    snakeoil.sign(loader, loader)
+    fs.run("mcopy", "-D", "o", "-i", volume, loader, path)
+    loader.unlink()
+    return copy
+
+
 def make_image(row, raw, record, folder, load=False):
     """The files of an image kind, in folder; returns the keys that its entry needs."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,8 +159,15 @@ def make_image(row, raw, record, folder, load=False):
     convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2"]
     if load:
         raw = with_load(raw, record, folder.parent)
+    if row.more:
+        raw = with_more(raw, record, folder.parent, row.more)
+    if row.secure_boot:
+        raw = with_signed_loader(raw, folder.parent)
     if row.image == "qcow2":
         fs.run(*convert, raw, top)
+    elif row.image == "luks":
+        (folder / "passphrase").write_text(PASSPHRASE + "\n", encoding="ascii")
+        fs.run(*convert, *LUKS, raw, top)
     elif row.image in ("data-file", "raw-data-file"):
         option = "data_file=debian.data" + (",data_file_raw=on" if "raw" in row.image else "")
         fs.run(*convert, "-o", option, raw.resolve(), top.name, cwd=folder)
@@ -129,16 +204,21 @@ def stick_files(folder):
     return {f"/img/{path.name}": path for path in sorted(folder.iterdir())}
 
 
-def make_row_stick(row, folder, out, keys):
+def make_row_stick(row, folder, out, keys, first=None):
+    """first: more files, {path: bytes}, which are stored before the image."""
     files = stick_files(folder)
     entry = {"title": "Debian", "image": "/img/debian.qcow2", "mode": row.mode,
-             "handoff": "auto", "room": "256M", **keys}
+             "handoff": "auto", "room": f"{row.room_mib}M", **row.entry, **keys}
     lines = [f"{key} {value}\n" for key, values in entry.items()
              for value in (values if isinstance(values, list) else [values])]
     text = "".join(lines).encode()
-    content = {"/EFI/BOOT/BOOTX64.EFI": BUILD / "x64/metalcow.efi",
+    application = "x64/signed/metalcow.efi" if row.secure_boot else "x64/metalcow.efi"
+    if row.secure_boot:
+        snakeoil.sign_programs(BUILD)
+    content = {**(first or {}), "/EFI/BOOT/BOOTX64.EFI": BUILD / application,
                "/metalcow/entries/debian.conf": text, **files,
                "/neighbour.bin": os.urandom(fs.MIB)}
     size = sum(path.stat().st_size for path in files.values()) * 5 // 4 + ROOM
+    size += row.room_mib * fs.MIB + sum(len(data) for data in (first or {}).values())
     pieces = {name: row.pieces for name in files} if row.pieces else None
     make_stick.make_stick(out, content, size=-(-size // fs.MIB) * fs.MIB, pieces=pieces)
