@@ -12,6 +12,8 @@
 #include "core/read/refcount.h"
 #include "core/read/snapshot.h"
 
+const char q2_snapshot_l1_broken[] = "a snapshot's L1 table breaks the specification";
+
 static const struct q2_image *image_of(const struct q2_references *r)
 {
     return &r->disk->layers[0];
@@ -45,8 +47,7 @@ static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
         if (status != Q2_OK)
             return status;
         if (!good && !tables)
-            q2_references_tell(r, Q2_CHECK_ENTRY, "a snapshot's L1 table breaks the specification",
-                               header->snapshots_offset);
+            q2_references_tell(r, Q2_CHECK_ENTRY, q2_snapshot_l1_broken, header->snapshots_offset);
         else if (good && !tables)
             count_snapshot_l1(r, snapshot);
         else if (good)

@@ -13,6 +13,7 @@
 #include "core/read/l1_gate.h"
 
 const char q2_copied_on_compressed[] = "COPIED flag on a compressed cluster";
+const char q2_l1_overlap[] = "L1 tables overlap";
 const char q2_refcount_unreadable[] = "refcount cannot be read";
 
 static const struct q2_image *image_of(const struct q2_references *r)
@@ -203,7 +204,7 @@ static uint32_t l1_bound(struct q2_references *r, uint64_t l1_offset, uint32_t l
 {
     if (l1_size > r->nb_l1_left) {
         if (r->tables_first == 0)
-            q2_references_tell(r, Q2_CHECK_ENTRY, "L1 tables overlap", l1_offset);
+            q2_references_tell(r, Q2_CHECK_ENTRY, q2_l1_overlap, l1_offset);
         l1_size = (uint32_t)r->nb_l1_left;
     }
     r->nb_l1_left -= l1_size;

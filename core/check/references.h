@@ -25,6 +25,9 @@
 /* Findings that a repair knows how to mend: see also core/format/l2_entry.h. */
 extern const char q2_copied_on_compressed[], q2_refcount_unreadable[];
 
+/* Findings of L1 tables that are not followed, or not to their end. */
+extern const char q2_l1_overlap[], q2_snapshot_l1_broken[];
+
 /* A count at work. The user sets the callbacks, either may be NULL. */
 struct q2_references {
     struct q2_disk *disk;

@@ -7,6 +7,8 @@
 
 #include "core/base/range.h"
 
+const char q2_l1_reserved[] = "L1 entry has a reserved bit set";
+const char q2_l1_unaligned[] = "L2 table does not start at a cluster";
 const char q2_l2_unaligned[] = "L2 entry's host offset does not start at a cluster";
 const char q2_l2_copied_nowhere[] = "L2 entry has its COPIED flag set but no host cluster";
 
@@ -142,9 +144,9 @@ const char *q2_l1_entry_decode(uint64_t entry, uint32_t cluster_bits, uint64_t *
     uint64_t offset = entry & Q2_ENTRY_OFFSET;
 
     if (entry & Q2_L1_RESERVED)
-        return "L1 entry has a reserved bit set";
+        return q2_l1_reserved;
     if (!q2_is_aligned(offset, cluster_bits))
-        return "L2 table does not start at a cluster";
+        return q2_l1_unaligned;
     *ret_offset = offset;
     return NULL;
 }

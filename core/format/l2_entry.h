@@ -55,6 +55,9 @@ struct q2_cluster {
 void q2_l2_entry_decode(uint64_t entry, uint64_t bitmap, uint64_t guest_offset,
                         const struct q2_l2_rules *rules, struct q2_cluster *ret_cluster);
 
+/* The breaches of an L1 entry. */
+extern const char q2_l1_reserved[], q2_l1_unaligned[];
+
 /* The breach of an entry whose host offset does not start at a cluster. */
 extern const char q2_l2_unaligned[];
 

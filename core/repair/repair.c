@@ -43,6 +43,20 @@ static const struct q2_image *top_of(const struct repair *p)
     return &p->disk->layers[0];
 }
 
+/* Is there a table that the check cannot follow? What that refers to is not known: it may be a
+ * table that the check took for a table alone. */
+static bool hides_references(const struct q2_check_finding *finding)
+{
+    const char *const hiding[] = {q2_l1_reserved, q2_l1_unaligned, q2_l1_on_table, q2_l1_overlap,
+                                  q2_snapshot_l1_broken};
+
+    for (size_t i = 0; i < sizeof(hiding) / sizeof(hiding[0]); i++) {
+        if (finding->what == hiding[i])
+            return true;
+    }
+    return finding->kind == Q2_CHECK_UNREADABLE;
+}
+
 static void note(struct q2_check_reporter *reporter, const struct q2_check_finding *finding)
 {
     struct survey *s = (struct survey *)reporter;
@@ -58,7 +72,7 @@ static void note(struct q2_check_reporter *reporter, const struct q2_check_findi
         s->nb_mendable++;
     if (finding->kind == Q2_CHECK_UNREADABLE && finding->what == q2_refcount_unreadable)
         s->unknown_refcounts = true;
-    else if (finding->kind == Q2_CHECK_UNREADABLE || finding->what == q2_l1_on_table)
+    else if (hides_references(finding))
         s->unknown_entries = true;
     if (finding->kind != Q2_CHECK_REFCOUNT)
         return;
@@ -377,10 +391,10 @@ static enum q2_status mark_clean(struct q2_disk *disk)
                          Q2_HEADER_FIELDS(incompatible_features, incompatible_features));
 }
 
-/* What cannot be read may refer to anything, and so may an L2 table that is not followed because
- * the L1 table reaches over it. If the size of the L1 table is damaged, the tables that it names
- * may be guest data, and what else names that data is not seen. Refcounts that cannot be read,
- * since the structure is broken, are counted anew. */
+/* What cannot be read may refer to anything, and so may a table that is not followed. Tables that
+ * are guest data of such a table would be changed, and what they hold would be wrong when the entry
+ * that hides them is right again. Refcounts that cannot be read, since the structure is broken, are
+ * counted anew. */
 static bool is_mendable(const struct survey *s)
 {
     return !s->unknown_entries && (!s->unknown_refcounts || s->nb_structure > 0);

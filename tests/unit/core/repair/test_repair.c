@@ -516,6 +516,82 @@ static void test_repair_leaves_an_l2_table_that_is_guest_data(void)
     }
 }
 
+/* --- tables that the check cannot follow --- */
+
+#define REACH (128 * KIB) /* of an L2 table, with clusters of 1 KiB */
+
+static void hide(uint64_t changed_bits)
+{
+    uint64_t at = image_l1_entry(&image, REACH);
+
+    image_put64(&image, at, image_get64(&image, at) ^ changed_bits);
+}
+
+static void hide_by_low_bit(void)
+{
+    hide(1);
+}
+
+static void hide_by_high_bit(void)
+{
+    hide(1ull << 56);
+}
+
+static void hide_by_alignment(void)
+{
+    hide(512);
+}
+
+static void hide_by_overlap(void)
+{
+    uint64_t table = image_l2_entry(&image, REACH) & ~1023ull;
+
+    hide(table ^ image_field(&image, "l1_table_offset"));
+}
+
+/* The L2 table of the disk's start is guest data of the other L2 table, too. In it are a flag that
+ * is wrong and an entry without a place, and a cluster has leaked. */
+static void build_hidden(void)
+{
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = 2 * REACH, .cluster_bits = 10});
+    image_data(&image, 0, 1);
+    image_data(&image, REACH, 1);
+    table = image_l2_entry(&image, 0);
+    image_put64(&image, image_l2_entry(&image, REACH + KIB), table);
+    image_put64(&image, table, image_get64(&image, table) & ~COPIED);
+    image_put64(&image, table + 8, COPIED | 1);
+    leak();
+}
+
+/* What an L1 entry that breaks a rule leads to is not seen: it may be anything. Nothing changes, so
+ * everything is there when the entry is right again. */
+static void test_repair_leaves_an_image_whose_tables_cannot_be_followed(void)
+{
+    static const struct {
+        const char *name;
+        void (*hide)(void);
+    } hidings[] = {
+        {"a reserved bit at the end", hide_by_low_bit},
+        {"a reserved bit at the start", hide_by_high_bit},
+        {"does not start at a cluster", hide_by_alignment},
+        {"overlaps the L1 table", hide_by_overlap},
+    };
+
+    for (size_t i = 0; i < sizeof(hidings) / sizeof(hidings[0]); i++) {
+        t_row(hidings[i].name);
+        build_hidden();
+        hidings[i].hide();
+        place();
+        T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+        T_CHECK(result.left.corruptions > 0);
+        T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+        cleanup();
+    }
+    t_row("");
+}
+
 /* While references are counted, in the memory of the cache of decoded clusters, new refcounts are
  * written: nothing may take a count for the state of that cache. */
 static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
@@ -597,6 +673,7 @@ int main(void)
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
     T_RUN(test_repair_leaves_an_l1_table_that_names_itself);
     T_RUN(test_repair_leaves_an_l2_table_that_is_guest_data);
+    T_RUN(test_repair_leaves_an_image_whose_tables_cannot_be_followed);
     T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);
     T_RUN(test_repair_leaves_an_l1_table_that_is_a_snapshots);
     T_RUN(test_repair_is_refused);
