@@ -21,8 +21,13 @@ struct q2_line q2_line_start(char *buffer, size_t size);
 void q2_line_put_char(struct q2_line *line, char c);
 void q2_line_put(struct q2_line *line, const char *string);
 
-/* Untrusted bytes: whatever is not printable ASCII, and the backslash, comes as \xNN, so that no
- * image can send control sequences to a console. */
+/* Does an untrusted text begin with a character that can be shown as it is? Returns its length in
+ * bytes, or 0: the end, no UTF-8, a backslash, a control character, or one that turns the direction
+ * of a line, which makes a name look like another one. */
+size_t q2_printable_length(const char *text);
+
+/* Untrusted bytes: UTF-8 that can be shown stays as it is. All else comes as \xNN, so that no image
+ * can send control sequences to a console. */
 void q2_line_put_escaped(struct q2_line *line, const char *string);
 
 /* base  10 or 16; no prefix */

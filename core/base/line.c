@@ -5,6 +5,35 @@
  */
 #include "q2_line.h"
 
+#include <stdbool.h>
+
+#include "utf8.h"
+
+static bool is_printable(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } others[] = {
+        {0, 0x1f},        {'\\', '\\'},     {0x7f, 0x9f},     {0xad, 0xad},
+        {0x61c, 0x61c},   {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
+        {0xfdd0, 0xfdef}, {0xfeff, 0xfeff}, {0xfff0, 0xffff}, {0xe0000, 0x10ffff},
+    };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (c >= others[i].first && c <= others[i].last)
+            return false;
+    }
+    return true;
+}
+
+size_t q2_printable_length(const char *text)
+{
+    uint32_t c = 0;
+    size_t length = q2_utf8_decode_text(text, &c);
+
+    return length > 0 && is_printable(c) ? length : 0;
+}
+
 struct q2_line q2_line_start(char *buffer, size_t size)
 {
     buffer[0] = '\0';
@@ -30,15 +59,16 @@ void q2_line_put_escaped(struct q2_line *line, const char *string)
 {
     static const char digits[] = "0123456789abcdef";
 
-    for (; *string != '\0'; string++) {
-        uint8_t c = (uint8_t)*string;
-        if (c >= 0x20 && c < 0x7f && c != '\\') {
-            q2_line_put_char(line, (char)c);
-        } else {
+    while (*string != '\0') {
+        size_t length = q2_printable_length(string);
+        if (length == 0) {
+            uint8_t c = (uint8_t)*string++;
             q2_line_put(line, "\\x");
             q2_line_put_char(line, digits[c >> 4]);
             q2_line_put_char(line, digits[c & 15]);
         }
+        for (; length > 0; length--)
+            q2_line_put_char(line, *string++);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Texts of statuses and faults.
  *
  * Beside the data path: called by whoever shows an error to a person, and by core/ to fill faults.
- * Pure functions on memory. Invariant: output is printable ASCII whatever the image held.
+ * Pure functions on memory. Invariant: output is printable whatever the image held.
  */
 #include "q2_fail.h"
 #include "q2_line.h"
@@ -19,7 +19,8 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_ARGUMENT, "invalid argument", ""),
     ROW(Q2_ERR_RANGE, "the range is not inside the disk", ""),
     ROW(Q2_ERR_READ_ONLY, "opened for reading only", ""),
-    ROW(Q2_ERR_NO_SNAPSHOT, "no snapshot has this id or name", "list them with 'snapshot -l'"),
+    ROW(Q2_ERR_NO_SNAPSHOT, "no snapshot has this id or name",
+        "list them with 'metalcow snapshot -l'"),
     ROW(Q2_ERR_DATA_FILE_UNEXPECTED,
         "'data-file' can only be set for images with an external data file",
         "leave the data file away"),
@@ -31,19 +32,19 @@ static const struct status_row status_rows[] = {
     ROW(Q2_ERR_BAD_HEADER, "the header breaks the specification", "restore the image from a copy"),
     ROW(Q2_ERR_BAD_EXTENSION, "a header extension breaks the specification",
         "restore the image from a copy"),
-    ROW(Q2_ERR_BAD_L1, "an L1 entry breaks the specification", "run 'check' on the image"),
-    ROW(Q2_ERR_BAD_L2, "an L2 entry breaks the specification", "run 'check' on the image"),
+    ROW(Q2_ERR_BAD_L1, "an L1 entry breaks the specification", "run 'metalcow check' on the image"),
+    ROW(Q2_ERR_BAD_L2, "an L2 entry breaks the specification", "run 'metalcow check' on the image"),
     ROW(Q2_ERR_BAD_REFCOUNT, "the refcount structure breaks the specification",
-        "run 'check' on the image"),
+        "run 'metalcow check' on the image"),
     ROW(Q2_ERR_BAD_SNAPSHOT, "the snapshot table breaks the specification",
-        "run 'check' on the image"),
+        "run 'metalcow check' on the image"),
     ROW(Q2_ERR_BAD_BITMAP, "the bitmap directory breaks the specification",
-        "run 'check' on the image"),
+        "run 'metalcow check' on the image"),
     ROW(Q2_ERR_BAD_COMPRESSED, "a compressed cluster does not decode to exactly one cluster",
         "restore the image from a copy"),
     ROW(Q2_ERR_BAD_NAME, "the file name in the image is not usable", "name the file yourself"),
     ROW(Q2_ERR_TRUNCATED, "the file ends before data that the image names",
-        "copy the file again, whole"),
+        "copy the file again if its original is longer, else restore it"),
     ROW(Q2_ERR_CHAIN_LOOP, "a file occurs twice in the image's chain",
         "give each image files of its own"),
     ROW(Q2_ERR_VERSION, "the qcow2 version is not supported", "versions 2 and 3 are"),
@@ -127,6 +128,16 @@ static void put_field(struct q2_line *line, const struct q2_fault *fault)
     q2_line_put(line, ")");
 }
 
+/* A text with a semicolon brings an advice of its own, which fits better than the status's. */
+static bool has_advice(const struct q2_fault *fault)
+{
+    const char *c = fault->what ? fault->what : "";
+
+    while (*c != '\0' && *c != ';')
+        c++;
+    return *c == ';';
+}
+
 size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
 {
     struct q2_line line = q2_line_start(buffer, size);
@@ -147,7 +158,7 @@ size_t q2_fault_format(const struct q2_fault *fault, char *buffer, size_t size)
         q2_line_put(&line, ", at offset 0x");
         q2_line_put_number(&line, fault->offset, 16);
     }
-    if (row->advice[0] != '\0') {
+    if (row->advice[0] != '\0' && !has_advice(fault)) {
         q2_line_put(&line, "; ");
         q2_line_put(&line, row->advice);
     }

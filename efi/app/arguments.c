@@ -62,7 +62,9 @@ static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *wor
     if (!path || EFI_ERROR(mc_firmware.BootServices->LocateDevicePath(&mc_file_system_guid, &rest,
                                                                       &location->volume))) {
         mc_free(path);
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no such volume or mapping", word);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND,
+                       "no such volume or mapping; the command 'map' of the shell lists them",
+                       word);
     }
     location->path = mc_device_path_to_file(rest);
     mc_free(path);

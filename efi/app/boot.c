@@ -28,10 +28,12 @@ static enum q2_status load(EFI_HANDLE volume, const char *path, struct q2_fault 
     if (*ret_image) /* EFI_SECURITY_VIOLATION: loaded, but Secure Boot forbids to start it */
         (void)services->UnloadImage(*ret_image);
     failed = q2_status_from_efi_load(status);
-    return q2_fail(fault, failed,
-                   failed == Q2_ERR_UNTRUSTED ? "Secure Boot does not allow this boot loader"
-                                              : "the firmware does not load it",
-                   path);
+    return q2_fail(
+        fault, failed,
+        failed == Q2_ERR_UNTRUSTED
+            ? "Secure Boot does not allow this boot loader"
+            : "the firmware does not load it; it must be an EFI program for this machine",
+        path);
 }
 
 enum q2_status mc_boot(EFI_HANDLE volume, const char *path, struct q2_fault *fault,

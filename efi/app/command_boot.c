@@ -40,16 +40,23 @@ static enum q2_status read_entries(struct boot *boot)
 
     boot->volume = mc_own_volume();
     if (!boot->volume)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the program was not loaded from a volume", NULL);
+        return q2_fail(
+            fault, Q2_ERR_UNSUPPORTED,
+            "the program was not loaded from a volume; start it from the one with the entries",
+            NULL);
     status = mc_place_open(boot->volume, fault, &place);
     if (status == Q2_OK) {
         status = mc_entries_read(place, fault, &session->entries);
         mc_place_close(place);
     }
     if (status == Q2_ERR_NOT_FOUND)
-        return q2_fail(fault, status, "no entry is configured", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, status,
+                       "no entry is configured; each is a file NAME.conf in this folder",
+                       MC_ENTRIES_FOLDER);
     if (status == Q2_OK && session->entries->nb == 0)
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no entry can be used", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND,
+                       "no entry can be used; correct the lines that are named above",
+                       MC_ENTRIES_FOLDER);
     return status;
 }
 
@@ -259,7 +266,8 @@ static EFI_STATUS boot_disk(struct mc_session *session)
         return mc_session_fail(session);
     if (mc_number_parse(session->line.disk, &number) && mc_session_find(session, number))
         return mc_start_disk(session);
-    (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number", session->line.disk);
+    (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number; see 'metalcow list'",
+                  session->line.disk);
     return mc_session_fail(session);
 }
 

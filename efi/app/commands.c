@@ -134,7 +134,8 @@ static const char *take_value(struct parsing *p)
 
     if (++p->at < p->arguments->nb)
         return p->arguments->words[p->at];
-    (void)q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "this option needs a value", option);
+    (void)q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
+                  "this option needs a value; see 'metalcow help'", option);
     return NULL;
 }
 
@@ -172,7 +173,8 @@ static enum q2_status take_option(struct parsing *p)
     if (key)
         return take_key(p, key);
     if (!option)
-        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option", word);
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option; see 'metalcow help'",
+                       word);
     if (!option->is_flag)
         value = take_value(p);
     if (!value)

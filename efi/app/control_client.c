@@ -32,7 +32,7 @@ static enum q2_status start_copy(struct mc_client *client, struct q2_fault *faul
     return q2_fail(fault, failed,
                    failed == Q2_ERR_UNTRUSTED
                        ? "Secure Boot does not allow the driver inside metalcow.efi"
-                       : "the firmware does not start the driver",
+                       : "the firmware does not start the driver; restart the machine",
                    "metalcowdxe.efi");
 }
 
@@ -51,7 +51,9 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
     }
     if (!client->control || client->control->Version != MC_CONTROL_VERSION)
         return q2_fail(fault, Q2_ERR_VERSION,
-                       "the driver that is loaded is of another version of metalcow",
+                       "the driver that is loaded is of another version of metalcow; restart the "
+                       "machine, or install "
+                       "this version with 'metalcow install'",
                        "metalcowdxe.efi");
     return Q2_OK;
 }

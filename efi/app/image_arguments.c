@@ -22,7 +22,8 @@ static enum q2_status locate(struct mc_session *session, const char *word, const
         image->volume = location.volume;
     if (location.volume == image->volume)
         return Q2_OK;
-    return q2_fail(&session->fault, Q2_ERR_UNSUPPORTED, "not on the image's volume", word);
+    return q2_fail(&session->fault, Q2_ERR_UNSUPPORTED,
+                   "not on the image's volume; all files of a disk must be on one", word);
 }
 
 /* The files of one key, each in place of the word that names it. */
@@ -60,8 +61,8 @@ static enum q2_status get_attached(struct mc_session *session, uint32_t number)
     if (status != Q2_OK)
         return status;
     if (!mc_session_find(session, number))
-        return q2_fail(&session->fault, Q2_ERR_NOT_FOUND, "no disk has this number",
-                       session->line.operand);
+        return q2_fail(&session->fault, Q2_ERR_NOT_FOUND,
+                       "no disk has this number; see 'metalcow list'", session->line.operand);
     path = mc_copy_text((const char *)session->record.image);
     if (!path)
         return q2_fail_memory(&session->fault);

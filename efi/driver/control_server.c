@@ -39,13 +39,15 @@ static EFI_STATUS EFIAPI detach(struct mc_control *This, UINT32 Number, CHAR8 *M
     (void)This;
     Message[0] = '\0';
     if (!disk) {
-        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE, "no disk has this number");
+        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE,
+                           "no disk has this number; see 'metalcow list'");
         return EFI_NOT_FOUND;
     }
     status = mc_registry_detach(disk);
     if (EFI_ERROR(status))
-        (void)mc_text_copy((char *)Message, MC_MESSAGE_SIZE,
-                           "the disk is in use, the firmware does not let go of it");
+        (void)mc_text_copy(
+            (char *)Message, MC_MESSAGE_SIZE,
+            "the disk is in use, the firmware does not let go of it; end the program that uses it");
     return status;
 }
 

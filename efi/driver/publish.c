@@ -138,12 +138,13 @@ uninstall:
     /* Free nothing that the firmware still lists. The caller sees this by the handle, which is not
      * NULL then. */
     if (EFI_ERROR(uninstall(published)))
-        return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not let go of the disk",
+        return q2_fail(fault, Q2_ERR_BUSY,
+                       "the firmware does not let go of the disk; restart the machine",
                        image->file->source->path);
 free_path:
     published->handle = NULL;
     mc_published_close(published);
-    return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk",
+    return q2_fail(fault, Q2_ERR_BUSY, "the firmware does not take the disk; restart the machine",
                    image->file->source->path);
 }
 

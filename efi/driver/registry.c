@@ -285,7 +285,8 @@ static enum q2_status check_depth(EFI_HANDLE volume, const char *path, struct q2
 
     if (!device_path || mc_device_path_depth(device_path) < MC_MAX_DEPTH)
         return Q2_OK;
-    return q2_fail(fault, Q2_ERR_LIMIT, "too many images inside images", path);
+    return q2_fail(fault, Q2_ERR_LIMIT, "too many images inside images; copy the image to a stick",
+                   path);
 }
 
 /* Mode rw writes the top image and its data file; nothing else is ever written. */
@@ -334,8 +335,10 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
         if (source)
             return q2_fail(fault, Q2_ERR_BUSY,
                            image->mode == MC_MODE_READ_WRITE
-                               ? "attached already, so it cannot be attached for writing"
-                               : "attached for writing, so it cannot be attached again",
+                               ? "attached already, so it cannot be attached for writing; detach "
+                                 "that disk first"
+                               : "attached for writing, so it cannot be attached again; detach "
+                                 "that disk first",
                            source->path);
     }
     return Q2_OK;
@@ -516,13 +519,17 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     if (status != Q2_OK)
         return status;
     if (registry.is_suspended)
-        return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded", spec->image);
+        return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded; load it again",
+                       spec->image);
     host = find_host(volume);
     if (!host && EFI_ERROR(add_host(volume, &host)))
-        return q2_fail(fault, Q2_ERR_BUSY, "another driver holds the image's volume", spec->image);
+        return q2_fail(
+            fault, Q2_ERR_BUSY,
+            "another driver holds the image's volume; disconnect that driver in the shell",
+            spec->image);
     if (host->is_changing || host->is_opening)
         return q2_fail(fault, Q2_ERR_BUSY,
-                       "another disk of this volume is just being attached or detached",
+                       "another disk of this volume is just being attached or detached; try again",
                        spec->image);
     host->is_changing = true;
     status = attach_on(host, spec, origin, fault, ret_disk);
@@ -630,7 +637,8 @@ static EFI_STATUS suspend(struct mc_disk *disk)
 
 static EFI_STATUS refuse_unload(const struct mc_disk *disk, struct q2_fault *fault)
 {
-    (void)q2_fail(fault, Q2_ERR_BUSY, "the disk is in use, so the driver is not unloaded",
+    (void)q2_fail(fault, Q2_ERR_BUSY,
+                  "the disk is in use, so the driver is not unloaded; end the program that uses it",
                   disk ? disk->image->file->source->path : "a disk");
     return EFI_ACCESS_DENIED;
 }

@@ -7,7 +7,9 @@
 
 #include "core/base/bytes.h"
 #include "q2_fail.h"
+#include "q2_foreign.h"
 #include "efi/base/firmware.h"
+#include "efi/base/text.h"
 #include "efi/place/place.h"
 #include "room.h"
 #include "verify_image.h"
@@ -37,6 +39,42 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
 {
     if (opener->fault.status == fault->status && opener->fault.what && !fault->what)
         *fault = opener->fault;
+}
+
+#define ROW(offset, bytes, length, name)                                                           \
+    {offset, bytes, length,                                                                        \
+     name ", which metalcow does not read; make a qcow2 image of it with "                         \
+          "'qemu-img convert -O qcow2'"},
+
+/* What a file is that is no qcow2 image, and what to do: static text. */
+static const char *name_format(struct q2_source *source)
+{
+    static const struct {
+        size_t offset;
+        const char *bytes;
+        size_t length;
+        const char *text;
+    } rows[] = {Q2_FOREIGN_FORMATS(ROW)};
+    uint8_t bytes[Q2_FOREIGN_SIZE];
+
+    if (source->size >= sizeof(bytes) &&
+        source->ops->read_at(source, 0, bytes, sizeof(bytes)) == Q2_OK) {
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            if (__builtin_memcmp(bytes + rows[i].offset, rows[i].bytes, rows[i].length) == 0)
+                return rows[i].text;
+        }
+    }
+    return "not a qcow2 image; if it is a raw disk, say so with 'format raw' in its entry or with "
+           "'--format raw'";
+}
+
+/* The person who names an image reads what it is instead of one. Version 1 is another format. */
+static void explain_format(const struct mc_image *image, struct q2_fault *fault)
+{
+    if ((fault->status == Q2_ERR_BAD_MAGIC ||
+         (fault->status == Q2_ERR_VERSION && fault->value == 1)) &&
+        !fault->what && mc_text_equal(fault->file, image->file->source->path))
+        fault->what = name_format(image->file->source);
 }
 
 /* Returns how many backing files the person gives. */
@@ -91,6 +129,8 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
                           &disk_options, fault, &image->disk);
     if (status != Q2_OK)
         use_openers_fault(&image->opener, fault);
+    if (status != Q2_OK)
+        explain_format(image, fault);
     mc_unlock_forget(&image->unlock, status, fault);
     return status;
 }

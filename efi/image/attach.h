@@ -42,7 +42,7 @@ struct mc_image {
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
                              struct q2_fault *fault, struct mc_image **ret_image);
 
-/* Repair an image that needs it, and open it for writing.  (qcow2: "Header", incompatible feature 0)
+/* Repair an image that needs it, and open it for writing.  (qcow2: "Header", "dirty bit")
  *
  * spec  what it was opened with. An image with a typed passphrase asks for it again
  *

@@ -118,8 +118,8 @@ enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluste
                     ((uint64_t)REPAIR_CLUSTERS << cluster_bits);
 
     if (!q2_place_can(file->place, Q2_PLACE_GROWS))
-        return q2_fail(fault, Q2_ERR_NO_SPACE, "its place cannot make it longer",
-                       file->source->path);
+        return q2_fail(fault, Q2_ERR_NO_SPACE,
+                       "its place cannot make it longer; repair it on a host", file->source->path);
     return file->place->ops->make_room(file, file->source->size + more, fault);
 }
 

@@ -34,8 +34,8 @@ static enum q2_status load_given(struct mc_unlock *unlock, struct q2_place *plac
     bool fits;
 
     if (spec->key_file && spec->passphrase_file)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "a passphrase-file and a key-file are given",
-                       spec->image);
+        return q2_fail(fault, Q2_ERR_ARGUMENT,
+                       "a passphrase-file and a key-file are given; give one of them", spec->image);
     status = load(unlock, place, path, fault);
     if (status != Q2_OK)
         return status;

@@ -42,6 +42,16 @@ static enum q2_status open_alias(const struct mc_fat_place *place, struct mc_fat
     return status;
 }
 
+/* What keeps the firmware from opening a file; NULL: the status says it. EDK2 denies writing to a
+ * file that has the attribute. */
+static const char *open_text(enum q2_status status, bool writable)
+{
+    return status == Q2_ERR_READ_ONLY || (status == Q2_ERR_DENIED && writable)
+               ? "the file or its volume is write-protected; take the attribute away with "
+                 "'attrib -r' in the shell, or use mode overlay"
+               : NULL;
+}
+
 /* EDK2's driver opens no path of more than about 255 units, whatever its components are. */
 static enum q2_status open_efi_file(const struct mc_fat_place *place, struct mc_fat_file *file,
                                     bool writable, struct q2_fault *fault)
@@ -52,7 +62,8 @@ static enum q2_status open_efi_file(const struct mc_fat_place *place, struct mc_
     if (status == Q2_ERR_ARGUMENT && place->doubt.status == Q2_OK &&
         open_alias(place, file, mode) == Q2_OK)
         return Q2_OK;
-    return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
+    return status == Q2_OK ? Q2_OK
+                           : q2_fail(fault, status, open_text(status, writable), file->path);
 }
 
 static enum q2_status source_by_file_system(const struct mc_fat_place *place,

@@ -90,7 +90,9 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
                                      map.chain.size);
     if (status != Q2_OK) {
         mc_free(map.extents);
-        return q2_fail(fault, status, "the file is stored elsewhere now", file->path);
+        return q2_fail(fault, status,
+                       "the file is stored elsewhere now; detach the disk and attach it again",
+                       file->path);
     }
     mc_free(file->map);
     file->map = map.extents;
@@ -140,10 +142,13 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     if (status != Q2_OK || place_file->mapped_size >= size)
         return status;
     status = EFI_ERROR(efi_status) ? q2_status_from_efi(efi_status) : Q2_ERR_NO_SPACE;
-    return q2_fail(fault, status,
-                   size > limit ? "it is as long as a file on FAT can be, 4 GiB"
-                                : "the volume has no space for the room that it asks for",
-                   file->path);
+    return q2_fail(
+        fault, status,
+        size > limit ? "it is as long as a file on FAT can be, 4 GiB; 'metalcow convert' on a host "
+                       "may make it "
+                       "shorter"
+                     : "the volume has no space for the room that it asks for; delete files of it",
+        file->path);
 }
 
 enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_fault *fault)

@@ -194,7 +194,8 @@ static const struct row rows[] = {
      .status = Q2_ERR_TRUNCATED,
      .field = "l1_table_offset",
      .text = "img/top.qcow2: the L1 table ends past the end of the file (l1_table_offset is "
-             "0x4000000, limit 0x80000); copy the file again, whole"},
+             "0x4000000, limit 0x80000); copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "l1_table_too_small",
      .set = {{"size", 512 * MIB + 1}},
      .status = Q2_ERR_BAD_HEADER,
@@ -513,7 +514,8 @@ static const struct row rows[] = {
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/base.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'check' on "
+     .text = "img/base.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "backing_with_data_past_file",
      .build = build_backing_cut,
@@ -522,7 +524,8 @@ static const struct row rows[] = {
      .status = Q2_ERR_TRUNCATED,
      .field = "host offset",
      .text = "img/base.qcow2: the file ends before data that the image names (host offset is "
-             "0x1000000, limit 0x50000); copy the file again, whole"},
+             "0x1000000, limit 0x50000); copy the file again if its original "
+             "is longer, else restore it"},
     /* Encryption (HAZARDS.md, F13). */
     {.rule = "encrypted_aes_without_key",
      .set = {{"crypt_method", 1}},
@@ -566,12 +569,13 @@ static const struct row rows[] = {
      .arrange = arrange_snapshot,
      .status = Q2_ERR_NO_SNAPSHOT,
      .field = "",
-     .text = "img/top.qcow2: no snapshot has this id or name; list them with 'snapshot -l'"},
+     .text =
+         "img/top.qcow2: no snapshot has this id or name; list them with 'metalcow snapshot -l'"},
     {.rule = "snapshot_of_raw_image",
      .arrange = arrange_raw_snapshot,
      .status = Q2_ERR_NO_SNAPSHOT,
      .field = "",
-     .text = "img/top.qcow2: a raw image has no snapshots; list them with 'snapshot -l'"},
+     .text = "img/top.qcow2: a raw image has no snapshots; list them with 'metalcow snapshot -l'"},
     {.rule = "snapshot_l1_too_large",
      .build = build_snapshot_l1_too_large,
      .arrange = arrange_snapshot,
@@ -585,42 +589,45 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_SNAPSHOT,
      .field = "l1_size",
      .text = "img/top.qcow2: the snapshot's L1 table is too small for its size (l1_size is 0, "
-             "limit 1); run 'check' on the image"},
+             "limit 1); run 'metalcow check' on the image"},
     {.rule = "snapshot_l1_unaligned",
      .build = build_snapshot_l1_unaligned,
      .arrange = arrange_snapshot,
      .status = Q2_ERR_BAD_SNAPSHOT,
      .field = "l1_table_offset",
      .text = "img/top.qcow2: the snapshot's L1 table does not start at a cluster of its own "
-             "(l1_table_offset is 0x30200); run 'check' on the image"},
+             "(l1_table_offset is 0x30200); run 'metalcow check' on the image"},
     {.rule = "snapshot_l1_on_header",
      .build = build_snapshot_l1_on_header,
      .arrange = arrange_snapshot,
      .status = Q2_ERR_BAD_SNAPSHOT,
      .field = "l1_table_offset",
      .text = "img/top.qcow2: the snapshot's L1 table does not start at a cluster of its own "
-             "(l1_table_offset is 0); run 'check' on the image"},
+             "(l1_table_offset is 0); run 'metalcow check' on the image"},
     {.rule = "snapshot_l1_past_file",
      .build = build_snapshot_l1_past_file,
      .arrange = arrange_snapshot,
      .status = Q2_ERR_TRUNCATED,
      .field = "l1_table_offset",
      .text = "img/top.qcow2: the snapshot's L1 table ends past the end of the file "
-             "(l1_table_offset is 0x4000000, limit 0xb0000); copy the file again, whole"},
+             "(l1_table_offset is 0x4000000, limit 0xb0000); copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "snapshot_table_past_file",
      .stage = SNAPSHOT,
      .set = {{"nb_snapshots", 1}, {"snapshots_offset", 16 * MIB}},
      .status = Q2_ERR_TRUNCATED,
      .field = "",
      .text = "img/top.qcow2: the snapshot table cannot be read, at offset 0x1000000; copy the file "
-             "again, whole"},
+             "again if its original "
+             "is longer, else restore it"},
     {.rule = "snapshot_name_past_file",
      .build = build_snapshot_name_past_file,
      .stage = SNAPSHOT,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
      .text = "img/top.qcow2: the snapshot table cannot be read, at offset 0xa0029; copy the file "
-             "again, whole"},
+             "again if its original "
+             "is longer, else restore it"},
     {.rule = "snapshot_extra_data_1025_bytes",
      .build = build_snapshot_extra_too_long,
      .stage = SNAPSHOT,
@@ -641,14 +648,16 @@ static const struct row rows[] = {
      .stage = READ_ALL,
      .status = Q2_ERR_BAD_L1,
      .field = "",
-     .text = "img/top.qcow2: L1 entry has a reserved bit set, at offset 0x30000; run 'check' on "
+     .text = "img/top.qcow2: L1 entry has a reserved bit set, at offset 0x30000; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "l1_entry_unaligned",
      .build = build_l1_unaligned,
      .stage = READ_ALL,
      .status = Q2_ERR_BAD_L1,
      .field = "",
-     .text = "img/top.qcow2: L2 table does not start at a cluster, at offset 0x30000; run 'check' "
+     .text = "img/top.qcow2: L2 table does not start at a cluster, at offset 0x30000; run "
+             "'metalcow check' "
              "on the image"},
     {.rule = "l2_table_on_l1_table",
      .build = build_l2_on_l1,
@@ -656,41 +665,45 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_L1,
      .field = "",
      .text = "img/top.qcow2: L2 table overlaps the L1 or refcount table, at offset 0x30000; run "
-             "'check' on the image"},
+             "'metalcow check' on the image"},
     {.rule = "l2_table_on_refcount_table",
      .build = build_l2_on_refcount_table,
      .stage = READ_ALL,
      .status = Q2_ERR_BAD_L1,
      .field = "",
      .text = "img/top.qcow2: L2 table overlaps the L1 or refcount table, at offset 0x30000; run "
-             "'check' on the image"},
+             "'metalcow check' on the image"},
     {.rule = "l2_table_past_file",
      .build = build_l2_past_file,
      .stage = READ_ALL,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
      .text = "img/top.qcow2: L1 entry points past the end of the file, at offset 0x30000; copy the "
-             "file again, whole"},
+             "file again if its original "
+             "is longer, else restore it"},
     {.rule = "l2_table_cut",
      .build = build_l2_cut,
      .stage = READ_ALL,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
-     .text = "img/top.qcow2: an L2 table cannot be read, at offset 0x80008; copy the file again, "
-             "whole"},
+     .text = "img/top.qcow2: an L2 table cannot be read, at offset 0x80008; copy the file again if "
+             "its original "
+             "is longer, else restore it"},
     {.rule = "l2_entry_reserved_low",
      .build = build_l2_reserved,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'check' on "
+     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "l2_entry_reserved_high",
      .build = build_l2_reserved_high,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'check' on "
+     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40008; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "l2_entry_unaligned",
      .build = build_l2_unaligned,
@@ -698,27 +711,29 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: L2 entry's host offset does not start at a cluster, at offset "
-             "0x40008; run 'check' on the image"},
+             "0x40008; run 'metalcow check' on the image"},
     {.rule = "l2_entry_copied_at_offset_0",
      .build = build_l2_copied_nowhere,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: L2 entry has its COPIED flag set but no host cluster, at offset "
-             "0x40008; run 'check' on the image"},
+             "0x40008; run 'metalcow check' on the image"},
     {.rule = "zero_cluster_version_2",
      .build = build_l2_zero_v2,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: zero cluster in a version 2 image, at offset 0x40008; run 'check' on "
+     .text = "img/top.qcow2: zero cluster in a version 2 image, at offset 0x40008; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "subcluster_allocated_and_zero",
      .build = build_sub_both,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: subcluster is both allocated and zero, at offset 0x40010; run 'check' "
+     .text = "img/top.qcow2: subcluster is both allocated and zero, at offset 0x40010; run "
+             "'metalcow check' "
              "on the image"},
     {.rule = "subcluster_allocated_in_nothing",
      .build = build_sub_unallocated,
@@ -726,13 +741,14 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: subcluster is allocated in an unallocated cluster, at offset 0x40010; "
-             "run 'check' on the image"},
+             "run 'metalcow check' on the image"},
     {.rule = "extended_entry_with_zero_flag",
      .build = build_sub_zero_flag,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40010; run 'check' on "
+     .text = "img/top.qcow2: L2 entry has a reserved bit set, at offset 0x40010; run 'metalcow "
+             "check' on "
              "the image"},
     {.rule = "compressed_with_bitmap",
      .build = build_sub_compressed,
@@ -740,35 +756,36 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: compressed cluster with a subcluster bitmap, at offset 0x40010; run "
-             "'check' on the image"},
+             "'metalcow check' on the image"},
     {.rule = "compressed_with_data_file",
      .build = build_data_compressed,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: compressed cluster in an image with an external data file, at offset "
-             "0x40008; run 'check' on the image"},
+             "0x40008; run 'metalcow check' on the image"},
     {.rule = "data_file_offset_shifted",
      .build = build_data_shifted,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: host offset in the external data file is not the guest offset, at "
-             "offset 0x40008; run 'check' on the image"},
+             "offset 0x40008; run 'metalcow check' on the image"},
     {.rule = "data_file_offset_0_elsewhere",
      .build = build_data_first,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
      .text = "img/top.qcow2: host offset in the external data file is not the guest offset, at "
-             "offset 0x40008; run 'check' on the image"},
+             "offset 0x40008; run 'metalcow check' on the image"},
     {.rule = "compressed_past_2_56",
      .build = build_512_past_2_56,
      .stage = READ,
      .status = Q2_ERR_BAD_L2,
      .field = "",
-     .text = "img/top.qcow2: compressed cluster is past 2^56, at offset 0x808; run 'check' on "
-             "the image"},
+     .text =
+         "img/top.qcow2: compressed cluster is past 2^56, at offset 0x808; run 'metalcow check' on "
+         "the image"},
     /* Data that is gone, and compressed clusters (HAZARDS.md, F3, F5, W9). */
     {.rule = "data_past_file",
      .build = build_l2_past_end,
@@ -776,28 +793,32 @@ static const struct row rows[] = {
      .status = Q2_ERR_TRUNCATED,
      .field = "host offset",
      .text = "img/top.qcow2: the file ends before data that the image names (host offset is "
-             "0x1000000, limit 0x80000); copy the file again, whole"},
+             "0x1000000, limit 0x80000); copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "file_cut_by_a_byte",
      .build = build_file_cut,
      .stage = READ,
      .status = Q2_ERR_TRUNCATED,
      .field = "host offset",
      .text = "img/top.qcow2: the file ends before data that the image names (host offset is "
-             "0x80000, limit 0x8ffff); copy the file again, whole"},
+             "0x80000, limit 0x8ffff); copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "data_file_cut",
      .build = build_data_file_cut,
      .stage = READ_ALL,
      .status = Q2_ERR_TRUNCATED,
      .field = "host offset",
      .text = "img/data.raw: the file ends before data that the image names (host offset is "
-             "0x10000, limit 0x1ffff); copy the file again, whole"},
+             "0x10000, limit 0x1ffff); copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "compressed_past_file",
      .build = build_stream_past_file,
      .stage = READ,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
      .text = "img/top.qcow2: a compressed cluster is past the end of the file, at offset "
-             "0x1000000; copy the file again, whole"},
+             "0x1000000; copy the file again if its original "
+             "is longer, else restore it"},
     {.rule = "compressed_longer_than_the_buffer",
      .build = build_stream_too_long,
      .stage = READ,
@@ -860,55 +881,59 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_BITMAP,
      .field = "bitmap_directory_offset",
      .text = "img/top.qcow2: the bitmap directory does not start at a cluster "
-             "(bitmap_directory_offset is 0x10200); run 'check' on the image"},
+             "(bitmap_directory_offset is 0x10200); run 'metalcow check' on the image"},
     {.rule = "bitmap_directory_on_header",
      .build = build_bitmaps_on_header,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "bitmap_directory_offset",
      .text = "img/top.qcow2: the bitmap directory does not start at a cluster "
-             "(bitmap_directory_offset is 0); run 'check' on the image"},
+             "(bitmap_directory_offset is 0); run 'metalcow check' on the image"},
     {.rule = "bitmap_directory_past_file",
      .build = build_bitmaps_past_file,
      .stage = BITMAP,
      .status = Q2_ERR_TRUNCATED,
      .field = "bitmap_directory_offset",
      .text = "img/top.qcow2: the bitmap directory ends past the end of the file "
-             "(bitmap_directory_offset is 0x1000000, limit 0x80000); copy the file again, whole"},
+             "(bitmap_directory_offset is 0x1000000, limit 0x80000); copy the file again if its "
+             "original "
+             "is longer, else restore it"},
     {.rule = "bitmap_directory_too_short",
      .build = build_bitmap_none,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "",
      .text = "img/top.qcow2: the bitmap directory is shorter than its entries, at offset 0x80000; "
-             "run 'check' on the image"},
+             "run 'metalcow check' on the image"},
     {.rule = "bitmap_entry_leaves_directory",
      .build = build_bitmap_leaves,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "",
      .text = "img/top.qcow2: a bitmap directory entry leaves the directory, at offset 0x80000; run "
-             "'check' on the image"},
+             "'metalcow check' on the image"},
     {.rule = "bitmap_extra_data_leaves_directory",
      .build = build_bitmap_extra_leaves,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "",
      .text = "img/top.qcow2: a bitmap directory entry leaves the directory, at offset 0x80000; run "
-             "'check' on the image"},
+             "'metalcow check' on the image"},
     {.rule = "bitmap_name_empty",
      .build = build_bitmap_no_name,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "",
-     .text = "img/top.qcow2: a bitmap's name is empty or too long, at offset 0x80000; run 'check' "
+     .text = "img/top.qcow2: a bitmap's name is empty or too long, at offset 0x80000; run "
+             "'metalcow check' "
              "on the image"},
     {.rule = "bitmap_name_1024_bytes",
      .build = build_bitmap_long_name,
      .stage = BITMAP,
      .status = Q2_ERR_BAD_BITMAP,
      .field = "",
-     .text = "img/top.qcow2: a bitmap's name is empty or too long, at offset 0x80000; run 'check' "
+     .text = "img/top.qcow2: a bitmap's name is empty or too long, at offset 0x80000; run "
+             "'metalcow check' "
              "on the image"},
     /* Where no consistency check is possible. */
     {.rule = "check_of_raw_image",
@@ -929,8 +954,10 @@ static const struct row rows[] = {
      .set = {{"refcount_table_offset", 64 * MIB}},
      .status = Q2_ERR_TRUNCATED,
      .field = "refcount_table_offset",
-     .text = "img/top.qcow2: the refcount table ends past the end of the file "
-             "(refcount_table_offset is 0x4000000, limit 0x80000); copy the file again, whole"},
+     .text =
+         "img/top.qcow2: the refcount table ends past the end of the file "
+         "(refcount_table_offset is 0x4000000, limit 0x80000); copy the file again if its original "
+         "is longer, else restore it"},
     /* What can be read, but must not be written (HAZARDS.md, F12, W1, W3). */
     {.rule = "write_to_read_only_file",
      .arrange = arrange_write_to_read_only_file,
@@ -994,6 +1021,8 @@ static const struct row rows[] = {
      .set = {{"refcount_table_offset", 64 * MIB}},
      .status = Q2_ERR_TRUNCATED,
      .field = "refcount_table_offset",
-     .text = "img/top.qcow2: the refcount table ends past the end of the file "
-             "(refcount_table_offset is 0x4000000, limit 0x80000); copy the file again, whole"},
+     .text =
+         "img/top.qcow2: the refcount table ends past the end of the file "
+         "(refcount_table_offset is 0x4000000, limit 0x80000); copy the file again if its original "
+         "is longer, else restore it"},
 };

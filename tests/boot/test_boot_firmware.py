@@ -79,9 +79,20 @@ def test_firmware_wrong_words_are_said():
         "nosuch": "nosuch: no such command",
         "boot": r"/metalcow/entries: no entry is configured",
         "attach fs0:\\img": r"/img: not a file",
+        "attach fs0:\\a.raw": "a.raw: not a qcow2 image; if it is a raw disk, say so with 'format",
+        "attach fs0:\\a.vmdk": "a.vmdk: a VMDK image, which metalcow does not read; make a qcow2",
+        "attach fs0:\\a.vdi": "a.vdi: a VDI image, which",
+        "attach fs0:\\a.vhd": "a.vhd: a VHD image, which",
+        "attach fs0:\\a.qcow": "a.qcow: a qcow image of version 1, which",
+        "attach fs0:\\a.raw --format raw --mode rw": "attrib -r",
+        "detach 8": "no disk is attached|see 'metalcow list'",
     }
-    with stick(image="plain") as path, harness.shell(path) as shell:
+    files = {"/a.raw": bytes(8192), "/a.vmdk": b"KDMV" + bytes(8188),
+             "/a.vdi": bytes(64) + b"\x7f\x10\xda\xbe" + bytes(8124),
+             "/a.vhd": b"conectix" + bytes(8184), "/a.qcow": b"QFI\xfb\0\0\0\1" + bytes(8184)}
+    with stick(image="plain", files=files) as path, harness.shell(path) as shell:
         wrong = []
+        shell.shell("attrib +r fs0:\\a.raw")
         for words, text in rows.items():
             output = shell.shell(f"metalcow.efi {words}")
             if not re.search(text, output):

@@ -3,34 +3,14 @@
 
 #include <string.h>
 
-#include "core/base/utf8.h"
-
-/* Characters that print themselves: no controls, and none of those that turn the direction of a
- * line, which make a name look like another one. */
-static bool is_printable(uint32_t c)
-{
-    static const struct {
-        uint32_t first, last;
-    } others[] = {
-        {0, 0x1f},        {'\\', '\\'},     {0x7f, 0x9f},     {0xad, 0xad},
-        {0x61c, 0x61c},   {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
-        {0xfdd0, 0xfdef}, {0xfeff, 0xfeff}, {0xfff0, 0xffff}, {0xe0000, 0x10ffff},
-    };
-
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (c >= others[i].first && c <= others[i].last)
-            return false;
-    }
-    return true;
-}
+#include "q2_line.h"
 
 size_t output_piece(const char *text, bool *ret_printable)
 {
-    uint32_t c = 0;
-    size_t n = q2_utf8_decode(text, strlen(text), &c);
+    size_t n = q2_printable_length(text);
 
-    *ret_printable = n > 0 && is_printable(c);
-    return *ret_printable ? n : 1;
+    *ret_printable = n > 0;
+    return n > 0 ? n : 1;
 }
 
 void print_escaped(FILE *out, const char *text)

@@ -3,29 +3,22 @@
 
 #include <string.h>
 
+#include "q2_foreign.h"
+
 #define QCOW_MAGIC "QFI\xfb"
 
-#define FOREIGN(name) name ", which metalcow does not read; '-f raw' takes its bytes as they are"
+#define ROW(offset, bytes, length, name)                                                           \
+    {offset, bytes, length,                                                                        \
+     name ", which metalcow does not read; '-f raw' takes its bytes as they are"},
 
-/* Formats that metalcow does not read, by bytes that their files begin with. */
+/* What a person is told of each format. */
 static const struct {
     size_t offset;
     const char *bytes;
     size_t length;
-    const char *name; /* what a person is told */
-} rows[] = {
-    {0, QCOW_MAGIC "\0\0\0\1", 8, FOREIGN("a qcow image of version 1")},
-    {0, "QED\0", 4, FOREIGN("a QED image")},
-    {0, "KDMV", 4, FOREIGN("a VMDK image")},
-    {0, "COWD", 4, FOREIGN("a VMDK image")},
-    {0, "# Disk Descriptor", 17, FOREIGN("the descriptor of a VMDK image")},
-    {64, "\x7f\x10\xda\xbe", 4, FOREIGN("a VDI image")},
-    {0, "conectix", 8, FOREIGN("a VHD image")},
-    {0, "vhdxfile", 8, FOREIGN("a VHDX image")},
-    {0, "LUKS\xba\xbe", 6, FOREIGN("a LUKS container")},
-    {0, "WithoutFreeSpace", 16, FOREIGN("a Parallels image")},
-    {0, "WithouFreSpacExt", 16, FOREIGN("a Parallels image")},
-};
+    const char *name;
+} rows[] = {Q2_FOREIGN_FORMATS(ROW)};
+_Static_assert(PROBE_SIZE >= Q2_FOREIGN_SIZE, "every row can be compared");
 
 enum probed probe_bytes(const uint8_t *bytes, size_t length, const char **ret_name)
 {

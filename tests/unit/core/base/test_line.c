@@ -36,8 +36,18 @@ static void test_line_put_escaped_nothing_unprintable_comes_out(void)
     char buffer[40];
     struct q2_line text = q2_line_start(buffer, sizeof(buffer));
 
-    q2_line_put_escaped(&text, "a\x1b[2J\\\n\xc3\xa4~");
-    T_CHECK_STR(buffer, "a\\x1b[2J\\x5c\\x0a\\xc3\\xa4~");
+    q2_line_put_escaped(&text, "a\x1b[2J\\\n\xc2\x9b\xff~");
+    T_CHECK_STR(buffer, "a\\x1b[2J\\x5c\\x0a\\xc2\\x9b\\xff~");
+}
+
+/* Letters of any language stay; what is no UTF-8 or turns the line's direction does not. */
+static void test_line_put_escaped_keeps_letters(void)
+{
+    char buffer[60];
+    struct q2_line text = q2_line_start(buffer, sizeof(buffer));
+
+    q2_line_put_escaped(&text, "B\xc3\xa4r \xe2\x82\xac \xe2\x80\xae \xc3");
+    T_CHECK_STR(buffer, "B\xc3\xa4r \xe2\x82\xac \\xe2\\x80\\xae \\xc3");
 }
 
 int main(void)
@@ -45,5 +55,6 @@ int main(void)
     T_RUN(test_line_put_cut_counts_the_whole);
     T_RUN(test_line_put_numbers);
     T_RUN(test_line_put_escaped_nothing_unprintable_comes_out);
+    T_RUN(test_line_put_escaped_keeps_letters);
     return t_done();
 }

@@ -86,7 +86,7 @@ static void test_fault_format_hostile_text_is_escaped(void)
 
     (void)q2_fail(&fault, Q2_ERR_IO, "w", "\x1b[2J\n\\\x7f\xc3\xbc ~");
     q2_fault_add_detail(&fault, "\r\x9b\x01", 3);
-    check_format(&fault, "\\x1b[2J\\x0a\\x5c\\x7f\\xc3\\xbc ~: w: '\\x0d\\x9b\\x01'");
+    check_format(&fault, "\\x1b[2J\\x0a\\x5c\\x7f\xc3\xbc ~: w: '\\x0d\\x9b\\x01'");
     for (int c = 1; c < 256; c++) {
         char path[2] = {(char)c, '\0'}, text[64];
         (void)q2_fail(&fault, Q2_ERR_IO, "w", path);

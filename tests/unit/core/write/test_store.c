@@ -60,7 +60,8 @@ static void test_store_write_outside_the_file(void)
                 Q2_ERR_TRUNCATED);
     T_CHECK_U64(f.image.nb_writes, 0);
     T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a write would leave the file (host offset is "
-                                  "0x6fffe, limit 0x70000); copy the file again, whole");
+                                  "0x6fffe, limit 0x70000); copy the file again if its original "
+                                  "is longer, else restore it");
     cleanup();
 }
 

@@ -365,7 +365,7 @@ static void test_write_onto_metadata_is_refused(void)
     T_CHECK_U64(q2_table_set(f.disk, table, 0, l1 | COPIED, 0), Q2_OK);
     T_CHECK_U64(write_at(0, 1, 9), Q2_ERR_BAD_L2);
     T_CHECK_STR(fixture_text(&f),
-                "img/top.qcow2: guest data overlaps metadata; run 'check' on the image");
+                "img/top.qcow2: guest data overlaps metadata; run 'metalcow check' on the image");
     T_CHECK_U64(write_at(64 * KIB, 1, 9), Q2_ERR_READ_ONLY);
     cleanup();
 }
@@ -434,7 +434,7 @@ static void test_write_meets_a_bad_l1_entry(void)
     T_CHECK_U64(write_at(0, 1, 9), Q2_ERR_BAD_L1);
     T_CHECK_U64(q2_disk_write_zeroes(f.disk, 0, 64 * KIB), Q2_ERR_BAD_L1);
     T_CHECK_STR(fixture_text(&f), "img/top.qcow2: L1 entry has a reserved bit set, at offset "
-                                  "0x30000; run 'check' on the image");
+                                  "0x30000; run 'metalcow check' on the image");
     cleanup();
 }
 
