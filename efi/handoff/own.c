@@ -30,22 +30,29 @@ bool mc_initrd_own_is(const struct mc_load_file2 *load_file2)
     return load_file2 == &own.load_file2;
 }
 
-/* The initrd that the loader has put into memory. */
-static bool find_initrd(struct mc_boot_params *ret_params)
+/* The kernel that asks: the one that has an initrd, else one that was given none. */
+static bool find_kernel(struct mc_boot_params *ret_params)
 {
     struct mc_boot_params_search search = {.at = 0};
+    struct mc_boot_params params;
+    bool found = false;
 
     if (!mc_memory_map_read(own.map))
         return false;
-    while (mc_boot_params_find(own.map, MC_BOOT_ENTRY_HANDOVER, &search, ret_params)) {
-        if (mc_boot_params_has_initrd(own.map, ret_params))
-            return true;
+    while (mc_boot_params_find(own.map, MC_BOOT_ENTRY_HANDOVER, &search, &params)) {
+        if (params.initrd_size != 0 && !mc_boot_params_has_initrd(own.map, &params))
+            continue;
+        *ret_params = params;
+        found = true;
+        if (params.initrd_size != 0)
+            break;
     }
-    return false;
+    return found;
 }
 
 /* The stub does not fall back to what the boot parameters say once this protocol is there: an error
- * ends the boot. So a loader's initrd that may not be extended is given as it is. */
+ * ends the boot. So a loader's initrd that may not be extended is given as it is, and a kernel that
+ * was given none gets ours alone, in which it finds no init. */
 static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *FilePath,
                                    BOOLEAN BootPolicy, UINTN *BufferSize, VOID *Buffer)
 {
@@ -59,13 +66,13 @@ static EFI_STATUS EFIAPI load_file(struct mc_load_file2 *This, EFI_DEVICE_PATH *
         return EFI_UNSUPPORTED;
     if (!BufferSize || !FilePath)
         return EFI_INVALID_PARAMETER;
-    if (!find_initrd(&params))
+    if (!find_kernel(&params))
         return EFI_NOT_FOUND;
     ours = own.payload->get(own.payload, MC_PAYLOAD_FOR_LOADER, &our_size);
     if (!ours)
         our_size = 0;
     status = mc_initrd_answer(params.initrd_size, ours, our_size, BufferSize, Buffer);
-    if (!EFI_ERROR(status))
+    if (!EFI_ERROR(status) && params.initrd_size > 0)
         __builtin_memcpy(Buffer, (const void *)(uintptr_t)params.initrd, params.initrd_size);
     return status;
 }
