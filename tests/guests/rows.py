@@ -31,6 +31,8 @@ LUKS = ["--object", f"secret,id=key,data={PASSPHRASE}", "-o",
         "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"]
 
 
+MORE_PATH = "/usr/local/sbin/metalcow-more"
+
 # Three files of 512 MiB; the last one is compared with what it must be. "pressure" tells how much
 # memory there was.
 PRESSURE = r"""#!/bin/sh
@@ -57,7 +59,7 @@ class Row:
     root: str = "/dev/nbd0p2"
     mode: str = "rw"
     memory: int = 1024
-    modules: str = ""        # what the guest's owner has added to the initrd; "": as installed
+    options: str = ""        # more options of the kernel; GRUB's guests only
     secure_boot: bool = False
     entry: dict = dataclasses.field(default_factory=dict)  # more keys of the entry
     says: str = ""           # a regular expression that a line of the kernel log must match
@@ -88,9 +90,10 @@ ROWS = [
     Row("memory-pressure", image="zstd-overlay", size_mib=20 * 1024, room_mib=1920, memory=1024,
         more=PRESSURE),
     Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
-    Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB, modules="dm-mod",
+    Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB,
         root="/dev/loop0p2", says=r"lane: fast \(loop on /dev/dm-\d+, \d\d+ pieces\)"),
     Row("pieces-not-mapped", image="raw-data-file", pieces=16 * fs.MIB,
+        options="module_blacklist=dm_mod",
         says="no fast lane: the image lies in [0-9]+ pieces and this initrd has no device mapper"),
     Row("secure-boot", loader="shim", secure_boot=True, entry={"handoff-secure-boot": "yes"}),
     Row("secure-boot-trixie", release="trixie", loader="shim", secure_boot=True,
@@ -108,12 +111,11 @@ def find(name):
 
 def guest(row):
     """The raw disk of a row's system and loader, and the record about it."""
-    name = "-".join(filter(None, (row.release, row.initramfs, row.kernel, row.modules)))
-    out = CACHE / (f"{name}-{row.loader}" + (f"-{row.size_mib}" if row.size_mib else "") + ".raw")
+    name = f"{row.release}-{row.initramfs}-{row.kernel}-{row.loader}"
+    out = CACHE / (name + (f"-{row.size_mib}" if row.size_mib else "") + ".raw")
     script = pathlib.Path(make_installed.__file__)
     if not out.exists() or out.stat().st_mtime < script.stat().st_mtime:
-        system = make_installed.make_system(CACHE.resolve(), row.release, row.initramfs, row.kernel,
-                                            row.modules)
+        system = make_installed.make_system(CACHE.resolve(), row.release, row.initramfs, row.kernel)
         make_installed.make_disk(system, row.loader, out, row.size_mib or None)
     return out, json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
 
@@ -127,15 +129,23 @@ def with_load(raw, record, folder):
     return copy
 
 
-def with_more(raw, record, folder, text):
-    """A copy of a guest's disk whose service runs a script before it ends."""
-    copy, script = folder / "more.raw", folder / "metalcow-more"
+def with_file(raw, record, folder, path, content, mode):
+    """A copy of a guest's disk with one file that is new, or has another content."""
+    copy, source = folder / f"with-{pathlib.Path(path).name}.raw", folder / "content"
     fs.run("cp", "--sparse=always", raw, copy)
-    script.write_text(text, encoding="ascii")
-    for command in (f"write {script} /usr/local/sbin/metalcow-more",
-                    "set_inode_field /usr/local/sbin/metalcow-more mode 0100755"):
+    source.write_bytes(content)
+    for command in (f"rm {path}", f"write {source} {path}",
+                    f"set_inode_field {path} mode 0{0o100000 | mode:o}"):
         fs.run("debugfs", "-w", "-R", command, f"{copy}?offset={record['root_start']}")
     return copy
+
+
+def with_options(raw, record, folder, options):
+    """A copy of a guest's disk whose GRUB gives the kernel more options."""
+    path = "/boot/grub/grub.cfg"
+    text = fs.run("debugfs", "-R", f"cat {path}", f"{raw}?offset={record['root_start']}")
+    text = text[text.index("serial"):].replace("console=ttyS0", f"{options} console=ttyS0")
+    return with_file(raw, record, folder, path, text.encode(), 0o644)
 
 
 def with_signed_loader(raw, folder):
@@ -160,7 +170,9 @@ def make_image(row, raw, record, folder, load=False):
     if load:
         raw = with_load(raw, record, folder.parent)
     if row.more:
-        raw = with_more(raw, record, folder.parent, row.more)
+        raw = with_file(raw, record, folder.parent, MORE_PATH, row.more.encode(), 0o755)
+    if row.options:
+        raw = with_options(raw, record, folder.parent, row.options)
     if row.secure_boot:
         raw = with_signed_loader(raw, folder.parent)
     if row.image == "qcow2":

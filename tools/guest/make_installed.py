@@ -147,27 +147,11 @@ def install(root, packages):
     fs.run("unshare", "--mount", "--propagation", "private", "sh", "-c", script, root, *packages)
 
 
-def add_modules(base, root, modules):
-    """A copy of a system in which the owner has asked for more modules in the initrd."""
-    shutil.rmtree(root, ignore_errors=True)
-    fs.run("cp", "-a", "--reflink=auto", base, root)
-    loaders = root.with_suffix(".loaders")
-    loaders.unlink(missing_ok=True)
-    loaders.symlink_to(base.with_suffix(".loaders").name)
-    with open(root / "etc/initramfs-tools/modules", "a", encoding="ascii") as file:
-        file.write(modules + "\n")
-    chroot(root, "update-initramfs", "-u")
-
-
-def make_system(cache, release, initramfs, kernel, modules=""):
-    """The installed system as a folder; made once. modules: one more of the initrd's."""
-    root = cache / "-".join(filter(None, (release, initramfs, kernel, modules)))
+def make_system(cache, release, initramfs, kernel):
+    """The installed system as a folder; made once."""
+    root = cache / f"{release}-{initramfs}-{kernel}"
     done = root.with_suffix(".done")
     if done.exists():
-        return root
-    if modules:
-        add_modules(make_system(cache, release, initramfs, kernel), root, modules)
-        done.touch()
         return root
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
