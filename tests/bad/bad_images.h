@@ -346,7 +346,7 @@ static const struct row rows[] = {
      .status = Q2_ERR_BAD_NAME,
      .field = "",
      .text = "img/top.qcow2: the file name in the image is not usable: "
-             "'base\\xf0\\x9f\\x90\\x84.raw'; name the file yourself"},
+             "'base\xf0\x9f\x90\x84.raw'; name the file yourself"},
     {.rule = "backing_name_component_over_255",
      .build = build_backing_component,
      .status = Q2_ERR_BAD_NAME,
