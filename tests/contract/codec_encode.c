@@ -90,6 +90,9 @@ size_t codec_encode_zstd(const struct codec_encoding *encoding, const void *cont
 
     require(context != NULL, "ZSTD_createCCtx_advanced");
     zstd_set(context, ZSTD_c_compressionLevel, encoding->level);
+    /* High levels clear tables of 64 MiB for each stream, unless they are told smaller ones. */
+    zstd_set(context, ZSTD_c_hashLog, 17);
+    zstd_set(context, ZSTD_c_chainLog, 17);
     zstd_set(context, ZSTD_c_checksumFlag, encoding->checksum);
     zstd_set(context, ZSTD_c_contentSizeFlag, !encoding->no_content_size);
     if (encoding->window_bits != 0)

@@ -240,7 +240,7 @@ static void test_decode_bit_flips_under_a_checksum_never_give_a_wrong_cluster(vo
     parts_start();
     part_frame(&encodings[2], content, 512);
     t_row("bit flip");
-    for (size_t bit = 0; bit < parts_length * 8; bit++) {
+    for (size_t bit = 0; bit < parts_length * 8; bit += bit < BITS_OF_HEADS ? 1 : 5) {
         bool is_checksum_flag = bit == 4 * 8 + 2;
 
         parts[bit / 8] ^= (uint8_t)(1u << bit % 8);

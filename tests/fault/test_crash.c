@@ -21,11 +21,11 @@ struct plan {
     uint64_t seed;
 };
 
-static const struct plan short_plan = {.bounds = {.all_up_to = 5, .sample = 4, .tears = 1},
-                                       .nb_random = 12,
+static const struct plan short_plan = {.bounds = {.all_up_to = 4, .sample = 3, .tears = 1},
+                                       .nb_random = 10,
                                        .nb_seeds = 1,
-                                       .qemu_every = 30,
-                                       .go_on_every = 16};
+                                       .qemu_every = 50,
+                                       .go_on_every = 24};
 static const struct plan full_plan = {.bounds = {.all_up_to = 12, .sample = 4096, .tears = 512},
                                       .nb_random = 24,
                                       .nb_seeds = 6,

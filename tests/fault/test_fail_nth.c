@@ -34,7 +34,7 @@ static const struct mode modes[] = {
 
 /* About how many n are tried per case and mode, and after which of them the power is cut. */
 static uint64_t nb_wanted = 2;
-static uint64_t cuts_every = 40;
+static uint64_t cuts_every = 80;
 
 /* One run of a script. */
 struct run {

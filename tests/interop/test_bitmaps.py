@@ -232,7 +232,7 @@ def test_random_operations():
             size = 16 * MIB
             if "refcount_bits=1" in options: # no snapshots then
                 twins.both("snapshot", "-c", "s", "@x.qcow2")
-            for _ in range(12):
+            for _ in range(8):
                 if "refcount_bits=1" not in options or chooser.random() < 0.7:
                     size = random_operation(chooser, twins, size)
 
