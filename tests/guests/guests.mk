@@ -22,4 +22,6 @@ test-rounds: firmware-x64 ## five times in turns: from a stick, and in QEMU as a
 
 test-cuts: firmware-x64 ## cut a guest's power while it writes, CUTS times (10)
 	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --only qcow2 --cuts $(or $(CUTS),10)
-.PHONY: test-guests test-loaders test-rounds test-cuts
+bench-handoff: firmware-x64 ## measure a handed-over disk in the guest, beside a loop device
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/bench.py $(BENCH)
+.PHONY: bench-handoff test-guests test-loaders test-rounds test-cuts

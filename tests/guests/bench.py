@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""How fast a handed-over disk is in the guest.
+
+    bench.py [server] [fast]       both lanes if none is named
+
+Boots a guest for each lane. In it tests/guests/lane_bench.c measures the disk beside the kernel's
+loop device over a raw file of the same stick, in turns. Only the ratios mean something, and those
+only on a machine that nobody else uses: the server's lane needs two processors at once.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests.guests import rows, run_guests  # noqa: E402
+from tests.guests.rows import BUILD, WORK  # noqa: E402
+from tools import fs  # noqa: E402
+
+AREA = 128 * fs.MIB
+MAGIC = b"metalcow-baseline"
+SOURCE = pathlib.Path(__file__).with_name("lane_bench.c")
+LANES = {"server": ("qcow2", "/dev/nbd0"), "fast": ("raw-data-file", "/dev/loop0")}
+KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_4k"]
+
+MORE = """#!/bin/sh
+/usr/local/sbin/lane_bench {device} /dev/vda 2>&1 | while read -r line; do
+    until printf '\\r\\nMETALCOW-TEST %s\\r\\n' "$line" >/dev/ttyS0; do sleep 0.2; done 2>/dev/null
+done
+"""
+
+
+def make_program():
+    program = WORK / "lane_bench"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    fs.run("musl-gcc", "-static", "-O2", "-idirafter", "/usr/include", "-idirafter",
+           f"/usr/include/{os.uname().machine}-linux-gnu", "-o", program, SOURCE)
+    return program
+
+
+def prepared(raw, record, folder, device):
+    """A copy of a guest's disk with the program, and with room for its area at the end."""
+    more = MORE.format(device=device).encode()
+    copy = rows.with_file(raw, record, folder, rows.MORE_PATH, more, 0o755)
+    copy = rows.with_file(copy, record, folder, "/usr/local/sbin/lane_bench",
+                          make_program().read_bytes(), 0o755)
+    with open(copy, "r+b") as file:
+        file.truncate(copy.stat().st_size + AREA + 16 * fs.MIB)
+    return copy
+
+
+def measure_lane(lane):
+    name, device = LANES[lane]
+    row = dataclasses.replace(rows.find(name), name=f"bench-{lane}")
+    folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
+    folder.mkdir(parents=True, exist_ok=True)
+    raw, record = rows.guest(row)
+    keys = rows.make_image(row, prepared(raw, record, folder.parent, device), record, folder)
+    baseline = MAGIC.ljust(fs.MIB, b"b") + bytes(AREA - fs.MIB)
+    rows.make_row_stick(row, folder, stick, keys, first={"/baseline.bin": baseline})
+    result = run_guests.boot(row, stick)
+    print(f"# {lane} lane: {result['log'][-1]}")
+    for kind in KINDS:
+        ours, loop, ratio = result[kind].split()
+        print(f"{lane:7} {kind:17} {int(ours):8} KiB/s, loop {int(loop):8} KiB/s, {ratio}x",
+              flush=True)
+    shutil.rmtree(folder.parent)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lanes", nargs="*", choices=[[], *LANES], metavar="LANE",
+                        help="server or fast; all if none is named")
+    for lane in parser.parse_args().lanes or LANES:
+        measure_lane(lane)
+
+
+if __name__ == "__main__":
+    main()
