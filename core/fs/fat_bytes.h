@@ -1,7 +1,7 @@
 /* Little-endian numbers on a FAT volume: byte arrays, so that an unconverted value cannot be used.
  */
-#ifndef Q2_DRIVERS_FAT_BYTES_H
-#define Q2_DRIVERS_FAT_BYTES_H
+#ifndef Q2_CORE_FAT_BYTES_H
+#define Q2_CORE_FAT_BYTES_H
 
 #include <stdint.h>
 

@@ -48,9 +48,9 @@ static uint32_t nb_clusters_of(const struct q2_fat_volume *volume, uint64_t size
     return (uint32_t)((size + volume->cluster_size - 1) / volume->cluster_size);
 }
 
-/* Does a chain of nb clusters name its last one, `last`, before the end as well? A chain that comes
- * back to a cluster goes round for ever, so then the last one of any part that is longer than the
- * loop is in that part twice. */
+/* Does a chain of nb clusters name its last one, `last`, before the end as well? If a chain returns
+ * to one of its clusters, it is a loop without an end. A part of it that is longer than the loop
+ * then names its own last cluster a second time. */
 static enum q2_status comes_twice(struct q2_fat_table *table, const struct q2_fat_file *file,
                                   uint32_t nb, uint32_t last, struct q2_fault *fault,
                                   bool *ret_twice)

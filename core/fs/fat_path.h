@@ -12,8 +12,8 @@
  * checksum is not that of the short entry after them, are orphans: the file then has its short name
  * only, as everywhere else.
  */
-#ifndef Q2_DRIVERS_FAT_PATH_H
-#define Q2_DRIVERS_FAT_PATH_H
+#ifndef Q2_CORE_FAT_PATH_H
+#define Q2_CORE_FAT_PATH_H
 
 #include "fat_volume.h"
 

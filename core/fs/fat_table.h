@@ -4,8 +4,8 @@
  * reads one FAT: the one that counts, or the second one to compare it (fat_judge.c). Chains are
  * followed in the first FAT only, as every driver follows them.
  */
-#ifndef Q2_DRIVERS_FAT_TABLE_H
-#define Q2_DRIVERS_FAT_TABLE_H
+#ifndef Q2_CORE_FAT_TABLE_H
+#define Q2_CORE_FAT_TABLE_H
 
 #include "fat_volume.h"
 

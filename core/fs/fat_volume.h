@@ -10,8 +10,8 @@
  * a bit in `odd`, see fat_judge.h. A field that makes the place of a cluster uncertain is refused
  * with a fault that names the field.
  */
-#ifndef Q2_DRIVERS_FAT_VOLUME_H
-#define Q2_DRIVERS_FAT_VOLUME_H
+#ifndef Q2_CORE_FAT_VOLUME_H
+#define Q2_CORE_FAT_VOLUME_H
 
 #include "q2_source.h"
 #include "q2_status.h"

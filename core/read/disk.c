@@ -39,10 +39,11 @@ static void walk_start(struct q2_disk *disk)
         disk->until[i] = 0;
 }
 
-/* Find the extent at offset, in the first layer that has it: what is asked for ends at end, what
- * may be looked at on the way at horizon. Layers that the request already knows to have nothing
- * here are passed by, so that a long hole in an overlay is not looked up again for every piece of
- * its base. On an error ret_extent holds nothing of use. */
+/* Find the extent at offset, in the first layer that has it. The request wants guest bytes up to
+ * `end`. The extent may be found longer than that, up to `horizon`, if this costs no further read.
+ * disk->until[i] is the guest offset up to which this request knows layer i to be unallocated; the
+ * layer is skipped below it, so that a long hole in an overlay is looked up once and not for every
+ * piece of its base. On an error ret_extent holds nothing of use. */
 static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, uint64_t horizon,
                            struct q2_extent *ret_extent)
 {
@@ -71,7 +72,8 @@ static enum q2_status walk(struct q2_disk *disk, uint64_t offset, uint64_t end, 
         horizon = disk->until[i] = offset + ret_extent->length;
         last = i;
     }
-    /* Else the last layer said so, and maybe where its cluster is stored all the same. */
+    /* No layer has the offset. If a layer was asked, ret_extent is its answer, which may name a
+     * host offset that is reserved for the unallocated cluster. */
     if (last == Q2_MAX_LAYERS)
         *ret_extent = (struct q2_extent){.kind = Q2_EXTENT_UNALLOCATED};
     ret_extent->layer = last == Q2_MAX_LAYERS ? 0 : last;

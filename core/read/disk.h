@@ -1,7 +1,6 @@
 /* The disk's own state: everything that lives in the caller's workspace.
  *
- * Seen by core/read/disk.c, backing_chain.c, snapshot.c and compressed.c; the rest of the world
- * knows it as an incomplete type.
+ * Only core/ may include this. Outside of core/ the disk is an incomplete type (include/q2_disk.h).
  */
 #ifndef Q2_CORE_DISK_H
 #define Q2_CORE_DISK_H

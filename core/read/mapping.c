@@ -1,8 +1,9 @@
 /* Guest offset -> longest extent, within one layer.
  *
- * May call slice_cache.c and core/format/l2_entry.c. Invariant: every host offset that leaves here
- * comes from an entry that has passed its decoder; whoever reads the data judges whether it is
- * inside its file.
+ * May call slice_cache.c, l1_gate.c and core/format/l2_entry.c. Invariant: every host offset that
+ * leaves here comes from an entry that passed its decoder, or that is_plain() or nb_alike() found
+ * to be of a kind that the decoder accepts (DESIGN.md, 3.5); whoever reads the data judges whether
+ * it is inside its file.
  */
 #include "mapping.h"
 

@@ -239,8 +239,8 @@ enum q2_status q2_windows_read(struct q2_windows *windows, struct q2_source *sou
     return source->ops->read_at(source, offset, buffer, length);
 }
 
-/* Go on with a stream in another window, from the end of the one that ends here: data before the
- * table is read after the table was looked up. */
+/* Go on with a stream in another window, from the end of the one that ends here: the table is
+ * looked up first, and then the data stored before it is read. */
 static bool move_on(struct q2_windows *windows, const struct look *found, struct q2_source *source,
                     uint64_t offset)
 {

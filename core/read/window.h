@@ -26,7 +26,7 @@ struct q2_windows {
     /* What every small request looks at is stored together. */
     struct {
         uint64_t first,
-            reach; /* offsets outside first + 0..reach are none of a window's business */
+            reach; /* requests that start outside [first, first + reach] do not use the window */
     } near[Q2_NB_WINDOWS];
     uint64_t stamps[Q2_NB_WINDOWS]; /* of the last use */
     uint64_t clock;

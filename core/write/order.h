@@ -8,9 +8,10 @@
  *   O4   an L2 table is complete and durable before its L1 entry
  *   O5   a refcount block before its table entry; a new refcount table before the header names it
  *   O6   the snapshot table before the header; so the active L1 table, if another becomes active
- *   O7   unknown autoclear bits are cleared before the first other write; bitmaps that it makes
- *        wrong are marked as in use before, or their bit is cleared if that cannot be; the mark
- *        goes only when all bits that were recorded since are durable
+ *   O7   unknown autoclear bits are cleared before the first other write; a bitmap that the write
+ *        makes wrong is marked as in use before the write; if that fails, the autoclear bit of
+ *        bitmaps is cleared. The mark is removed only when all bits that were recorded since then
+ *        are durable
  *   O8   the dirty bit is durable before refcounts may lag (they never do: we keep them exact)
  *   O9   with an external data file the barrier spans both files, data first
  *   O10  a failed flush, or a failed write of metadata that something names, makes the disk
@@ -44,7 +45,8 @@ enum q2_status q2_commit_kind(struct q2_disk *disk, enum q2_dirty kind);
 /* O7: get the header ready for the first write. */
 enum q2_status q2_commit_header(struct q2_disk *disk);
 
-/* Lower the refcount of a host cluster, in memory; O3 is the caller's.
+/* Lower the refcount of a host cluster, in memory. The caller ensures O3: no durable entry names
+ * the cluster any more.
  *
  * Q2_ERR_BAD_REFCOUNT  it is lower than nb; nothing changed */
 enum q2_status q2_refcount_lower(struct q2_disk *disk, uint64_t index, uint64_t nb);

@@ -208,8 +208,9 @@ static EFI_STATUS finish(struct q2_block_io *block_io, EFI_BLOCK_IO2_TOKEN *toke
     return EFI_SUCCESS;
 }
 
-/* Get the disk for a request. What changes it waits for the reads that are on their way, at the
- * caller's TPL; more of them may come in the meantime, so often is asked again. */
+/* Get the disk for a request. A request that changes the disk first waits, at the caller's TPL,
+ * until all queued reads have ended. New reads may be queued meanwhile, so it looks again, at most
+ * MAX_TURNS times. */
 #define MAX_TURNS 1000u
 static bool acquire_for(struct q2_block_io *block_io, const struct q2_block_request *request,
                         EFI_TPL *ret_tpl)

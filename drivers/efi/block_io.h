@@ -7,10 +7,11 @@
  * The firmware may call from a timer while a request is under way, so a request runs at
  * TPL_CALLBACK and a second one on the same disk is refused. No call allocates or frees.
  *
- * What a write or a flush leaves to be done is the owner's business: an event is signalled after it
- * if metadata has changed, or if the owner or a file asked for attention; its notification comes
- * when the TPL has fallen below TPL_CALLBACK, so outside of every request and of whatever file
- * system the request came from. Not after each write: an event costs as much as a small one.
+ * Work that remains after a write or a flush is done by whoever made the disk (the driver:
+ * efi/driver/upkeep.c). The event `written` is signalled after a write or flush that changed
+ * metadata, and when the driver or a file asked for attention. Its notification runs when the TPL
+ * falls below TPL_CALLBACK, so never inside a request or inside the file system that sent the
+ * request. It is not signalled after every write, because an event costs as much as a small write.
  */
 #ifndef Q2_DRIVERS_BLOCK_IO_H
 #define Q2_DRIVERS_BLOCK_IO_H
@@ -50,8 +51,8 @@ struct q2_block_io_options {
     EFI_EVENT turned;  /* signalled after requests while q2_block_io_has_turned(); NULL: none */
 };
 
-/* A loader that reads a kernel is noticed after so many bytes; the notification comes as that of
- * `written` does. */
+/* Bytes that are read between two signals of `read`, by which the driver notices a loader that
+ * reads a kernel. The notification runs at the same TPL as that of `written`. */
 #define Q2_BLOCK_IO_READ_STEP (1024u * 1024)
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */

@@ -8,6 +8,7 @@
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "efi/menu/child.h"
+#include "efi/menu/choose_entry.h"
 #include "last_entry.h"
 #include "menu_run.h"
 #include "efi/place/place.h"
@@ -78,27 +79,17 @@ static void note_problems(struct boot *boot)
         set_message(boot, entries->refused, false);
 }
 
-/* Find the entry that starts by itself. */
+/* Find the entry that starts by itself, and say what is wrong with that choice. */
 static void find_preset(struct boot *boot)
 {
     const struct mc_entries *entries = boot->session->entries;
-    const char *setting = entries->settings.default_entry;
     char saved[MC_MAX_TEXT_LENGTH + 1];
     char text[MC_MENU_MESSAGE_SIZE];
-    struct q2_line line = q2_line_start(text, sizeof(text));
 
     mc_last_entry_get(saved);
-    boot->preset = mc_entries_default(entries, saved);
-    if (!boot->preset) {
-        q2_line_put(&line, MC_SETTINGS_FILE ": default ");
-        q2_line_put(&line, setting);
-        q2_line_put(&line, " selects no entry, so nothing is started by itself");
-    } else if (mc_text_equal(setting, MC_DEFAULT_SAVED) && saved[0] != '\0' &&
-               !mc_text_equal(boot->preset->id, saved)) {
-        q2_line_put(&line, "the entry that was chosen last is not here: ");
-        q2_line_put_escaped(&line, saved);
-    }
-    if (line.length == 0)
+    boot->preset = mc_choose_entry(entries->sorted, entries->nb, entries->settings.default_entry,
+                                   saved, text, sizeof(text));
+    if (text[0] == '\0')
         return;
     mc_say(text);
     set_message(boot, text, !boot->preset);

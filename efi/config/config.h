@@ -87,6 +87,8 @@ enum mc_menu_when {
     MC_MENU_FORCE,   /* show the menu until somebody chooses */
 };
 
+#define MC_SETTINGS_FILE "/metalcow/metalcow.conf"
+
 /* The setting `default` that stands for the entry that was chosen last. */
 #define MC_DEFAULT_SAVED "@saved"
 

@@ -180,18 +180,3 @@ void mc_entries_free(struct mc_entries *entries)
 {
     mc_free_pages(entries, sizeof(*entries));
 }
-
-const struct mc_entry *mc_entries_default(const struct mc_entries *entries, const char *saved)
-{
-    const char *pattern = entries->settings.default_entry;
-    bool is_saved = mc_text_equal(pattern, MC_DEFAULT_SAVED);
-
-    for (size_t i = 0; i < entries->nb && pattern[0] != '\0'; i++) {
-        const struct mc_entry *entry = entries->sorted[i];
-        if (is_saved ? mc_text_equal(entry->id, saved) : mc_entry_matches(entry, pattern))
-            return entry;
-    }
-    if (entries->nb == 0 || (pattern[0] != '\0' && !is_saved))
-        return NULL;
-    return entries->sorted[0];
-}

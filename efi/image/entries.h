@@ -10,7 +10,6 @@
 #include "q2_place.h"
 
 #define MC_ENTRIES_FOLDER "/metalcow/entries"
-#define MC_SETTINGS_FILE  "/metalcow/metalcow.conf"
 
 /* More entries than a person has disks; each takes 17 KiB while the configuration is read. */
 #define MC_MAX_ENTRIES 64u
@@ -39,10 +38,5 @@ enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,
                                struct mc_entries **ret_entries);
 
 void mc_entries_free(struct mc_entries *entries);
-
-/* The entry that starts by itself: the first that the setting `default` selects; without that
- * setting the first one. MC_DEFAULT_SAVED selects the entry with the id `saved`, else the first
- * one. NULL: there are no entries, or `default` selects none of them. */
-const struct mc_entry *mc_entries_default(const struct mc_entries *entries, const char *saved);
 
 #endif
