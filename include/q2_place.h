@@ -155,6 +155,10 @@ struct q2_place_ops {
      * is not touched. NULL without Q2_PLACE_GROWS. */
     enum q2_status (*give_back)(struct q2_place_file *file, struct q2_fault *fault);
 
+    /* Bytes that files of the place can still grow by; UINT64_MAX: it does not say. NULL without
+     * Q2_PLACE_GROWS. */
+    uint64_t (*free_space)(struct q2_place_file *file);
+
     /* Make the firmware forget the bytes that it keeps of the place's writable files, so that it
      * can neither show nor write back old ones. NULL without Q2_PLACE_REMEMBERS.
      *

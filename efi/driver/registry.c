@@ -344,17 +344,6 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
     return Q2_OK;
 }
 
-/* Get the files of a disk ready to be written. If there is less room than asked for, say so; that
- * is no error. */
-static enum q2_status prepare_writing(struct mc_image *image, struct q2_fault *fault)
-{
-    if (image->mode != MC_MODE_READ_WRITE)
-        return Q2_OK;
-    if (mc_image_top_up(image, fault) != Q2_OK)
-        mc_say_fault(fault);
-    return mc_image_prepare_cache(image, fault);
-}
-
 /* Repair an image that was not closed cleanly, and say so: its file is changed before anybody
  * writes to the disk. Nothing but the firmware can refuse the disk after this. */
 static enum q2_status repair(struct mc_image *image, const struct mc_disk_spec *spec,
@@ -386,7 +375,7 @@ static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
     if (status == Q2_OK && disk->image->needs_repair)
         status = repair(disk->image, spec, fault);
     if (status == Q2_OK)
-        status = prepare_writing(disk->image, fault);
+        status = mc_image_prepare_cache(disk->image, fault);
     (void)mc_text_copy(disk->title, sizeof(disk->title), title);
     disk->name = mc_to_ucs2(disk->title);
     return status;
@@ -469,6 +458,15 @@ static void drop_disk(struct host *host, struct mc_disk *disk)
     host->nb_disks--;
 }
 
+/* Nothing refuses the disk any more. Less room than asked for does no harm before a write. */
+static void make_first_room(struct mc_image *image)
+{
+    struct q2_fault fault;
+
+    if (mc_image_top_up(image, MC_ROOM_FOR_FIRST, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+}
+
 /* Open and publish on a volume that is held. The number is taken first: whoever attaches from
  * inside gets another one. */
 static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *spec,
@@ -492,6 +490,8 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
     if (status == Q2_OK)
         add_handoff(disk, spec, &read);
     if (status == Q2_OK)
+        read = mc_upkeep_watch_reads(&disk->upkeep, disk->handoff, read);
+    if (status == Q2_OK)
         status = mc_publish(&disk->published, disk->image, registry.agent,
                             free_instance(disk->image, origin), disk->number + 1,
                             disk->upkeep.written, read, fault);
@@ -504,6 +504,7 @@ static enum q2_status attach_on(struct host *host, const struct mc_disk_spec *sp
         drop_disk(host, disk);
         return status;
     }
+    make_first_room(disk->image);
     disk->state = MC_DISK_PRESENT;
     *ret_disk = disk;
     return Q2_OK;
@@ -538,12 +539,24 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     return status;
 }
 
+/* What was not used goes back to the volume. Above TPL_APPLICATION somebody may hold the lock of
+ * the file system that the files are made shorter through. */
+static void give_back_room(struct mc_disk *disk)
+{
+    struct q2_fault fault;
+
+    if (mc_current_tpl() == TPL_APPLICATION && disk->published.block_io.media.MediaPresent &&
+        q2_disk_is_writable(disk->image->disk) && mc_image_give_back(disk->image, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+}
+
 /* A disk that the firmware does not have any more: the last flush, and its files are closed. */
 static void close_disk(struct host *host, struct mc_disk *disk)
 {
     unlink_disk(disk);
     mc_upkeep_stop(&disk->upkeep);
     flush(disk);
+    give_back_room(disk);
     free_disk(disk);
     host->nb_disks--;
 }

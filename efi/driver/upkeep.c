@@ -17,6 +17,10 @@
 #define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
 #define MAX_DELAYS  20u
 
+/* So many MiB are less than any kernel with its initrd, and more than the firmware reads to find
+ * the partitions and file systems of a disk. */
+#define KERNEL_READS 4u
+
 static bool set_timer(struct mc_upkeep *upkeep)
 {
     return !EFI_ERROR(
@@ -56,19 +60,56 @@ static void look_after_files(struct mc_upkeep *upkeep, bool check)
     struct q2_place_file *files[2];
     size_t nb = mc_image_written_files(upkeep->image, files);
     struct q2_fault fault;
+    uint64_t nb_changes;
     EFI_TPL tpl;
 
     if (!q2_block_io_acquire(upkeep->block_io, &tpl))
         return;
+    nb_changes = q2_disk_nb_changes(upkeep->block_io->disk);
     /* If the source itself refused to write, say the reason once. */
     if (!upkeep->is_lost && (check || !upkeep->block_io->media.MediaPresent))
         check_files(upkeep, files, nb);
     if (upkeep->block_io->media.MediaPresent) {
         forget_old_bytes(upkeep->image->opener.place);
-        if (mc_image_top_up(upkeep->image, &fault) != Q2_OK)
+        if (upkeep->nb_changes != nb_changes &&
+            mc_image_top_up(upkeep->image, MC_ROOM_FOR_WRITES, &fault) != Q2_OK)
             mc_say_fault(&fault);
+        upkeep->nb_changes = nb_changes;
     }
     q2_block_io_release(upkeep->block_io, tpl);
+}
+
+/* A loader reads a kernel: the system that starts cannot make files longer, so room is made before
+ * it is told where they are stored. */
+static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
+{
+    struct mc_upkeep *upkeep = context;
+    struct q2_fault fault;
+    EFI_TPL tpl;
+
+    (void)event;
+    if (upkeep->is_leaving)
+        return;
+    if (++upkeep->nb_reads == KERNEL_READS && q2_block_io_acquire(upkeep->block_io, &tpl)) {
+        if (upkeep->block_io->media.MediaPresent &&
+            mc_image_top_up(upkeep->image, MC_ROOM_FOR_HANDOFF, &fault) != Q2_OK)
+            mc_say_fault(&fault);
+        q2_block_io_release(upkeep->block_io, tpl);
+        mc_handoff_moved(upkeep->handoff);
+    }
+    (void)mc_firmware.BootServices->SignalEvent(upkeep->handoff_read);
+}
+
+EFI_EVENT mc_upkeep_watch_reads(struct mc_upkeep *upkeep, struct mc_handoff *handoff,
+                                EFI_EVENT handoff_read)
+{
+    if (!upkeep->written || !handoff_read ||
+        EFI_ERROR(mc_firmware.BootServices->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_read,
+                                                        upkeep, &upkeep->read)))
+        return handoff_read;
+    upkeep->handoff = handoff;
+    upkeep->handoff_read = handoff_read;
+    return upkeep->read;
 }
 
 static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
@@ -101,7 +142,7 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
-    upkeep->is_leaving = false;
+    upkeep->is_leaving = upkeep->block_io->is_quiet = false;
     look_after_files(upkeep, true);
     upkeep->timer_is_set = upkeep->nb_writes != upkeep->block_io->nb_writes &&
                            upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
@@ -120,7 +161,7 @@ static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
-    upkeep->is_leaving = true;
+    upkeep->is_leaving = upkeep->block_io->is_quiet = true;
     upkeep->timer_is_set = set_timer(upkeep);
     flush_metadata(upkeep);
 }
@@ -162,7 +203,8 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
 
 void mc_upkeep_stop(struct mc_upkeep *upkeep)
 {
-    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->before_exit, upkeep->exit};
+    EFI_EVENT events[] = {upkeep->written, upkeep->timer, upkeep->before_exit, upkeep->exit,
+                          upkeep->read};
 
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         if (events[i])

@@ -10,6 +10,7 @@
 #ifndef METALCOW_EFI_UPKEEP_H
 #define METALCOW_EFI_UPKEEP_H
 
+#include "efi/handoff/handoff.h"
 #include "efi/image/attach.h"
 
 /* Does not move while its events exist. */
@@ -19,16 +20,26 @@ struct mc_upkeep {
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
     EFI_EVENT before_exit, exit;
+    EFI_EVENT read; /* NULL: nobody is handed over, or the disk is not written */
+    struct mc_handoff *handoff;
+    EFI_EVENT handoff_read; /* signalled after `read` */
+    uint32_t nb_reads;      /* how often `read` came: MiB */
     bool timer_is_set;
-    bool is_leaving;    /* boot services are about to end: no file grows, nothing is allocated */
-    bool is_lost;       /* a file is another one now, or the medium is gone: it was said */
-    uint64_t nb_writes; /* block_io's when the timer came last */
+    bool is_leaving;     /* boot services are about to end: no file grows, nothing is allocated */
+    bool is_lost;        /* a file is another one now, or the medium is gone: it was said */
+    uint64_t nb_changes; /* of metadata, when room was looked at last: writes in place need none */
+    uint64_t nb_writes;  /* block_io's when the timer came last */
     unsigned int nb_delays; /* how often the timer found more of them */
 };
 
 /* Create the events. Q2_ERR_LIMIT: the firmware has none left. */
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
                                struct q2_block_io *block_io, struct q2_fault *fault);
+
+/* Make room before a system is told where the files are stored: returns the event that Block I/O
+ * shall signal after reads in place of handoff_read, which follows; NULL: none. */
+EFI_EVENT mc_upkeep_watch_reads(struct mc_upkeep *upkeep, struct mc_handoff *handoff,
+                                EFI_EVENT handoff_read);
 
 /* Close the events; nothing if there are none. What is not flushed yet stays the caller's to do. */
 void mc_upkeep_stop(struct mc_upkeep *upkeep);

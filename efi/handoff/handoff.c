@@ -327,6 +327,14 @@ const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
     return handoff ? reason_against(handoff, MC_PAYLOAD_FOR_LOADER) : NULL;
 }
 
+void mc_handoff_moved(struct mc_handoff *handoff)
+{
+    struct q2_fault fault;
+
+    if (handoff && refresh(handoff, &fault) == Q2_OK)
+        publish(handoff);
+}
+
 void mc_handoff_remove(struct mc_handoff *handoff)
 {
     struct mc_handoff **link = &state.all;

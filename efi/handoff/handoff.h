@@ -40,6 +40,10 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
  * the entry does not allow it. NULL: nothing is against it, or handoff is NULL. */
 const char *mc_handoff_reason_against(const struct mc_handoff *handoff);
 
+/* The files of a disk were made longer: whoever has its record gets a new one. Not while boot
+ * services end. Nothing if handoff is NULL. */
+void mc_handoff_moved(struct mc_handoff *handoff);
+
 /* Nothing if handoff is NULL. */
 void mc_handoff_remove(struct mc_handoff *handoff);
 

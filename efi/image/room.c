@@ -7,6 +7,11 @@
 
 #include "q2_fail.h"
 
+/* What the first requests may need: some clusters that are copied because a snapshot has them, and
+ * their tables. */
+#define FIRST_SIZE     (1u << 20)
+#define FIRST_CLUSTERS 8u
+
 /* The firmware's FAT driver keeps 64 pages of 64 KiB. A file of this size has a page of its own for
  * each of them, wherever the file begins. */
 #define LARGE_SIZE (6u << 20)
@@ -16,12 +21,18 @@
 #define REFCOUNT_BYTES  16u
 #define REPAIR_CLUSTERS 16u
 
+/* Of the free space, so much is left to other files until a write needs it: this, or a 16th. */
+#define SPARED_SIZE (4u << 20)
+#define SPARED_PART 16u
+
+/* One step takes at most this part of the free space. */
+#define STEP_PART 4u
+
 /* One file of a disk, and how long it should be. */
 struct need {
     struct q2_place_file *file;
     uint64_t left;   /* bytes that can be used before it must grow */
     uint64_t wanted; /* left should be this */
-    uint64_t size;   /* what the file should have then */
 };
 
 /* Metadata beside an external data file: L2 tables (16 bytes for a cluster at most) and refcounts,
@@ -41,7 +52,6 @@ static struct need image_need(const struct mc_image *image, const struct q2_laye
     if (info->data_source != info->source && need.wanted > metadata_bound(info))
         need.wanted = metadata_bound(info);
     need.left = unused + image->file->mapped_size - source->size;
-    need.size = source->size - unused + need.wanted;
     return need;
 }
 
@@ -61,22 +71,71 @@ static struct need data_need(const struct mc_image *image, const struct q2_layer
         need.wanted = 0;
     else if (full - size < need.wanted)
         need.wanted = full - size;
-    need.size = size + need.wanted;
     return need;
 }
 
-static enum q2_status fill_need(const struct need *need, struct q2_fault *fault)
+static uint64_t lower(uint64_t a, uint64_t b)
 {
-    if (need->left >= need->wanted / 2 + need->wanted % 2 || need->size <= need->file->mapped_size)
-        return Q2_OK;
-    return need->file->place->ops->make_room(need->file, need->size, fault);
+    return a < b ? a : b;
 }
 
-enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault)
+static uint64_t higher(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, uint64_t first,
+                      uint64_t space)
+{
+    uint64_t goal = purpose == MC_ROOM_FOR_FIRST ? first : wanted;
+    uint64_t spared = higher(SPARED_SIZE, space / SPARED_PART);
+    uint64_t free_to_take = space > spared ? space - spared : 0;
+    uint64_t more;
+
+    if (left >= goal / 2 + goal % 2)
+        return 0;
+    more = goal - left;
+    if (purpose == MC_ROOM_FOR_WRITES)
+        more = lower(more, higher(space / STEP_PART, first));
+    if (more <= free_to_take)
+        return more;
+    /* Only what the next writes need comes out of the rest. */
+    if (purpose != MC_ROOM_FOR_FIRST && left + free_to_take < first)
+        return lower(lower(more, space), first - left);
+    return free_to_take;
+}
+
+/* A little less than asked for is no matter for a word; a system that starts has to live with it,
+ * and a write that finds nothing fails. */
+static enum q2_status fill_need(const struct need *need, enum mc_room_for purpose, uint64_t first,
+                                struct q2_fault *fault)
+{
+    const struct q2_place_ops *ops = need->file->place->ops;
+    uint64_t size = need->file->mapped_size, space, step;
+    enum q2_status status = Q2_OK;
+
+    if (need->left >= need->wanted / 2 + need->wanted % 2)
+        return Q2_OK;
+    space = ops->free_space(need->file);
+    step = mc_room_step(purpose, need->left, need->wanted, lower(first, need->wanted), space);
+    if (step > 0)
+        status = ops->make_room(need->file, size + step, fault);
+    if (status != Q2_OK || purpose == MC_ROOM_FOR_FIRST)
+        return status == Q2_ERR_NO_SPACE && purpose == MC_ROOM_FOR_FIRST ? Q2_OK : status;
+    if (purpose == MC_ROOM_FOR_WRITES ? space > 0 : need->left + step >= need->wanted / 2)
+        return Q2_OK;
+    return q2_fail(fault, Q2_ERR_NO_SPACE,
+                   "the volume has no space for the room that it asks for; delete files of it",
+                   need->file->source->path);
+}
+
+enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose,
+                               struct q2_fault *fault)
 {
     struct q2_layer_info info;
     struct need need;
     enum q2_status status;
+    uint64_t first;
 
     if (image->mode != MC_MODE_READ_WRITE || image->no_more_room || image->room == 0 ||
         !q2_disk_is_writable(image->disk) || !q2_place_can(image->opener.place, Q2_PLACE_GROWS))
@@ -84,11 +143,12 @@ enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault)
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header)
         return Q2_OK; /* a raw image has its size */
+    first = higher(FIRST_SIZE, (uint64_t)FIRST_CLUSTERS << info.header->cluster_bits);
     need = image_need(image, &info);
-    status = fill_need(&need, fault);
+    status = fill_need(&need, purpose, first, fault);
     if (status == Q2_OK && info.data_source != info.source) {
         need = data_need(image, &info);
-        status = fill_need(&need, fault);
+        status = fill_need(&need, purpose, first, fault);
     }
     image->no_more_room = status != Q2_OK;
     return status;
@@ -131,7 +191,8 @@ enum q2_status mc_image_give_back(struct mc_image *image, struct q2_fault *fault
     if (image->mode != MC_MODE_READ_WRITE || !q2_place_can(image->opener.place, Q2_PLACE_GROWS))
         return Q2_OK;
     for (; file && status == Q2_OK; file = file->next) {
-        if (file->mapped_size > file->source->size)
+        /* A file that is gone or was changed is not touched. */
+        if (file->mapped_size > file->source->size && file->place->ops->check(file, fault) == Q2_OK)
             status = file->place->ops->give_back(file, fault);
     }
     image->no_more_room = false;

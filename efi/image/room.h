@@ -2,13 +2,32 @@
  *
  * A file can be made longer only through the firmware's file system, which must not be called from
  * inside a request; so room must be there before a request needs it. Making it is not safe against
- * a power cut on FAT, so it is done rarely and in large steps. May call the place, outside of
- * requests only.
+ * a power cut on FAT, so it is done rarely and in large steps. Other files need room too: so little
+ * is taken before anything is written, the last part of the free space is left alone until a write
+ * needs it, and what was not used is given back. May call the place, outside of requests only.
  */
 #ifndef METALCOW_EFI_ROOM_H
 #define METALCOW_EFI_ROOM_H
 
 #include "attach.h"
+
+/* What room is made for. */
+enum mc_room_for {
+    MC_ROOM_FOR_FIRST,   /* the disk was published: what the first request may need, since a file
+                            system may write with its lock held, when no room can be made */
+    MC_ROOM_FOR_WRITES,  /* somebody writes: step by step up to what the configuration says */
+    MC_ROOM_FOR_HANDOFF, /* a system starts: it cannot make room, so all of it at once */
+};
+
+/* How many bytes longer a file is made. Pure.
+ *
+ * left    bytes that can be used before it must grow
+ * wanted  bytes of room that the configuration says, or that the file can ever use
+ * first   bytes that the first requests may need, <= wanted
+ * space   that the volume has free
+ */
+uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, uint64_t first,
+                      uint64_t space);
 
 /* Top up the room of an image that is open for writing, where half of it is gone.
  *
@@ -19,7 +38,8 @@
  *                    what there is can be used. Said once
  * Q2_ERR_BAD_VOLUME ...   the file grew but its new part cannot be trusted; said once
  */
-enum q2_status mc_image_top_up(struct mc_image *image, struct q2_fault *fault);
+enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose,
+                               struct q2_fault *fault);
 
 /* Make the firmware's file system forget what it keeps of an image that is open for writing, before
  * anything is written below it. A file that is too small for that gets some room first.

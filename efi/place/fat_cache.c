@@ -127,7 +127,12 @@ static uint64_t take_stale(struct mc_fat_place *place)
 enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_fault *fault)
 {
     struct mc_fat_place *place = (struct mc_fat_place *)q2_place;
-    uint64_t stale = take_stale(place), kept = evict(place, all ? ALL_SLOTS : stale);
+    uint64_t stale = take_stale(place), kept;
+
+    /* Who reads the file through the file system next reads fresh pages, where there are two. */
+    for (struct mc_fat_file *file = all ? place->written : NULL; file; file = file->next_written)
+        (void)fill_with_two(file, ALL_SLOTS);
+    kept = evict(place, all ? ALL_SLOTS : stale);
 
     /* What is kept still is tried again next time. */
     if (place->written)

@@ -107,10 +107,11 @@ static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_fil
                              bool writable, const struct mc_fat_map *map, struct q2_fault *fault)
 {
     uint64_t limit = writable ? UINT64_MAX : (uint64_t)MAX_WALK * place->fat.cluster_size;
-    uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE);
+    uint8_t *samples = mc_alloc(2 * Q2_VERIFY_SAMPLE_SIZE + MC_FAT_FRESH_SIZE);
     const struct q2_extents_file by_extents = describe(place, file, map, false);
     struct q2_source_extents by_map;
     struct q2_source_efi_file by_file;
+    struct mc_fat_fresh fresh;
     enum q2_status status = samples ? Q2_OK : q2_fail_memory(fault);
 
     if (status == Q2_OK)
@@ -119,9 +120,11 @@ static enum q2_status verify(const struct mc_fat_place *place, struct mc_fat_fil
         status = q2_fail(fault, Q2_ERR_BAD_VOLUME, NULL, file->path);
     if (status == Q2_OK && by_file.source.size == map->file.size)
         by_file.source.size = map->chain.size;
-    if (status == Q2_OK)
-        status = q2_extents_verify(&by_map.source, &by_file.source, map->extents,
+    if (status == Q2_OK) {
+        mc_fat_fresh_init(&fresh, &by_file.source, &by_map, samples + 2 * Q2_VERIFY_SAMPLE_SIZE);
+        status = q2_extents_verify(&by_map.source, &fresh.source, map->extents,
                                    map->chain.nb_extents, limit, samples, fault);
+    }
     mc_free(samples);
     return status;
 }

@@ -94,6 +94,7 @@ static const struct q2_place_ops fat_ops = {
     .settle = mc_fat_settle,
     .make_room = mc_fat_make_room,
     .give_back = mc_fat_give_back,
+    .free_space = mc_fat_free_space,
     .forget = mc_fat_forget,
     .watch = mc_fat_watch,
 };

@@ -103,11 +103,26 @@ const char *mc_fat_oddity_text(uint32_t odd, enum q2_fat_write limit);
 /* fat_room.c */
 EFI_STATUS mc_fat_set_size(struct mc_fat_file *file, uint64_t size);
 enum q2_status mc_fat_make_room(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
+uint64_t mc_fat_free_space(struct q2_place_file *file);
 enum q2_status mc_fat_give_back(struct q2_place_file *file, struct q2_fault *fault);
 
 /* fat_cache.c */
 enum q2_status mc_fat_forget(struct q2_place *place, bool all, struct q2_fault *fault);
 void mc_fat_watch(struct q2_place_file *file, bool *attention);
+
+/* A file as the volume has it now, read through the file system.  (fat_fresh.c) */
+#define MC_FAT_FRESH_SIZE (1u << 16)
+struct mc_fat_fresh {
+    struct q2_source source; /* first */
+    struct q2_source *by_file;
+    const struct q2_source_extents *map;
+    uint8_t *page; /* MC_FAT_FRESH_SIZE bytes */
+};
+
+/* by_file  reads the file through the file system; map: where it is stored. All stay the caller's,
+ * and page has MC_FAT_FRESH_SIZE bytes */
+void mc_fat_fresh_init(struct mc_fat_fresh *fresh, struct q2_source *by_file,
+                       const struct q2_source_extents *map, void *page);
 
 /* Map a file that is open through the file system (file->File), and verify the map against what the
  * file system reads.  (fat_file.c)

@@ -151,6 +151,16 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
         file->path);
 }
 
+uint64_t mc_fat_free_space(struct q2_place_file *place_file)
+{
+    struct mc_fat_file *file = (struct mc_fat_file *)place_file;
+    void *info = mc_alloc(INFO_SIZE);
+    uint64_t space = info ? free_space(file->File, info) : UINT64_MAX;
+
+    mc_free(info);
+    return space;
+}
+
 enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_fault *fault)
 {
     struct mc_fat_file *file = (struct mc_fat_file *)place_file;

@@ -178,6 +178,7 @@ static void test_abilities_agree_with_functions(void)
     T_CHECK((ops->settle != NULL) == writes);
     T_CHECK((ops->make_room != NULL) == q2_place_can(place, Q2_PLACE_GROWS));
     T_CHECK((ops->give_back != NULL) == q2_place_can(place, Q2_PLACE_GROWS));
+    T_CHECK((ops->free_space != NULL) == q2_place_can(place, Q2_PLACE_GROWS));
     T_CHECK((ops->forget != NULL) == q2_place_can(place, Q2_PLACE_REMEMBERS));
     T_CHECK((ops->watch != NULL) == q2_place_can(place, Q2_PLACE_REMEMBERS));
     T_CHECK(writes || !q2_place_can(place, Q2_PLACE_GROWS));
@@ -256,14 +257,17 @@ static void test_make_room_is_zero_and_can_be_given_back(void)
     struct q2_source *source;
     uint8_t byte = 0xff;
     uint64_t size = PLACE_IMAGE_SIZE + 200000;
+    uint64_t space;
 
     if (!q2_place_can(place, Q2_PLACE_GROWS))
         return;
     file = place_file(PLACE_IMAGE, true);
     source = file->source;
+    space = place->ops->free_space(file);
     T_CHECK_U64(source->ops->grow(source, size), Q2_ERR_NO_SPACE);
     T_CHECK_U64(place->ops->make_room(file, size, &place_fault), Q2_OK);
     T_CHECK(file->mapped_size >= size);
+    T_CHECK_U64(place->ops->free_space(file), space - (file->mapped_size - PLACE_IMAGE_SIZE));
     T_CHECK_U64(source->size, PLACE_IMAGE_SIZE);
     T_CHECK_U64(source->ops->grow(source, PLACE_IMAGE_SIZE + 1000), Q2_OK);
     T_CHECK_U64(source->ops->read_at(source, PLACE_IMAGE_SIZE + 999, &byte, 1), Q2_OK);

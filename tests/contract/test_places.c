@@ -230,6 +230,12 @@ static void close_place(struct q2_place *q2_place)
     T_CHECK_U64(memory.nb_open, 0);
 }
 
+static uint64_t free_space(struct q2_place_file *file)
+{
+    (void)file;
+    return memory.space;
+}
+
 static const struct q2_place_ops memory_ops = {
     .close = close_place,
     .open_file = open_file,
@@ -241,6 +247,7 @@ static const struct q2_place_ops memory_ops = {
     .settle = settle,
     .make_room = make_room,
     .give_back = give_back,
+    .free_space = free_space,
 };
 
 static void put_file(size_t index, const char *path, uint64_t size)

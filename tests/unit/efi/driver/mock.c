@@ -506,6 +506,11 @@ static enum q2_status give_back(struct q2_place_file *file, struct q2_fault *fau
     return Q2_OK;
 }
 
+static uint64_t free_space(struct q2_place_file *file)
+{
+    return ((struct mock_place *)file->place)->volume->free_space;
+}
+
 static enum q2_status forget(struct q2_place *place, bool all, struct q2_fault *fault)
 {
     (void)place;
@@ -525,6 +530,7 @@ static const struct q2_place_ops place_ops = {.close = close_place,
                                               .settle = settle,
                                               .make_room = make_room,
                                               .give_back = give_back,
+                                              .free_space = free_space,
                                               .forget = forget};
 
 enum q2_status mc_place_open(EFI_HANDLE handle, struct q2_fault *fault, struct q2_place **ret_place)
@@ -603,11 +609,11 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
                               struct mc_handoff **ret_handoff)
 {
     (void)image;
-    (void)spec;
-    (void)ret_fault;
     mock_let_in();
     *ret_read = NULL;
     *ret_handoff = NULL;
+    if (fw.no_handoff)
+        return q2_fail(ret_fault, Q2_ERR_UNSUPPORTED, fw.no_handoff, spec->image);
     return Q2_OK;
 }
 
@@ -617,10 +623,16 @@ void mc_handoff_remove(struct mc_handoff *handoff)
     mock_let_in();
 }
 
+void mc_handoff_moved(struct mc_handoff *handoff)
+{
+    (void)handoff;
+    wrong_in_exit("a record is made");
+}
+
 const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
 {
     (void)handoff;
-    return NULL;
+    return fw.reason_against;
 }
 
 void mc_handoff_stop(void)

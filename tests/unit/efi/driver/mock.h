@@ -50,11 +50,12 @@ struct mock_firmware {
     unsigned int nb_reinstalled, nb_opened_by_driver;
     EFI_BLOCK_IO_PROTOCOL *reinstalled; /* the last one */
     void (*on_reinstall)(void);
-    unsigned int nb_connected;     /* handles that the driver asked to connect */
-    bool exiting;                  /* inside of ExitBootServices() */
-    const char *wrong_in_exit;     /* what was called there and must not be */
-    unsigned int nb_grown, nb_cut; /* calls that changed the size of a file */
-    char text[8192];               /* what was printed */
+    unsigned int nb_connected;               /* handles that the driver asked to connect */
+    bool exiting;                            /* inside of ExitBootServices() */
+    const char *no_handoff, *reason_against; /* what the hand-off says; NULL: nothing */
+    const char *wrong_in_exit;               /* what was called there and must not be */
+    unsigned int nb_grown, nb_cut;           /* calls that changed the size of a file */
+    char text[8192];                         /* what was printed */
     EFI_DRIVER_BINDING_PROTOCOL *binding;
     MC_DRIVER_DIAGNOSTICS2 *diagnostics;
     struct mc_control *control;
