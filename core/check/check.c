@@ -21,6 +21,8 @@ struct check {
     struct q2_check_result result;
     uint64_t last_used; /* highest host cluster in use so far */
     bool copied_pass, overlap_pass;
+    uint64_t row[Q2_REFCOUNT_ROW]; /* refcounts of the clusters from row_first on */
+    uint64_t row_first;            /* UINT64_MAX: of none */
 };
 
 static void report(struct check *c, const struct q2_check_finding *finding)
@@ -56,8 +58,6 @@ static void tally(struct q2_references *r, const struct q2_cluster *cluster, uin
     struct check *c = (struct check *)r;
     struct q2_check_result *result = &c->result;
 
-    if (r->first != 0)
-        return;
     result->allocated_clusters++;
     if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
         result->compressed_clusters++;
@@ -69,17 +69,35 @@ static void tally(struct q2_references *r, const struct q2_cluster *cluster, uin
     *next_offset = cluster->host_offset + (1ull << c->image->rules.cluster_bits);
 }
 
+/* Have the row that holds a cluster's refcount; false: it is not readable as a whole. */
+static bool take_row(struct check *c, uint64_t index)
+{
+    uint64_t first = index - index % Q2_REFCOUNT_ROW;
+
+    if (c->row_first == first)
+        return true;
+    if (!q2_refcount_row(&c->references.disk->slices, c->image, first, c->row)) {
+        c->row_first = UINT64_MAX;
+        return false;
+    }
+    c->row_first = first;
+    return true;
+}
+
 static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcount)
 {
-    enum q2_status status =
-        q2_refcount_get(&c->references.disk->slices, c->image, index, ret_refcount);
     struct q2_check_finding finding = {.kind = Q2_CHECK_UNREADABLE,
                                        .what = q2_refcount_unreadable,
                                        .offset = index << c->image->rules.cluster_bits};
 
-    if (status != Q2_OK)
-        report(c, &finding);
-    return status == Q2_OK;
+    if (take_row(c, index)) {
+        *ret_refcount = c->row[index % Q2_REFCOUNT_ROW];
+        return true;
+    }
+    if (q2_refcount_get(&c->references.disk->slices, c->image, index, ret_refcount) == Q2_OK)
+        return true;
+    report(c, &finding);
+    return false;
 }
 
 /* References against refcounts, for the clusters of the window. */
@@ -109,6 +127,17 @@ static void compare(struct check *c)
     }
 }
 
+static enum q2_status refcount_of(struct check *c, const struct q2_copied_entry *entry,
+                                  uint64_t *ret_refcount)
+{
+    uint64_t index = entry->host_offset >> c->image->rules.cluster_bits;
+
+    if (c->image->rules.external_data || !take_row(c, index))
+        return q2_copied_refcount(c->references.disk, entry, ret_refcount);
+    *ret_refcount = c->row[index % Q2_REFCOUNT_ROW];
+    return Q2_OK;
+}
+
 /* COPIED must say whether the refcount is exactly 1. */
 static enum q2_status check_copied(struct q2_copied_walk *walk, const struct q2_copied_entry *entry)
 {
@@ -120,7 +149,7 @@ static enum q2_status check_copied(struct q2_copied_walk *walk, const struct q2_
 
     if (entry->is_compressed)
         return Q2_OK; /* the count has reported those */
-    status = q2_copied_refcount(c->references.disk, entry, &finding.refcount);
+    status = refcount_of(c, entry, &finding.refcount);
     if (status != Q2_OK) {
         found(&c->references, Q2_CHECK_UNREADABLE, q2_refcount_unreadable, entry->named_at);
         return Q2_OK;
@@ -188,6 +217,7 @@ enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *rep
 {
     struct check c = {.references = {.found = found, .seen = tally},
                       .image = &disk->layers[0],
+                      .row_first = UINT64_MAX,
                       .reporter = reporter};
     enum q2_status status = check_possible(disk);
 

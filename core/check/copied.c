@@ -14,11 +14,21 @@ static enum q2_status visit_l2(struct q2_copied_walk *walk, uint64_t table, uint
 {
     const struct q2_image *image = &walk->references->disk->layers[0];
     enum q2_status status = Q2_OK;
+    be64 row[Q2_REFERENCES_ROW];
+    bool held = false;
 
     for (uint64_t i = 0; i < 1ull << image->l2_bits && status == Q2_OK; i++) {
         struct q2_cluster cluster;
         struct q2_copied_entry entry = {.named_at = table + (i << image->entry_bits)};
 
+        if (i % Q2_REFERENCES_ROW == 0)
+            held = q2_references_row(walk->references, table, i, row);
+        if (held &&
+            q2_references_plain(walk->references, row[i % Q2_REFERENCES_ROW], &entry.host_offset)) {
+            entry.is_set = (q2_be64_get(row[i % Q2_REFERENCES_ROW]) & Q2_ENTRY_COPIED) != 0;
+            status = entry.host_offset != 0 ? walk->visit(walk, &entry) : Q2_OK;
+            continue;
+        }
         if (!q2_references_cluster(walk->references, table, i,
                                    guest_offset + (i << image->rules.cluster_bits), &cluster))
             return Q2_OK;

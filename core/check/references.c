@@ -43,6 +43,7 @@ void q2_references_start(struct q2_references *r, struct q2_disk *disk)
 
     r->disk = disk;
     r->nb_clusters = q2_shift_up(image->source->size, image->rules.cluster_bits);
+    r->cluster_bits = image->rules.cluster_bits;
     r->first = 0;
     r->tables_first = 0;
     r->nb_l1_left = 0;
@@ -143,29 +144,85 @@ static void count_cluster(struct q2_references *r, const struct q2_cluster *clus
     }
 }
 
+bool q2_references_row(struct q2_references *r, uint64_t table, uint64_t index,
+                       be64 ret_row[Q2_REFERENCES_ROW])
+{
+    const struct q2_image *image = image_of(r);
+
+    return !image->rules.external_data && !image->rules.extended &&
+           q2_slice_read(&r->disk->slices, image->source, table + index * 8, ret_row,
+                         Q2_REFERENCES_ROW * sizeof(ret_row[0])) == Q2_OK;
+}
+
+/* One L2 table that is counted. */
+struct table_count {
+    uint64_t table, guest_offset;
+    uint64_t next_offset; /* for seen() */
+    uint32_t times;
+    bool active;
+};
+
+/* Count the plain entries that a row begins with; returns how many. */
+static uint32_t count_plain(struct q2_references *r, struct table_count *t,
+                            const be64 row[Q2_REFERENCES_ROW], uint32_t from)
+{
+    uint32_t *counts = r->disk->counts.references, n = from;
+    bool told = t->active && r->seen && r->first == 0;
+    uint32_t bits = image_of(r)->rules.cluster_bits;
+    struct q2_cluster cluster = {.kind = Q2_CLUSTER_DATA, .has_host_offset = true};
+    uint64_t i;
+
+    for (; n < Q2_REFERENCES_ROW && q2_references_plain(r, row[n], &cluster.host_offset); n++) {
+        if (cluster.host_offset == 0)
+            continue;
+        if (told)
+            r->seen(r, &cluster, &t->next_offset);
+        i = (cluster.host_offset >> bits) - r->first;
+        if (i >= Q2_REFERENCES_WINDOW)
+            continue;
+        add(&counts[i], t->times);
+        counts[i] |= Q2_REFERENCE_OTHER;
+    }
+    return n - from;
+}
+
+/* Any entry; false: it cannot be read. */
+static bool count_entry(struct q2_references *r, struct table_count *t, uint64_t index)
+{
+    const struct q2_image *image = image_of(r);
+    uint64_t named_at = t->table + (index << image->entry_bits);
+    struct q2_cluster cluster;
+
+    if (!q2_references_cluster(r, t->table, index,
+                               t->guest_offset + (index << image->rules.cluster_bits), &cluster))
+        return false;
+    if (cluster.kind == Q2_CLUSTER_BAD) {
+        q2_references_tell(r, Q2_CHECK_ENTRY, cluster.breach, named_at);
+    } else if (cluster.has_host_offset) {
+        if (t->active && r->seen && r->first == 0)
+            r->seen(r, &cluster, &t->next_offset);
+        count_cluster(r, &cluster, t->times, named_at);
+    }
+    return true;
+}
+
 /* Count what an L2 table refers to, once for each L1 entry that names it. */
 static void count_l2(struct q2_references *r, uint64_t table, uint64_t guest_offset, uint32_t times,
                      bool active)
 {
-    const struct q2_image *image = image_of(r);
-    uint64_t next_offset = 0;
+    struct table_count t = {
+        .table = table, .guest_offset = guest_offset, .times = times, .active = active};
+    uint64_t nb = 1ull << image_of(r)->l2_bits;
+    be64 row[Q2_REFERENCES_ROW];
 
-    for (uint64_t i = 0; i < 1ull << image->l2_bits; i++) {
-        uint64_t named_at = table + (i << image->entry_bits);
-        struct q2_cluster cluster;
+    for (uint64_t i = 0; i < nb; i += Q2_REFERENCES_ROW) {
+        bool held = q2_references_row(r, table, i, row);
 
-        if (!q2_references_cluster(r, table, i, guest_offset + (i << image->rules.cluster_bits),
-                                   &cluster))
-            return;
-        if (cluster.kind == Q2_CLUSTER_BAD) {
-            q2_references_tell(r, Q2_CHECK_ENTRY, cluster.breach, named_at);
-            continue;
+        for (uint32_t n = 0; n < Q2_REFERENCES_ROW; n++) {
+            n += held ? count_plain(r, &t, row, n) : 0;
+            if (n < Q2_REFERENCES_ROW && !count_entry(r, &t, i + n))
+                return;
         }
-        if (!cluster.has_host_offset)
-            continue;
-        if (active && r->seen)
-            r->seen(r, &cluster, &next_offset);
-        count_cluster(r, &cluster, times, named_at);
     }
 }
 

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/base/bytes.h"
 #include "core/format/l2_entry.h"
 #include "core/read/reference_counts.h"
 #include "q2_check.h"
@@ -32,6 +33,7 @@ extern const char q2_l1_overlap[], q2_snapshot_l1_broken[];
 struct q2_references {
     struct q2_disk *disk;
     uint64_t nb_clusters;  /* host clusters in the file */
+    uint32_t cluster_bits; /* log2 of the bytes of one */
     uint64_t first;        /* of the window */
     uint64_t tables_first; /* of the tables' window */
     enum q2_status status; /* of the last entry that could not be read */
@@ -39,8 +41,8 @@ struct q2_references {
     /* An entry is wrong in itself or cannot be read; every pass meets it. offset: of the entry. */
     void (*found)(struct q2_references *r, enum q2_check_kind kind, const char *what,
                   uint64_t offset);
-    /* An entry of the active state has a place in the file. next_offset is 0 at the start of each
-     * table, else what the last call left there. */
+    /* An entry of the active state has a place in the file; told in the first window only.
+     * next_offset is 0 at the start of each table, else what the last call left there. */
     void (*seen)(struct q2_references *r, const struct q2_cluster *cluster, uint64_t *next_offset);
     /* May core/write/copied_fix.c write the L2 entry at named_at? NULL: every one. */
     bool (*may_write)(struct q2_references *r, uint64_t named_at);
@@ -79,6 +81,30 @@ bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret
 /* Read and decode entry index of an L2 table. guest_offset: of the entry. */
 bool q2_references_cluster(struct q2_references *r, uint64_t table, uint64_t index,
                            uint64_t guest_offset, struct q2_cluster *ret_cluster);
+
+/* Entries of an L2 table that are read at once: a table has at least as many. */
+#define Q2_REFERENCES_ROW 16u
+
+/* Read a row of entries. An image of 500 GiB has eight million entries, and each window of host
+ * clusters meets all of them, so plain ones have a short path. index: a multiple of
+ * Q2_REFERENCES_ROW. False: the entries have to be read one by one, by q2_references_cluster(),
+ * because they have another form or cannot be read. */
+bool q2_references_row(struct q2_references *r, uint64_t table, uint64_t index,
+                       be64 ret_row[Q2_REFERENCES_ROW]);
+
+/* Is an entry of a row plain: 0, or a standard cluster inside the file with no flag but COPIED?
+ * ret_offset: of its host cluster; 0: it has none. All others go through
+ * q2_references_cluster(). */
+static inline bool q2_references_plain(const struct q2_references *r, be64 word,
+                                       uint64_t *ret_offset)
+{
+    uint64_t entry = q2_be64_get(word), offset = entry & Q2_ENTRY_OFFSET;
+
+    *ret_offset = offset;
+    return entry == 0 || ((entry & ~(Q2_ENTRY_OFFSET | Q2_ENTRY_COPIED)) == 0 && offset != 0 &&
+                          (offset & ((1ull << r->cluster_bits) - 1)) == 0 &&
+                          offset >> r->cluster_bits < r->nb_clusters);
+}
 
 /* L2 tables are counted in windows, too. For each: begin it, name every L1 table whose tree is to
  * be counted, count the L2 tables that were found:

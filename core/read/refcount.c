@@ -60,6 +60,25 @@ enum q2_status q2_refcount_get(struct q2_slice_cache *cache, const struct q2_ima
     return q2_refcount_get_in(cache, image, block, index, ret_refcount);
 }
 
+bool q2_refcount_row(struct q2_slice_cache *cache, const struct q2_image *image, uint64_t index,
+                     uint64_t ret_row[Q2_REFCOUNT_ROW])
+{
+    uint32_t order = image->header.refcount_order;
+    uint64_t in_block = index & ((1ull << q2_refcount_block_bits(image)) - 1), block;
+    uint8_t bytes[Q2_REFCOUNT_ROW * 8];
+
+    if (q2_refcount_block(cache, image, index, &block) != Q2_OK)
+        return false;
+    if (block == 0)
+        memset(bytes, 0, sizeof(bytes));
+    else if (q2_slice_read(cache, image->source, block + q2_refcount_bytes_offset(in_block, order),
+                           bytes, ((size_t)Q2_REFCOUNT_ROW << order) / 8) != Q2_OK)
+        return false;
+    for (uint32_t i = 0; i < Q2_REFCOUNT_ROW; i++)
+        ret_row[i] = q2_refcount_decode(bytes, i, order);
+    return true;
+}
+
 /* How many of the refcounts phase..phase + nb_max - 1 in these bytes are 0, in a row. */
 static uint64_t nb_zero(const uint8_t *bytes, uint64_t phase, uint64_t nb_max, uint32_t order)
 {

@@ -25,6 +25,14 @@ enum q2_status q2_refcount_block(struct q2_slice_cache *cache, const struct q2_i
 enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_image *image,
                                   uint64_t block, uint64_t index, uint64_t *ret_refcount);
 
+/* Refcounts that are read at once: a block holds at least as many. */
+#define Q2_REFCOUNT_ROW 16u
+
+/* Read a row of refcounts. index: of the first cluster, a multiple of Q2_REFCOUNT_ROW.
+ * False: not all of them can be read. */
+bool q2_refcount_row(struct q2_slice_cache *cache, const struct q2_image *image, uint64_t index,
+                     uint64_t ret_row[Q2_REFCOUNT_ROW]);
+
 /* Count the refcounts that are 0 from one of a block on, in a row.
  *
  * nb_max  how many are asked about; they are stored in the block

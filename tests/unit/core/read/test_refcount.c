@@ -66,6 +66,7 @@ static void test_refcount_get_every_width(void)
 {
     for (uint32_t bits = 1; bits <= 64; bits *= 2) {
         uint64_t max = bits == 64 ? UINT64_MAX : (1ull << bits) - 1, count;
+        uint64_t row[Q2_REFCOUNT_ROW];
         struct image image;
 
         image_start(&image,
@@ -76,6 +77,10 @@ static void test_refcount_get_every_width(void)
         for (uint64_t i = 100; i < 120; i++) {
             T_CHECK_U64(q2_refcount_get(&cache, &layer, i, &count), Q2_OK);
             T_CHECK_U64(count, i % 2 ? max : i % 3 ? 0 : 1);
+        }
+        for (uint64_t i = 100; i < 120; i++) { /* the same by rows */
+            T_CHECK(q2_refcount_row(&cache, &layer, i - i % Q2_REFCOUNT_ROW, row));
+            T_CHECK_U64(row[i % Q2_REFCOUNT_ROW], i % 2 ? max : i % 3 ? 0 : 1);
         }
         T_CHECK_U64(q2_refcount_get(&cache, &layer, 0, &count), Q2_OK);
         T_CHECK_U64(count, 1);
