@@ -82,6 +82,14 @@ static inline bool q2_fat_cluster_valid(const struct q2_fat_volume *volume, uint
     return cluster >= 2 && cluster - 2 < volume->nb_clusters;
 }
 
+/* The longest file that every program can handle, in bytes. FAT counts a file's size in 32 bits. A
+ * program that adds up the sizes of the clusters in 32 bits gets 0 if the last cluster ends at
+ * 4 GiB, and takes the file for empty. */
+static inline uint64_t q2_fat_max_file_size(const struct q2_fat_volume *volume)
+{
+    return (1ull << 32) - volume->cluster_size;
+}
+
 /* Where a cluster is stored; cluster must be valid. */
 static inline uint64_t q2_fat_cluster_offset(const struct q2_fat_volume *volume, uint32_t cluster)
 {

@@ -13,14 +13,6 @@
 /* EFI_FILE_INFO and EFI_FILE_SYSTEM_INFO end with a name: of 255 units, and of a label. */
 #define INFO_SIZE (sizeof(EFI_FILE_INFO) + 256 * sizeof(CHAR16))
 
-/* The longest file that every program can handle. FAT counts a file's size in 32 bits. A program
- * that adds up the sizes of the clusters in 32 bits gets 0 if the last cluster ends at 4 GiB, and
- * takes the file for empty. */
-static uint64_t max_file_size(const struct mc_fat_place *place)
-{
-    return (1ull << 32) - place->fat.cluster_size;
-}
-
 /* The volume's free space; UINT64_MAX if it does not say. */
 static uint64_t free_space(EFI_FILE_PROTOCOL *File, void *info)
 {
@@ -107,7 +99,8 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
                                 struct q2_fault *fault)
 {
     struct mc_fat_file *file = (struct mc_fat_file *)place_file;
-    uint64_t old_size = place_file->mapped_size, limit = max_file_size(mc_fat_place_of(place_file));
+    uint64_t old_size = place_file->mapped_size,
+             limit = q2_fat_max_file_size(&mc_fat_place_of(place_file)->fat);
     uint64_t target = size, left;
     EFI_STATUS efi_status = EFI_SUCCESS;
     enum q2_status status = Q2_OK;

@@ -189,6 +189,7 @@ const struct option_row option_rows[] = {
     {'n', "nocache", NULL, OPTION_IGNORED, 0, V(IO), "accepted; the page cache is always used"},
     {'t', "cache", "CACHE", OPTION_IGNORED, 0, V(IO),
      "accepted; what was written is durable after flush, close and exit"},
+    {'i', "aio", "AIO", OPTION_IGNORED, 0, V(IO), "accepted; one request at a time"},
     {'k', "native-aio", NULL, OPTION_IGNORED, 0, V(IO), "accepted; one request at a time"},
     {'m', "misalign", NULL, OPTION_IGNORED, 0, V(IO), "accepted; any alignment is good"},
 };

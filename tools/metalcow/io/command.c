@@ -69,10 +69,11 @@ static const struct io_command sleep_command = {
 };
 
 static const struct io_command *const commands[] = {
-    &io_alloc_command, &io_close_command,  &io_discard_command, &io_flush_command,
-    &help_command,     &io_length_command, &io_map_command,     &io_open_command,
-    &quit_command,     &io_read_command,   &sleep_command,      &io_truncate_command,
-    &io_write_command,
+    &io_aio_flush_command, &io_aio_read_command, &io_aio_write_command, &io_alloc_command,
+    &io_close_command,     &io_discard_command,  &io_flush_command,     &help_command,
+    &io_length_command,    &io_map_command,      &io_open_command,      &quit_command,
+    &io_read_command,      &io_readv_command,    &sleep_command,        &io_truncate_command,
+    &io_write_command,     &io_writev_command,
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

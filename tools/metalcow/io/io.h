@@ -26,6 +26,7 @@ struct io_command {
     const char *name, *alias;
     int min_arguments, max_arguments; /* after the name; max -1: any number */
     bool needs_file;
+    bool several_lengths;            /* of one range, which they add up to */
     const char *arguments, *summary; /* for help */
     const char *help;                /* NULL: nothing beyond the summary */
     bool (*run)(struct io *io, int argc, char **argv);
@@ -33,6 +34,8 @@ struct io_command {
 
 extern const struct io_command io_open_command, io_close_command;
 extern const struct io_command io_read_command, io_write_command, io_discard_command;
+extern const struct io_command io_readv_command, io_aio_read_command, io_writev_command;
+extern const struct io_command io_aio_write_command, io_aio_flush_command;
 extern const struct io_command io_flush_command, io_length_command, io_map_command;
 extern const struct io_command io_alloc_command, io_truncate_command;
 

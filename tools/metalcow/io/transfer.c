@@ -1,6 +1,12 @@
-/* The commands of io that move data: read, write, discard, flush. */
+/* The commands of io that move data: read, write, discard, flush, and their other names.
+ *
+ * qemu-io has three commands to read: read, readv with several lengths for several buffers, and
+ * aio_read, which does not wait. Here each of them reads the whole range and waits for it, so they
+ * differ in their flags and in what they are called when they fail; the same for writing.
+ */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,10 +103,28 @@ static bool take_write_flag(int letter, struct transfer *t, bool *ret_known)
 
 typedef bool take_flag(int letter, struct transfer *t, bool *ret_known);
 
-/* Parse flags and the two numbers that follow them. */
+/* Add the lengths up: the buffers of a request follow each other. */
+static bool parse_lengths(int nb, char **texts, struct transfer *t)
+{
+    for (int i = 0; i < nb; i++) {
+        uint64_t length;
+
+        if (!io_number(texts[i], &length))
+            return false;
+        if (length > INT64_MAX - t->length) {
+            printf("the lengths add up to more than %jd\n", (intmax_t)INT64_MAX);
+            return false;
+        }
+        t->length += length;
+    }
+    return true;
+}
+
+/* Parse flags, an offset and a length, or several lengths if the command takes them. */
 static bool parse(const struct io_command *command, const char *letters, take_flag *take, int argc,
                   char **argv, struct transfer *t)
 {
+    int nb, max = command->several_lengths ? INT_MAX : 1;
     bool known = true;
     int letter;
 
@@ -110,9 +134,10 @@ static bool parse(const struct io_command *command, const char *letters, take_fl
         if (!take(letter, t, &known))
             return known ? false : io_usage(command);
     }
-    if (optind != argc - 2)
+    nb = argc - optind - 1;
+    if (nb < 1 || nb > max)
         return io_usage(command);
-    return io_number(argv[optind], &t->offset) && io_number(argv[optind + 1], &t->length);
+    return io_number(argv[optind], &t->offset) && parse_lengths(nb, argv + optind + 1, t);
 }
 
 static bool check_length(const struct transfer *t, const char *text, const char *unless)
@@ -161,13 +186,14 @@ static bool verify(const struct transfer *t, const uint8_t *buffer)
     return false;
 }
 
-static bool read_range(struct io *io, struct transfer *t, uint8_t *buffer)
+static bool read_range(struct io *io, const struct io_command *command, struct transfer *t,
+                       uint8_t *buffer)
 {
     bool good;
 
     begin(t);
     if (q2_disk_read(io->image->disk, t->offset, buffer, (size_t)t->length) != Q2_OK)
-        return io_failed(io, "read", q2_disk_fault(io->image->disk)->status);
+        return io_failed(io, command->name, q2_disk_fault(io->image->disk)->status);
     good = verify(t, buffer);
     if (t->quiet)
         return good;
@@ -177,17 +203,18 @@ static bool read_range(struct io *io, struct transfer *t, uint8_t *buffer)
     return good;
 }
 
-static bool run_read(struct io *io, int argc, char **argv)
+static bool run_reading(struct io *io, const struct io_command *command, const char *letters,
+                        int argc, char **argv)
 {
     struct transfer t = {0};
     uint8_t *buffer;
     bool done;
 
-    if (!parse(&io_read_command, "Cl:pP:qs:v", take_read_flag, argc, argv, &t) ||
+    if (!parse(command, letters, take_read_flag, argc, argv, &t) ||
         !check_length(&t, argv[argc - 1], ""))
         return false;
     if (!t.has_pattern && (t.has_start || t.has_length))
-        return io_usage(&io_read_command);
+        return io_usage(command);
     if (t.pattern_start > t.length)
         return say("pattern verification range exceeds end of read data");
     if (!t.has_length)
@@ -195,9 +222,24 @@ static bool run_read(struct io *io, int argc, char **argv)
     if (t.pattern_length > t.length - t.pattern_start)
         return say("pattern verification range exceeds end of read data");
     buffer = buffer_new(&t);
-    done = buffer && read_range(io, &t, buffer);
+    done = buffer && read_range(io, command, &t, buffer);
     free(buffer);
     return done;
+}
+
+static bool run_read(struct io *io, int argc, char **argv)
+{
+    return run_reading(io, &io_read_command, "Cl:pP:qs:v", argc, argv);
+}
+
+static bool run_readv(struct io *io, int argc, char **argv)
+{
+    return run_reading(io, &io_readv_command, "CP:qv", argc, argv);
+}
+
+static bool run_aio_read(struct io *io, int argc, char **argv)
+{
+    return run_reading(io, &io_aio_read_command, "CP:qv", argc, argv);
 }
 
 const struct io_command io_read_command = {
@@ -215,6 +257,37 @@ const struct io_command io_read_command = {
             " -s  where the pattern begins, from off (with -P)\n"
             " -v  print the bytes\n",
     .run = run_read,
+};
+
+#define SEVERAL_READ_HELP                                                                          \
+    " Several lengths are one range.\n"                                                            \
+    " -C  print one line for programs: bytes,ops,time,bytes/sec,ops/sec\n"                         \
+    " -P  compare what was read with this byte\n"                                                  \
+    " -q  print nothing but errors\n"                                                              \
+    " -v  print the bytes\n"
+
+const struct io_command io_readv_command = {
+    .name = "readv",
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .needs_file = true,
+    .several_lengths = true,
+    .arguments = "[-Cqv] [-P pattern] off len [len..]",
+    .summary = "reads a number of bytes at a specified offset",
+    .help = SEVERAL_READ_HELP,
+    .run = run_readv,
+};
+
+const struct io_command io_aio_read_command = {
+    .name = "aio_read",
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .needs_file = true,
+    .several_lengths = true,
+    .arguments = "[-Cqv] [-P pattern] off len [len..]",
+    .summary = "reads as readv does, and waits for it",
+    .help = SEVERAL_READ_HELP,
+    .run = run_aio_read,
 };
 
 /* --- write ---------------------------------------------------------------------------------- */
@@ -255,7 +328,8 @@ static enum q2_status write_zeros(struct io *io, const struct transfer *t)
     return status;
 }
 
-static bool write_range(struct io *io, struct transfer *t, const uint8_t *buffer)
+static bool write_range(struct io *io, const struct io_command *command, struct transfer *t,
+                        const uint8_t *buffer)
 {
     struct q2_disk *disk = io->image->disk;
     enum q2_status status;
@@ -270,7 +344,7 @@ static bool write_range(struct io *io, struct transfer *t, const uint8_t *buffer
     if (status == Q2_OK && t->flush)
         status = q2_disk_flush(disk);
     if (status != Q2_OK)
-        return io_failed(io, "write", status);
+        return io_failed(io, command->name, status);
     report(t, "wrote");
     return true;
 }
@@ -296,25 +370,40 @@ static bool check_write(const struct transfer *t, const char *length)
     return !t->compressed || (is_sector(t->offset, "offset") && is_sector(t->length, "count"));
 }
 
-static bool run_write(struct io *io, int argc, char **argv)
+static bool run_writing(struct io *io, const struct io_command *command, const char *letters,
+                        int argc, char **argv)
 {
     struct transfer t = {.pattern = 0xcd};
     uint8_t *buffer = NULL;
     bool done;
 
-    if (!io_check_writable(io) ||
-        !parse(&io_write_command, "cCfpP:qs:uz", take_write_flag, argc, argv, &t) ||
+    if (!io_check_writable(io) || !parse(command, letters, take_write_flag, argc, argv, &t) ||
         !check_write(&t, argv[argc - 1]))
         return false;
     if (t.zero)
-        return write_range(io, &t, NULL);
+        return write_range(io, command, &t, NULL);
     buffer = buffer_new(&t);
     if (!buffer)
         return false;
     memset(buffer, t.pattern, (size_t)t.length);
-    done = (!t.source_file || fill_from_file(&t, buffer)) && write_range(io, &t, buffer);
+    done = (!t.source_file || fill_from_file(&t, buffer)) && write_range(io, command, &t, buffer);
     free(buffer);
     return done;
+}
+
+static bool run_write(struct io *io, int argc, char **argv)
+{
+    return run_writing(io, &io_write_command, "cCfpP:qs:uz", argc, argv);
+}
+
+static bool run_writev(struct io *io, int argc, char **argv)
+{
+    return run_writing(io, &io_writev_command, "CfP:q", argc, argv);
+}
+
+static bool run_aio_write(struct io *io, int argc, char **argv)
+{
+    return run_writing(io, &io_aio_write_command, "CfP:quz", argc, argv);
 }
 
 const struct io_command io_write_command = {
@@ -334,6 +423,40 @@ const struct io_command io_write_command = {
             " -u  give whole clusters back (with -z)\n"
             " -z  write zeros, without storing them where that is possible\n",
     .run = run_write,
+};
+
+const struct io_command io_writev_command = {
+    .name = "writev",
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .needs_file = true,
+    .several_lengths = true,
+    .arguments = "[-Cfq] [-P pattern] off len [len..]",
+    .summary = "writes a number of bytes at a specified offset",
+    .help = " Several lengths are one range.\n"
+            " -C  print one line for programs: bytes,ops,time,bytes/sec,ops/sec\n"
+            " -f  make it durable before the command ends\n"
+            " -P  write this byte (default 0xcd)\n"
+            " -q  print nothing but errors\n",
+    .run = run_writev,
+};
+
+const struct io_command io_aio_write_command = {
+    .name = "aio_write",
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .needs_file = true,
+    .several_lengths = true,
+    .arguments = "[-Cfquz] [-P pattern] off len [len..]",
+    .summary = "writes as writev does, and waits for it",
+    .help = " Several lengths are one range.\n"
+            " -C  print one line for programs: bytes,ops,time,bytes/sec,ops/sec\n"
+            " -f  make it durable before the command ends\n"
+            " -P  write this byte (default 0xcd)\n"
+            " -q  print nothing but errors\n"
+            " -u  give whole clusters back (with -z)\n"
+            " -z  write zeros, without storing them where that is possible\n",
+    .run = run_aio_write,
 };
 
 /* --- discard, flush ------------------------------------------------------------------------- */
@@ -385,5 +508,14 @@ const struct io_command io_flush_command = {
     .needs_file = true,
     .arguments = "",
     .summary = "makes all that was written durable",
+    .run = run_flush,
+};
+
+/* Every command has waited already, so only the flush is left. */
+const struct io_command io_aio_flush_command = {
+    .name = "aio_flush",
+    .needs_file = true,
+    .arguments = "",
+    .summary = "waits for all requests, and makes all that was written durable",
     .run = run_flush,
 };

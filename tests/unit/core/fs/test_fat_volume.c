@@ -259,6 +259,31 @@ static void test_open_other_file_systems_are_unsupported(void)
     fb_free(&fb);
 }
 
+static void test_longest_file_ends_a_cluster_before_4_gib(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t cluster_size;
+        uint64_t want;
+    } rows[] = {
+        {"512 bytes", 512, 4294966784},
+        {"4 KiB", 4096, 4294963200},
+        {"64 KiB", 65536, 4294901760},
+        {"512 KiB", 1u << 19, 4294443008},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct q2_fat_volume volume = {.cluster_size = rows[i].cluster_size};
+        uint64_t size = q2_fat_max_file_size(&volume);
+
+        t_row(rows[i].name);
+        T_CHECK_U64(size, rows[i].want);
+        T_CHECK_U64(size % rows[i].cluster_size, 0);
+        /* The sum of its clusters, in the 32 bits in which fsck.fat 4.2 adds them up. */
+        T_CHECK_U64((uint32_t)(size / rows[i].cluster_size * rows[i].cluster_size), size);
+    }
+}
+
 int main(void)
 {
     T_RUN(test_open_every_sector_and_cluster_size_is_understood);
@@ -269,5 +294,6 @@ int main(void)
     T_RUN(test_open_single_fat_has_no_mirror);
     T_RUN(test_open_volume_shorter_than_a_boot_sector_is_refused);
     T_RUN(test_open_other_file_systems_are_unsupported);
+    T_RUN(test_longest_file_ends_a_cluster_before_4_gib);
     return t_done();
 }
