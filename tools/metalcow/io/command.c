@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,21 @@ static bool run_sleep(struct io *io, int argc, char **argv)
     return true;
 }
 
+/* Scripts end io like this to see what a crash leaves: nothing is flushed. */
+static bool run_sigraise(struct io *io, int argc, char **argv)
+{
+    uint64_t number;
+
+    (void)io, (void)argc;
+    if (!io_number(argv[1], &number))
+        return false;
+    (void)fflush(stdout);
+    if (number <= (uint64_t)SIGRTMAX && raise((int)number) == 0)
+        return true;
+    printf("%ju is no signal\n", (uintmax_t)number);
+    return false;
+}
+
 static const struct io_command help_command = {
     .name = "help",
     .alias = "?",
@@ -59,6 +75,15 @@ static const struct io_command quit_command = {
     .run = run_quit,
 };
 
+static const struct io_command sigraise_command = {
+    .name = "sigraise",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .arguments = "signal",
+    .summary = "raises a signal, by its number",
+    .run = run_sigraise,
+};
+
 static const struct io_command sleep_command = {
     .name = "sleep",
     .min_arguments = 1,
@@ -72,8 +97,8 @@ static const struct io_command *const commands[] = {
     &io_aio_flush_command, &io_aio_read_command, &io_aio_write_command, &io_alloc_command,
     &io_close_command,     &io_discard_command,  &io_flush_command,     &help_command,
     &io_length_command,    &io_map_command,      &io_open_command,      &quit_command,
-    &io_read_command,      &io_readv_command,    &sleep_command,        &io_truncate_command,
-    &io_write_command,     &io_writev_command,
+    &io_read_command,      &io_readv_command,    &sigraise_command,     &sleep_command,
+    &io_truncate_command,  &io_write_command,    &io_writev_command,
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -120,7 +145,9 @@ static bool run_help(struct io *io, int argc, char **argv)
 
 bool io_number(const char *text, uint64_t *ret_value)
 {
-    if (size_parse(text, ret_value) && *ret_value <= INT64_MAX)
+    const char *digits = text + strspn(text, " \t"); /* words are cut at spaces, not at tabs */
+
+    if (size_parse(digits, ret_value) && *ret_value <= INT64_MAX)
         return true;
     fputs("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- ", stdout);
     print_escaped(stdout, text);
