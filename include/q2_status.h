@@ -98,12 +98,12 @@ const char *q2_status_text(enum q2_status status);
  */
 const char *q2_status_advice(enum q2_status status);
 
-/* Write a fault as one line of printable ASCII, without a line feed:
+/* Write a fault as one line of printable UTF-8, without a line feed:
  *
  *     FILE: WHAT (FIELD is VALUE, limit LIMIT), at offset 0xOFFSET; ADVICE
  *
- * Parts that the fault does not have are left out. Bytes of file and detail outside 0x20..0x7e and
- * the backslash are written as \xNN.
+ * Parts that the fault does not have are left out. Of file and detail, printable characters are
+ * written as they are, and every other byte and the backslash as \xNN (q2_line_put_escaped()).
  *
  * fault   status must not be Q2_OK
  * buffer  size bytes, size >= 1; always NUL-terminated, cut when too small

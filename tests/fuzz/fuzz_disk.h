@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "q2_disk.h"
+#include "q2_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -122,7 +123,7 @@ static struct q2_codec fuzz_codec = {.ops = &fuzz_codec_ops};
 
 /* ---- judges ---- */
 
-/* A fault belongs to the status that was returned, and reads as one line of printable ASCII. */
+/* A fault belongs to the status that was returned, and reads as one line of printable text. */
 static inline void judge_fault(const struct q2_fault *fault, enum q2_status status)
 {
     char text[2048];
@@ -133,8 +134,8 @@ static inline void judge_fault(const struct q2_fault *fault, enum q2_status stat
     require(memchr(fault->detail, 0, sizeof(fault->detail)) != NULL);
     length = q2_fault_format(fault, text, sizeof(text));
     require(length < sizeof(text) && strlen(text) == length && length > 0);
-    for (size_t i = 0; i < length; i++)
-        require(text[i] >= 0x20 && text[i] < 0x7f);
+    for (size_t i = 0; i < length; i += text[i] == '\\' ? 1 : q2_printable_length(text + i))
+        require(text[i] == '\\' || q2_printable_length(text + i) > 0);
 }
 
 static inline void *fuzz_workspace(void)

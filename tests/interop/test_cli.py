@@ -106,7 +106,7 @@ def test_help_of_each_verb_lists_its_flags():
         check_equal(good(verb, "-h"), text, f"{verb} -h")
         for line in text.splitlines()[3:]:
             check(len(line) <= 80 and line == line.rstrip(), f"{verb} --help: {line!r}")
-    check("--data-file=PATH" in good("convert", "--help"), "convert has --data-file")
+    check("--data-file=FILE" in good("convert", "--help"), "convert has --data-file")
 
 
 def test_usage_errors_give_a_hint():
