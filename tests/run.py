@@ -39,6 +39,10 @@ BOOT_TIMEOUT = 900
 TAIL_LINES = 40
 
 CASE = re.compile(r"^(ok|not ok) - (.*)$")
+# The search for leaks takes half of the time of a command that does little. Suites of commands
+# start thousands of them, so it is done in those that run every verb.
+COMMANDS = "tests/interop/"
+LEAK_SEARCHES = ("test_cli.py", "test_write_cli.py", "test_bitmaps.py", "test_io.py")
 # The end of a suite in which a case failed; wrong when none did.
 FAILED_ONLY = "ended with exit status 1 without a failing case"
 TOTAL = re.compile(r"^(\d+) passed, (\d+) failed$")
@@ -135,10 +139,16 @@ def finish(process, timeout, clock):
                 return process.communicate()[0], f"ran longer than {timeout} s"
 
 
+def wants_leaks(suite):
+    """Are leaks searched for in the programs of this suite?"""
+    return not suite.name.startswith(COMMANDS) or suite.name.endswith(LEAK_SEARCHES)
+
+
 def execute(suite, root, running):
     """Run the program; return (its output, why it ended badly or "")."""
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C.UTF-8",
-                       UBSAN_OPTIONS="print_stacktrace=1", ASAN_OPTIONS="detect_leaks=1")
+                       UBSAN_OPTIONS="print_stacktrace=1",
+                       ASAN_OPTIONS=f"detect_leaks={int(wants_leaks(suite))}")
     try:
         process = subprocess.Popen(suite.command, cwd=root, env=environment,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -21,7 +21,7 @@ struct plan {
     uint64_t seed;
 };
 
-static const struct plan short_plan = {.bounds = {.all_up_to = 4, .sample = 3, .tears = 1},
+static const struct plan short_plan = {.bounds = {.all_up_to = 3, .sample = 2, .tears = 1},
                                        .nb_random = 10,
                                        .nb_seeds = 1,
                                        .qemu_every = 50,

@@ -65,6 +65,17 @@ def test_runner_c_test_that_was_not_built_fails():
     cases.check("was not built" in done.stdout, "the missing program is not named")
 
 
+def test_runner_leaks_are_searched_for_where_every_verb_runs():
+    for name, value in (("unit/test_a.sh", 1), ("interop/test_cli.py", 1),
+                        ("interop/test_other.py", 0)):
+        suite = run.Suite(f"tests/{name}", ["true"])
+        cases.check_equal(run.wants_leaks(suite), value == 1, name)
+    done = run_suites({"tests/unit/test_a.sh":
+                       "#!/bin/bash\n[ $ASAN_OPTIONS = detect_leaks=1 ] && echo 'ok - leaks'\n"
+                       "echo '1 passed, 0 failed'"})
+    cases.check_equal(done.returncode, 0, done.stdout)
+
+
 def test_runner_without_suites_fails():
     done = run_suites({"tests/nothing.txt": ""})
     cases.check_equal(done.stdout.splitlines()[-1], "0 passed, 1 failed", "total")
