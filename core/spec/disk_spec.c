@@ -17,8 +17,11 @@ static const struct mc_spec_word backing_format_words[] = {
     {"raw", Q2_UNSAID_RAW}, {"qcow2", Q2_UNSAID_QCOW2}, {NULL, 0}};
 static const struct mc_spec_word mode_words[] = {
     {"ro", MC_MODE_READ_ONLY}, {"rw", MC_MODE_READ_WRITE}, {"overlay", MC_MODE_OVERLAY}, {NULL, 0}};
-static const struct mc_spec_word handoff_words[] = {
-    {"auto", MC_HANDOFF_AUTO}, {"server", MC_HANDOFF_SERVER}, {"none", MC_HANDOFF_NONE}, {NULL, 0}};
+static const struct mc_spec_word handoff_words[] = {{"auto", MC_HANDOFF_AUTO},
+                                                    {"server", MC_HANDOFF_SERVER},
+                                                    {"ramdisk", MC_HANDOFF_RAMDISK},
+                                                    {"none", MC_HANDOFF_NONE},
+                                                    {NULL, 0}};
 static const struct mc_spec_word yes_words[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 static const struct mc_spec_word sector_size_words[] = {{"512", 512}, {"4096", 4096}, {NULL, 0}};
 
@@ -58,8 +61,8 @@ const struct mc_spec_key mc_spec_keys[] = {
     {"boot", NULL, AT(boot), MC_SPEC_PATH, .value = "FILE",
      .help = "the loader on the disk; else it is looked for"},
     {"handoff", "--handoff", AT(handoff), MC_SPEC_WORD, handoff_words,
-     "is none of auto, server, none", "auto|server|none", "auto",
-     .help = "how a Linux system keeps the disk after the firmware's end"},
+     "is none of auto, server, ramdisk, none", "auto|server|ramdisk|none", "auto",
+     .help = "how a system keeps the disk after the firmware's end"},
     {"handoff-secure-boot", "--handoff-secure-boot", AT(handoff_secure_boot), MC_SPEC_WORD,
      yes_words, "is neither yes nor no", "yes|no", "no",
      .help = "add to the loader's initrd although Secure Boot is on"},

@@ -45,7 +45,8 @@ enum mc_mode {
 enum mc_handoff_way {
     MC_HANDOFF_AUTO,   /* by a program in its initrd, the fastest way that is right for the image */
     MC_HANDOFF_SERVER, /* the same, always by its server */
-    MC_HANDOFF_NONE,   /* not at all: for systems that have their root somewhere else */
+    MC_HANDOFF_RAMDISK, /* not from its files: all its bytes are in memory before it starts */
+    MC_HANDOFF_NONE,    /* not at all: for systems that have their root somewhere else */
 };
 
 /* What is said of one disk. Strings are NUL-terminated UTF-8 and belong to whoever filled the

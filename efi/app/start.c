@@ -1,7 +1,7 @@
 /* From an entry to a running loader.
  *
- * May call the driver, connect.c, loaders.c, boot.c. Invariant: when this returns, the disk that it
- * attached is gone again, and the driver that it loaded too.
+ * May call the driver, connect.c, loaders.c, ramdisk.c, boot.c. Invariant: when this returns, the
+ * disk that it attached is gone again, its RAM disk and the driver that it loaded too.
  */
 #include "start.h"
 
@@ -12,6 +12,7 @@
 #include "efi/base/text.h"
 #include "last_entry.h"
 #include "q2_fail.h"
+#include "ramdisk.h"
 
 /* Say session->fault, and keep the text for the menu. */
 static EFI_STATUS fail(struct mc_session *session)
@@ -138,6 +139,65 @@ __attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *
     return status;
 }
 
+/* With the driver there: attach the disk, unpack it, and detach it again. A system must not find
+ * the same partitions on two disks, so the RAM disk is registered only when this one is gone. */
+__attribute__((noinline)) static EFI_STATUS unpack(struct mc_session *session, EFI_HANDLE volume,
+                                                   const struct mc_disk_spec *spec,
+                                                   struct mc_ramdisk *ramdisk)
+{
+    struct mc_control *control = session->client.control;
+    uint32_t number;
+    EFI_STATUS status = control->Attach(control, volume, spec, (CHAR8 *)session->message, &number);
+    enum q2_status done;
+
+    if (EFI_ERROR(status)) {
+        mc_say(session->message);
+        return status;
+    }
+    status = EFI_NOT_FOUND;
+    if (mc_session_find(session, number)) {
+        done = mc_ramdisk_fill(ramdisk, session->record.handle, spec->image, &session->fault);
+        status = done == Q2_OK ? EFI_SUCCESS : fail(session);
+    }
+    if (!EFI_ERROR(control->Detach(control, number, (CHAR8 *)session->record.no_handoff)))
+        return status;
+    mc_say((const char *)session->record.no_handoff);
+    return EFI_ERROR(status) ? status : EFI_DEVICE_ERROR;
+}
+
+/* handoff ramdisk, with the driver there. */
+static EFI_STATUS start_from_memory(struct mc_session *session, EFI_HANDLE volume,
+                                    const struct mc_disk_spec *spec, const char *id)
+{
+    struct mc_ramdisk ramdisk = {.memory = 0};
+    struct mc_disk_spec source = *spec;
+    EFI_STATUS status;
+
+    if (spec->mode == MC_MODE_READ_WRITE) {
+        (void)q2_fail(&session->fault, Q2_ERR_DENIED,
+                      "what is written to a RAM disk is lost at power-off, and mode rw promises to "
+                      "keep it: use mode ro or overlay with handoff ramdisk",
+                      spec->image);
+        return fail(session);
+    }
+    if (mc_ramdisk_check(spec->image, &session->fault) != Q2_OK)
+        return fail(session);
+    source.mode = MC_MODE_READ_ONLY; /* the RAM disk is the overlay */
+    status = unpack(session, volume, &source, &ramdisk);
+    if (!EFI_ERROR(status)) {
+        session->record.no_handoff[0] = '\0';
+        if (mc_ramdisk_register(&ramdisk, spec->image, &session->fault, &session->record.handle) ==
+            Q2_OK) {
+            mc_say("the system runs from memory: what it writes is gone at power-off");
+            status = start_loader(session, spec->boot, id);
+        } else {
+            status = fail(session);
+        }
+    }
+    mc_ramdisk_free(&ramdisk);
+    return status;
+}
+
 EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
                           const struct mc_entry *entry, const struct mc_disk_spec *spec,
                           bool remember)
@@ -151,7 +211,8 @@ EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
     copy.title = mc_entry_title(entry);
     copy.may_ask = true;
     say_entry(entry, &copy);
-    status = attach_and_start(session, volume, &copy, remember ? entry->id : NULL);
+    status = (copy.handoff == MC_HANDOFF_RAMDISK ? start_from_memory : attach_and_start)(
+        session, volume, &copy, remember ? entry->id : NULL);
     mc_client_unload(&session->client);
     return status;
 }

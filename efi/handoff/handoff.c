@@ -300,6 +300,9 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
     *ret_handoff = NULL;
     if (spec->handoff == MC_HANDOFF_NONE)
         return Q2_OK;
+    if (spec->handoff == MC_HANDOFF_RAMDISK)
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "handoff ramdisk is for entries that 'metalcow boot' starts", spec->image);
     if (mc_handoff_program_size() == 0)
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "no program for the running system is built for this architecture",

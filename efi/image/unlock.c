@@ -175,7 +175,7 @@ enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
     (void)q2_unlocker_passphrase_init(unlocker);
     unlocker->ask_context = unlock;
     unlocker->trying = trying;
-    unlocker->keep_keys = spec->handoff != MC_HANDOFF_NONE;
+    unlocker->keep_keys = spec->handoff == MC_HANDOFF_AUTO || spec->handoff == MC_HANDOFF_SERVER;
     if (spec->key_file || spec->passphrase_file)
         return load_given(unlock, place, spec, fault);
     if (spec->may_ask && mc_can_ask())

@@ -8,3 +8,11 @@ $(BUILD)/san/$(OPTIONS_TEST): $(call objects,san,$(OPTIONS_TEST).c $(OPTIONS_TES
                                   $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=address,undefined -o $@ $^
+
+# Whether a RAM disk fits: pure, so it needs no firmware.
+RAMDISK_TEST  := tests/unit/efi/app/test_ramdisk_fit
+OWN_TEST_SRCS += $(RAMDISK_TEST).c
+$(BUILD)/san/$(RAMDISK_TEST): $(call objects,san,$(RAMDISK_TEST).c efi/app/ramdisk_fit.c) \
+                              $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^

@@ -79,7 +79,8 @@ static void test_set_words(void)
     T_CHECK(set("attach", "maybe", NULL) != NULL && spec.no_attach);
     T_CHECK(set("attach", "yes", NULL) == NULL && !spec.no_attach);
     T_CHECK(set("handoff", "none", NULL) == NULL && spec.handoff == MC_HANDOFF_NONE);
-    T_CHECK_STR(set("handoff", "nbd", NULL), "is none of auto, server, none");
+    T_CHECK(set("handoff", "ramdisk", NULL) == NULL && spec.handoff == MC_HANDOFF_RAMDISK);
+    T_CHECK_STR(set("handoff", "nbd", NULL), "is none of auto, server, ramdisk, none");
 }
 
 static void test_set_sizes(void)

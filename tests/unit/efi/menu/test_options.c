@@ -27,6 +27,7 @@ static void test_options_lines_survive_the_way_there_and_back(void)
         "image=/a.qcow2 backing-file=/b.qcow2 backing-file=\"/c d\" backing-format=raw",
         "image=/a.qcow2 snapshot=\"before \"\"the\"\" upgrade\" names=none",
         "image=/a.qcow2 snapshot=\"\"\"x\" boot=/EFI/x.efi",
+        "image=/a.qcow2 handoff=ramdisk",
         "image=/a.qcow2 handoff=none handoff-secure-boot=yes",
         "image=/a.qcow2 passphrase-file=/p key-file=/k room=1537",
         "image=/a.qcow2 room=12K overlay-size=2049M",
