@@ -19,7 +19,7 @@
 #include "q2_disk.h"
 #include "q2_handoff.h"
 
-/* The longest request of the kernel's nbd driver with its default settings (1280 KiB). */
+/* The longest request that the kernel's nbd driver is asked for. */
 #define BUFFER_SIZE (1280u * 1024)
 #define BOUNCE_SIZE (128u * 1024)
 

@@ -19,6 +19,7 @@
 #include "handoff.h"
 
 #define DEVICE       "/dev/nbd0"
+#define LARGEST      "/sys/block/nbd0/queue/max_sectors_kb"
 #define MESSAGE_SIZE 4096u
 #define TABLES_MARK  (256u * 1024)
 
@@ -162,6 +163,29 @@ static int connect_patiently(int fd, uint16_t family, int socket, const struct h
     return error;
 }
 
+/* Let the kernel put a whole request into a socket. Otherwise its sender sleeps in the middle of
+ * each write until this process has read a part. A refusal costs speed only. */
+static void widen(int socket)
+{
+    int size = 2 * (int)BUFFER_SIZE;
+
+    (void)setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+}
+
+/* Let the kernel send requests as long as the buffer. Its driver cuts them at 128 KiB otherwise,
+ * and this process serves one request at a time. A refusal costs speed only. */
+static void ask_for_long_requests(void)
+{
+    int fd = open(LARGEST, O_WRONLY | O_CLOEXEC);
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%u", BUFFER_SIZE / 1024);
+
+    if (fd < 0)
+        return;
+    (void)!write(fd, text, (size_t)length);
+    (void)close(fd);
+}
+
 /* Attach the device to one end of a socket pair; the other end comes back, or -1. */
 static int attach(const struct handoff *handoff)
 {
@@ -171,6 +195,8 @@ static int attach(const struct handoff *handoff)
 
     if (family != 0) {
         error = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? 0 : errno;
+        widen(pair[0]);
+        widen(pair[1]);
         if (error == 0)
             error = connect_patiently(netlink, family, pair[0], handoff);
     }
@@ -306,6 +332,7 @@ void server_lane(struct handoff *handoff)
             read_only                                    ? "read-only"
             : handoff->record.mode == Q2_HANDOFF_OVERLAY ? "overlay in memory"
                                                          : "read-write");
+    ask_for_long_requests();
     open_in_child();
     nbd_serve_requests(&kernel.stream, &handoff->export.export, handoff->buffer, BUFFER_SIZE);
     if (!read_only)
