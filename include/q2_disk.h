@@ -238,6 +238,11 @@ enum q2_status q2_disk_flush(struct q2_disk *disk);
  * of metadata failed. */
 bool q2_disk_is_writable(const struct q2_disk *disk);
 
+/* Does a file hold a qcow2 image that was not closed cleanly, so that its refcounts may be wrong?
+ * (qcow2: "Header", incompatible feature 0) For whoever has to know before the image is opened,
+ * which may take a passphrase. false: also if it cannot be read. */
+bool q2_file_is_dirty(struct q2_source *source);
+
 /* Was the image dirty when it was opened, and has been repaired (options.repair_if_dirty)? What was
  * repaired are refcounts; guest bytes stay as they are. */
 bool q2_disk_was_repaired(const struct q2_disk *disk);

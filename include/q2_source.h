@@ -102,4 +102,15 @@ struct q2_source {
     bool writable;
 };
 
+/* Do two identities belong to the same file? */
+static inline bool q2_same_identity(const uint64_t a[2], const uint64_t b[2])
+{
+    return a[0] == b[0] && a[1] == b[1];
+}
+
+static inline bool q2_same_file(const struct q2_source *a, const struct q2_source *b)
+{
+    return q2_same_identity(a->identity, b->identity);
+}
+
 #endif

@@ -22,18 +22,13 @@ struct opening {
     bool is_beside; /* path is that of a file in the image's folder, not what its name says */
 };
 
-static bool same_file(const struct q2_source *a, const struct q2_source *b)
-{
-    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
-}
-
 /* A file that is already part of the disk: a backing loop, or a data file that is the image, its
  * backing file or another image's data file (HAZARDS.md, F7, F10). */
 static bool in_use(const struct q2_disk *disk, const struct q2_source *source)
 {
     for (uint32_t i = 0; i < disk->nb_layers; i++) {
         const struct q2_image *layer = &disk->layers[i];
-        if (same_file(layer->source, source) || same_file(layer->data, source))
+        if (q2_same_file(layer->source, source) || q2_same_file(layer->data, source))
             return true;
     }
     return false;

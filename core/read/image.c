@@ -303,6 +303,16 @@ void q2_image_open_raw(struct q2_source *source, struct q2_image *ret_image)
     ret_image->virtual_size = source->size;
 }
 
+bool q2_file_is_dirty(struct q2_source *source)
+{
+    struct q2_header_disk disk;
+
+    return source->size >= Q2_HEADER_V3_LENGTH &&
+           source->ops->read_at(source, 0, &disk, Q2_HEADER_V3_LENGTH) == Q2_OK &&
+           q2_be32_get(disk.magic) == Q2_MAGIC && q2_be32_get(disk.version) == 3 &&
+           (q2_be64_get(disk.incompatible_features) & Q2_INCOMPAT_DIRTY) != 0;
+}
+
 enum q2_status q2_image_check_snapshot(const struct q2_image *image,
                                        const struct q2_snapshot *snapshot, struct q2_fault *fault)
 {

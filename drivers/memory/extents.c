@@ -16,7 +16,7 @@ static bool extent_holds(const struct q2_file_extent *extent, uint64_t offset)
     return offset >= extent->file_offset && offset - extent->file_offset < extent->length;
 }
 
-/* The extent that holds offset < size: the one that was last, the next one, or by bisection. */
+/* The index of the extent that holds offset < size: the last one, the next one, or by bisection. */
 static size_t find(struct q2_source_extents *file, uint64_t offset)
 {
     size_t low = 0, high = file->nb_extents;
@@ -35,6 +35,13 @@ static size_t find(struct q2_source_extents *file, uint64_t offset)
     return low;
 }
 
+const struct q2_file_extent *q2_source_extents_at(struct q2_source_extents *extents,
+                                                  uint64_t offset)
+{
+    extents->hint = find(extents, offset);
+    return &extents->extents[extents->hint];
+}
+
 /* The part of a request that is in one extent. */
 struct piece {
     uint64_t volume_offset;
@@ -43,13 +50,10 @@ struct piece {
 
 static struct piece next_piece(struct q2_source_extents *file, uint64_t offset, size_t length)
 {
-    const struct q2_file_extent *extent;
-    uint64_t skip;
+    const struct q2_file_extent *extent = q2_source_extents_at(file, offset);
+    uint64_t skip = offset - extent->file_offset;
     struct piece piece = {.length = length};
 
-    file->hint = find(file, offset);
-    extent = &file->extents[file->hint];
-    skip = offset - extent->file_offset;
     if (length > extent->length - skip)
         piece.length = (size_t)(extent->length - skip);
     piece.volume_offset = extent->volume_offset + skip;

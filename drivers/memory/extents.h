@@ -70,6 +70,10 @@ enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
                                        const struct q2_file_extent *map, size_t nb_extents,
                                        uint64_t size);
 
+/* The extent that holds a byte of the file; offset < source.size. */
+const struct q2_file_extent *q2_source_extents_at(struct q2_source_extents *extents,
+                                                  uint64_t offset);
+
 /* Where the first bytes of a range are stored on the volume; for whoever reads there by itself.
  *
  * offset, length   bytes, inside source->size

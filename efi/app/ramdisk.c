@@ -7,7 +7,7 @@
 
 #include "efi/base/console.h"
 #include "efi/base/firmware.h"
-#include "efi/base/text.h"
+#include "efi/base/memory_map.h"
 #include "q2_fail.h"
 #include "ramdisk_fit.h"
 
@@ -43,43 +43,28 @@ enum q2_status mc_ramdisk_check(const char *image, struct q2_fault *fault)
         image);
 }
 
-/* Add up the free memory of the memory map; false: the firmware does not give it. */
+/* Add up the free memory of the memory map; false: no memory, or the firmware does not give it. */
 static bool count_memory(struct mc_ramdisk_memory *ret_memory)
 {
-    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
-    UINTN size = 0, key, step = 0;
-    UINT32 version;
-    uint8_t *map;
-    bool done;
+    const EFI_MEMORY_DESCRIPTOR *piece;
+    struct mc_memory_map map;
+    UINTN at = 0;
+    bool done = mc_memory_map_reserve(&map) && mc_memory_map_read(&map);
 
     *ret_memory = (struct mc_ramdisk_memory){.total = 0};
-    (void)services->GetMemoryMap(&size, NULL, &key, &step, &version);
-    size += 16 * step; /* the map's own memory may split pieces */
-    map = mc_alloc(size);
-    done = map && !EFI_ERROR(services->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)(void *)map,
-                                                    &key, &step, &version));
-    for (UINTN at = 0; done && step > 0 && size - at >= step; at += step) {
-        const EFI_MEMORY_DESCRIPTOR *piece = (const EFI_MEMORY_DESCRIPTOR *)(void *)(map + at);
+    while (done && (piece = mc_memory_map_next(&map, &at)) != NULL) {
         if (piece->Type == EfiConventionalMemory)
             mc_ramdisk_count(ret_memory, piece->NumberOfPages);
     }
-    mc_free(map);
+    mc_memory_map_free(&map);
     return done;
 }
 
-/* Draw the bar over the one before, once for each per cent: a serial console is slow. */
+/* Draw the bar once for each per cent, because a serial console is slow. */
 static void draw(uint64_t before, uint64_t done, uint64_t total)
 {
-    char line[120];
-    struct q2_line text = q2_line_start(line, sizeof(line));
-
-    if (done != total && done * 100 / total == before * 100 / total)
-        return;
-    q2_line_put(&text, "\rmetalcow: unpacking into memory ");
-    mc_put_bar(&text, done, total);
-    if (done == total)
-        q2_line_put(&text, "\n");
-    mc_print(line);
+    if (done == total || done * 100 / total != before * 100 / total)
+        mc_print_bar("unpacking into memory", done, total);
 }
 
 /* Read the whole disk into the memory. */

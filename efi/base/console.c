@@ -95,6 +95,20 @@ void mc_say(const char *text)
     mc_print("\n");
 }
 
+void mc_print_bar(const char *what, uint64_t done, uint64_t total)
+{
+    char line[120];
+    struct q2_line text = q2_line_start(line, sizeof(line));
+
+    q2_line_put(&text, "\rmetalcow: ");
+    q2_line_put(&text, what);
+    q2_line_put(&text, " ");
+    mc_put_bar(&text, done, total);
+    if (done == total)
+        q2_line_put(&text, "\n");
+    mc_print(line);
+}
+
 void mc_say_fault(const struct q2_fault *fault)
 {
     char line[512];

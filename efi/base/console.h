@@ -32,6 +32,10 @@ struct mc_said *mc_say_new(struct mc_said *said);
 /* Print a fault as a line that begins with "metalcow: ". */
 void mc_say_fault(const struct q2_fault *fault);
 
+/* Print "metalcow: WHAT" and how far it is (mc_put_bar()) over the line of the call before. The
+ * line ends when done == total. total >= 1, done <= total. */
+void mc_print_bar(const char *what, uint64_t done, uint64_t total);
+
 /* A key as EFI_INPUT_KEY has it: a scan code, or a unit of UCS-2. */
 struct mc_key {
     uint16_t scan_code, unit;

@@ -154,8 +154,7 @@ bool mc_registry_uses(const uint64_t identity[2])
     for (; disk; disk = disk->next) {
         const struct q2_place_file *file = disk->image->opener.files;
         for (; file; file = file->next) {
-            if (file->source->identity[0] == identity[0] &&
-                file->source->identity[1] == identity[1])
+            if (q2_same_identity(file->source->identity, identity))
                 return true;
         }
     }
@@ -295,18 +294,13 @@ static bool writes(const struct mc_image *image, uint32_t layer)
     return image->mode == MC_MODE_READ_WRITE && layer == 0;
 }
 
-static bool same_file(const struct q2_source *a, const struct q2_source *b)
-{
-    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
-}
-
 /* A file of two layers; NULL: they have none in common. */
 static const struct q2_source *common_file(const struct q2_layer_info *a,
                                            const struct q2_layer_info *b)
 {
-    if (same_file(a->source, b->source) || same_file(a->source, b->data_source))
+    if (q2_same_file(a->source, b->source) || q2_same_file(a->source, b->data_source))
         return a->source;
-    if (same_file(a->data_source, b->source) || same_file(a->data_source, b->data_source))
+    if (q2_same_file(a->data_source, b->source) || q2_same_file(a->data_source, b->data_source))
         return a->data_source;
     return NULL;
 }

@@ -88,7 +88,7 @@ static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
     EFI_TPL tpl;
 
     (void)event;
-    if (upkeep->is_leaving)
+    if (upkeep->block_io->is_quiet)
         return;
     if (++upkeep->nb_reads == KERNEL_READS && q2_block_io_acquire(upkeep->block_io, &tpl)) {
         if (upkeep->block_io->media.MediaPresent &&
@@ -117,7 +117,7 @@ static VOID EFIAPI after_write(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
-    if (upkeep->is_leaving)
+    if (upkeep->block_io->is_quiet)
         return;
     look_after_files(upkeep, !upkeep->timer_is_set);
     if (!upkeep->timer_is_set) {
@@ -142,7 +142,7 @@ static VOID EFIAPI on_timer(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
-    upkeep->is_leaving = upkeep->block_io->is_quiet = false;
+    upkeep->block_io->is_quiet = false;
     look_after_files(upkeep, true);
     upkeep->timer_is_set = upkeep->nb_writes != upkeep->block_io->nb_writes &&
                            upkeep->nb_delays++ < MAX_DELAYS && set_timer(upkeep);
@@ -161,7 +161,7 @@ static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
     struct mc_upkeep *upkeep = context;
 
     (void)event;
-    upkeep->is_leaving = upkeep->block_io->is_quiet = true;
+    upkeep->block_io->is_quiet = true;
     upkeep->timer_is_set = set_timer(upkeep);
     flush_metadata(upkeep);
 }

@@ -25,7 +25,6 @@ struct mc_upkeep {
     EFI_EVENT handoff_read; /* signalled after `read` */
     uint32_t nb_reads;      /* how often `read` came: MiB */
     bool timer_is_set;
-    bool is_leaving;     /* boot services are about to end: no file grows, nothing is allocated */
     bool is_lost;        /* a file is another one now, or the medium is gone: it was said */
     uint64_t nb_changes; /* of metadata, when room was looked at last: writes in place need none */
     uint64_t nb_writes;  /* block_io's when the timer came last */

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "initrd_path.h"
-#include "memory_map.h"
+#include "efi/base/memory_map.h"
 #include "payload.h"
 
 /* map: reserved; it is read anew at every look. */

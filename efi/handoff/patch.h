@@ -6,7 +6,7 @@
 #ifndef METALCOW_EFI_HANDOFF_PATCH_H
 #define METALCOW_EFI_HANDOFF_PATCH_H
 
-#include "memory_map.h"
+#include "efi/base/memory_map.h"
 #include "payload.h"
 
 /* Append the payload to the initrd of every kernel whose boot parameters are found in memory.

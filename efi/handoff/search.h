@@ -7,7 +7,7 @@
 #define METALCOW_EFI_HANDOFF_SEARCH_H
 
 #include "boot_params.h"
-#include "memory_map.h"
+#include "efi/base/memory_map.h"
 
 /* Where a search has come to. All zero: at the start. */
 struct mc_boot_params_search {

@@ -8,7 +8,7 @@
 #ifndef METALCOW_EFI_HANDOFF_WRAP_H
 #define METALCOW_EFI_HANDOFF_WRAP_H
 
-#include "memory_map.h"
+#include "efi/base/memory_map.h"
 #include "payload.h"
 
 /* Watch for LoadFile2 at the initrd's path, the one that is there already included.

@@ -5,7 +5,6 @@
  */
 #include "attach.h"
 
-#include "core/base/bytes.h"
 #include "q2_fail.h"
 #include "q2_foreign.h"
 #include "efi/base/firmware.h"
@@ -171,26 +170,6 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
                           &image->file);
 }
 
-/* Was the image not closed cleanly, so that its refcounts may be wrong?  (qcow2: "Header",
- * incompatible feature 0) Asked before the engine opens it, which may take a passphrase. */
-static bool is_dirty(const struct mc_image *image, const struct mc_disk_spec *spec)
-{
-    struct q2_source *source = image->file->source;
-    struct {
-        char magic[4];
-        be32 version;
-        uint8_t rest[64];
-        be64 incompatible_features;
-    } header;
-    _Static_assert(sizeof(header) == 80, "qcow2, Header");
-
-    return spec->format == Q2_FORMAT_QCOW2 && source->size >= sizeof(header) &&
-           source->ops->read_at(source, 0, &header, sizeof(header)) == Q2_OK &&
-           __builtin_memcmp(header.magic, "QFI\xfb", sizeof(header.magic)) == 0 &&
-           q2_be32_get(header.version) >= 3 &&
-           (q2_be64_get(header.incompatible_features) & Q2_INCOMPAT_DIRTY) != 0;
-}
-
 static enum q2_status open_image(struct mc_image *image, EFI_HANDLE volume,
                                  const struct mc_disk_spec *spec, enum how how,
                                  struct q2_fault *fault)
@@ -199,8 +178,8 @@ static enum q2_status open_image(struct mc_image *image, EFI_HANDLE volume,
 
     if (status != Q2_OK)
         return status;
-    image->needs_repair =
-        how == HOW_SPECIFIED && image->mode == MC_MODE_READ_WRITE && is_dirty(image, spec);
+    image->needs_repair = how == HOW_SPECIFIED && image->mode == MC_MODE_READ_WRITE &&
+                          spec->format == Q2_FORMAT_QCOW2 && q2_file_is_dirty(image->file->source);
     if (image->mode == MC_MODE_OVERLAY)
         status = make_overlay(image, spec, fault);
     if (status == Q2_OK)

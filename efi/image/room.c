@@ -6,6 +6,7 @@
 #include "room.h"
 
 #include "q2_fail.h"
+#include "core/base/range.h"
 
 /* What the first requests may need: some clusters that are copied because a snapshot has them, and
  * their tables. */
@@ -74,21 +75,11 @@ static struct need data_need(const struct mc_image *image, const struct q2_layer
     return need;
 }
 
-static uint64_t lower(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t higher(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, uint64_t first,
                       uint64_t space)
 {
     uint64_t goal = purpose == MC_ROOM_FOR_FIRST ? first : wanted;
-    uint64_t spared = higher(SPARED_SIZE, space / SPARED_PART);
+    uint64_t spared = q2_max_u64(SPARED_SIZE, space / SPARED_PART);
     uint64_t free_to_take = space > spared ? space - spared : 0;
     uint64_t more;
 
@@ -96,12 +87,12 @@ uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, 
         return 0;
     more = goal - left;
     if (purpose == MC_ROOM_FOR_WRITES)
-        more = lower(more, higher(space / STEP_PART, first));
+        more = q2_min_u64(more, q2_max_u64(space / STEP_PART, first));
     if (more <= free_to_take)
         return more;
     /* Only what the next writes need comes out of the rest. */
     if (purpose != MC_ROOM_FOR_FIRST && left + free_to_take < first)
-        return lower(lower(more, space), first - left);
+        return q2_min_u64(q2_min_u64(more, space), first - left);
     return free_to_take;
 }
 
@@ -117,7 +108,7 @@ static enum q2_status fill_need(const struct need *need, enum mc_room_for purpos
     if (need->left >= need->wanted / 2 + need->wanted % 2)
         return Q2_OK;
     space = ops->free_space(need->file);
-    step = mc_room_step(purpose, need->left, need->wanted, lower(first, need->wanted), space);
+    step = mc_room_step(purpose, need->left, need->wanted, q2_min_u64(first, need->wanted), space);
     if (step > 0)
         status = ops->make_room(need->file, size + step, fault);
     if (status != Q2_OK || purpose == MC_ROOM_FOR_FIRST)
@@ -143,7 +134,7 @@ enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose,
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header)
         return Q2_OK; /* a raw image has its size */
-    first = higher(FIRST_SIZE, (uint64_t)FIRST_CLUSTERS << info.header->cluster_bits);
+    first = q2_max_u64(FIRST_SIZE, (uint64_t)FIRST_CLUSTERS << info.header->cluster_bits);
     need = image_need(image, &info);
     status = fill_need(&need, purpose, first, fault);
     if (status == Q2_OK && info.data_source != info.source) {

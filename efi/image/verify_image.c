@@ -6,7 +6,6 @@
 
 #include "efi/base/console.h"
 #include "efi/base/firmware.h"
-#include "efi/base/text.h"
 #include "q2_disk.h"
 #include "q2_fail.h"
 #include "verify.h"
@@ -17,19 +16,11 @@
 /* Below this it takes no time that needs a bar. */
 #define QUICK_SIZE (8u * 1024 * 1024)
 
-/* Draw the bar over the one before. A read is too short for a person to see more often. */
+/* A read is too short for a person to see the bar more often. */
 static void draw(uint64_t done, uint64_t total)
 {
-    char line[120];
-    struct q2_line text = q2_line_start(line, sizeof(line));
-
-    if (total < QUICK_SIZE)
-        return;
-    q2_line_put(&text, "\rmetalcow: verifying ");
-    mc_put_bar(&text, done, total);
-    if (done == total)
-        q2_line_put(&text, "\n");
-    mc_print(line);
+    if (total >= QUICK_SIZE)
+        mc_print_bar("verifying", done, total);
 }
 
 /* Top down, each layer's file and then its data file. The overlay of a mode is in memory. */

@@ -5,9 +5,12 @@
  * after each write. The driver reads whole pages from the volume and not out of its cache, so pages
  * that are wholly the file's are read whole here. fat_cache.c evicts the others after each write.
  *
- * Calls another source. Invariant: what is read is what the other source reads from the volume.
+ * May call the source by the file system, and the map. Invariant: what is read is what the other
+ * source reads from the volume.
  */
 #include "fat_place.h"
+
+#include "core/base/range.h"
 
 static enum q2_status read_piece(struct mc_fat_fresh *fresh, const struct q2_file_extent *extent,
                                  uint64_t offset, void *buffer, size_t *length)
@@ -30,28 +33,19 @@ static enum q2_status read_piece(struct mc_fat_fresh *fresh, const struct q2_fil
     return status;
 }
 
-static const struct q2_file_extent *find(const struct q2_source_extents *map, uint64_t offset)
-{
-    for (size_t i = 0; i < map->nb_extents; i++) {
-        const struct q2_file_extent *extent = &map->extents[i];
-        if (offset >= extent->file_offset && offset - extent->file_offset < extent->length)
-            return extent;
-    }
-    return NULL;
-}
-
 static enum q2_status fresh_read(struct q2_source *source, uint64_t offset, void *buffer,
                                  size_t length)
 {
     struct mc_fat_fresh *fresh = (struct mc_fat_fresh *)source;
     uint8_t *to = buffer;
 
+    if (!q2_range_fits(offset, length, fresh->map->source.size))
+        return Q2_ERR_IO;
     while (length > 0) {
-        const struct q2_file_extent *extent = find(fresh->map, offset);
+        const struct q2_file_extent *extent = q2_source_extents_at(fresh->map, offset);
         size_t n = length;
         enum q2_status status;
-        if (!extent)
-            return Q2_ERR_IO;
+
         if (n > extent->length - (offset - extent->file_offset))
             n = (size_t)(extent->length - (offset - extent->file_offset));
         status = read_piece(fresh, extent, offset, to, &n);
@@ -67,7 +61,7 @@ static enum q2_status fresh_read(struct q2_source *source, uint64_t offset, void
 static const struct q2_source_ops fresh_ops = {.read_at = fresh_read};
 
 void mc_fat_fresh_init(struct mc_fat_fresh *fresh, struct q2_source *by_file,
-                       const struct q2_source_extents *map, void *page)
+                       struct q2_source_extents *map, void *page)
 {
     *fresh =
         (struct mc_fat_fresh){.source = *by_file, .by_file = by_file, .map = map, .page = page};

@@ -115,14 +115,14 @@ void mc_fat_watch(struct q2_place_file *file, bool *attention);
 struct mc_fat_fresh {
     struct q2_source source; /* first */
     struct q2_source *by_file;
-    const struct q2_source_extents *map;
+    struct q2_source_extents *map;
     uint8_t *page; /* MC_FAT_FRESH_SIZE bytes */
 };
 
 /* by_file  reads the file through the file system; map: where it is stored. All stay the caller's,
  * and page has MC_FAT_FRESH_SIZE bytes */
 void mc_fat_fresh_init(struct mc_fat_fresh *fresh, struct q2_source *by_file,
-                       const struct q2_source_extents *map, void *page);
+                       struct q2_source_extents *map, void *page);
 
 /* Map a file that is open through the file system (file->File), and verify the map against what the
  * file system reads.  (fat_file.c)

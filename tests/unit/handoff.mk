@@ -1,7 +1,7 @@
 # The ways of delivering a hand-off, on the host: the firmware's sources over a firmware made here.
 HANDOFF_TEST      := tests/unit/efi/handoff/test_delivery
-HANDOFF_TEST_SRCS := efi/base/firmware.c $(patsubst %,efi/handoff/%.c,boot_params initrd_path \
-                     memory_map own patch pe search wrap)
+HANDOFF_TEST_SRCS := efi/base/firmware.c efi/base/memory_map.c \
+                     $(patsubst %,efi/handoff/%.c,boot_params initrd_path own patch pe search wrap)
 OWN_TEST_SRCS     += $(HANDOFF_TEST).c
 $(foreach s,$(filter-out $(EFI_HOST_SRCS),$(HANDOFF_TEST_SRCS)) $(HANDOFF_TEST).c,\
     $(eval CFLAGS_$(subst /,_,$(s)) += $(EFI_HOST_CFLAGS)))

@@ -217,19 +217,14 @@ int image_source_fd(const struct q2_source *source)
     return ((const struct q2_source_posix *)source)->fd;
 }
 
-bool image_same_file(const struct q2_source *a, const struct q2_source *b)
-{
-    return a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
-}
-
 bool image_uses(const struct image *image, const struct q2_source *file)
 {
     for (uint32_t i = 0; i < q2_disk_nb_layers(image->disk); i++) {
         struct q2_layer_info info;
 
         q2_disk_layer_info(image->disk, i, &info);
-        if (image_same_file(info.source, file) ||
-            (info.data_source && image_same_file(info.data_source, file)))
+        if (q2_same_file(info.source, file) ||
+            (info.data_source && q2_same_file(info.data_source, file)))
             return true;
     }
     return false;

@@ -61,12 +61,9 @@ void image_print_fault(const struct image *image);
 /* The descriptor of a source that image_open() or its opener has made. */
 int image_source_fd(const struct q2_source *source);
 
-/* Whether two sources are one file. */
 /* Whether path leads to a file that the image is stored in: then it is the image's own lock that
  * keeps the file from being written. */
 bool image_uses_path(const struct image *image, const char *path);
-
-bool image_same_file(const struct q2_source *a, const struct q2_source *b);
 
 /* Whether a file is one of those that an image, opened with all its files, is read from. */
 bool image_uses(const struct image *image, const struct q2_source *file);

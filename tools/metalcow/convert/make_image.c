@@ -121,7 +121,7 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
     file->is_open = true;
     if (new->in_use && image_uses(new->in_use, &posix->source))
         return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
-    if (file == &new->data && image_same_file(&posix->source, &new->image.posix.source))
+    if (file == &new->data && q2_same_file(&posix->source, &new->image.posix.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
     return true;
 }

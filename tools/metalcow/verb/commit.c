@@ -41,7 +41,7 @@ static bool leads_to(const char *path, const struct q2_source *file)
 
     if (q2_source_posix_open(&other, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
         return false;
-    ret = image_same_file(&other.source, file);
+    ret = q2_same_file(&other.source, file);
     q2_source_posix_close(&other);
     return ret;
 }

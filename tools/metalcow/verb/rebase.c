@@ -198,7 +198,7 @@ static bool open_base(struct rebase *rebase, const struct arguments *arguments)
     q2_disk_layer_info(rebase->base->disk, 0, &base);
     for (uint32_t i = 1; i < q2_disk_nb_layers(rebase->image->disk); i++) {
         q2_disk_layer_info(rebase->image->disk, i, &layer);
-        if (image_same_file(base.source, layer.source) && base.format == layer.format)
+        if (q2_same_file(base.source, layer.source) && base.format == layer.format)
             rebase->same_layer = i;
     }
     return true;

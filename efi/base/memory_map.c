@@ -6,7 +6,7 @@
 #include "memory_map.h"
 
 #include "core/base/range.h"
-#include "efi/base/firmware.h"
+#include "firmware.h"
 
 #define PAGE_SIZE 4096u
 #define LOW_LIMIT (1u << 20) /* memory below this address has special uses on PCs */

@@ -3,8 +3,8 @@
  * Calls GetMemoryMap() only, so it may be used while boot services end. Invariant: nothing is
  * allocated after mc_memory_map_reserve().
  */
-#ifndef METALCOW_EFI_HANDOFF_MEMORY_MAP_H
-#define METALCOW_EFI_HANDOFF_MEMORY_MAP_H
+#ifndef METALCOW_EFI_MEMORY_MAP_H
+#define METALCOW_EFI_MEMORY_MAP_H
 
 #include <stdbool.h>
 #include <stdint.h>
