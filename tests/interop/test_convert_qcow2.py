@@ -174,6 +174,43 @@ def test_existing_output_is_overwritten_where_it_differs():
     check(status == 1 and "smaller" in err, err)
 
 
+def test_existing_output_with_another_backing_file_gets_the_whole_disk():
+    """Only -B says that input and output share what is below them; an output that exists may stand
+    on another file."""
+    for name, pattern in (("one.qcow2", 1), ("two.qcow2", 2)):
+        folder.qemu_img("create", "-q", "-f", "qcow2", name, "1M")
+        folder.qemu_io("qcow2", name, f"write -P {pattern} 0 1M")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "one.qcow2", "-F", "qcow2", "source.qcow2")
+    folder.qemu_io("qcow2", "source.qcow2", "write -P 3 64k 64k")
+    for options in ((), ("-c",)):
+        remove("out.qcow2")
+        folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "two.qcow2", "-F", "qcow2",
+                        "out.qcow2")
+        folder.good("convert", "-n", "-O", "qcow2", *options, "source.qcow2", "out.qcow2")
+        check_image("out.qcow2", "source.qcow2")
+    remove("out.qcow2")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "one.qcow2", "-F", "qcow2", "out.qcow2")
+    folder.good("convert", "-n", "-B", "one.qcow2", "-O", "qcow2", "source.qcow2", "out.qcow2")
+    check_image("out.qcow2", "source.qcow2")
+    check_equal(allocated("out.qcow2")[0], 1, "clusters with -n -B")
+
+
+def test_nothing_is_written_past_the_end_of_the_backing_file():
+    """What an output shows past its backing file's end is zeros already; an image of version 2 has
+    no other way to note zeros than clusters full of them."""
+    folder.qemu_img("create", "-q", "-f", "qcow2", "short.qcow2", "1M")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "short.qcow2", "-F", "qcow2", "long.qcow2",
+                    "8M")
+    folder.qemu_io("qcow2", "long.qcow2", "write -P 5 5M 64k", "write -z 6M 1M", "write -z 900k 4k")
+    for compat, most in (("0.10", 2), ("1.1", 1)):
+        for options in ((), ("-c",)):
+            convert("out.qcow2", "-B", "short.qcow2", "-F", "qcow2", "-o", f"compat={compat}",
+                    *options, source="long.qcow2")
+            check_image("out.qcow2", "long.qcow2")
+            got = allocated("out.qcow2")[0]
+            check(got <= most, f"compat {compat} {options}: {got} clusters")
+
+
 def test_compressing_into_a_data_file_is_refused_as_by_qemu_img():
     make_source()
     remove("out.qcow2", "out.data")

@@ -34,9 +34,11 @@ struct target_ops {
 
 struct target {
     const struct target_ops *ops;
-    uint64_t unit;    /* bytes; where a write may begin and end (or at the disk's end) */
-    size_t chunk;     /* bytes, a multiple of unit */
-    bool has_backing; /* what is not written shows the backing file */
+    uint64_t unit;       /* bytes; where a write may begin and end (or at the disk's end) */
+    size_t chunk;        /* bytes, a multiple of unit */
+    bool shares_backing; /* what is not written shows the backing file, which the input has too */
+    uint64_t blank_from; /* bytes; from here on, what is not written reads as zeros because the
+                             target is new and its backing file ends; UINT64_MAX: nowhere */
 };
 
 /* What a target shall be. */
@@ -46,6 +48,7 @@ struct target_options {
     uint64_t size;        /* of the disk, bytes */
     uint64_t sparse_size; /* bytes of zeros in a row that become a hole; 0: none */
     bool skip_create;     /* write into a target that exists, without emptying it */
+    bool keeps_backing;   /* -B: leave out what the target's backing file has */
     bool compressed;
     bool bitmaps;                    /* copy the input's dirty bitmaps; qcow2 only */
     unsigned nb_threads;             /* that encode; >= 1 */

@@ -257,6 +257,22 @@ static bool open_image(struct qcow2_target *qcow2)
     return true;
 }
 
+/* What the target reads as where nothing is written. An output that exists may have a backing file
+ * that is not the input's: only -B says that they share it. */
+static void look_below(struct qcow2_target *qcow2, bool has_backing)
+{
+    bool is_new = !qcow2->options.skip_create;
+    struct q2_layer_info below;
+
+    qcow2->target.shares_backing = has_backing && (is_new || qcow2->options.keeps_backing);
+    qcow2->reads_zero = is_new && !has_backing;
+    qcow2->target.blank_from = UINT64_MAX;
+    if (is_new && has_backing && q2_disk_nb_layers(qcow2->image->disk) > 1) {
+        q2_disk_layer_info(qcow2->image->disk, 1, &below);
+        qcow2->target.blank_from = below.virtual_size;
+    }
+}
+
 /* Chunks, units, buffers, threads: what depends on the opened image. */
 static bool prepare(struct qcow2_target *qcow2)
 {
@@ -267,8 +283,7 @@ static bool prepare(struct qcow2_target *qcow2)
     q2_disk_layer_info(qcow2->image->disk, 0, &info);
     cluster_size = (size_t)1 << info.header->cluster_bits;
     qcow2->external = info.data_source != info.source;
-    qcow2->target.has_backing = info.backing_file[0] != '\0';
-    qcow2->reads_zero = !options->skip_create && !qcow2->target.has_backing;
+    look_below(qcow2, info.backing_file[0] != '\0');
     qcow2->target.unit = cluster_size;
     if (!options->compressed) {
         if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)

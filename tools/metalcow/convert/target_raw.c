@@ -176,7 +176,8 @@ struct target *target_raw_open(const struct target_options *options)
         fputs("metalcow: out of memory\n", stderr);
         goto free_target;
     }
-    raw->target = (struct target){.ops = &raw_ops, .unit = 1, .chunk = CHUNK_SIZE};
+    raw->target =
+        (struct target){.ops = &raw_ops, .unit = 1, .chunk = CHUNK_SIZE, .blank_from = UINT64_MAX};
     raw->path = options->path;
     raw->sparse_size = options->sparse_size & ~UINT64_C(511);
     if (!open_file(raw, options))

@@ -31,13 +31,14 @@ struct conversion {
 enum state {
     STATE_DATA,
     STATE_ZERO,
-    STATE_BELOW, /* the target's backing file has it */
+    STATE_BELOW, /* the target shows it without having it: from its backing file, or past its end */
 };
 
 /* The state at a guest offset, and how far it holds. */
 static bool look(struct conversion *conversion, uint64_t at, enum state *ret_state,
                  uint64_t *ret_length)
 {
+    const struct target *target = conversion->target;
     struct q2_map_entry entry;
 
     if (entries_next(&conversion->entries, at, conversion->size - at, &entry) != Q2_OK) {
@@ -45,9 +46,13 @@ static bool look(struct conversion *conversion, uint64_t at, enum state *ret_sta
         return false;
     }
     *ret_state = entry.zero ? STATE_ZERO : STATE_DATA;
-    if (conversion->target->has_backing && entry.depth > 0)
+    if (target->shares_backing && entry.depth > 0)
+        *ret_state = STATE_BELOW;
+    if (entry.zero && at >= target->blank_from)
         *ret_state = STATE_BELOW;
     *ret_length = entry.length;
+    if (entry.zero && at < target->blank_from && entry.length > target->blank_from - at)
+        *ret_length = target->blank_from - at;
     return true;
 }
 
@@ -154,7 +159,7 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
         return say(arguments->base ? "a raw output has no backing file"
                                    : "Compression not supported for this file format");
-    if (creation->image.backing_file && !creation->image.backing_format)
+    if (creation->image.backing_file && !creation->image.backing_format && !arguments->skip_create)
         return say("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
         return say("the output's size is the input's");
@@ -195,6 +200,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
         .size = conversion->size,
         .sparse_size = arguments->sparse_size,
         .skip_create = arguments->skip_create,
+        .keeps_backing = arguments->base != NULL,
         .compressed = arguments->compress,
         .bitmaps = arguments->bitmaps,
         .creation = creation,
