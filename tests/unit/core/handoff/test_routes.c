@@ -1,0 +1,369 @@
+/* core/handoff/routes.c: which runs are chosen, and that every table covers its disk, whatever was
+ * added. */
+#include "q2_handoff_routes.h"
+
+#include <stdlib.h>
+
+#include "core/base/range.h"
+#include "tests/support/t.h"
+
+#define KIB        1024ull
+#define MIB        (1024 * KIB)
+#define MAX_ROWS   6
+#define MAX_RUNS   64
+#define GRAIN      (4 * KIB)
+#define NB_HOSTILE 3000
+
+struct run {
+    uint64_t guest_offset, volume_offset, length;
+};
+
+/* Memory of exactly the size that is asked for, so that the sanitizer sees a byte more. */
+static struct q2_route *get(size_t nb)
+{
+    struct q2_route *memory = malloc(nb * sizeof(*memory));
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* What every table must be: ascending, without gaps, of the disk's size, within its memory; what
+ * goes straight begins and ends at grains, and at sectors of the partition. */
+static void check_table(const struct q2_route *table, size_t nb, size_t max, uint64_t size,
+                        uint64_t grain, uint64_t straight)
+{
+    uint64_t at = 0, sum = 0;
+
+    T_CHECK(nb <= max);
+    for (size_t i = 0; i < nb; i++) {
+        T_CHECK_U64(table[i].guest_offset, at);
+        T_CHECK(table[i].length > 0 && table[i].length <= size - at);
+        at += table[i].length;
+        if (!table[i].straight) {
+            T_CHECK(i == 0 || table[i - 1].straight);
+            continue;
+        }
+        sum += table[i].length;
+        T_CHECK_U64(table[i].guest_offset % grain, 0);
+        T_CHECK(at % grain == 0 || at == size);
+        T_CHECK_U64(table[i].volume_offset % Q2_ROUTE_SECTOR_SIZE, 0);
+    }
+    T_CHECK_U64(at, size);
+    T_CHECK_U64(sum, straight);
+}
+
+static void test_routes_choose_tables(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t size;
+        size_t max_runs, max;
+        struct run runs[MAX_ROWS];
+        struct q2_route want[MAX_ROWS];
+    } rows[] = {
+        {"no disk", 0, 4, 4, {{0}}, {{0}}},
+        {"nothing straight", MIB, 4, 4, {{0}}, {{0, MIB, 0, false}}},
+        {"everything", MIB, 4, 1, {{0, 5 * MIB, MIB}}, {{0, MIB, 5 * MIB, true}}},
+        {"one in the middle",
+         MIB,
+         4,
+         4,
+         {{64 * KIB, 0, 64 * KIB}},
+         {{0, 64 * KIB, 0, false},
+          {64 * KIB, 64 * KIB, 0, true},
+          {128 * KIB, 896 * KIB, 0, false}}},
+        {"neighbours on both sides become one",
+         MIB,
+         1,
+         1,
+         {{0, 2 * MIB, 512 * KIB}, {512 * KIB, 2 * MIB + 512 * KIB, 512 * KIB}},
+         {{0, MIB, 2 * MIB, true}}},
+        {"neighbours in the disk only stay two",
+         MIB,
+         2,
+         2,
+         {{0, 2 * MIB, 512 * KIB}, {512 * KIB, MIB, 512 * KIB}},
+         {{0, 512 * KIB, 2 * MIB, true}, {512 * KIB, 512 * KIB, MIB, true}}},
+        {"neighbours on the partition only stay two",
+         MIB,
+         2,
+         3,
+         {{0, 0, 256 * KIB}, {512 * KIB, 256 * KIB, 512 * KIB}},
+         {{0, 256 * KIB, 0, true},
+          {256 * KIB, 256 * KIB, 0, false},
+          {512 * KIB, 512 * KIB, 256 * KIB, true}}},
+        {"the shortest goes when there is no memory for runs",
+         MIB,
+         2,
+         6,
+         {{0, 0, 8 * KIB}, {16 * KIB, MIB, 4 * KIB}, {512 * KIB, 0, 512 * KIB}},
+         {{0, 8 * KIB, 0, true}, {8 * KIB, 504 * KIB, 0, false}, {512 * KIB, 512 * KIB, 0, true}}},
+        {"a short one does not replace longer ones",
+         MIB,
+         2,
+         6,
+         {{0, 0, 8 * KIB}, {16 * KIB, MIB, 8 * KIB}, {512 * KIB, 0, 4 * KIB}},
+         {{0, 8 * KIB, 0, true},
+          {8 * KIB, 8 * KIB, 0, false},
+          {16 * KIB, 8 * KIB, MIB, true},
+          {24 * KIB, MIB - 24 * KIB, 0, false}}},
+        {"the shortest goes when the table is too small",
+         MIB,
+         6,
+         3,
+         {{0, 0, 8 * KIB}, {16 * KIB, MIB, 4 * KIB}, {512 * KIB, 0, 512 * KIB}},
+         {{0, 8 * KIB, 0, true}, {8 * KIB, 504 * KIB, 0, false}, {512 * KIB, 512 * KIB, 0, true}}},
+        {"a table of one route",
+         MIB,
+         6,
+         1,
+         {{0, 0, 512 * KIB}, {768 * KIB, MIB, 256 * KIB}},
+         {{0, MIB, 0, false}}},
+        {"cut to grains",
+         MIB,
+         4,
+         4,
+         {{1 * KIB, 7 * KIB, 12 * KIB}},
+         {{0, 4 * KIB, 0, false},
+          {4 * KIB, 8 * KIB, 10 * KIB, true},
+          {12 * KIB, MIB - 12 * KIB, 0, false}}},
+        {"too short for a grain", MIB, 4, 4, {{1 * KIB, 1 * KIB, 6 * KIB}}, {{0, MIB, 0, false}}},
+        {"ends with the disk",
+         MIB - 512,
+         4,
+         4,
+         {{512 * KIB, 0, 512 * KIB - 512}},
+         {{0, 512 * KIB, 0, false}, {512 * KIB, 512 * KIB - 512, 0, true}}},
+        {"a disk that ends inside a sector",
+         MIB - 100,
+         4,
+         4,
+         {{512 * KIB, 0, 512 * KIB - 100}},
+         {{0, MIB - 100, 0, false}}},
+        {"inside a sector of the partition", MIB, 4, 4, {{0, 100, MIB}}, {{0, MIB, 0, false}}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_route *runs = get(rows[i].max_runs), *table = get(rows[i].max);
+        struct q2_routes routes;
+        uint64_t straight = 99;
+        size_t nb = 99, nb_want = 0;
+
+        t_row(rows[i].name);
+        q2_routes_init(&routes, runs, rows[i].max_runs, rows[i].size);
+        for (size_t n = 0; n < MAX_ROWS && rows[i].runs[n].length > 0; n++)
+            T_CHECK_U64(q2_routes_add(&routes, rows[i].runs[n].guest_offset,
+                                      rows[i].runs[n].volume_offset, rows[i].runs[n].length),
+                        Q2_OK);
+        q2_routes_choose(&routes, GRAIN, table, rows[i].max, &nb, &straight);
+        while (nb_want < MAX_ROWS && rows[i].want[nb_want].length > 0)
+            nb_want++;
+        T_CHECK_U64(nb, nb_want);
+        for (size_t n = 0; n < nb && n < nb_want; n++) {
+            T_CHECK_U64(table[n].guest_offset, rows[i].want[n].guest_offset);
+            T_CHECK_U64(table[n].length, rows[i].want[n].length);
+            T_CHECK_U64(table[n].volume_offset, rows[i].want[n].volume_offset);
+            T_CHECK_U64(table[n].straight, rows[i].want[n].straight);
+        }
+        check_table(table, nb, rows[i].max, rows[i].size, GRAIN, straight);
+        free(runs);
+        free(table);
+    }
+    t_row("");
+}
+
+static void test_routes_add_refuses_what_is_no_run(void)
+{
+    static const struct {
+        const char *name;
+        struct run run;
+    } rows[] = {
+        {"empty", {512 * KIB, 0, 0}},
+        {"before the last one", {0, 0, 4 * KIB}},
+        {"overlaps the last one", {64 * KIB, 0, 128 * KIB}},
+        {"ends after the disk", {512 * KIB, 0, 512 * KIB + 1}},
+        {"begins after the disk", {MIB + 1, 0, 1}},
+        {"wraps in the disk", {512 * KIB, 0, UINT64_MAX}},
+        {"begins at the end of numbers", {UINT64_MAX, 0, UINT64_MAX}},
+        {"wraps on the partition", {512 * KIB, UINT64_MAX - 4 * KIB, 8 * KIB}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_route runs[2], table[3];
+        struct q2_routes routes;
+        uint64_t straight;
+        size_t nb;
+
+        t_row(rows[i].name);
+        q2_routes_init(&routes, runs, 2, MIB);
+        T_CHECK_U64(q2_routes_add(&routes, 64 * KIB, MIB, 64 * KIB), Q2_OK);
+        T_CHECK_U64(q2_routes_add(&routes, rows[i].run.guest_offset, rows[i].run.volume_offset,
+                                  rows[i].run.length),
+                    Q2_ERR_ARGUMENT);
+        q2_routes_choose(&routes, GRAIN, table, 3, &nb, &straight);
+        T_CHECK_U64(nb, 3);
+        T_CHECK_U64(straight, 64 * KIB);
+        T_CHECK_U64(q2_routes_add(&routes, 512 * KIB, 0, 4 * KIB), Q2_ERR_ARGUMENT);
+    }
+    t_row("");
+}
+
+static void test_routes_choose_again_is_coarser(void)
+{
+    struct q2_route runs[4], table[5];
+    struct q2_routes routes;
+    uint64_t straight;
+    size_t nb;
+
+    q2_routes_init(&routes, runs, 4, MIB);
+    T_CHECK_U64(q2_routes_add(&routes, 512, 512, 64 * KIB), Q2_OK);
+    T_CHECK_U64(q2_routes_add(&routes, 512 * KIB, 0, 512 * KIB), Q2_OK);
+    q2_routes_choose(&routes, 512, table, 5, &nb, &straight);
+    T_CHECK_U64(straight, 576 * KIB);
+    q2_routes_choose(&routes, GRAIN, table, 5, &nb, &straight);
+    T_CHECK_U64(straight, 572 * KIB);
+    q2_routes_choose(&routes, GRAIN, table, 2, &nb, &straight);
+    T_CHECK_U64(straight, 512 * KIB);
+    check_table(table, nb, 2, MIB, GRAIN, straight);
+}
+
+/* ---- Anything ---- */
+
+static uint64_t dice_state;
+
+static uint64_t dice(uint64_t limit)
+{
+    dice_state = dice_state * 6364136223846793005u + 1442695040888963407u;
+    return (dice_state >> 24) % limit;
+}
+
+/* Numbers of every size, and often near a limit. */
+static uint64_t hostile_number(uint64_t near)
+{
+    switch (dice(5)) {
+    case 0:
+        return near + dice(3) - 1;
+    case 1:
+        return UINT64_MAX - dice(3);
+    case 2:
+        return dice(UINT64_MAX) >> dice(64);
+    default:
+        return dice(near / 512 + 1) * 512;
+    }
+}
+
+/* What was added, as it was. */
+struct added {
+    struct run runs[MAX_RUNS];
+    size_t nb;
+};
+
+/* Is each straight route inside what was added, at the same distance from its place? */
+static void check_origin(const struct added *added, const struct q2_route *table, size_t nb)
+{
+    for (size_t i = 0; i < nb; i++) {
+        uint64_t at = table[i].guest_offset, left = table[i].straight ? table[i].length : 0;
+
+        for (size_t n = 0; n < added->nb && left > 0; n++) {
+            const struct run *run = &added->runs[n];
+            uint64_t skip = at - run->guest_offset, here;
+
+            if (at < run->guest_offset || skip >= run->length)
+                continue;
+            T_CHECK_U64(table[i].volume_offset + (at - table[i].guest_offset),
+                        run->volume_offset + skip);
+            here = q2_min_u64(left, run->length - skip);
+            at += here;
+            left -= here;
+        }
+        T_CHECK_U64(left, 0);
+    }
+}
+
+/* The answer for a range, by looking at every route. */
+static bool is_served(const struct q2_route *table, size_t nb, uint64_t size, uint64_t offset,
+                      uint64_t length)
+{
+    if (length == 0 || !q2_range_fits(offset, length, size))
+        return false;
+    for (size_t i = 0; i < nb; i++) {
+        if (table[i].straight &&
+            q2_ranges_overlap(offset, length, table[i].guest_offset, table[i].length))
+            return false;
+    }
+    return true;
+}
+
+static void check_served(const struct q2_route *table, size_t nb, uint64_t size)
+{
+    for (int i = 0; i < 50; i++) {
+        uint64_t offset = hostile_number(size), length = hostile_number(size);
+
+        if (nb > 0 && dice(2) == 0) { /* near a border */
+            const struct q2_route *route = &table[dice(nb)];
+
+            offset = route->guest_offset + dice(3) - 1;
+            length = route->length + dice(3) - 1;
+        }
+        T_CHECK(q2_routes_served(table, nb, offset, length) ==
+                is_served(table, nb, size, offset, length));
+    }
+}
+
+static void add_anything(struct q2_routes *routes, struct added *added, uint64_t size)
+{
+    uint64_t at = 0;
+    size_t nb = (size_t)dice(MAX_RUNS);
+
+    added->nb = 0;
+    for (size_t i = 0; i < nb; i++) {
+        struct run run = {hostile_number(size), hostile_number(size), hostile_number(size)};
+
+        if (dice(4) != 0) { /* likely to be one */
+            run.guest_offset = at + dice(4) * 512;
+            run.length = (dice(64) + 1) * 512;
+            run.volume_offset = dice(2) ? dice(size) : run.guest_offset;
+        }
+        if (q2_routes_add(routes, run.guest_offset, run.volume_offset, run.length) != Q2_OK)
+            continue;
+        at = run.guest_offset + run.length;
+        added->runs[added->nb++] = run;
+    }
+}
+
+static void test_routes_survive_anything(void)
+{
+    static struct added added;
+
+    for (uint64_t seed = 0; seed < NB_HOSTILE; seed++) {
+        uint64_t size, straight, grain = 512ull << dice(6);
+        size_t max_runs, max, nb;
+        struct q2_route *runs, *table;
+        struct q2_routes routes;
+
+        dice_state = seed;
+        size = dice(4) == 0 ? hostile_number(MIB) : dice(4000) * 512;
+        max_runs = (size_t)dice(MAX_RUNS) + 1;
+        max = (size_t)dice(2 * MAX_RUNS) + 1;
+        runs = get(max_runs);
+        table = get(max);
+        q2_routes_init(&routes, runs, max_runs, size);
+        add_anything(&routes, &added, size / 2 + 1);
+        q2_routes_choose(&routes, grain, table, max, &nb, &straight);
+        check_table(table, nb, max, size, grain, straight);
+        check_origin(&added, table, nb);
+        check_served(table, nb, size);
+        free(runs);
+        free(table);
+    }
+}
+
+int main(void)
+{
+    T_RUN(test_routes_choose_tables);
+    T_RUN(test_routes_add_refuses_what_is_no_run);
+    T_RUN(test_routes_choose_again_is_coarser);
+    T_RUN(test_routes_survive_anything);
+    return t_done();
+}
