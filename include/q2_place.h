@@ -164,7 +164,9 @@ struct q2_place_ops {
      *
      * all  false: only of what was written since the last call
      *
-     * Q2_ERR_UNSUPPORTED  some are kept still: the files are too small to push them out */
+     * Q2_ERR_UNSUPPORTED  some are kept still: the files are too small to push them out
+     * Q2_ERR_IO           the volume cannot be read; nothing is read after the first failure
+     * Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED  the medium is not there any more; nothing is read */
     enum q2_status (*forget)(struct q2_place *place, bool all, struct q2_fault *fault);
 
     /* Set *attention whenever forget(false) has something to do; NULL: no more.

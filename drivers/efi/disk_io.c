@@ -20,7 +20,7 @@ static enum q2_status latch(struct q2_source_efi_disk_io *disk_io, enum q2_statu
     return status;
 }
 
-static enum q2_status check_medium(struct q2_source_efi_disk_io *disk_io)
+enum q2_status q2_source_efi_disk_io_medium(struct q2_source_efi_disk_io *disk_io)
 {
     const EFI_BLOCK_IO_MEDIA *Media = disk_io->BlockIo->Media;
 
@@ -52,7 +52,7 @@ enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_i
         return Q2_OK;
     status = latch(disk_io, q2_status_from_efi(Status));
     if (disk_io->gone == Q2_OK)
-        (void)check_medium(disk_io);
+        (void)q2_source_efi_disk_io_medium(disk_io);
     if (disk_io->gone != Q2_OK)
         return disk_io->gone;
     return status == Q2_ERR_READ_ONLY ? status : Q2_ERR_IO;
@@ -131,7 +131,7 @@ static enum q2_status disk_io_read(struct q2_source *source, uint64_t offset, vo
     struct q2_source_efi_disk_io *disk_io = disk_io_of(source);
     EFI_BLOCK_IO_PROTOCOL *BlockIo = disk_io->BlockIo;
     EFI_STATUS Status;
-    enum q2_status status = check_medium(disk_io);
+    enum q2_status status = q2_source_efi_disk_io_medium(disk_io);
 
     if (status != Q2_OK)
         return status;
@@ -152,7 +152,7 @@ static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, c
     struct q2_source_efi_disk_io *disk_io = disk_io_of(source);
     EFI_BLOCK_IO_PROTOCOL *BlockIo = disk_io->BlockIo;
     EFI_STATUS Status;
-    enum q2_status status = check_medium(disk_io);
+    enum q2_status status = q2_source_efi_disk_io_medium(disk_io);
 
     if (status != Q2_OK)
         return status;
@@ -172,7 +172,7 @@ static enum q2_status disk_io_write(struct q2_source *source, uint64_t offset, c
 static enum q2_status disk_io_flush(struct q2_source *source)
 {
     struct q2_source_efi_disk_io *disk_io = disk_io_of(source);
-    enum q2_status status = check_medium(disk_io);
+    enum q2_status status = q2_source_efi_disk_io_medium(disk_io);
 
     if (status != Q2_OK || !source->writable)
         return status;

@@ -46,6 +46,11 @@ enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
 /* The source as what it is, for whoever queues requests below it; NULL: it is another kind. */
 struct q2_source_efi_disk_io *q2_source_efi_disk_io_of(struct q2_source *source);
 
+/* Is the medium still the one that the source was made for? Asks the device for nothing.
+ *
+ * returns  Q2_OK; for good: Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED */
+enum q2_status q2_source_efi_disk_io_medium(struct q2_source_efi_disk_io *disk_io);
+
 /* Keep in mind how a request below the source ended, as the source's own requests do.
  *
  * returns  what the engine is told: Q2_OK, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED or Q2_ERR_IO */

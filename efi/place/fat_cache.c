@@ -22,8 +22,15 @@ static uint64_t slot_of(uint64_t page)
     return 1ull << (page % NB_SLOTS);
 }
 
+/* What is to be emptied, and whether the volume can be read. A device that is gone may take seconds
+ * to fail, so nothing is read after the first failure. */
+struct emptying {
+    uint64_t slots;
+    bool has_failed;
+};
+
 /* Read one byte of an extent: less than a page, so it goes through the cache. */
-static bool touch(struct mc_fat_file *file, const struct q2_file_extent *extent, uint64_t page)
+static bool read_byte(struct mc_fat_file *file, const struct q2_file_extent *extent, uint64_t page)
 {
     const struct q2_source_extents *extents = &file->as.extents;
     uint64_t at = extents->page_start + (page << extents->page_bits);
@@ -35,19 +42,31 @@ static bool touch(struct mc_fat_file *file, const struct q2_file_extent *extent,
            !EFI_ERROR(file->File->Read(file->File, &size, &byte)) && size == 1;
 }
 
-/* Fill slots with pages that are all ours: what the cache holds of them it never writes back. */
-static uint64_t fill_with_own(struct mc_fat_file *file, uint64_t slots)
+static bool touch(struct emptying *emptying, struct mc_fat_file *file,
+                  const struct q2_file_extent *extent, uint64_t page)
 {
-    for (size_t i = 0; i < file->nb_extents && slots != 0; i++) {
+    if (!emptying->has_failed)
+        emptying->has_failed = !read_byte(file, extent, page);
+    return !emptying->has_failed;
+}
+
+static bool is_over(const struct emptying *emptying)
+{
+    return emptying->slots == 0 || emptying->has_failed;
+}
+
+/* Fill slots with pages that are all ours: what the cache holds of them it never writes back. */
+static void fill_with_own(struct emptying *emptying, struct mc_fat_file *file)
+{
+    for (size_t i = 0; i < file->nb_extents && !is_over(emptying); i++) {
         const struct q2_file_extent *extent = &file->map[i];
         uint64_t page, end;
         q2_source_extents_own_pages(&file->as.extents, extent, &page, &end);
-        for (unsigned int n = 0; page < end && n < NB_SLOTS && slots != 0; n++, page++) {
-            if ((slots & slot_of(page)) != 0 && touch(file, extent, page))
-                slots &= ~slot_of(page);
+        for (unsigned int n = 0; page < end && n < NB_SLOTS && !is_over(emptying); n++, page++) {
+            if ((emptying->slots & slot_of(page)) != 0 && touch(emptying, file, extent, page))
+                emptying->slots &= ~slot_of(page);
         }
     }
-    return slots;
 }
 
 /* Pages of an extent, [*ret_first, *ret_end), shared ones too. */
@@ -63,39 +82,37 @@ static void pages_of(const struct mc_fat_file *file, const struct q2_file_extent
 
 /* Read two pages that share a slot. Each read evicts the other page, so the slot holds no old data
  * afterwards. */
-static uint64_t fill_with_two(struct mc_fat_file *file, uint64_t slots)
+static void fill_with_two(struct emptying *emptying, struct mc_fat_file *file)
 {
     uint64_t first_page[NB_SLOTS], seen = 0;
 
-    for (size_t i = 0; i < file->nb_extents && slots != 0; i++) {
+    for (size_t i = 0; i < file->nb_extents && !is_over(emptying); i++) {
         const struct q2_file_extent *extent = &file->map[i];
         uint64_t page, end;
         pages_of(file, extent, &page, &end);
         for (unsigned int n = 0; page < end && n < NB_SLOTS; n++, page++) {
             uint64_t slot = slot_of(page);
-            if ((slots & slot) == 0 ||
+            if ((emptying->slots & slot) == 0 ||
                 ((seen & slot) != 0 && first_page[page % NB_SLOTS] == page) ||
-                !touch(file, extent, page))
+                !touch(emptying, file, extent, page))
                 continue;
             if ((seen & slot) != 0)
-                slots &= ~slot;
+                emptying->slots &= ~slot;
             first_page[page % NB_SLOTS] = page;
             seen |= slot;
         }
     }
-    return slots;
 }
 
-/* Empty slots by reading pages of any writable file; gives back those that could not be emptied. */
-static uint64_t evict(struct mc_fat_place *place, uint64_t slots)
+/* Empty slots by reading pages of any writable file. */
+static void evict(struct emptying *emptying, struct mc_fat_place *place)
 {
     struct mc_fat_file *file;
 
-    for (file = place->written; file && slots != 0; file = file->next_written)
-        slots = fill_with_own(file, slots);
-    for (file = place->written; file && slots != 0; file = file->next_written)
-        slots = fill_with_two(file, slots);
-    return slots;
+    for (file = place->written; file && !is_over(emptying); file = file->next_written)
+        fill_with_own(emptying, file);
+    for (file = place->written; file && !is_over(emptying); file = file->next_written)
+        fill_with_two(emptying, file);
 }
 
 /* The slots of all pages that a file has a part in. */
@@ -124,21 +141,34 @@ static uint64_t take_stale(struct mc_fat_place *place)
     return slots;
 }
 
+/* Who reads the files through the file system next reads fresh pages, where there are two. */
+static void refresh(struct emptying *emptying, struct mc_fat_place *place)
+{
+    for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
+        emptying->slots = ALL_SLOTS;
+        fill_with_two(emptying, file);
+    }
+    emptying->slots = ALL_SLOTS;
+}
+
 enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_fault *fault)
 {
     struct mc_fat_place *place = (struct mc_fat_place *)q2_place;
-    uint64_t stale = take_stale(place), kept;
+    uint64_t stale = take_stale(place);
+    enum q2_status medium = q2_source_efi_disk_io_medium(&place->device);
+    struct emptying emptying = {.slots = stale, .has_failed = medium != Q2_OK};
 
-    /* Who reads the file through the file system next reads fresh pages, where there are two. */
-    for (struct mc_fat_file *file = all ? place->written : NULL; file; file = file->next_written)
-        (void)fill_with_two(file, ALL_SLOTS);
-    kept = evict(place, all ? ALL_SLOTS : stale);
+    if (all)
+        refresh(&emptying, place);
+    evict(&emptying, place);
 
     /* What is kept still is tried again next time. */
     if (place->written)
-        place->written->as.extents.stale = kept & stale;
+        place->written->as.extents.stale = emptying.slots & stale;
     for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
-        if ((kept & slots_of(file)) != 0)
+        if (emptying.has_failed)
+            return q2_fail(fault, medium != Q2_OK ? medium : Q2_ERR_IO, NULL, file->path);
+        if ((emptying.slots & slots_of(file)) != 0)
             return q2_fail(
                 fault, Q2_ERR_UNSUPPORTED,
                 "too small to be written beside the firmware's file system; give it room",

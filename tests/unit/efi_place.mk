@@ -1,0 +1,10 @@
+# The cache of the firmware's FAT driver, on the host: the file system is made in the test.
+FAT_CACHE_TEST := tests/unit/efi/place/test_fat_cache
+OWN_TEST_SRCS  += $(FAT_CACHE_TEST).c
+$(call objects,san,efi/place/fat_cache.c $(FAT_CACHE_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(FAT_CACHE_TEST): $(call objects,san,$(FAT_CACHE_TEST).c efi/place/fat_cache.c) \
+                                $(call objects,san,$(DRIVERS_EFI_ONLY_SRCS)) \
+                                $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^
