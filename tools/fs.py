@@ -1,7 +1,7 @@
 """Disk images out of plain files, without root: GPT, FAT and ext4 inside an image file.
 
 Every function takes byte offsets into the image and
-calls one Debian tool (sgdisk, mkfs.fat, mtools, mke2fs); nothing here is mounted. The same input
+calls one Debian tool (sfdisk, mkfs.fat, mtools, mke2fs); nothing here is mounted. The same input
 gives the same image: GUIDs, volume numbers and times are the caller's or fixed.
 """
 
@@ -11,6 +11,11 @@ import subprocess
 
 SECTOR = 512
 MIB = 1024 * 1024
+
+# Types of partitions.  (UEFI 2.10, 5.3.3; Discoverable Partitions Specification)
+TYPE_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+TYPE_LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+TYPE_LINUX_ROOT = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 
 # 2024-01-01, the time written into file systems so that two runs make the same image.
 FIXED_TIME = 1704067200
@@ -60,14 +65,12 @@ def make_sparse(path, size):
 
 def make_gpt(path, disk_guid, partitions):
     """Partition the image. partitions: dicts with start, size (bytes), type, guid, name."""
-    command = ["sgdisk", "--clear", f"--disk-guid={disk_guid}"]
-    for number, part in enumerate(partitions, start=1):
-        first = part["start"] // SECTOR
-        last = first + part["size"] // SECTOR - 1
-        command += [f"--new={number}:{first}:{last}", f"--typecode={number}:{part['type']}",
-                    f"--partition-guid={number}:{part['guid']}",
-                    f"--change-name={number}:{part['name']}"]
-    run(*command, path)
+    lines = ["label: gpt", f"label-id: {disk_guid}", "first-lba: 34"]
+    for part in partitions:
+        lines.append(f"start={part['start'] // SECTOR}, size={part['size'] // SECTOR}, "
+                     f"type={part['type']}, uuid={part['guid']}, name=\"{part['name']}\"")
+    run("sfdisk", "--quiet", "--no-tell-kernel", "--wipe", "never", path,
+        stdin="\n".join(lines).encode())
 
 
 def make_mbr(path, start, size):

@@ -15,18 +15,19 @@ cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 
 packages_build=(gcc libc6-dev make musl-tools binutils gnu-efi dpkg-dev xz-utils python3)
-packages_run=(qemu-system-x86 qemu-utils debootstrap ovmf mtools dosfstools gdisk e2fsprogs)
+packages_run=(qemu-system-x86 qemu-utils debootstrap ovmf mtools dosfstools fdisk e2fsprogs)
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
                shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base
-               sbsigntool openssl)
+               sbsigntool openssl gdisk)
 packages_aarch64=(gcc-aarch64-linux-gnu qemu-system-arm qemu-efi-aarch64 u-boot-qemu)
 packages_bench=(qemu-utils libqcow-dev python3)
 
 # Programs that stand for the packages on a system without dpkg.
 programs_build=(gcc musl-gcc make ld objcopy nm xz python3)
-programs_run=(qemu-system-x86_64 qemu-img debootstrap mcopy mkfs.fat sgdisk mke2fs)
+programs_run=(qemu-system-x86_64 qemu-img debootstrap mcopy mkfs.fat sfdisk mke2fs)
 programs_test=(clang clang-tidy clang-format ctags cpio lcov shellcheck cppcheck genisoimage
-               nbdinfo nbdcopy fio man groff sbsign openssl)
+               nbdinfo nbdcopy fio man groff sbsign openssl
+               sgdisk)
 programs_aarch64=(aarch64-linux-gnu-gcc qemu-system-aarch64)
 programs_bench=(qemu-img qcowinfo python3)
 

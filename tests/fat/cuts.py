@@ -94,7 +94,7 @@ def make_disk(path, volumes, sources):
     parts, at = [], fs.MIB
     for number, volume in enumerate(volumes, start=1):
         volume.start = at
-        parts.append({"start": at, "size": volume.size, "type": "ef00", "name": f"cut{number}",
+        parts.append({"start": at, "size": volume.size, "type": fs.TYPE_ESP, "name": f"cut{number}",
                       "guid": f"4d435753-0000-4000-8002-{number:012d}"})
         at += volume.size
     fs.make_sparse(path, at + fs.MIB)

@@ -31,7 +31,7 @@ def make_disk(path, volumes, writer):
     for number, volume in enumerate(volumes, start=1):
         size = -(-volume.size // fs.MIB) * fs.MIB
         # The partition ends where the volume says, so that a driver sees what the test means.
-        parts.append({"start": at, "size": volume.size // 512 * 512, "type": "ef00",
+        parts.append({"start": at, "size": volume.size // 512 * 512, "type": fs.TYPE_ESP,
                       "name": f"odd{number}",
                       "guid": f"4d435753-0000-4000-8001-{number:012d}"})
         at += size

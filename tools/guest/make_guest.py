@@ -27,9 +27,9 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tools import fs  # noqa: E402
 
-ESP = {"start": 1 * fs.MIB, "size": 48 * fs.MIB, "type": "ef00", "name": "ESP",
+ESP = {"start": 1 * fs.MIB, "size": 48 * fs.MIB, "type": fs.TYPE_ESP, "name": "ESP",
        "guid": "4d435731-0000-4000-8000-000000000001"}
-BOOT = {"start": 49 * fs.MIB, "size": 38 * fs.MIB, "type": "8300", "name": "boot",
+BOOT = {"start": 49 * fs.MIB, "size": 38 * fs.MIB, "type": fs.TYPE_LINUX, "name": "boot",
         "guid": "4d435731-0000-4000-8000-000000000002"}
 DISK_SIZE = 88 * fs.MIB
 DISK_GUID = "4d435731-0000-4000-8000-000000000000"

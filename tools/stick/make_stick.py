@@ -29,7 +29,7 @@ def place(path, scheme, size, guids=(DISK_GUID, VOLUME_GUID)):
     """Write the partition table; return the volume's (offset, size). guids: of disk and volume."""
     if scheme == "superfloppy":
         return 0, size
-    volume = {"start": fs.MIB, "size": size - 2 * fs.MIB, "type": "ef00", "name": "metalcow",
+    volume = {"start": fs.MIB, "size": size - 2 * fs.MIB, "type": fs.TYPE_ESP, "name": "metalcow",
               "guid": guids[1]}
     if scheme == "gpt":
         fs.make_gpt(path, guids[0], [volume])

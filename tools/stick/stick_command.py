@@ -25,7 +25,7 @@ from tools.stick.images import Refusal
 from tools.stick.progress import Progress, size_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = {"mcopy": "mtools", "mkfs.fat": "dosfstools", "sgdisk": "gdisk"}
+PROGRAMS = {"mcopy": "mtools", "mkfs.fat": "dosfstools", "sfdisk": "fdisk"}
 LOADERS = {0x8664: "BOOTX64.EFI", 0xAA64: "BOOTAA64.EFI"}  # by the Machine field of PE
 BLKRRPART = 0x125F  # ioctl: read the partition table again
 FAT_END = 1 << 32
