@@ -151,9 +151,12 @@ struct q2_place_ops {
      * Q2_ERR_BAD_VOLUME ...  the file grew but its new part cannot be trusted and is not used */
     enum q2_status (*make_room)(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
 
-    /* Make the file end where source->size is, so that the volume has its room back. What is inside
-     * is not touched. NULL without Q2_PLACE_GROWS. */
-    enum q2_status (*give_back)(struct q2_place_file *file, struct q2_fault *fault);
+    /* Make the file shorter, so that the volume has its room back. Sets file->mapped_size. Bytes
+     * of the source after its new end are gone, and source->size follows. NULL without
+     * Q2_PLACE_GROWS.
+     *
+     * size  bytes, <= mapped_size */
+    enum q2_status (*give_back)(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
 
     /* Bytes that files of the place can still grow by; UINT64_MAX: it does not say. NULL without
      * Q2_PLACE_GROWS. */

@@ -192,6 +192,7 @@ static EFI_STATUS serve(struct q2_block_io *block_io, const struct q2_block_requ
     result = run(block_io, request);
     if (request->kind == Q2_BLOCK_READ)
         return result == Q2_OK ? EFI_SUCCESS : end_status(block_io, result);
+    block_io->short_of = result == Q2_ERR_NO_SPACE ? request->BufferSize : 0;
     status = end_status(block_io, result);
     tell_owner(block_io);
     return request->kind == Q2_BLOCK_FLUSH ? flush_status(status) : status;
@@ -238,6 +239,36 @@ static bool queue_read(struct q2_block_io *block_io, const struct q2_block_reque
                                request->BufferSize, token);
 }
 
+/* A write has found too little room, and the owner can make some: its notification comes when the
+ * disk is released. At TPL_CALLBACK it does not come, because the caller may hold the lock of the
+ * file system that makes files longer. */
+static bool can_wait_for_room(const struct q2_block_io *block_io, EFI_TPL tpl)
+{
+    return block_io->short_of > 0 && block_io->written && !block_io->is_quiet && tpl < TPL_CALLBACK;
+}
+
+/* Serve a request, and once more after room was made for it. The disk is acquired.
+ *
+ * false  the disk could not be acquired again */
+static bool serve_with_room(struct q2_block_io *block_io, const struct q2_block_request *request,
+                            EFI_TPL *tpl, EFI_STATUS *ret_status)
+{
+    EFI_STATUS status;
+
+    *ret_status = serve(block_io, request);
+    if (!can_wait_for_room(block_io, *tpl))
+        return true;
+    (void)block_io->services->SignalEvent(block_io->written);
+    q2_block_io_release(block_io, *tpl);
+    if (!acquire_for(block_io, request, tpl))
+        return false;
+    if (block_io->short_of > 0)
+        return true;
+    status = q2_block_request_check(&block_io->media, request);
+    *ret_status = status == EFI_SUCCESS ? serve(block_io, request) : status;
+    return true;
+}
+
 EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
                                EFI_BLOCK_IO2_TOKEN *token)
 {
@@ -250,8 +281,11 @@ EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_blo
         return EFI_SUCCESS;
     if (!acquire_for(block_io, request, &tpl))
         return EFI_DEVICE_ERROR;
-    if (!queue_read(block_io, request, token))
-        status = finish(block_io, token, serve(block_io, request));
+    if (!queue_read(block_io, request, token)) {
+        if (!serve_with_room(block_io, request, &tpl, &status))
+            return EFI_DEVICE_ERROR;
+        status = finish(block_io, token, status);
+    }
     if (request->kind == Q2_BLOCK_READ)
         tell_reader(block_io, request->BufferSize);
     q2_block_io_release(block_io, tpl);

@@ -12,6 +12,8 @@
  * metadata, and when the driver or a file asked for attention. Its notification runs when the TPL
  * falls below TPL_CALLBACK, so never inside a request or inside the file system that sent the
  * request. It is not signalled after every write, because an event costs as much as a small write.
+ * A write that finds too little room in the files is served once more after the notification, if
+ * the caller's TPL lets it come.
  */
 #ifndef Q2_DRIVERS_BLOCK_IO_H
 #define Q2_DRIVERS_BLOCK_IO_H
@@ -35,6 +37,8 @@ struct q2_block_io {
     bool attention;      /* signal it after the next write; the owner's and files' to set */
     uint64_t nb_writes;  /* writes and flushes that reached the disk */
     uint64_t nb_changes; /* of metadata, when the event was signalled last */
+    uint64_t short_of;   /* bytes of the last write, if it found too little room in the files; 0
+                            if not, or if the owner has made room for it */
     bool busy;           /* a request is in the disk */
     bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner's
                                     to set */

@@ -273,10 +273,9 @@ enum q2_status q2_source_extents_remap(struct q2_source_extents *extents,
     return Q2_OK;
 }
 
-void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map)
+void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map,
+                           uint64_t size)
 {
-    uint64_t size = extents->source.size;
-
     while (extents->nb_extents > 0 && map[extents->nb_extents - 1].file_offset >= size)
         extents->nb_extents--;
     if (extents->nb_extents > 0) {

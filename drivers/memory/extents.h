@@ -85,9 +85,11 @@ bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t 
                               struct q2_source **ret_volume, uint64_t *ret_offset,
                               size_t *ret_length);
 
-/* Cut the map to source.size: the file was made shorter, and its room is gone. The array that the
- * map is stored in stays. */
-void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map);
+/* Cut the map: the file was made shorter. The array that the map is stored in stays.
+ *
+ * size  bytes that are left, source.size <= size <= mapped_size */
+void q2_source_extents_cut(struct q2_source_extents *extents, struct q2_file_extent *map,
+                           uint64_t size);
 
 /* The pages that are wholly inside an extent, so that nobody shares them: [*ret_first, *ret_end),
  * numbers; empty if *ret_first >= *ret_end. */

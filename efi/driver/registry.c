@@ -457,7 +457,7 @@ static void make_first_room(struct mc_image *image)
 {
     struct q2_fault fault;
 
-    if (mc_image_top_up(image, MC_ROOM_FOR_FIRST, &fault) != Q2_OK)
+    if (mc_image_top_up(image, MC_ROOM_FOR_FIRST, 0, &fault) != Q2_OK)
         mc_say_fault(&fault);
 }
 
@@ -540,7 +540,8 @@ static void give_back_room(struct mc_disk *disk)
     struct q2_fault fault;
 
     if (mc_current_tpl() == TPL_APPLICATION && disk->published.block_io.media.MediaPresent &&
-        q2_disk_is_writable(disk->image->disk) && mc_image_give_back(disk->image, &fault) != Q2_OK)
+        q2_disk_is_writable(disk->image->disk) &&
+        mc_image_give_back_end(disk->image, &fault) != Q2_OK)
         mc_say_fault(&fault);
 }
 

@@ -55,11 +55,23 @@ static void forget_old_bytes(struct q2_place *place)
         (void)place->ops->forget(place, false, &fault);
 }
 
+/* A write that found too little room waits for this, or has failed. */
+static void make_room(struct mc_upkeep *upkeep)
+{
+    uint64_t needed = upkeep->block_io->short_of;
+    struct q2_fault fault;
+
+    if (mc_image_top_up(upkeep->image, needed > 0 ? MC_ROOM_FOR_A_WRITE : MC_ROOM_FOR_WRITES,
+                        needed, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+    else
+        upkeep->block_io->short_of = 0;
+}
+
 static void look_after_files(struct mc_upkeep *upkeep, bool check)
 {
     struct q2_place_file *files[2];
     size_t nb = mc_image_written_files(upkeep->image, files);
-    struct q2_fault fault;
     uint64_t nb_changes;
     EFI_TPL tpl;
 
@@ -71,12 +83,28 @@ static void look_after_files(struct mc_upkeep *upkeep, bool check)
         check_files(upkeep, files, nb);
     if (upkeep->block_io->media.MediaPresent) {
         forget_old_bytes(upkeep->image->opener.place);
-        if (upkeep->nb_changes != nb_changes &&
-            mc_image_top_up(upkeep->image, MC_ROOM_FOR_WRITES, &fault) != Q2_OK)
-            mc_say_fault(&fault);
+        if (upkeep->nb_changes != nb_changes || upkeep->block_io->short_of > 0)
+            make_room(upkeep);
         upkeep->nb_changes = nb_changes;
     }
     q2_block_io_release(upkeep->block_io, tpl);
+}
+
+/* A request may be inside; then the next event tries again. A disk that is not handed over, as
+ * things are, needs no room for a system. */
+static void take_all_room(struct mc_upkeep *upkeep)
+{
+    struct q2_fault fault;
+    EFI_TPL tpl;
+
+    if (mc_handoff_reason_against(upkeep->handoff) || !q2_block_io_acquire(upkeep->block_io, &tpl))
+        return;
+    upkeep->has_all_room = true;
+    if (upkeep->block_io->media.MediaPresent &&
+        mc_image_top_up(upkeep->image, MC_ROOM_FOR_HANDOFF, 0, &fault) != Q2_OK)
+        mc_say_fault(&fault);
+    q2_block_io_release(upkeep->block_io, tpl);
+    mc_handoff_moved(upkeep->handoff);
 }
 
 /* A loader reads a kernel: the system that starts cannot make files longer, so room is made before
@@ -84,19 +112,13 @@ static void look_after_files(struct mc_upkeep *upkeep, bool check)
 static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
 {
     struct mc_upkeep *upkeep = context;
-    struct q2_fault fault;
-    EFI_TPL tpl;
 
     (void)event;
     if (upkeep->block_io->is_quiet)
         return;
-    if (++upkeep->nb_reads == KERNEL_READS && q2_block_io_acquire(upkeep->block_io, &tpl)) {
-        if (upkeep->block_io->media.MediaPresent &&
-            mc_image_top_up(upkeep->image, MC_ROOM_FOR_HANDOFF, &fault) != Q2_OK)
-            mc_say_fault(&fault);
-        q2_block_io_release(upkeep->block_io, tpl);
-        mc_handoff_moved(upkeep->handoff);
-    }
+    upkeep->nb_reads++;
+    if (upkeep->nb_reads >= KERNEL_READS && !upkeep->has_all_room)
+        take_all_room(upkeep);
     (void)mc_firmware.BootServices->SignalEvent(upkeep->handoff_read);
 }
 

@@ -6,6 +6,7 @@
 #include "attach.h"
 
 #include "q2_fail.h"
+#include "core/base/range.h"
 #include "q2_foreign.h"
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
@@ -200,6 +201,7 @@ static enum q2_status make_image(EFI_HANDLE volume, const struct mc_disk_spec *s
         return status;
     image->mode = mode;
     image->room = spec->room;
+    image->growth = UINT64_MAX;
     image->sector_size = spec->sector_size;
     status = open_image(image, volume, spec, how, fault);
     if (status != Q2_OK) {
@@ -316,11 +318,21 @@ static bool extent_is_there(const struct q2_disk *disk, const struct q2_extent *
     return extent->host_offset <= size && extent->length <= size - extent->host_offset;
 }
 
+/* Bytes of new clusters that writes to an extent can take: none where they go in place. */
+static uint64_t growth_of(const struct q2_extent *extent, uint32_t cluster_bits)
+{
+    if (extent->kind == Q2_EXTENT_DATA && extent->layer == 0 && extent->copied)
+        return 0;
+    return (q2_shift_up(extent->length, cluster_bits) + 1) << cluster_bits;
+}
+
 enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fault)
 {
     uint64_t size = q2_disk_size(image->disk);
-    uint64_t at = 0;
+    uint64_t at = 0, growth = 0;
+    struct q2_layer_info top;
 
+    q2_disk_layer_info(image->disk, 0, &top);
     for (uint32_t i = 0; at < size && i < MAX_EXTENTS_CHECKED; i++) {
         const struct q2_source *source;
         struct q2_extent extent;
@@ -335,7 +347,11 @@ enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fau
             fault->limit = source->size;
             return Q2_ERR_TRUNCATED;
         }
+        if (top.header)
+            growth += growth_of(&extent, top.header->cluster_bits);
         at += extent.length;
     }
+    if (at >= size)
+        image->growth = growth;
     return Q2_OK;
 }

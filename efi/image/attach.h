@@ -28,6 +28,8 @@ struct mc_image {
     struct mc_overlay overlay; /* in MC_MODE_OVERLAY */
     uint32_t sector_size;      /* as said; 0: as the partition table shows */
     uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
+    uint64_t growth;           /* bytes that new clusters can take at most, without tables;
+                                  UINT64_MAX: not known */
     bool no_more_room;         /* room was asked for in vain */
     bool needs_repair; /* MC_MODE_READ_WRITE: it was not closed cleanly. It is open for reading, and
                           mc_image_repair() comes before anything is written */
@@ -70,6 +72,8 @@ void mc_image_close(struct mc_image *image);
  *
  * Q2_ERR_TRUNCATED  the fault names the file and its size
  * other errors are not told: a broken spot does not make the rest of a disk unusable
+ *
+ * Sets image->growth, because it looks at every extent.
  */
 enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fault);
 

@@ -3,8 +3,9 @@
  * A file can be made longer only through the firmware's file system, which must not be called from
  * inside a request; so room must be there before a request needs it. Making it is not safe against
  * a power cut on FAT, so it is done rarely and in large steps. Other files need room too: so little
- * is taken before anything is written, the last part of the free space is left alone until a write
- * needs it, and what was not used is given back. May call the place, outside of requests only.
+ * is taken before anything is written, none by an image whose clusters are all there, the last part
+ * of the free space is left alone until a write needs it, and what was not used is given back. May
+ * call the place, outside of requests only.
  */
 #ifndef METALCOW_EFI_ROOM_H
 #define METALCOW_EFI_ROOM_H
@@ -16,6 +17,7 @@ enum mc_room_for {
     MC_ROOM_FOR_FIRST,   /* the disk was published: what the first request may need, since a file
                             system may write with its lock held, when no room can be made */
     MC_ROOM_FOR_WRITES,  /* somebody writes: step by step up to what the configuration says */
+    MC_ROOM_FOR_A_WRITE, /* a write found too little: what it needs at once, and a step */
     MC_ROOM_FOR_HANDOFF, /* a system starts: it cannot make room, so all of it at once */
 };
 
@@ -23,7 +25,7 @@ enum mc_room_for {
  *
  * left    bytes that can be used before it must grow
  * wanted  bytes of room that the configuration says, or that the file can ever use
- * first   bytes that the first requests may need, <= wanted
+ * first   bytes that the first requests may need, or the write that found too little; <= wanted
  * space   that the volume has free
  */
 uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, uint64_t first,
@@ -31,14 +33,16 @@ uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, 
 
 /* Top up the room of an image that is open for writing, where half of it is gone.
  *
- * fault  filled on any error
+ * needed  bytes of the write that found too little; 0 for other purposes
+ * fault   filled on any error
  *
- * Q2_OK              there is room enough, or the configuration wants none
+ * Q2_OK              there is room enough, or the configuration wants none; for a write that found
+ *                    too little: it finds enough now
  * Q2_ERR_NO_SPACE    less room than asked for: the place is full, or its largest file is reached;
  *                    what there is can be used. Said once
  * Q2_ERR_BAD_VOLUME ...   the file grew but its new part cannot be trusted; said once
  */
-enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose,
+enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose, uint64_t needed,
                                struct q2_fault *fault);
 
 /* Make the firmware's file system forget what it keeps of an image that is open for writing, before
@@ -56,11 +60,15 @@ enum q2_status mc_image_prepare_cache(struct mc_image *image, struct q2_fault *f
 enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluster_bits,
                                          struct q2_fault *fault);
 
-/* Give back the room of each written file that is not used. The image is flushed, and no request
- * is inside.
+/* Give back the room of each written file that was made since it was opened and is not used. The
+ * image is flushed, and no request is inside.
  *
  * Q2_ERR_IO ...      a file keeps its room; nothing is lost */
 enum q2_status mc_image_give_back(struct mc_image *image, struct q2_fault *fault);
+
+/* The same, and also the end of the image's file that no cluster uses: a power cut may have left
+ * room there. The disk can only be closed then. A configuration that wants no room keeps it. */
+enum q2_status mc_image_give_back_end(struct mc_image *image, struct q2_fault *fault);
 
 /* Bytes that new clusters can still take: struct mc_disk_record. 0 if nothing is ever written. */
 uint64_t mc_image_room(const struct mc_image *image);

@@ -104,7 +104,7 @@ const char *mc_fat_oddity_text(uint32_t odd, enum q2_fat_write limit);
 EFI_STATUS mc_fat_set_size(struct mc_fat_file *file, uint64_t size);
 enum q2_status mc_fat_make_room(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
 uint64_t mc_fat_free_space(struct q2_place_file *file);
-enum q2_status mc_fat_give_back(struct q2_place_file *file, struct q2_fault *fault);
+enum q2_status mc_fat_give_back(struct q2_place_file *file, uint64_t size, struct q2_fault *fault);
 
 /* fat_cache.c */
 enum q2_status mc_fat_forget(struct q2_place *place, bool all, struct q2_fault *fault);

@@ -8,6 +8,7 @@
 
 #include "drivers/efi/status.h"
 #include "q2_fail.h"
+#include "core/base/range.h"
 #include "efi/base/firmware.h"
 
 /* EFI_FILE_INFO and EFI_FILE_SYSTEM_INFO end with a name: of 255 units, and of a label. */
@@ -95,6 +96,12 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
     return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
+/* On an odd volume only what was made here is taken back. */
+static bool can_change_length(const struct mc_fat_file *file)
+{
+    return q2_fat_write_limit(file->odd) <= Q2_FAT_WRITE_REPAIRED && !file->keeps_tail;
+}
+
 enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
                                 struct q2_fault *fault)
 {
@@ -154,26 +161,29 @@ uint64_t mc_fat_free_space(struct q2_place_file *place_file)
     return space;
 }
 
-enum q2_status mc_fat_give_back(struct q2_place_file *place_file, struct q2_fault *fault)
+enum q2_status mc_fat_give_back(struct q2_place_file *place_file, uint64_t size,
+                                struct q2_fault *fault)
 {
     struct mc_fat_file *file = (struct mc_fat_file *)place_file;
     EFI_STATUS efi_status;
     void *info;
 
-    if (place_file->mapped_size <= place_file->source->size)
+    if (place_file->mapped_size <= size ||
+        (size < place_file->source->size && !can_change_length(file)))
         return Q2_OK;
     info = mc_alloc(INFO_SIZE);
     if (!info)
         return q2_fail_memory(fault);
     (void)mc_fat_forget(place_file->place, true, fault);
-    efi_status = set_size(file->File, info, place_file->source->size);
+    efi_status = set_size(file->File, info, size);
     note_size(file);
     mc_free(info);
     if (EFI_ERROR(efi_status))
         return q2_fail(fault, q2_status_from_efi(efi_status), "its room cannot be given back",
                        file->path);
-    q2_source_extents_cut(&file->as.extents, file->map);
+    place_file->source->size = q2_min_u64(place_file->source->size, size);
+    q2_source_extents_cut(&file->as.extents, file->map, size);
     file->nb_extents = file->as.extents.nb_extents;
-    place_file->mapped_size = place_file->source->size;
+    place_file->mapped_size = size;
     return remap(file, fault);
 }

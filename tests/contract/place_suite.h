@@ -274,7 +274,7 @@ static void test_make_room_is_zero_and_can_be_given_back(void)
     T_CHECK_U64(byte, 0);
     T_CHECK_U64(source->ops->write_at(source, PLACE_IMAGE_SIZE + 500, &byte, 1), Q2_OK);
     T_CHECK_U64(place->ops->check(file, &place_fault), Q2_OK);
-    T_CHECK_U64(place->ops->give_back(file, &place_fault), Q2_OK);
+    T_CHECK_U64(place->ops->give_back(file, source->size, &place_fault), Q2_OK);
     T_CHECK_U64(file->mapped_size, PLACE_IMAGE_SIZE + 1000);
     T_CHECK_U64(source->ops->grow(source, PLACE_IMAGE_SIZE + 1001), Q2_ERR_NO_SPACE);
     T_CHECK_U64(place->ops->check(file, &place_fault), Q2_OK);
@@ -297,7 +297,32 @@ static void test_make_room_beyond_the_space_takes_what_there_is(void)
     T_CHECK_U64(place_fault.status, Q2_ERR_NO_SPACE);
     T_CHECK(file->mapped_size >= PLACE_IMAGE_SIZE && file->mapped_size < size);
     place_check_pattern(file->source);
-    T_CHECK_U64(place->ops->give_back(file, &place_fault), Q2_OK);
+    T_CHECK_U64(place->ops->give_back(file, file->source->size, &place_fault), Q2_OK);
+    place->ops->close_file(file);
+}
+
+/* A power cut has left room: it is inside the file now. */
+static void test_give_back_cuts_bytes_that_are_used_no_more(void)
+{
+    struct q2_place_file *file;
+    uint8_t byte;
+
+    if (!q2_place_can(place, Q2_PLACE_GROWS))
+        return;
+    file = place_file(PLACE_IMAGE, true);
+    T_CHECK_U64(place->ops->make_room(file, PLACE_IMAGE_SIZE + 200000, &place_fault), Q2_OK);
+    place->ops->close_file(file);
+    file = place_file(PLACE_IMAGE, true);
+    T_CHECK_U64(file->source->size, PLACE_IMAGE_SIZE + 200000);
+    T_CHECK_U64(place->ops->give_back(file, PLACE_IMAGE_SIZE, &place_fault), Q2_OK);
+    T_CHECK_U64(file->mapped_size, PLACE_IMAGE_SIZE);
+    T_CHECK_U64(file->source->size, PLACE_IMAGE_SIZE);
+    T_CHECK_U64(file->source->ops->read_at(file->source, PLACE_IMAGE_SIZE, &byte, 1), Q2_ERR_IO);
+    T_CHECK_U64(place->ops->check(file, &place_fault), Q2_OK);
+    place_check_pattern(file->source);
+    place->ops->close_file(file);
+    file = place_file(PLACE_IMAGE, false);
+    T_CHECK_U64(file->source->size, PLACE_IMAGE_SIZE);
     place->ops->close_file(file);
 }
 
@@ -350,6 +375,7 @@ static inline void place_suite(const struct place_fixture *fixture)
     PLACE_CASE(test_write_to_a_file_that_was_replaced_changes_nothing);
     PLACE_CASE(test_make_room_is_zero_and_can_be_given_back);
     PLACE_CASE(test_make_room_beyond_the_space_takes_what_there_is);
+    PLACE_CASE(test_give_back_cuts_bytes_that_are_used_no_more);
     PLACE_CASE(test_forget_answers_for_files_that_were_written);
 }
 

@@ -216,11 +216,13 @@ static enum q2_status make_room(struct q2_place_file *file, uint64_t size, struc
     return fits ? Q2_OK : fail(fault, Q2_ERR_NO_SPACE, stored->path);
 }
 
-static enum q2_status give_back(struct q2_place_file *file, struct q2_fault *fault)
+static enum q2_status give_back(struct q2_place_file *file, uint64_t size, struct q2_fault *fault)
 {
     (void)fault;
-    set_size(((struct open_file *)file)->stored, file->source->size);
-    file->mapped_size = file->source->size;
+    set_size(((struct open_file *)file)->stored, size);
+    file->mapped_size = size;
+    if (file->source->size > size)
+        file->source->size = size;
     return Q2_OK;
 }
 

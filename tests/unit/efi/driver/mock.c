@@ -491,7 +491,7 @@ static enum q2_status make_room(struct q2_place_file *file, uint64_t size, struc
     return fits ? Q2_OK : q2_fail(fault, Q2_ERR_NO_SPACE, "the volume is full", own->stored->path);
 }
 
-static enum q2_status give_back(struct q2_place_file *file, struct q2_fault *fault)
+static enum q2_status give_back(struct q2_place_file *file, uint64_t size, struct q2_fault *fault)
 {
     struct open_file *own = (struct open_file *)file;
     struct mock_volume *volume = ((struct mock_place *)file->place)->volume;
@@ -499,8 +499,10 @@ static enum q2_status give_back(struct q2_place_file *file, struct q2_fault *fau
     (void)fault;
     wrong_in_exit("a file is cut");
     fw.nb_cut++;
-    volume->free_space += file->mapped_size - file->source->size;
-    file->mapped_size = file->source->size;
+    volume->free_space += file->mapped_size - size;
+    file->mapped_size = size;
+    if (file->source->size > size)
+        file->source->size = size;
     own->stored->size = own->source.capacity = file->mapped_size;
     mock_let_in();
     return Q2_OK;
@@ -604,6 +606,12 @@ void mock_add_entry(size_t volume, const char *id, const char *text)
 
 /* --- the hand-off --- */
 
+static VOID EFIAPI on_handoff_read(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    (void)context;
+}
+
 enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec *spec,
                               struct q2_fault *ret_fault, EFI_EVENT *ret_read,
                               struct mc_handoff **ret_handoff)
@@ -614,18 +622,25 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
     *ret_handoff = NULL;
     if (fw.no_handoff)
         return q2_fail(ret_fault, Q2_ERR_UNSUPPORTED, fw.no_handoff, spec->image);
+    if (fw.handoff) {
+        T_CHECK_U64(create(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_handoff_read, NULL, ret_read),
+                    EFI_SUCCESS);
+        *ret_handoff = *ret_read;
+    }
     return Q2_OK;
 }
 
 void mc_handoff_remove(struct mc_handoff *handoff)
 {
-    (void)handoff;
+    if (handoff)
+        (void)close_event(handoff);
     mock_let_in();
 }
 
 void mc_handoff_moved(struct mc_handoff *handoff)
 {
     (void)handoff;
+    fw.nb_records++;
     wrong_in_exit("a record is made");
 }
 

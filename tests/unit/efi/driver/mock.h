@@ -53,6 +53,8 @@ struct mock_firmware {
     unsigned int nb_connected;               /* handles that the driver asked to connect */
     bool exiting;                            /* inside of ExitBootServices() */
     const char *no_handoff, *reason_against; /* what the hand-off says; NULL: nothing */
+    bool handoff;                            /* disks are handed over: reads are watched */
+    unsigned int nb_records;                 /* how often the hand-off's record was made anew */
     const char *wrong_in_exit;               /* what was called there and must not be */
     unsigned int nb_grown, nb_cut;           /* calls that changed the size of a file */
     char text[8192];                         /* what was printed */

@@ -5,9 +5,11 @@
 
 #include <stdlib.h>
 
+#include "efi/base/firmware.h"
 #include "efi/image/room.h"
 
 #define MIB        (1u << 20)
+#define LARGEST    (12u * MIB) /* of one write */
 #define IMAGE_SIZE (12u * MIB)
 
 static struct mock_file *file;
@@ -34,11 +36,19 @@ static enum q2_status attach(const char *image)
 
 static EFI_STATUS write_at(uint64_t offset, uint64_t length)
 {
-    static uint8_t buffer[MIB];
+    static uint8_t buffer[LARGEST];
     EFI_BLOCK_IO_PROTOCOL *protocol = &disk->published.block_io.protocol;
 
     memset(buffer, (int)(offset >> 16) + 1, sizeof(buffer));
     return protocol->WriteBlocks(protocol, protocol->Media->MediaId, offset / 512, length, buffer);
+}
+
+static EFI_STATUS read_at(uint64_t offset, uint64_t length)
+{
+    static uint8_t buffer[LARGEST];
+    EFI_BLOCK_IO_PROTOCOL *protocol = &disk->published.block_io.protocol;
+
+    return protocol->ReadBlocks(protocol, protocol->Media->MediaId, offset / 512, length, buffer);
 }
 
 static void end(void)
@@ -71,6 +81,12 @@ static void test_step_table(void)
          (1u << 20) - (1u << 16)},
         {"system, all at once", MC_ROOM_FOR_HANDOFF, 1024, 65536, 1024, 1u << 20, 64512},
         {"system, rest is left", MC_ROOM_FOR_HANDOFF, 0, 65536, 1024, 8192, 4096},
+        {"a write, much space", MC_ROOM_FOR_A_WRITE, 40000, 65536, 48000, 1u << 20, 25536},
+        {"a write, a step of a quarter", MC_ROOM_FOR_A_WRITE, 0, 65536, 1024, 65536, 16384},
+        {"a write, more than a quarter", MC_ROOM_FOR_A_WRITE, 0, 65536, 30000, 65536, 30000},
+        {"a write, the rest", MC_ROOM_FOR_A_WRITE, 1024, 65536, 8192, 8192, 7168},
+        {"a write, too little", MC_ROOM_FOR_A_WRITE, 0, 65536, 8192, 4096, 4096},
+        {"a write, there is enough", MC_ROOM_FOR_A_WRITE, 8192, 65536, 8192, 1u << 20, 0},
         {"unknown space", MC_ROOM_FOR_WRITES, 0, 65536, 1024, UINT64_MAX >> 10, 65536},
     };
 
@@ -146,6 +162,139 @@ static void test_writes_take_all_before_they_fail(void)
     end();
 }
 
+/* A write that needs more than there is waits until the file is longer. */
+static void test_one_write_larger_than_the_room_is_served(void)
+{
+    begin(50u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(0, LARGEST), EFI_SUCCESS);
+    T_CHECK_U64(fw.tpl, TPL_APPLICATION);
+    T_CHECK_STR(fw.text, "");
+    T_CHECK_U64(read_at(LARGEST - 512, 512), EFI_SUCCESS);
+    end();
+}
+
+static void test_one_write_larger_than_the_free_space_fails_once_and_keeps_the_disk(void)
+{
+    begin(9u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(0, LARGEST), EFI_DEVICE_ERROR);
+    T_CHECK(strstr(fw.text, "the volume has no space") != NULL);
+    T_CHECK(!disk->published.block_io.media.ReadOnly);
+    T_CHECK_U64(write_at(0, 2u * MIB), EFI_SUCCESS);
+    end();
+}
+
+/* Under the lock of a file system the file cannot be made longer, so a write that exceeds the room
+ * fails. The room comes with the lock's end, and the same write is served. */
+static void test_one_write_larger_than_the_room_under_a_lock_fails_until_it_ends(void)
+{
+    begin(50u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    fw.tpl = TPL_CALLBACK;
+    T_CHECK_U64(write_at(0, LARGEST), EFI_DEVICE_ERROR);
+    T_CHECK_U64(fw.nb_grown, 1); /* at attach */
+    fw.tpl = TPL_APPLICATION;
+    mock_let_in();
+    fw.tpl = TPL_CALLBACK;
+    T_CHECK_U64(write_at(0, LARGEST), EFI_SUCCESS);
+    fw.tpl = TPL_APPLICATION;
+    mock_let_in();
+    end();
+}
+
+static void test_image_whose_clusters_are_all_there_takes_no_room(void)
+{
+    begin(50u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(0, IMAGE_SIZE), EFI_SUCCESS);
+    end();
+    fw.nb_grown = 0;
+    fw.handoff = true;
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(4u * MIB, 2u * MIB), EFI_SUCCESS);
+    for (uint64_t at = 0; at < 8u * MIB; at += MIB)
+        T_CHECK_U64(read_at(at, MIB), EFI_SUCCESS);
+    mock_fire_timers();
+    T_CHECK_U64(fw.nb_grown, 0);
+    end();
+}
+
+/* The power goes before anybody detaches the disk; the next detach finds what was left. */
+static void test_room_that_a_power_cut_leaves_is_used_and_given_back(void)
+{
+    uint64_t size, left;
+    uint8_t *bytes = malloc(MOCK_FILE_ROOM);
+
+    begin(100u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(0, 65536), EFI_SUCCESS);
+    mock_fire_timers();
+    left = file->size;
+    memcpy(bytes, file->bytes, left);
+    end();
+    size = file->size;
+    T_CHECK(size < left);
+    memcpy(file->bytes, bytes, left);
+    file->size = left;
+    free(bytes);
+    fw.nb_grown = 0;
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(write_at(65536, 65536), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_grown, 0);
+    end();
+    T_CHECK(file->size <= size + 65536);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(read_at(0, 131072), EFI_SUCCESS);
+    end();
+}
+
+/* A loader reads a kernel. */
+static void test_all_room_comes_for_a_system_after_4_mib(void)
+{
+    begin(100u * MIB);
+    fw.handoff = true;
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(read_at(0, 3u * MIB), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_grown, 1);
+    for (unsigned int i = 0; i < 3; i++)
+        T_CHECK_U64(read_at(0, MIB), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_grown, 2);
+    T_CHECK_U64(fw.nb_records, 1);
+    T_CHECK(mc_image_room(disk->image) >= IMAGE_SIZE);
+    end();
+}
+
+/* The event comes while a request is inside the disk. */
+static void test_all_room_for_a_system_waits_for_a_request_to_end(void)
+{
+    begin(100u * MIB);
+    fw.handoff = true;
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    for (unsigned int i = 0; i < 3; i++)
+        T_CHECK_U64(read_at(0, MIB), EFI_SUCCESS);
+    disk->published.block_io.busy = true;
+    (void)mc_firmware.BootServices->SignalEvent(disk->upkeep.read);
+    disk->published.block_io.busy = false;
+    T_CHECK_U64(fw.nb_records, 0);
+    T_CHECK_U64(read_at(0, MIB), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_records, 1);
+    T_CHECK(mc_image_room(disk->image) >= IMAGE_SIZE);
+    end();
+}
+
+static void test_no_room_for_a_system_that_gets_nothing(void)
+{
+    begin(100u * MIB);
+    fw.handoff = true;
+    fw.reason_against = "Secure Boot is on";
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    for (unsigned int i = 0; i < 6; i++)
+        T_CHECK_U64(read_at(0, MIB), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_grown, 1);
+    end();
+}
+
 /* As under the lock of a file system: no room can be made until it lets go. */
 static void test_first_writes_under_a_lock_find_room(void)
 {
@@ -190,6 +339,14 @@ int main(void)
     T_RUN(test_writes_take_room_in_steps);
     T_RUN(test_writes_take_all_before_they_fail);
     T_RUN(test_first_writes_under_a_lock_find_room);
+    T_RUN(test_one_write_larger_than_the_room_is_served);
+    T_RUN(test_one_write_larger_than_the_free_space_fails_once_and_keeps_the_disk);
+    T_RUN(test_one_write_larger_than_the_room_under_a_lock_fails_until_it_ends);
+    T_RUN(test_image_whose_clusters_are_all_there_takes_no_room);
+    T_RUN(test_room_that_a_power_cut_leaves_is_used_and_given_back);
+    T_RUN(test_all_room_comes_for_a_system_after_4_mib);
+    T_RUN(test_all_room_for_a_system_waits_for_a_request_to_end);
+    T_RUN(test_no_room_for_a_system_that_gets_nothing);
     T_RUN(test_nothing_grows_while_boot_services_end);
     return t_done();
 }
