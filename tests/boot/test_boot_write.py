@@ -88,6 +88,16 @@ def stick_offset(path):
         return fs.MIB if file.read(8) == b"EFI PART" else 0
 
 
+def check_volume(volume, may_be_longer):
+    """fsck.vfat has nothing to say. A cut may come while the firmware makes the file longer: then
+    the chain is longer than the file, and nothing is lost."""
+    done = subprocess.run(["fsck.vfat", "-n", volume], check=False, capture_output=True, text=True)
+    longer = re.search(r"cluster chain length is > \d+ bytes\.\n.*Truncating file", done.stdout)
+    findings = [line for line in done.stdout.splitlines() if line.startswith("/")]
+    cases.check(done.returncode == 0 or (may_be_longer and longer and len(findings) == 2),
+                f"fsck.vfat: {done.stdout}{done.stderr}")
+
+
 def check_stick(path, folder, image="debian.qcow2", may_leak=False):
     """The stick is sound, and so is the image that comes off it."""
     offset = stick_offset(path)
@@ -96,7 +106,7 @@ def check_stick(path, folder, image="debian.qcow2", may_leak=False):
         source.seek(offset)
         size = os.path.getsize(path) - (2 * fs.MIB if offset else 0)
         os.copy_file_range(source.fileno(), target.fileno(), size)
-    fs.run("fsck.vfat", "-n", volume)
+    check_volume(volume, may_be_longer=may_leak)
     fs.run("mcopy", "-n", "-o", "-i", volume, "::/img/*", folder)
     volume.unlink()
     done = subprocess.run(["qemu-img", "check", image], cwd=folder, check=False,
