@@ -44,8 +44,27 @@ static __attribute__((noinline)) void burn_stack(void)
 static struct q2_cipher_aes *find_room(struct q2_unlocker_passphrase *unlocker)
 {
     for (size_t i = 0; i < Q2_MAX_LAYERS; i++)
-        if (unlocker->ciphers[i].cipher.ops == NULL)
+        if (unlocker->ciphers[i].cipher.ops == NULL && unlocker->kept[i].length == 0)
             return &unlocker->ciphers[i];
+    return NULL;
+}
+
+/* The cipher of an image that was unlocked before and has been locked since; NULL: it was not. */
+static struct q2_cipher_aes *unlock_again(struct q2_unlocker_passphrase *unlocker,
+                                          const struct q2_source *image, uint32_t crypt_method)
+{
+    for (size_t i = 0; i < Q2_MAX_LAYERS && unlocker->remembers; i++) {
+        struct q2_kept_key *kept = &unlocker->kept[i];
+        struct q2_cipher_aes *aes = &unlocker->ciphers[i];
+
+        if (kept->length == 0 || aes->cipher.ops != NULL || kept->crypt_method != crypt_method ||
+            !q2_same_identity(kept->identity, image->identity))
+            continue;
+        kept->image = image;
+        (void)q2_cipher_aes_init(aes, kept->mode, kept->bytes, kept->length);
+        burn_stack();
+        return aes;
+    }
     return NULL;
 }
 
@@ -157,7 +176,9 @@ static void keep_key(struct q2_unlocker_passphrase *unlocker, const struct q2_so
     struct q2_kept_key *kept = &unlocker->kept[aes - unlocker->ciphers];
 
     kept->image = image;
+    memcpy(kept->identity, image->identity, sizeof(kept->identity));
     kept->crypt_method = crypt_method;
+    kept->mode = crypt_method == Q2_CRYPT_LUKS ? unlocker->header.mode : Q2_AES_CBC_PLAIN64;
     kept->length = crypt_method == Q2_CRYPT_LUKS ? unlocker->header.key_length : LEGACY_KEY_LENGTH;
     memcpy(kept->bytes, unlocker->key, kept->length);
 }
@@ -167,10 +188,15 @@ static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_sour
                                         uint64_t header_length, struct q2_cipher **ret_cipher)
 {
     struct q2_unlocker_passphrase *unlocker = (struct q2_unlocker_passphrase *)base;
-    struct q2_cipher_aes *aes = find_room(unlocker);
+    struct q2_cipher_aes *aes = unlock_again(unlocker, image, crypt_method);
     enum q2_status status;
 
     base->what = NULL;
+    if (aes != NULL) {
+        *ret_cipher = &aes->cipher;
+        return Q2_OK;
+    }
+    aes = find_room(unlocker);
     if (aes == NULL) {
         base->what = "too many encrypted images";
         return Q2_ERR_LIMIT;
@@ -181,7 +207,7 @@ static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_sour
         status = unlock_luks(unlocker, image, header_offset, header_length, aes);
     else
         status = Q2_ERR_UNSUPPORTED;
-    if (status == Q2_OK && unlocker->keep_keys)
+    if (status == Q2_OK && (unlocker->keep_keys || unlocker->remembers))
         keep_key(unlocker, image, crypt_method, aes);
     q2_wipe(&unlocker->header, sizeof(unlocker->header));
     q2_wipe(&unlocker->work, sizeof(unlocker->work));
@@ -197,7 +223,8 @@ static void passphrase_lock(struct q2_unlocker *base, struct q2_cipher *cipher)
     struct q2_unlocker_passphrase *unlocker = (struct q2_unlocker_passphrase *)base;
     struct q2_cipher_aes *aes = (struct q2_cipher_aes *)cipher;
 
-    q2_wipe(&unlocker->kept[aes - unlocker->ciphers], sizeof(unlocker->kept[0]));
+    if (!unlocker->remembers)
+        q2_wipe(&unlocker->kept[aes - unlocker->ciphers], sizeof(unlocker->kept[0]));
     q2_cipher_aes_wipe(aes);
 }
 
@@ -211,4 +238,13 @@ struct q2_unlocker *q2_unlocker_passphrase_init(struct q2_unlocker_passphrase *m
     memset(memory, 0, sizeof(*memory));
     memory->unlocker.ops = &passphrase_ops;
     return &memory->unlocker;
+}
+
+void q2_unlocker_passphrase_forget(struct q2_unlocker_passphrase *unlocker)
+{
+    unlocker->remembers = false;
+    for (size_t i = 0; i < Q2_MAX_LAYERS; i++) {
+        if (!unlocker->keep_keys || unlocker->ciphers[i].cipher.ops == NULL)
+            q2_wipe(&unlocker->kept[i], sizeof(unlocker->kept[i]));
+    }
 }

@@ -15,6 +15,9 @@
  *
  * Who hands disks over to another program sets keep_keys before q2_disk_open() and finds the raw
  * keys in kept[] afterwards; who has taken them wipes them there.
+ *
+ * Who opens a disk a second time with the same unlocker sets remembers before the first time, and
+ * needs no passphrase for images that were unlocked then. q2_unlocker_passphrase_forget() ends it.
  */
 #ifndef METALCOW_DRIVERS_UNLOCKER_H
 #define METALCOW_DRIVERS_UNLOCKER_H
@@ -37,7 +40,9 @@
 /* The raw key of an image that was unlocked; length 0: none. */
 struct q2_kept_key {
     const struct q2_source *image;
+    uint64_t identity[2]; /* the image's; a source of the same file may be another one later */
     uint32_t crypt_method;
+    enum q2_aes_mode mode;
     uint32_t length; /* bytes */
     uint8_t bytes[Q2_AES_MAX_KEY_LENGTH];
 };
@@ -69,6 +74,7 @@ struct q2_unlocker_passphrase {
     void *ask_context; /* for ask() and trying() alone */
 
     bool keep_keys; /* raw keys are kept as well; false after init() */
+    bool remembers; /* and are used when an image is unlocked again; false after init() */
 
     /* The unlocker's own. */
     struct q2_luks_header header;
@@ -80,5 +86,9 @@ struct q2_unlocker_passphrase {
 
 /* Make an unlocker in memory: no passphrase, nobody to ask, no cipher given out; never fails. */
 struct q2_unlocker *q2_unlocker_passphrase_init(struct q2_unlocker_passphrase *memory);
+
+/* No disk is opened again: remembers is false, and raw keys that keep_keys does not keep are wiped.
+ */
+void q2_unlocker_passphrase_forget(struct q2_unlocker_passphrase *unlocker);
 
 #endif

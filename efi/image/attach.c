@@ -92,7 +92,7 @@ static uint32_t list_backing_files(const struct mc_disk_spec *spec,
 enum how {
     HOW_SPECIFIED,
     HOW_METADATA, /* the image's file alone, for reading */
-    HOW_READING,  /* all files, for reading, whatever the mode is */
+    HOW_READING,  /* all files, for reading, whatever the mode is; HOW_REPAIRED comes next */
     HOW_REPAIRED, /* for writing, and an image that was not closed cleanly is repaired first */
     HOW_DAMAGED,  /* the image's file alone, for q2_disk_repair() */
 };
@@ -121,8 +121,13 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
         .zstd = q2_codec_zstd_init(&image->zstd),
         .unlocker = &image->unlock.unlocker.unlocker,
     };
-    enum q2_status status = mc_unlock_init(&image->unlock, image->opener.place, spec, fault);
+    enum q2_status status = Q2_OK;
 
+    /* What is opened a second time was unlocked the first time. */
+    if (!image->unlock.unlocker.remembers)
+        status = mc_unlock_init(&image->unlock, image->opener.place, spec, fault);
+    if (status == Q2_OK && how == HOW_READING)
+        image->unlock.unlocker.remembers = true;
     if (status != Q2_OK)
         return status;
     status = q2_disk_open(image->workspace, image->file->source, &image->opener.opener,
@@ -226,8 +231,8 @@ enum q2_status mc_image_open_damaged(EFI_HANDLE volume, const struct mc_disk_spe
     return make_image(volume, spec, MC_MODE_READ_WRITE, HOW_DAMAGED, fault, ret_image);
 }
 
-enum q2_status mc_image_repair(struct mc_image *image, const struct mc_disk_spec *spec,
-                               struct q2_fault *fault)
+static enum q2_status repair(struct mc_image *image, const struct mc_disk_spec *spec,
+                             struct q2_fault *fault)
 {
     struct q2_layer_info info;
     uint32_t cluster_bits;
@@ -245,6 +250,15 @@ enum q2_status mc_image_repair(struct mc_image *image, const struct mc_disk_spec
         return status;
     status = mc_image_make_repair_room(image, cluster_bits, fault);
     return status == Q2_OK ? open_disk(image, spec, HOW_REPAIRED, fault) : status;
+}
+
+enum q2_status mc_image_repair(struct mc_image *image, const struct mc_disk_spec *spec,
+                               struct q2_fault *fault)
+{
+    enum q2_status status = repair(image, spec, fault);
+
+    q2_unlocker_passphrase_forget(&image->unlock.unlocker);
+    return status;
 }
 
 size_t mc_image_written_files(const struct mc_image *image, struct q2_place_file *ret_files[2])

@@ -46,7 +46,7 @@ enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec,
 
 /* Repair an image that needs it, and open it for writing.  (qcow2: "Header", "dirty bit")
  *
- * spec  what it was opened with. An image with a typed passphrase asks for it again
+ * spec  what it was opened with. Nobody is asked for a passphrase again
  *
  * Q2_ERR_NO_SPACE ...  as q2_disk_repair() and mc_image_open(); the image can only be closed then.
  *                      What the repair had written by then is sound */

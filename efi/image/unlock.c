@@ -190,7 +190,7 @@ void mc_unlock_forget(struct mc_unlock *unlock, enum q2_status status, struct q2
     if (status == Q2_ERR_ENCRYPTED && !unlocker->passphrase && !unlocker->ask)
         fault->what = "it is encrypted, and nobody is there to ask; its entry needs a "
                       "passphrase-file or key-file";
-    if (unlocker->ciphers[0].cipher.ops)
+    if (unlocker->ciphers[0].cipher.ops && !unlock->exiting)
         wipe_at_exit(unlock);
     mc_passphrase_wipe(&unlock->passphrase);
     unlocker->passphrase = NULL;

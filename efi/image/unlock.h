@@ -38,7 +38,8 @@ struct mc_unlock {
 enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
                               const struct mc_disk_spec *spec, struct q2_fault *fault);
 
-/* q2_disk_open() has returned status: the passphrase is forgotten. Says in the fault what to do
+/* q2_disk_open() has returned status: the passphrase is forgotten, but not the keys of an unlocker
+ * that remembers them. Says in the fault what to do
  * about an image that nobody could be asked about. */
 void mc_unlock_forget(struct mc_unlock *unlock, enum q2_status status, struct q2_fault *fault);
 

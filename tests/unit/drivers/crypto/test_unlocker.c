@@ -421,6 +421,39 @@ static void test_unlock_keeps_raw_keys_if_asked_to(void)
     T_CHECK(memcmp(&memory.kept[1], &none, sizeof(none)) == 0);
 }
 
+/* A disk is opened twice: the second time no passphrase is needed, for every one of its images. */
+static void test_unlock_again_needs_no_passphrase_while_it_remembers(void)
+{
+    static const struct q2_kept_key none;
+    struct q2_cipher *first = NULL, *second = NULL;
+
+    set_up();
+    memory.remembers = true;
+    know("last");
+    T_CHECK_U64(unlock(&first), Q2_OK);
+    T_CHECK_U64(unlocker->ops->unlock(unlocker, &source.source, Q2_CRYPT_AES, 0, 0, &second),
+                Q2_OK);
+    unlocker->ops->lock(unlocker, second);
+    unlocker->ops->lock(unlocker, first);
+    memory.passphrase = NULL;
+    T_CHECK_U64(unlocker->ops->unlock(unlocker, &source.source, Q2_CRYPT_AES, 0, 0, &second),
+                Q2_OK);
+    T_CHECK_U64(unlock(&first), Q2_OK);
+    T_CHECK(first != second);
+    unlocker->ops->lock(unlocker, first);
+    source.source.identity[0]++; /* another file */
+    T_CHECK_U64(unlock(&first), Q2_ERR_ENCRYPTED);
+    source.source.identity[0]--;
+    T_CHECK_U64(unlock(&first), Q2_OK);
+    q2_unlocker_passphrase_forget(&memory);
+    for (size_t i = 0; i < Q2_MAX_LAYERS; i++)
+        T_CHECK(memcmp(&memory.kept[i], &none, sizeof(none)) == 0);
+    unlocker->ops->lock(unlocker, first);
+    T_CHECK_U64(unlock(&first), Q2_ERR_ENCRYPTED);
+    unlocker->ops->lock(unlocker, second);
+    T_CHECK(!find_bytes(&memory, sizeof(memory), master, 16));
+}
+
 int main(void)
 {
     T_RUN(test_unlock_luks_any_slot_fits);
@@ -437,5 +470,6 @@ int main(void)
     T_RUN(test_unlock_has_room_for_every_layer);
     T_RUN(test_unlock_and_lock_leave_no_key_behind);
     T_RUN(test_unlock_keeps_raw_keys_if_asked_to);
+    T_RUN(test_unlock_again_needs_no_passphrase_while_it_remembers);
     return t_done();
 }

@@ -354,9 +354,46 @@ static EFI_STATUS EFIAPI output(SIMPLE_TEXT_OUTPUT_INTERFACE *This, CHAR16 *text
     return EFI_SUCCESS;
 }
 
+/* Keys that were typed before the prompt do not count: those of fw.typed wait for a reader that
+ * waits for them. */
+static bool waits;
+
+static EFI_STATUS EFIAPI wait_for_event(UINTN nb, EFI_EVENT *event, UINTN *index)
+{
+    (void)nb;
+    (void)event;
+    *index = 0;
+    waits = true;
+    mock_let_in();
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI read_key(SIMPLE_INPUT_INTERFACE *This, EFI_INPUT_KEY *key)
+{
+    (void)This;
+    if (!waits)
+        return EFI_NOT_READY;
+    waits = false;
+    if (!fw.typed || *fw.typed == '\0')
+        return EFI_DEVICE_ERROR;
+    *key = (EFI_INPUT_KEY){.UnicodeChar = (CHAR16)*fw.typed++};
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI set_watchdog_timer(UINTN seconds, UINT64 code, UINTN size, CHAR16 *data)
+{
+    (void)seconds;
+    (void)code;
+    (void)size;
+    (void)data;
+    return EFI_SUCCESS;
+}
+
 static EFI_BOOT_SERVICES services;
+static SIMPLE_INPUT_INTERFACE keys = {.ReadKeyStroke = read_key};
 static SIMPLE_TEXT_OUTPUT_INTERFACE console = {.OutputString = output};
-static EFI_SYSTEM_TABLE table = {.BootServices = &services, .ConOut = &console};
+static EFI_SYSTEM_TABLE table = {
+    .BootServices = &services, .ConOut = &console, .ConIn = &keys, .ConsoleInHandle = &keys};
 
 /* --- volumes --- */
 
@@ -674,7 +711,9 @@ void mock_begin(void)
                                    .CloseProtocol = close_protocol,
                                    .ReinstallProtocolInterface = reinstall,
                                    .DisconnectController = disconnect,
-                                   .ConnectController = connect_controller};
+                                   .ConnectController = connect_controller,
+                                   .WaitForEvent = wait_for_event,
+                                   .SetWatchdogTimer = set_watchdog_timer};
     services.CreateEventEx = (void *)create_event_ex;
     services.InstallMultipleProtocolInterfaces = (void *)install;
     services.UninstallMultipleProtocolInterfaces = (void *)uninstall;

@@ -58,6 +58,7 @@ struct mock_firmware {
     const char *wrong_in_exit;               /* what was called there and must not be */
     unsigned int nb_grown, nb_cut;           /* calls that changed the size of a file */
     char text[8192];                         /* what was printed */
+    const char *typed;                       /* keys that wait; NULL: nobody is at the console */
     EFI_DRIVER_BINDING_PROTOCOL *binding;
     MC_DRIVER_DIAGNOSTICS2 *diagnostics;
     struct mc_control *control;

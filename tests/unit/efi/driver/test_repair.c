@@ -52,6 +52,21 @@ static EFI_STATUS write_first(void)
     return protocol->WriteBlocks(protocol, protocol->Media->MediaId, 0, sizeof(buffer), buffer);
 }
 
+/* With a passphrase that is typed at the prompt. */
+static bool attach_typing(const char *typed)
+{
+    struct mc_disk_spec spec;
+
+    fw.typed = typed;
+    mc_spec_init(&spec);
+    spec.image = "/image";
+    spec.mode = MC_MODE_READ_WRITE;
+    spec.may_ask = true;
+    disk = NULL;
+    T_CHECK_U64(mc_registry_attach(&volumes[0], &spec, NULL, &fault, &disk), Q2_OK);
+    return disk != NULL;
+}
+
 static void end(void)
 {
     T_CHECK_U64(mc_registry_detach(disk), EFI_SUCCESS);
@@ -148,6 +163,37 @@ static void test_repair_that_needs_room_gets_it(void)
     end();
 }
 
+/* A person types the passphrase once, although a repair opens the image a second time. */
+static void test_dirty_encrypted_image_asks_once(void)
+{
+    begin();
+    file->bytes[35] = 1; /* crypt_method: the legacy one, where every passphrase fits */
+    if (!attach_typing("secret\r"))
+        return;
+    T_CHECK(is_said_once("Passphrase of /image"));
+    T_CHECK(is_said_once("its refcounts have been repaired"));
+    T_CHECK_U64(file->bytes[79] & 1, 0);
+    T_CHECK_U64(write_first(), EFI_SUCCESS);
+    mock_exit_boot_services();
+    end();
+}
+
+/* So does an image that a repair opens a third time, because it needs room first. */
+static void test_dirty_encrypted_image_that_needs_room_asks_once(void)
+{
+    uint64_t table = 0;
+
+    begin();
+    file->bytes[35] = 1;
+    for (unsigned int i = 0; i < 8; i++)
+        table = table << 8 | file->bytes[48 + i];
+    memset(file->bytes + table, 0, 8);
+    if (!attach_typing("secret\r"))
+        return;
+    T_CHECK(is_said_once("Passphrase of /image"));
+    end();
+}
+
 static void test_may_change_tells_files_that_disks_use(void)
 {
     static const UINT64 other[2] = {1, 2};
@@ -171,6 +217,8 @@ int main(void)
     T_RUN(test_refused_attach_leaves_the_file_as_it_was);
     T_RUN(test_attach_that_the_firmware_refuses_gives_room_back);
     T_RUN(test_repair_that_needs_room_gets_it);
+    T_RUN(test_dirty_encrypted_image_asks_once);
+    T_RUN(test_dirty_encrypted_image_that_needs_room_asks_once);
     T_RUN(test_may_change_tells_files_that_disks_use);
     return t_done();
 }
