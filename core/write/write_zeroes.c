@@ -163,6 +163,15 @@ static enum q2_status zero_subclusters(struct q2_disk *disk, uint64_t start, uin
     return q2_table_set(disk, table, cluster, entry, bitmap);
 }
 
+/* Zeros for whole clusters. Version 2 has no entry for zeros, but with nothing below an unallocated
+ * cluster reads as zeros. */
+static enum q2_status zero_clusters(struct q2_disk *disk, uint64_t first, uint64_t last)
+{
+    if (!top_of(disk)->rules.version_3)
+        return q2_write_unlink(disk, first, last);
+    return change_clusters(disk, first, last, zero_cluster, false);
+}
+
 /* Zeros for whole units [start, end), of which [first, last) are whole clusters; what is before and
  * after them are subclusters of one cluster each. */
 static enum q2_status zero_units(struct q2_disk *disk, uint64_t start, uint64_t first,
@@ -173,7 +182,7 @@ static enum q2_status zero_units(struct q2_disk *disk, uint64_t start, uint64_t 
     if (start < first)
         status = zero_subclusters(disk, start, first);
     if (status == Q2_OK)
-        status = change_clusters(disk, first, last, zero_cluster, false);
+        status = zero_clusters(disk, first, last);
     if (status == Q2_OK && last < end)
         status = zero_subclusters(disk, last, end);
     return status;
@@ -219,7 +228,8 @@ enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint6
     status = q2_commit_header(disk);
     if (status == Q2_OK)
         status = q2_bitmaps_record(disk, offset, length);
-    if (status == Q2_OK && (top->format == Q2_FORMAT_RAW || !top->rules.version_3))
+    if (status == Q2_OK &&
+        (top->format == Q2_FORMAT_RAW || (!top->rules.version_3 && top->has_backing)))
         return q2_write_all(disk, offset, NULL, length);
     round_to_units(disk, &offset, &length);
     whole_units(disk, offset, length, q2_write_unit_bits(top), &start, &end);

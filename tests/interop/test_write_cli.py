@@ -166,6 +166,28 @@ def test_zero_and_discard():
     sound("zero.qcow2")
 
 
+def test_zeros_of_version_2_take_no_clusters():
+    """Without a backing file an unallocated cluster reads as zeros. With one it does not."""
+    make("old.qcow2", "-o", "compat=0.10", size="64M")
+    good("write", "0", "old.qcow2", data=b"x" * 3 * MIB)
+    good("zero", "100000", 64 * MIB - 100000, "old.qcow2")
+    check(allocated("old.qcow2") <= 2, f"{allocated('old.qcow2')} clusters are left")
+    check(content("old.qcow2")[:MIB] == b"x" * 100000 + bytes(MIB - 100000), "content")
+    make("above.qcow2", "-o", "compat=0.10", "-b", "old.qcow2", "-F", "qcow2", size="64M")
+    good("zero", "0", "128k", "above.qcow2")
+    check(content("above.qcow2")[:MIB] == bytes(MIB), "content above a backing file")
+    make("empty.qcow2", "-o", "compat=0.10", size="64M")
+    make("source.qcow2", size="64M")
+    good("convert", "-n", "-O", "qcow2", "source.qcow2", "empty.qcow2")
+    check_equal(allocated("empty.qcow2"), 0, "clusters of convert -n")
+    for name in ("old.qcow2", "above.qcow2", "empty.qcow2"):
+        sound(name)
+
+
+def allocated(name):
+    return json.loads(qemu("qemu-img", "check", "--output=json", name)).get("allocated-clusters", 0)
+
+
 def test_raw_and_data_files():
     qemu("qemu-img", "create", "-q", "-f", "raw", "plain.raw", "64k")
     good("write", "-f", "raw", "65530", "plain.raw", data=b"ending")
