@@ -196,8 +196,8 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
                              size_t length);
 
 /* Make guest bytes read as zeros: by zero clusters where whole clusters (or subclusters) are hit
- * and the version has them, by writing zeros elsewhere. Allocated clusters stay allocated. Version 2
- * has no zero clusters: without a backing file its clusters become unallocated. With raw external
+ * and the version has them, by writing zeros elsewhere. Allocated clusters stay allocated. Version
+ * 2 has no zero clusters: without a backing file its clusters become unallocated. With raw external
  * data zeros are written to the data file too. Errors as q2_disk_write(). */
 enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length);
 

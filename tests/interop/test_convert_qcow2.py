@@ -240,10 +240,83 @@ def test_wrong_command_lines_leave_no_file():
                            (("-O", "qcow2", "-c", "-o", "preallocation=full"), "preallocation"),
                            (("-O", "raw", "-o", "preallocation=full"), "preallocated"),
                            (("-O", "qcow2", "-m", "17"), "between 1 and 16"),
+                           (("-O", "qcow2", "-n", "-o", "compat=1.1"), "-o has no effect"),
                            (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
         status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")
         check((status, out) == (1, "") and words in err, f"{options}: {status} {err}")
         check(not (folder.path / "never.qcow2").exists(), f"{options}: a file is left behind")
+
+
+def several_inputs():
+    """Files of every kind: a chain, a raw file that ends inside a sector, an empty disk, compressed
+    clusters, small clusters and a size that is no multiple of 64 KiB."""
+    make_source()
+    (folder.path / "odd.raw").write_bytes(b"o" * 70001)
+    remove("empty.qcow2", "small.qcow2", "packed.qcow2")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "empty.qcow2", "3M")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=1k", "small.qcow2", "1023k")
+    folder.qemu_io("qcow2", "small.qcow2", "write -P 17 16k 16k", "write -P 34 130k 130k",
+                   "write -P 51 1022k 1k")
+    folder.qemu_img("convert", "-c", "-O", "qcow2", "small.qcow2", "packed.qcow2")
+    return ["small.qcow2", "odd.raw", "top.qcow2", "empty.qcow2", "packed.qcow2", "small.qcow2"]
+
+
+def test_several_inputs_are_one_disk_as_with_qemu_img():
+    names = several_inputs()
+    remove("want.raw")
+    folder.qemu_img("convert", "-O", "raw", *names, "want.raw")
+    want = (folder.path / "want.raw").read_bytes()
+    pieces = b""
+    for name in names:
+        remove("piece.raw")
+        folder.good("convert", "-O", "raw", name, "piece.raw")
+        piece = (folder.path / "piece.raw").read_bytes()
+        pieces += piece + bytes(-len(piece) % 512)
+    check_equal(len(pieces), len(want), "the sizes' sum")
+    remove("out.raw")
+    said = folder.ours("convert", *names, "out.raw")
+    check_equal(said[:2], (0, ""), said[2])
+    check((folder.path / "out.raw").read_bytes() == want == pieces, "raw: bytes differ")
+    for options in ((), ("-c",), ("-S", "0"), ("-o", "cluster_size=512"),
+                    ("-c", "-o", "cluster_size=2M")):
+        remove("out.qcow2")
+        said = folder.ours("convert", "-O", "qcow2", *options, *names, "out.qcow2")
+        check_equal(said[:2], (0, ""), said[2])
+        folder.qemu_img("check", "-q", "out.qcow2")
+        folder.qemu_img("compare", "-q", "-f", "qcow2", "-F", "raw", "out.qcow2", "want.raw")
+    folder.good("convert", *["small.qcow2"] * 100, "out.raw")
+    check_equal(size_of("out.raw"), 100 * 1023 * 1024, "a hundred inputs")
+
+
+def test_what_several_inputs_do_not_go_with():
+    several_inputs()
+    for options in (("-l", "first"),
+                    ("-B", "base.qcow2", "-F", "qcow2"), ("--bitmaps",),
+                    ("-o", "backing_file=base.qcow2,backing_fmt=qcow2")):
+        arguments = ("convert", "-O", "qcow2", *options, "top.qcow2", "empty.qcow2", "never.qcow2")
+        said = []
+        for program in ("qemu-img", tool.METALCOW):
+            status, out, err = folder.run(program, *arguments)
+            check_equal((status, out), (1, ""), f"{program} {options}: {err}")
+            said.append(err.split(": ", 1)[1])
+        check_equal(said[1], said[0], f"words of {options}")
+        check(not (folder.path / "never.qcow2").exists(), f"{options}: a file is left behind")
+    for options, words in ((("-l", "snapshot.name=first"), "snapshot"),
+                           (("--snapshot", "first"), "snapshot"),
+                           (("--data-file", "x"), "--data-file"),
+                           (("--backing-file", "base.qcow2"), "--backing-file")):
+        status, out, err = folder.ours("convert", *options, "top.qcow2", "empty.qcow2", "never")
+        check((status, out) == (1, "") and words in err, f"{options}: {status} {err}")
+    for names in (("top.qcow2", "gone.qcow2"), ("gone.qcow2", "top.qcow2")):
+        status, out, err = folder.ours("convert", *names, "never.qcow2")
+        check((status, out) == (1, "") and "gone.qcow2" in err, err)
+    for option in ("raw", "qcow2"):
+        before = (folder.path / "empty.qcow2").read_bytes()
+        status, _, err = folder.ours("convert", "-O", option, "top.qcow2", "empty.qcow2",
+                                     "empty.qcow2")
+        check(status == 1 and "one of the image's own files" in err, err)
+        check((folder.path / "empty.qcow2").read_bytes() == before, "an input was changed")
+    check(not (folder.path / "never.qcow2").exists(), "a file is left behind")
 
 
 def test_input_is_never_the_output():

@@ -6,6 +6,7 @@
 #ifndef METALCOW_VERBS_H
 #define METALCOW_VERBS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,12 +56,14 @@ struct verb {
     const char *name;
     const char *operands; /* as help shows them */
     const char *summary;
-    int nb_operands;
+    int nb_operands;      /* at most; ANY_NUMBER: the first may be given again */
     int nb_optional;      /* how many of them, the last ones, may be left away: NULL then */
     bool last_is_operand; /* whatever it begins with: "-1M" of resize */
     int usage_status;     /* exit status of a wrong command line */
     int (*run)(const struct arguments *arguments);
 };
+
+#define ANY_NUMBER INT_MAX
 
 extern const struct verb verbs[NB_VERBS];
 

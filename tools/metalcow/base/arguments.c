@@ -341,7 +341,9 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         fprintf(stderr, "'metalcow help %s' lists its options\n", verb->name);
     if (result != PARSE_OK)
         return result;
-    for (int i = 0; i < nb_operands; i++)
+    arguments.all_operands = argv + optind;
+    arguments.nb_operands = nb_operands;
+    for (int i = 0; i < nb_operands && i < MAX_OPERANDS; i++)
         arguments.operands[i] = argv[optind + i];
     *ret_arguments = arguments;
     return PARSE_OK;

@@ -122,7 +122,9 @@ struct arguments {
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;
-    const char *operands[MAX_OPERANDS];
+    const char *operands[MAX_OPERANDS]; /* the first ones; NULL: there is none */
+    char *const *all_operands;          /* nb_operands of them, in argv */
+    int nb_operands;
 };
 
 enum parse_result {

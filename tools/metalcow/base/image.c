@@ -230,14 +230,28 @@ bool image_uses(const struct image *image, const struct q2_source *file)
     return false;
 }
 
-bool image_uses_path(const struct image *image, const char *path)
+bool images_use(struct image *const *images, size_t nb, const struct q2_source *file)
+{
+    for (size_t i = 0; i < nb; i++) {
+        if (image_uses(images[i], file))
+            return true;
+    }
+    return false;
+}
+
+bool images_use_path(struct image *const *images, size_t nb, const char *path)
 {
     struct q2_source_posix file;
     bool ret;
 
-    if (q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
+    if (nb == 0 || q2_source_posix_open(&file, path, Q2_POSIX_BLOCK_DEVICES) != Q2_OK)
         return false;
-    ret = image_uses(image, &file.source);
+    ret = images_use(images, nb, &file.source);
     q2_source_posix_close(&file);
     return ret;
+}
+
+bool image_uses_path(struct image *image, const char *path)
+{
+    return images_use_path(&image, 1, path);
 }

@@ -63,9 +63,13 @@ int image_source_fd(const struct q2_source *source);
 
 /* Whether path leads to a file that the image is stored in: then it is the image's own lock that
  * keeps the file from being written. */
-bool image_uses_path(const struct image *image, const char *path);
+bool image_uses_path(struct image *image, const char *path);
 
 /* Whether a file is one of those that an image, opened with all its files, is read from. */
 bool image_uses(const struct image *image, const struct q2_source *file);
+
+/* The same of any of nb images. */
+bool images_use(struct image *const *images, size_t nb, const struct q2_source *file);
+bool images_use_path(struct image *const *images, size_t nb, const char *path);
 
 #endif

@@ -24,7 +24,8 @@ struct new_file {
 
 struct new_image {
     const struct create_options *options;
-    const struct image *in_use;
+    struct image *const *in_use;
+    size_t nb_in_use;
     uint64_t size; /* of the disk: whole sectors */
     struct new_file image, data;
     void *workspace;
@@ -114,12 +115,12 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
         status = q2_source_posix_open(posix, path, Q2_POSIX_CREATE);
         file->is_new = status == Q2_OK;
     }
-    if (status == Q2_ERR_BUSY && new->in_use && image_uses_path(new->in_use, path))
+    if (status == Q2_ERR_BUSY && images_use_path(new->in_use, new->nb_in_use, path))
         return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (status != Q2_OK)
         return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
     file->is_open = true;
-    if (new->in_use && image_uses(new->in_use, &posix->source))
+    if (images_use(new->in_use, new->nb_in_use, &posix->source))
         return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (file == &new->data && q2_same_file(&posix->source, &new->image.posix.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
@@ -254,9 +255,9 @@ static bool preallocate_made(const char *path, const struct create_options *opti
 }
 
 bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
-                const struct image *in_use, struct made_files *ret_made)
+                struct image *const *in_use, size_t nb_in_use, struct made_files *ret_made)
 {
-    struct new_image new = {.options = options, .in_use = in_use};
+    struct new_image new = {.options = options, .in_use = in_use, .nb_in_use = nb_in_use};
     bool done;
 
     if (options->image.virtual_size > INT64_MAX - 511)

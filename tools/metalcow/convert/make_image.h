@@ -20,14 +20,15 @@ struct made_files {
 
 /* Make an empty image at path. What is there is replaced, as qemu-img does, but nothing is touched
  * before it is sure that the options hold, that nobody has the files open, and that they are none
- * of those that in_use is read from. After an error files that did not exist before are gone again.
+ * of those that in_use are read from. After an error, files that did not exist before are gone.
  *
  * options   image.virtual_size is set; rounded up to 512 bytes here. A relative data_file is in the
- * image's folder in_use    an open image whose files must stay (the backing file, what is
- * converted); NULL: none ret_made  undefined after an error
+ *           image's folder
+ * in_use    nb_in_use open images whose files must stay: the backing file, what is converted
+ * ret_made  undefined after an error
  */
 bool make_image(const char *path, enum q2_image_format format, const struct create_options *options,
-                const struct image *in_use, struct made_files *ret_made);
+                struct image *const *in_use, size_t nb_in_use, struct made_files *ret_made);
 
 /* Remove what was made. */
 void make_image_undo(const char *path, const struct made_files *made);

@@ -12,7 +12,7 @@ static void say_input(const char *path)
 
 bool target_is_input(const struct target_options *options, const struct q2_source *file)
 {
-    if (!image_uses(options->input, file))
+    if (!images_use(options->inputs->images, options->inputs->nb, file))
         return false;
     say_input(file->path);
     return true;
@@ -20,7 +20,7 @@ bool target_is_input(const struct target_options *options, const struct q2_sourc
 
 bool target_path_is_input(const struct target_options *options, const char *path)
 {
-    if (!image_uses_path(options->input, path))
+    if (!images_use_path(options->inputs->images, options->inputs->nb, path))
         return false;
     say_input(path);
     return true;

@@ -12,6 +12,7 @@
 
 #include "tools/metalcow/base/create_options.h"
 #include "tools/metalcow/base/image.h"
+#include "tools/metalcow/convert/inputs.h"
 
 struct target;
 
@@ -44,13 +45,12 @@ struct target {
 /* What a target shall be. */
 struct target_options {
     const char *path;
-    struct image *input;
-    uint64_t size;        /* of the disk, bytes */
-    uint64_t sparse_size; /* bytes of zeros in a row that become a hole; 0: none */
-    bool skip_create;     /* write into a target that exists, without emptying it */
-    bool keeps_backing;   /* -B: leave out what the target's backing file has */
+    const struct inputs *inputs; /* what is converted */
+    uint64_t sparse_size;        /* bytes of zeros in a row that become a hole; 0: none */
+    bool skip_create;            /* write into a target that exists, without emptying it */
+    bool keeps_backing;          /* -B: leave out what the target's backing file has */
     bool compressed;
-    bool bitmaps;                    /* copy the input's dirty bitmaps; qcow2 only */
+    bool bitmaps;                    /* copy the dirty bitmaps of the first input; qcow2 only */
     unsigned nb_threads;             /* that encode; >= 1 */
     struct create_options *creation; /* outlives the target; image.virtual_size is set here */
 };
@@ -59,7 +59,7 @@ struct target_options {
 struct target *target_raw_open(const struct target_options *options);
 struct target *target_qcow2_open(const struct target_options *options);
 
-/* Whether a file is one of those that the input is stored in: writing onto it would destroy what is
+/* Whether a file is one of those that an input is stored in: writing onto it would destroy what is
  * being read. Said on stderr. */
 bool target_is_input(const struct target_options *options, const struct q2_source *file);
 

@@ -175,7 +175,7 @@ static bool qcow2_finish(struct target *target)
 
     if (qcow2->packer && !packer_drain(qcow2->packer))
         return false;
-    if (qcow2->options.bitmaps && !bitmaps_copy(qcow2->options.input, qcow2->image))
+    if (qcow2->options.bitmaps && !bitmaps_copy(qcow2->options.inputs->images[0], qcow2->image))
         return false;
     if (!judge(qcow2, q2_disk_flush(qcow2->image->disk)))
         return false;
@@ -219,10 +219,10 @@ static bool make(struct qcow2_target *qcow2)
 {
     const struct target_options *options = &qcow2->options;
 
-    options->creation->image.virtual_size = options->size;
+    options->creation->image.virtual_size = options->inputs->size;
     options->creation->hold = true;
-    return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->input,
-                      &qcow2->made);
+    return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->inputs->images,
+                      options->inputs->nb, &qcow2->made);
 }
 
 /* Open what was made, or was there; the user has named every file. */
@@ -248,7 +248,7 @@ static bool open_image(struct qcow2_target *qcow2)
     if (target_is_input(&qcow2->options, info.source) ||
         target_is_input(&qcow2->options, info.data_source))
         return false;
-    if (q2_disk_size(qcow2->image->disk) < qcow2->options.size) {
+    if (q2_disk_size(qcow2->image->disk) < qcow2->options.inputs->size) {
         print_fault(qcow2->options.path,
                     &(struct q2_fault){.status = Q2_ERR_NO_SPACE,
                                        .what = "the output is smaller than the disk"});

@@ -144,10 +144,10 @@ static bool prepare(struct raw_target *raw, const struct target_options *options
         return fail(raw, q2_status_from_errno(errno));
     raw->is_file = S_ISREG(stat.st_mode);
     if (raw->is_file && !options->skip_create) {
-        status = empty(raw, options->size);
+        status = empty(raw, options->inputs->size);
         return status == Q2_OK || fail(raw, status);
     }
-    if (raw->file.source.size < options->size) {
+    if (raw->file.source.size < options->inputs->size) {
         print_fault(raw->path, &(struct q2_fault){.status = Q2_ERR_NO_SPACE,
                                                   .what = "the output is smaller than the disk"});
         return false;

@@ -1,6 +1,6 @@
-/* metalcow convert: the disk as a raw file or as a qcow2 image of its own.
+/* metalcow convert: a disk, or several one after the other, as a raw file or as a qcow2 image.
  *
- * Walks the input's allocation and hands it to a target in guest order: data in chunks, zeros by
+ * Walks the inputs' allocation and hands it to a target in guest order: data in chunks, zeros by
  * range; what the target's backing file has is left out.
  */
 #include <stdio.h>
@@ -9,10 +9,9 @@
 #include <unistd.h>
 
 #include "tools/metalcow/base/bitmaps.h"
-#include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
-#include "tools/metalcow/base/snapshots.h"
+#include "tools/metalcow/convert/inputs.h"
 #include "tools/metalcow/convert/target.h"
 #include "tools/metalcow/verbs.h"
 
@@ -21,11 +20,9 @@
 #define MAX_THREADS 16u
 
 struct conversion {
-    struct image *input;
-    struct entries entries;
+    struct inputs inputs;
     struct target *target;
     struct progress progress;
-    uint64_t size; /* of the disk, bytes */
 };
 
 enum state {
@@ -41,10 +38,8 @@ static bool look(struct conversion *conversion, uint64_t at, enum state *ret_sta
     const struct target *target = conversion->target;
     struct q2_map_entry entry;
 
-    if (entries_next(&conversion->entries, at, conversion->size - at, &entry) != Q2_OK) {
-        image_print_fault(conversion->input);
+    if (!inputs_look(&conversion->inputs, at, &entry))
         return false;
-    }
     *ret_state = entry.zero ? STATE_ZERO : STATE_DATA;
     if (target->shares_backing && entry.depth > 0)
         *ret_state = STATE_BELOW;
@@ -65,7 +60,7 @@ static uint64_t worth_skipping(const struct conversion *conversion, uint64_t at,
 
     if (state == STATE_DATA)
         return 0;
-    if (length == conversion->size - at)
+    if (length == conversion->inputs.size - at)
         return length;
     return length >= least ? length / unit * unit : 0;
 }
@@ -73,7 +68,7 @@ static uint64_t worth_skipping(const struct conversion *conversion, uint64_t at,
 /* Length of what is to be read from at on: up to a run that can be passed over, in whole units. */
 static bool gather(struct conversion *conversion, uint64_t at, size_t *ret_length)
 {
-    uint64_t unit = conversion->target->unit, left = conversion->size - at, length = 0;
+    uint64_t unit = conversion->target->unit, left = conversion->inputs.size - at, length = 0;
     uint64_t most = left < conversion->target->chunk ? left : conversion->target->chunk;
 
     while (length < most) {
@@ -102,10 +97,8 @@ static bool copy_data(struct conversion *conversion, uint64_t at, uint64_t *ret_
     buffer = target->ops->buffer(target);
     if (!buffer)
         return false;
-    if (q2_disk_read(conversion->input->disk, at, buffer, length) != Q2_OK) {
-        image_print_fault(conversion->input);
+    if (!inputs_read(&conversion->inputs, at, buffer, length))
         return false;
-    }
     *ret_length = length;
     return target->ops->write(target, at, length);
 }
@@ -129,11 +122,11 @@ static bool copy(struct conversion *conversion)
 {
     uint64_t at = 0, length;
 
-    while (at < conversion->size) {
+    while (at < conversion->inputs.size) {
         if (!copy_next(conversion, at, &length))
             return false;
         at += length;
-        progress_update(&conversion->progress, at, conversion->size);
+        progress_update(&conversion->progress, at, conversion->inputs.size);
     }
     return conversion->target->ops->finish(conversion->target);
 }
@@ -148,6 +141,8 @@ static bool say(const char *text)
 static bool read_creation(const struct arguments *arguments, enum q2_image_format format,
                           struct create_options *creation)
 {
+    if (arguments->options.nb > 0 && arguments->skip_create)
+        return say("-o has no effect when skipping image creation");
     for (size_t i = 0; i < arguments->options.nb; i++) {
         if (!create_options_add(creation, format, arguments->options.texts[i]))
             return false;
@@ -159,6 +154,9 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
         return say(arguments->base ? "a raw output has no backing file"
                                    : "Compression not supported for this file format");
+    if (creation->image.backing_file && arguments->nb_operands > 2)
+        return say("Having a backing file for the target makes no sense when concatenating "
+                   "multiple input images");
     if (creation->image.backing_file && !creation->image.backing_format && !arguments->skip_create)
         return say("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
@@ -195,9 +193,8 @@ static int convert(struct conversion *conversion, const struct arguments *argume
                    struct create_options *creation, enum q2_image_format format)
 {
     struct target_options options = {
-        .path = arguments->operands[1],
-        .input = conversion->input,
-        .size = conversion->size,
+        .path = arguments->all_operands[arguments->nb_operands - 1],
+        .inputs = &conversion->inputs,
         .sparse_size = arguments->sparse_size,
         .skip_create = arguments->skip_create,
         .keeps_backing = arguments->base != NULL,
@@ -213,7 +210,6 @@ static int convert(struct conversion *conversion, const struct arguments *argume
         format == Q2_FORMAT_QCOW2 ? target_qcow2_open(&options) : target_raw_open(&options);
     if (!conversion->target)
         return EXIT_ERROR;
-    entries_begin(&conversion->entries, conversion->input);
     progress_begin(&conversion->progress, arguments->progress, arguments->quiet);
     done = copy(conversion);
     progress_end(&conversion->progress, done);
@@ -223,7 +219,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
 
 int verb_convert(const struct arguments *arguments)
 {
-    struct conversion conversion = {.input = NULL};
+    struct conversion conversion = {.target = NULL};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format;
     int status;
@@ -231,13 +227,12 @@ int verb_convert(const struct arguments *arguments)
     if (!arguments_format(arguments->output_format, &format) || !check_bitmaps(arguments, format) ||
         !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
-    conversion.input = snapshots_open(arguments);
-    if (!conversion.input)
+    if (!inputs_open(&conversion.inputs, arguments))
         return EXIT_ERROR;
-    conversion.size = q2_disk_size(conversion.input->disk);
     status = EXIT_ERROR;
-    if (!arguments->bitmaps || bitmaps_can_copy(conversion.input, arguments->skip_broken_bitmaps))
+    if (!arguments->bitmaps ||
+        bitmaps_can_copy(conversion.inputs.images[0], arguments->skip_broken_bitmaps))
         status = convert(&conversion, arguments, &creation, format);
-    image_close(conversion.input);
+    inputs_close(&conversion.inputs);
     return status;
 }

@@ -89,7 +89,7 @@ static struct image *open_backing(const struct arguments *arguments,
 }
 
 static bool make(const struct arguments *arguments, enum q2_image_format format,
-                 struct create_options *options, const struct image *backing)
+                 struct create_options *options, struct image *backing)
 {
     const char *path = arguments->operands[0];
     struct made_files made;
@@ -103,7 +103,7 @@ static bool make(const struct arguments *arguments, enum q2_image_format format,
                           "9223372036854775807.");
     if (!arguments->quiet)
         create_options_print(options, format, path);
-    return make_image(path, format, options, backing, &made);
+    return make_image(path, format, options, &backing, backing ? 1 : 0, &made);
 }
 
 int verb_create(const struct arguments *arguments)

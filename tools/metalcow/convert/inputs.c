@@ -1,0 +1,150 @@
+/* The inputs of convert. May call the engine.
+ *
+ * Invariant: input i begins where input i - 1 ends. Its disk is all of it but for less than a
+ * sector at its end.
+ */
+#include "inputs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/metalcow/base/entries.h"
+#include "tools/metalcow/base/snapshots.h"
+
+#define SECTOR UINT64_C(512)
+
+struct input {
+    struct entries entries;
+    uint64_t begin, end; /* bytes of the whole */
+    uint64_t size;       /* of its disk, bytes */
+};
+
+static bool say(const char *text)
+{
+    fprintf(stderr, "metalcow: %s\n", text);
+    return false;
+}
+
+/* Options that say something about one image do not say about which of several. */
+static bool check_options(const struct arguments *arguments)
+{
+    const struct image_options *how = &arguments->image[0];
+
+    if (arguments->snapshot_param || how->snapshot)
+        return say("No support for concatenating multiple snapshot");
+    if (arguments->bitmaps)
+        return say("Copying bitmaps only possible with single source");
+    if (how->data_file || how->backing_files.nb > 0)
+        return say("--data-file and --backing-file say something about one input, but there are "
+                   "several");
+    return true;
+}
+
+/* Open the next image and append it to those that are open. */
+static bool add(struct inputs *inputs, const struct arguments *arguments, bool single)
+{
+    struct input *input = &inputs->list[inputs->nb];
+    struct image *image =
+        single ? snapshots_open(arguments)
+               : image_open(arguments->all_operands[inputs->nb], &arguments->image[0], false);
+    uint64_t length;
+
+    if (!image)
+        return false;
+    inputs->images[inputs->nb++] = image;
+    entries_begin(&input->entries, image);
+    input->size = length = q2_disk_size(image->disk);
+    if (!single && length % SECTOR != 0)
+        length += SECTOR - length % SECTOR;
+    if (length > INT64_MAX - inputs->size)
+        return say("the inputs are too large to be one disk");
+    input->begin = inputs->size;
+    input->end = inputs->size += length;
+    return true;
+}
+
+bool inputs_open(struct inputs *inputs, const struct arguments *arguments)
+{
+    size_t wanted = (size_t)arguments->nb_operands - 1;
+
+    *inputs = (struct inputs){.nb = 0};
+    if (wanted > 1 && !check_options(arguments))
+        return false;
+    inputs->images = calloc(wanted, sizeof(*inputs->images));
+    inputs->list = calloc(wanted, sizeof(*inputs->list));
+    if (!inputs->images || !inputs->list) {
+        inputs_close(inputs);
+        return say("out of memory");
+    }
+    while (inputs->nb < wanted) {
+        if (!add(inputs, arguments, wanted == 1)) {
+            inputs_close(inputs);
+            return false;
+        }
+    }
+    return true;
+}
+
+void inputs_close(struct inputs *inputs)
+{
+    for (size_t i = 0; i < inputs->nb; i++)
+        image_close(inputs->images[i]);
+    free(inputs->images);
+    free(inputs->list);
+    *inputs = (struct inputs){.nb = 0};
+}
+
+/* The input that has offset at, which is below inputs->size. */
+static struct input *find(struct inputs *inputs, uint64_t at)
+{
+    if (at < inputs->list[inputs->current].begin)
+        inputs->current = 0;
+    while (at >= inputs->list[inputs->current].end)
+        inputs->current++;
+    return &inputs->list[inputs->current];
+}
+
+bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_entry)
+{
+    struct input *input = find(inputs, at);
+    uint64_t start = at - input->begin;
+
+    if (start >= input->size) {
+        *ret_entry = (struct q2_map_entry){.length = input->end - at, .zero = true};
+    } else if (entries_next(&input->entries, start, input->size - start, ret_entry) != Q2_OK) {
+        image_print_fault(input->entries.image);
+        return false;
+    }
+    ret_entry->start = at;
+    return true;
+}
+
+/* Read from one input; length does not go past its end. */
+static bool read_one(struct input *input, uint64_t at, uint8_t *buffer, size_t length)
+{
+    uint64_t start = at - input->begin;
+    uint64_t left = start < input->size ? input->size - start : 0;
+    size_t stored = length < left ? length : (size_t)left;
+
+    memset(buffer + stored, 0, length - stored);
+    if (stored == 0 || q2_disk_read(input->entries.image->disk, start, buffer, stored) == Q2_OK)
+        return true;
+    image_print_fault(input->entries.image);
+    return false;
+}
+
+bool inputs_read(struct inputs *inputs, uint64_t at, uint8_t *buffer, size_t length)
+{
+    while (length > 0) {
+        struct input *input = find(inputs, at);
+        size_t n = length < input->end - at ? length : (size_t)(input->end - at);
+
+        if (!read_one(input, at, buffer, n))
+            return false;
+        at += n;
+        buffer += n;
+        length -= n;
+    }
+    return true;
+}
