@@ -59,6 +59,15 @@ LOOK_ROWS = [
     ("", ["open -o driver=qcow2 t.qcow2", "length", "close", "o -r t.qcow2", "w 0 1", "c", "close"],
      None),
     ("", ["open -odata-file.filename=d.data d.qcow2", "read -P 0x42 3k 70k"], None),
+    ("-s -f qcow2", ["write -P 9 0 1M", "read -P 9 0 1M", "discard 0 64k", "flush", "read 0 64k"],
+     "t.qcow2"),
+    ("-s -f raw", ["write -P 9 100 200", "read -P 9 100 200", "read -P 0 300 1k"], "t.raw"),
+    ("-s -f qcow2", ["write -P 9 0 1M", "read -P 9 0 1M"], "d.qcow2"),
+    ("-s -f qcow2", ["write -P 9 0 64k", "read -P 9 0 64k", "read 64k 1k"], "above.qcow2"),
+    ("", ["open -s -o driver=qcow2 t.qcow2", "write -P 8 0 1k", "read -P 8 0 1k", "close",
+          "open -s -d ignore -t none -i threads -n -o driver=qcow2 t.qcow2", "write -P 7 0 64k",
+          "discard 0 64k", "read -P 7 0 64k", "close", "open -U -r -o driver=qcow2 t.qcow2",
+          "read 0 64k"], None),
     ("--image-opts", ["length", "sleep 1"], "driver=raw,file.filename=t.raw"),
     ("--image-opts", ["length"], "driver=qcow2,file.driver=file,file.filename=t.qcow2"),
 ]
@@ -148,6 +157,29 @@ def test_transfers():
 def test_looks_and_opens():
     for want, got in compare(LOOK_ROWS):
         check_equal(got, want, "stderr")
+
+
+def test_a_snapshot_overlay_leaves_every_file_as_it_was():
+    """What is written vanishes; an image that another program writes is taken with -U."""
+    reset()
+    names = ("t.qcow2", "d.qcow2", "d.data", "t.raw", "above.qcow2")
+    before = [(FOLDER / name).read_bytes() for name in names]
+    temporary = FOLDER / "temporary"
+    temporary.mkdir()
+    command = [str(METALCOW), "io", "-s"]
+    for file in ("t.qcow2", "d.qcow2", "above.qcow2", "t.raw"):
+        done = subprocess.run([*command, "-c", "write -P 9 0 64k", "-c", "read -P 9 0 64k", file],
+                              cwd=FOLDER, capture_output=True, check=False, timeout=600,
+                              env={**os.environ, "TMPDIR": str(temporary)})
+        check_equal((done.returncode, done.stderr), (0, b""), file)
+        check_equal(list(temporary.iterdir()), [], f"{file}: left in the temporary folder")
+    check([(FOLDER / name).read_bytes() for name in names] == before, "a file was changed")
+    os.chmod(FOLDER / "t.qcow2", 0o444)
+    done = subprocess.run([*command, "-c", "write 0 1k", "t.qcow2"], cwd=FOLDER, check=False,
+                          capture_output=True, timeout=600,
+                          env={**os.environ, "TMPDIR": str(FOLDER / "gone")})
+    check(done.returncode == 1 and b"gone/metalcow" in done.stderr, str(done))
+    temporary.rmdir()
 
 
 def test_errors():

@@ -159,6 +159,8 @@ const struct option_row option_rows[] = {
     {'c', "cmd", "COMMAND", OPTION_COMMAND, FIELD(commands), V(IO),
      "run this line instead of those of standard input; again for more"},
     {'r', "read-only", NULL, OPTION_SET, FIELD(read_only), V(IO), "open FILE for reading only"},
+    {'s', "snapshot", NULL, OPTION_SET, FIELD(snapshot_mode), V(IO),
+     "keep what is written in a temporary file; it vanishes at the end, FILE is only read"},
     {'d', "discard", "MODE", OPTION_DISCARD, FIELD(ignore_discard), V(IO),
      "what discard does: unmap (default) or ignore"},
     {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), V(IO),

@@ -359,6 +359,15 @@ bool arguments_size(const char *operand, uint64_t *ret_size)
     return false;
 }
 
+bool arguments_discard(const char *word, bool *ret_ignore)
+{
+    int value = 0;
+    bool known = find_word(OPTION_DISCARD, word, &value);
+
+    *ret_ignore = value != 0;
+    return known;
+}
+
 bool arguments_find_format(const char *word, enum q2_image_format *ret_format)
 {
     struct mc_disk_spec said;

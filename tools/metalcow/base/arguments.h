@@ -113,6 +113,7 @@ struct arguments {
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
     bool read_only, image_opts, ignore_discard;    /* of io */
+    bool snapshot_mode;                            /* of io: keep what is written apart */
     const char *socket_path, *port, *bind_address; /* of serve */
     enum mc_mode mode;
     uint64_t overlay_size;
@@ -139,6 +140,9 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 
 /* Parse an operand that is a size; false, and said on stderr, if it is none. */
 bool arguments_size(const char *operand, uint64_t *ret_size);
+
+/* Whether a word of -d, which says what discard does, is ignore; false: it is no such word. */
+bool arguments_discard(const char *word, bool *ret_ignore);
 
 /* The format that a word names; false, and nothing is said, if it is none of ours. */
 bool arguments_find_format(const char *word, enum q2_image_format *ret_format);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "scratch.h"
 #include "tools/metalcow/base/image.h"
 
 /* The longest range of one command, as in qemu-io: the largest multiple of 512 in an int. */
@@ -15,11 +16,14 @@
 
 struct io {
     struct image *image;         /* NULL: no file open */
+    struct scratch scratch;      /* takes what is written, if image was opened with --snapshot */
     bool writable;               /* of image */
-    bool ignore_discard;         /* -d ignore */
+    bool snapshot;               /* --snapshot on the command line; open may say it too */
+    bool ignore_discard;         /* of image */
     bool broken;                 /* a flush has failed, and that was said */
     bool done;                   /* quit */
     struct image_options preset; /* what the command line says; open may say more */
+    bool preset_ignore_discard;  /* the same, -d ignore */
 };
 
 struct io_command {
@@ -48,10 +52,18 @@ bool io_usage(const struct io_command *command);
 /* Parse a number; false, and said on stdout, if it is none or over INT64_MAX. */
 bool io_number(const char *text, uint64_t *ret_value);
 
-/* Open a file as `open` does; path NULL: options name it. options: NULL or key=value,...
+/* How a file is to be opened. */
+struct io_opening {
+    struct image_options how;
+    bool snapshot; /* what is written is kept apart and vanishes at close */
+    bool ignore_discard;
+    const char *path; /* NULL: options name it */
+};
+
+/* Open a file as `open` does. options: key=value,... that may change opening.
  * false, and said on stderr, if it cannot be. */
-bool io_open(struct io *io, const char *path, const struct image_options *how,
-             const char *const *options, int nb_options);
+bool io_open(struct io *io, const struct io_opening *opening, const char *const *options,
+             int nb_options);
 
 /* Make what was written durable and close; true if nothing is open. */
 bool io_close(struct io *io);

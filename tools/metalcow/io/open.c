@@ -36,13 +36,7 @@ static void say_cannot_open(const char *path, const struct q2_fault *fault)
 
 /* --- options -------------------------------------------------------------------------------- */
 
-/* What the options of an open name; strings point into them. */
-struct opening {
-    struct image_options how;
-    const char *path;
-};
-
-static bool parse_driver(const char *value, struct opening *opening)
+static bool parse_driver(const char *value, struct io_opening *opening)
 {
     enum q2_image_format format = Q2_FORMAT_QCOW2;
     bool known = arguments_find_format(value, &format);
@@ -51,31 +45,31 @@ static bool parse_driver(const char *value, struct opening *opening)
     return known;
 }
 
-static bool parse_file_driver(const char *value, struct opening *opening)
+static bool parse_file_driver(const char *value, struct io_opening *opening)
 {
     (void)opening;
     return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
 }
 
-static bool parse_path(const char *value, struct opening *opening)
+static bool parse_path(const char *value, struct io_opening *opening)
 {
     opening->path = value;
     return true;
 }
 
-static bool parse_data_file(const char *value, struct opening *opening)
+static bool parse_data_file(const char *value, struct io_opening *opening)
 {
     opening->how.data_file = value;
     return true;
 }
 
-static bool parse_backing_file(const char *value, struct opening *opening)
+static bool parse_backing_file(const char *value, struct io_opening *opening)
 {
     opening->how.backing_files = (struct given_files){.paths = {value}, .nb = 1};
     return true;
 }
 
-static bool parse_backing_driver(const char *value, struct opening *opening)
+static bool parse_backing_driver(const char *value, struct io_opening *opening)
 {
     enum q2_image_format format = Q2_FORMAT_QCOW2;
     bool known = arguments_find_format(value, &format);
@@ -84,7 +78,7 @@ static bool parse_backing_driver(const char *value, struct opening *opening)
     return known;
 }
 
-static bool parse_read_only(const char *value, struct opening *opening)
+static bool parse_read_only(const char *value, struct io_opening *opening)
 {
     if (strcmp(value, "on") == 0)
         opening->how.writable = false;
@@ -94,7 +88,7 @@ static bool parse_read_only(const char *value, struct opening *opening)
 /* QEMU's names of what can be said here. */
 static const struct {
     const char *key;
-    bool (*parse)(const char *value, struct opening *opening);
+    bool (*parse)(const char *value, struct io_opening *opening);
 } option_rows[] = {
     {"driver", parse_driver},
     {"file.driver", parse_file_driver},
@@ -107,7 +101,7 @@ static const struct {
     {"read-only", parse_read_only},
 };
 
-static bool parse_option(char *text, struct opening *opening)
+static bool parse_option(char *text, struct io_opening *opening)
 {
     char *value = strchr(text, '=');
 
@@ -130,7 +124,7 @@ static bool parse_option(char *text, struct opening *opening)
 }
 
 /* Cut "KEY=VALUE,..." up in place; a comma in a value is written as two. */
-static bool parse_options(char *text, struct opening *opening)
+static bool parse_options(char *text, struct io_opening *opening)
 {
     while (*text != '\0') {
         char *begin = text, *to = text;
@@ -148,8 +142,29 @@ static bool parse_options(char *text, struct opening *opening)
 
 /* --- open, close ---------------------------------------------------------------------------- */
 
-static bool open_file(struct io *io, const struct opening *opening)
+/* With --snapshot: the image itself is only read. It is opened once to learn the disk's size, and
+ * then again below the overlay. */
+static bool put_scratch_above(struct io *io, const struct io_opening *opening,
+                              struct image_options *how, struct q2_fault *ret_fault)
 {
+    struct image *image;
+    bool done;
+
+    how->writable = false;
+    image = image_try_open(opening->path, how, false, ret_fault);
+    if (!image)
+        return false;
+    done = scratch_make(&io->scratch, image, ret_fault);
+    image_close(image);
+    how->overlay = &io->scratch.file.source;
+    how->writable = true;
+    return done;
+}
+
+static bool open_file(struct io *io, const struct io_opening *opening)
+{
+    struct image_options how = opening->how;
+    bool with_scratch = opening->snapshot && how.writable;
     struct q2_fault fault;
 
     if (io->image) {
@@ -162,26 +177,30 @@ static bool open_file(struct io *io, const struct opening *opening)
         fputs("metalcow: can't open: no file is named\n", stderr);
         return false;
     }
-    io->image = image_try_open(opening->path, &opening->how, false, &fault);
-    io->writable = opening->how.writable;
+    if (!with_scratch || put_scratch_above(io, opening, &how, &fault))
+        io->image = image_try_open(opening->path, &how, false, &fault);
+    io->writable = how.writable;
+    io->ignore_discard = opening->ignore_discard;
     if (!io->image && fault.status != Q2_OK)
         say_cannot_open(opening->path, &fault);
+    if (!io->image)
+        scratch_close(&io->scratch);
     return io->image != NULL;
 }
 
-bool io_open(struct io *io, const char *path, const struct image_options *how,
-             const char *const *options, int nb_options)
+bool io_open(struct io *io, const struct io_opening *opening, const char *const *options,
+             int nb_options)
 {
-    struct opening opening = {.how = *how, .path = path};
+    struct io_opening changed = *opening;
     char *copies[MAX_OPTIONS] = {NULL};
     bool good = nb_options <= MAX_OPTIONS;
 
     for (int i = 0; i < nb_options && good; i++) {
         copies[i] = strdup(options[i]);
-        good = copies[i] && parse_options(copies[i], &opening);
+        good = copies[i] && parse_options(copies[i], &changed);
     }
     if (good)
-        good = open_file(io, &opening);
+        good = open_file(io, &changed);
     for (int i = 0; i < MAX_OPTIONS; i++)
         free(copies[i]);
     return good;
@@ -192,31 +211,62 @@ bool io_close(struct io *io)
     bool done = !io->image || !io->writable || io->broken || image_flush(io->image);
 
     image_close(io->image);
+    scratch_close(&io->scratch);
     io->image = NULL;
     io->broken = false;
     return done;
 }
 
+/* One letter of open; false if it, or its value, is none. */
+static bool take_letter(int letter, struct io_opening *opening, const char **options,
+                        int *nb_options)
+{
+    switch (letter) {
+    case 'r':
+        opening->how.writable = false;
+        return true;
+    case 's':
+        opening->snapshot = true;
+        return true;
+    case 'U':
+        opening->how.share = true;
+        return true;
+    case 'd':
+        return arguments_discard(optarg, &opening->ignore_discard);
+    case 'o':
+        if (*nb_options == MAX_OPTIONS)
+            return false;
+        options[(*nb_options)++] = optarg;
+        return true;
+    case 'i':
+    case 'k':
+    case 'm':
+    case 'n':
+    case 't':
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool run_open(struct io *io, int argc, char **argv)
 {
-    struct image_options how = io->preset;
+    struct io_opening opening = {
+        .how = io->preset, .snapshot = io->snapshot, .ignore_discard = io->preset_ignore_discard};
     const char *options[MAX_OPTIONS];
     int nb_options = 0, letter;
 
-    how.writable = true;
+    opening.how.writable = true;
     optind = 0;
     opterr = 1;
-    while ((letter = getopt(argc, argv, "nro:")) != -1) {
-        if (letter == '?' || (letter == 'o' && nb_options == MAX_OPTIONS))
+    while ((letter = getopt(argc, argv, "rsUd:o:i:kmnt:")) != -1) {
+        if (!take_letter(letter, &opening, options, &nb_options))
             return io_usage(&io_open_command);
-        if (letter == 'r')
-            how.writable = false;
-        if (letter == 'o')
-            options[nb_options++] = optarg;
     }
     if (optind < argc - 1)
         return io_usage(&io_open_command);
-    return io_open(io, optind < argc ? argv[optind] : NULL, &how, options, nb_options);
+    opening.path = optind < argc ? argv[optind] : NULL;
+    return io_open(io, &opening, options, nb_options);
 }
 
 const struct io_command io_open_command = {
@@ -224,12 +274,15 @@ const struct io_command io_open_command = {
     .alias = "o",
     .min_arguments = 1,
     .max_arguments = -1,
-    .arguments = "[-rn] [-o options] [path]",
+    .arguments = "[-rsUknm] [-d discard] [-t cache] [-i aio] [-o options] [path]",
     .summary = "open the file specified by path",
-    .help = " -n  accepted; the page cache is always used\n"
+    .help = " -d  what discard does: unmap or ignore\n"
             " -o  driver=, file.filename=, data-file.filename=, backing.driver=,\n"
             "     backing.file.filename=, read-only=, with commas between them\n"
-            " -r  for reading only\n",
+            " -r  for reading only\n"
+            " -s  keep what is written apart; it vanishes when the file is closed\n"
+            " -U  even if another program is writing it, with -r or -s\n"
+            " -i, -k, -m, -n, -t  accepted\n",
     .run = run_open,
 };
 

@@ -9,14 +9,16 @@
 
 static bool open_file(struct io *io, const struct arguments *arguments)
 {
-    struct image_options how = io->preset;
+    struct io_opening opening = {.how = io->preset,
+                                 .snapshot = arguments->snapshot_mode,
+                                 .ignore_discard = arguments->ignore_discard};
     const char *path = arguments->operands[0];
 
     if (!path)
         return true;
-    how.writable = !arguments->read_only;
-    return arguments->image_opts ? io_open(io, NULL, &how, &path, 1)
-                                 : io_open(io, path, &how, NULL, 0);
+    opening.how.writable = !arguments->read_only;
+    opening.path = arguments->image_opts ? NULL : path;
+    return io_open(io, &opening, &path, arguments->image_opts ? 1 : 0);
 }
 
 /* The lines of -c, all of them whatever the ones before did. */
@@ -53,7 +55,9 @@ static bool run_typed(struct io *io)
 
 int verb_io(const struct arguments *arguments)
 {
-    struct io io = {.preset = arguments->image[0], .ignore_discard = arguments->ignore_discard};
+    struct io io = {.preset = arguments->image[0],
+                    .snapshot = arguments->snapshot_mode,
+                    .preset_ignore_discard = arguments->ignore_discard};
     bool good;
 
     if (!open_file(&io, arguments))
