@@ -7,6 +7,7 @@
 
 #include "q2_create.h"
 #include "tests/support/fake_opener.h"
+#include "tests/support/workspace.h"
 
 /* A size of an odd number is EFI_INVALID_PARAMETER here: EraseBlocks has no EFI_BAD_BUFFER_SIZE. */
 static const EFI_STATUS mistake_status[NB_MISTAKES] = {
@@ -160,7 +161,7 @@ static void bench_start(struct bench *bench, const struct kind *kind)
     bench->base = malloc(IMAGE_SIZE);
     bench->model = calloc(1, IMAGE_SIZE);
     bench->buffer = malloc(IMAGE_SIZE);
-    bench->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
+    bench->workspace = workspace_take();
     memset(bench->base, 0xbb, IMAGE_SIZE);
     if (kind->options.backing_file)
         memcpy(bench->model, bench->base, IMAGE_SIZE);
@@ -190,7 +191,7 @@ static void bench_end(struct bench *bench)
     free(bench->base);
     free(bench->model);
     free(bench->buffer);
-    free(bench->workspace);
+    workspace_give(bench->workspace);
 }
 
 static void bench_fill(struct bench *bench, EFI_LBA lba, uint64_t nb_blocks, uint8_t value)

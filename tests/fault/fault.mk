@@ -20,7 +20,8 @@ $(FAULT_TESTS:%=$(BUILD)/san/tests/fault/%): $(BUILD)/san/tests/fault/%: \
 
 $(FAULT_TESTS:%=$(BUILD)/host/tests/fault/%): $(BUILD)/host/tests/fault/%: \
     $(BUILD)/host/obj/tests/fault/%.o \
-    $(call objects,host,$(FAULT_SRCS) $(CORE_SRCS) drivers/codec/zlib.c) $(THIRD_PARTY_LIB_host)
+    $(call objects,host,$(FAULT_SRCS) tests/support/workspace.c $(CORE_SRCS) \
+      drivers/codec/zlib.c) $(THIRD_PARTY_LIB_host)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^
 

@@ -9,6 +9,7 @@
 
 #include "core/read/disk.h"
 #include "q2_check.h"
+#include "tests/support/workspace.h"
 
 static bool wrong(struct bench *b, const char *what, uint64_t value)
 {
@@ -69,10 +70,7 @@ void bench_start(struct bench *b, const struct subject *s)
         b->base.source.writable = false;
     }
     (void)q2_codec_zlib_init(&b->zlib);
-    b->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    if (!b->workspace)
-        abort();
-    memset(b->workspace, 0xa7, Q2_WORKSPACE_SIZE);
+    b->workspace = workspace_take();
     b->buffer = crash_memory(NULL, s->model_size);
     b->content = crash_memory(NULL, s->model_size);
 }
@@ -84,7 +82,7 @@ void bench_free(struct bench *b)
         crash_source_free(&b->sources[i]);
     crash_source_free(&b->base);
     crash_log_free(&b->log);
-    free(b->workspace);
+    workspace_give(b->workspace);
     free(b->buffer);
     free(b->content);
 }

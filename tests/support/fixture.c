@@ -7,16 +7,14 @@
 
 #include "q2_check.h"
 #include "t.h"
+#include "workspace.h"
 
 #define GARBAGE 0xa7
 
 void fixture_start_bytes(struct fixture *f, const uint8_t *bytes, uint64_t size)
 {
     memset(f, 0, sizeof(*f));
-    f->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    if (!f->workspace)
-        abort();
-    memset(f->workspace, GARBAGE, Q2_WORKSPACE_SIZE);
+    f->workspace = workspace_take();
     fake_source_init(&f->image, FIXTURE_IMAGE_PATH, bytes, size);
     fake_opener_init(&f->opener);
     fake_codec_init(&f->zlib);
@@ -37,7 +35,7 @@ void fixture_start(struct fixture *f, const struct image *image)
 void fixture_end(struct fixture *f)
 {
     fixture_close(f);
-    free(f->workspace);
+    workspace_give(f->workspace);
     free(f->buffer);
 }
 
