@@ -1,4 +1,4 @@
-/* The scratch overlay of `io --snapshot`: it takes what is written and vanishes with the program. */
+/* The scratch overlay of `io --snapshot`. It takes what is written and vanishes at close. */
 #ifndef METALCOW_IO_SCRATCH_H
 #define METALCOW_IO_SCRATCH_H
 
