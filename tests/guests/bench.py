@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """How fast a handed-over disk is in the guest.
 
-    bench.py [server] [fast]       both lanes if none is named
+    bench.py [LANE]...       all lanes if none is named
 
 Boots a guest for each lane. In it tests/guests/lane_bench.c measures the disk beside the kernel's
-loop device over a raw file of the same stick, in turns. Only the ratios mean something, and those
+loop device over a raw file of the same stick, in turns. "fresh" is the mixed lane where the image
+had no clusters when the guest started. Only the ratios mean something, and those
 only on a machine that nobody else uses: the server's lane needs two processors at once.
 """
 
@@ -23,8 +24,26 @@ from tools import fs  # noqa: E402
 AREA = 128 * fs.MIB
 MAGIC = b"metalcow-baseline"
 SOURCE = pathlib.Path(__file__).with_name("lane_bench.c")
-LANES = {"server": ("qcow2", "/dev/nbd0"), "fast": ("raw-data-file", "/dev/loop0")}
-KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_4k"]
+
+
+@dataclasses.dataclass
+class Lane:
+    image: str
+    device: str
+    handoff: str = "auto"
+    filled: bool = True  # the area that is measured is allocated in the image
+    pieces: int = 0      # bytes; 0: the image is stored in one piece
+
+
+LANES = {
+    "server": Lane("qcow2", "/dev/nbd0", handoff="server"),
+    "mixed": Lane("qcow2", "/dev/loop0"),
+    "fresh": Lane("qcow2", "/dev/loop0", filled=False),
+    "pieces": Lane("qcow2", "/dev/loop0", pieces=4 * fs.MIB),  # as many as a table may have
+    "fast": Lane("raw-data-file", "/dev/loop0"),
+}
+KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_4k",
+         "flushed_write_4k"]
 
 MORE = """#!/bin/sh
 /usr/local/sbin/lane_bench {device} /dev/vda 2>&1 | while read -r line; do
@@ -41,31 +60,36 @@ def make_program():
     return program
 
 
-def prepared(raw, record, folder, device):
+def prepared(raw, record, folder, lane):
     """A copy of a guest's disk with the program, and with room for its area at the end."""
-    more = MORE.format(device=device).encode()
+    more = MORE.format(device=lane.device).encode()
     copy = rows.with_file(raw, record, folder, rows.MORE_PATH, more, 0o755)
     copy = rows.with_file(copy, record, folder, "/usr/local/sbin/lane_bench",
                           make_program().read_bytes(), 0o755)
     with open(copy, "r+b") as file:
-        file.truncate(copy.stat().st_size + AREA + 16 * fs.MIB)
+        end = file.seek(0, os.SEEK_END)
+        if lane.filled:
+            for _ in range((AREA + 16 * fs.MIB) // fs.MIB):
+                file.write(b"a" * fs.MIB)
+        file.truncate(end + AREA + 16 * fs.MIB)
     return copy
 
 
-def measure_lane(lane):
-    name, device = LANES[lane]
-    row = dataclasses.replace(rows.find(name), name=f"bench-{lane}")
+def measure_lane(name):
+    lane = LANES[name]
+    row = dataclasses.replace(rows.find(lane.image), name=f"bench-{name}",
+                              entry={"handoff": lane.handoff}, pieces=lane.pieces)
     folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
     folder.mkdir(parents=True, exist_ok=True)
     raw, record = rows.guest(row)
-    keys = rows.make_image(row, prepared(raw, record, folder.parent, device), record, folder)
+    keys = rows.make_image(row, prepared(raw, record, folder.parent, lane), record, folder)
     baseline = MAGIC.ljust(fs.MIB, b"b") + bytes(AREA - fs.MIB)
     rows.make_row_stick(row, folder, stick, keys, first={"/baseline.bin": baseline})
     result = run_guests.boot(row, stick)
-    print(f"# {lane} lane: {result['log'][-1]}")
+    print(f"# {name}: {result['log'][-1]}")
     for kind in KINDS:
         ours, loop, ratio = result[kind].split()
-        print(f"{lane:7} {kind:17} {int(ours):8} KiB/s, loop {int(loop):8} KiB/s, {ratio}x",
+        print(f"{name:7} {kind:17} {int(ours):8} KiB/s, loop {int(loop):8} KiB/s, {ratio}x",
               flush=True)
     shutil.rmtree(folder.parent)
 
@@ -73,7 +97,7 @@ def measure_lane(lane):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lanes", nargs="*", choices=[[], *LANES], metavar="LANE",
-                        help="server or fast; all if none is named")
+                        help=f"of {', '.join(LANES)}; all if none is named")
     for lane in parser.parse_args().lanes or LANES:
         measure_lane(lane)
 

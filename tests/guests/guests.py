@@ -21,8 +21,11 @@ from tests.guests import rig  # noqa: E402
 LOAD = "metalcow.load"
 
 
-def boot_and_check(stick, device, lane, append="", **how):
-    """Boot, write, power off; the guest ran from `device` and everything is consistent."""
+def boot_and_check(stick, device, lane, append="", probes_fail=False, **how):
+    """Boot, write, power off; the guest ran from `device` and everything is consistent.
+
+    probes_fail: udev may find the device gone while it looks at it; no file system may.
+    """
     cpio = stick.make_cpio(mode="rw", **{key: how.pop(key) for key in ("lane", "room_mark")
                                          if key in how})
     before = stick.outside()
@@ -32,7 +35,10 @@ def boot_and_check(stick, device, lane, append="", **how):
     check("rw" in root.group(2).split(","), f"/ is mounted {root.group(2)}")
     stick.found(r"METALCOW-LOG .*lane: " + re.escape(lane))
     stick.found("METALCOW-TEST host refused")
-    check("METALCOW-TEST error" not in stick.text, "the guest saw I/O errors")
+    errors = re.findall("METALCOW-TEST error (.*)", stick.text)
+    if probes_fail:
+        errors = [line for line in errors if not re.search(r"dev nbd0, (sector|logical)", line)]
+    check(not errors, f"the guest saw I/O errors: {errors}")
     blob = stick.found(r"METALCOW-TEST blob (\w{64})").group(1)
     check_equal(stick.outside(), before, "what is outside the image's files")
     volume = stick.check_consistent()
@@ -42,17 +48,59 @@ def boot_and_check(stick, device, lane, append="", **how):
     return stick.text
 
 
-def test_server_rw_data_file():
+def test_server_rw_data_file_if_asked_for():
     with rig.Stick("data-file") as stick:
-        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)")
+        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", lane="server")
         locked = re.search(r"METALCOW-TEST server VmLck: (\d+) kB", text)
         check(locked and 12 * 1024 < int(locked.group(1)) <= 16 * 1024,
               f"locked memory: {locked and locked.group(0)}")
 
 
-def test_server_rw_qcow2_in_pieces_on_nvme():
-    with rig.Stick("qcow2", pieces=8 << 20) as stick:
-        boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", bus="nvme")
+MIXED = r"mixed, (\d+) of (\d+) MiB of data straight \(loop on /dev/dm-\d+, (\d+) pieces\)"
+
+
+def check_mixed(stick):
+    """Most of the data goes straight, in few pieces."""
+    straight, data, pieces = (int(word) for word in stick.found(MIXED).groups())
+    check(straight > data * 0.9, f"only {straight} of {data} MiB go straight")
+    check(1 < pieces <= 128, f"{pieces} pieces")
+
+
+def test_mixed_rw_data_file():
+    with rig.Stick("data-file") as stick:
+        boot_and_check(stick, "/dev/loop0p2", "mixed")
+        check_mixed(stick)
+
+
+def test_mixed_rw_in_pieces_on_nvme():
+    with rig.Stick("data-file", pieces=8 << 20) as stick:
+        boot_and_check(stick, "/dev/loop0p2", "mixed", bus="nvme")
+        check_mixed(stick)
+
+
+def test_mixed_falls_back_to_the_server_without_device_mapper():
+    with rig.Stick("data-file") as stick:
+        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", "module_blacklist=dm_mod")
+        check("no device mapper" in text, "the log does not say why")
+
+
+def test_mixed_falls_back_to_the_server_when_the_table_is_refused():
+    with rig.Stick("data-file") as stick:
+        # Somebody has a mapping of this name already.
+        first = {"conf/conf.d/00-first": b"/sbin/modprobe dm-mod; /sbin/dmsetup create "
+                                         b"metalcow-handoff --notable --noudevsync </dev/null\n"}
+        text = boot_and_check(stick, "/dev/nbd0p2", "server (nbd)", first=first,
+                              probes_fail=True)
+        check("no device-mapper table: " in text, "the log does not say why")
+
+
+def test_mixed_ro_device_is_read_only():
+    with rig.Stick("qcow2") as stick:
+        cpio = stick.make_cpio(mode="ro")
+        before = stick.path.read_bytes()
+        stick.boot("systemd.volatile=overlay", cpio=cpio, expect="METALCOW-TEST|read-only")
+        stick.found(r"read-only; lane: mixed")
+        check(stick.path.read_bytes() == before, "the stick was written")
 
 
 def test_fast_rw_raw():
@@ -109,9 +157,8 @@ def test_power_cut_under_load_is_recovered():
                    on_text=lambda process, text: "METALCOW-TEST load" in text
                    and cut_soon(process))
         check_equal(stick.outside(), before, "what is outside the image's files")
-        image = stick.extract()
-        rig.run("qemu-img", "check", "-q", image, good=(0, 3))  # leaks are all that may be left
-        boot_and_check(stick, "/dev/nbd0p2", "server (nbd)")
+        stick.check_image(good=(0, 3))  # leaks are all that may be left
+        boot_and_check(stick, "/dev/loop0p2", "mixed")
 
 
 def cut_soon(process):
@@ -141,7 +188,7 @@ def test_full_image_fails_writes_and_tells():
                    on_text=lambda process, text: "a request failed" in text)
         check(re.search("KiB of room are left|room are left", stick.text), "the log tells no room")
         check_equal(stick.outside(), before, "what is outside the image's files")
-        rig.run("qemu-img", "check", "-q", stick.extract(), good=(0, 3))
+        stick.check_image(good=(0, 3))
 
 
 if __name__ == "__main__":

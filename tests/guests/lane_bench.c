@@ -27,8 +27,10 @@
 #define MIB    (1024u * 1024)
 #define AREA   (128ll * MIB)
 #define MAGIC  "metalcow-baseline"
-#define ROUNDS 5
-#define NB_4K  1500
+#define ROUNDS 3
+#define NB_4K  500
+
+#define NB_FLUSHED 100
 
 static uint8_t *buffer; /* 1 MiB, aligned */
 
@@ -78,8 +80,23 @@ static double random_4k(const struct area *area, bool write, unsigned int seed)
     return NB_4K * 4.0 / (now() - begin);
 }
 
+/* Writes of 4 KiB that are made durable one by one. */
+static double flushed_4k(const struct area *area)
+{
+    double begin = now();
+
+    for (int i = 0; i < NB_FLUSHED; i++) {
+        move(area, true, i * 4096ll, 4096);
+        if (fsync(area->fd) != 0)
+            err(1, "flush");
+    }
+    return NB_FLUSHED * 4.0 / (now() - begin);
+}
+
 static double measure(const struct area *area, int kind, unsigned int round)
 {
+    if (kind == 4)
+        return flushed_4k(area);
     return kind < 2 ? sequential(area, kind == 1) : random_4k(area, kind == 3, round);
 }
 
@@ -99,9 +116,9 @@ static double median(double *values)
 static void compare_areas(const struct area *ours, const struct area *loop)
 {
     static const char *const names[] = {"sequential_read", "sequential_write", "random_read_4k",
-                                        "random_write_4k"};
+                                        "random_write_4k", "flushed_write_4k"};
 
-    for (int kind = 0; kind < 4; kind++) {
+    for (int kind = 0; kind < 5; kind++) {
         double a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
 
         for (unsigned int round = 0; round < ROUNDS; round++) {

@@ -148,16 +148,30 @@ class Stick:
         self.extents = parse_extents((self.folder / "handoff.cpio.record").read_bytes())
         return cpio
 
-    def make_initrd(self, cpio, stock=None):
+    def make_initrd(self, cpio, stock=None, first=None):
+        """first: more files of the initrd, {path: bytes}."""
         initrd = self.folder / "initrd.img"
         content = (stock or boot_file("initrd.img")).read_bytes()
-        initrd.write_bytes(content + bytes(-len(content) % 4) + cpio.read_bytes())
+        content += bytes(-len(content) % 4) + self.make_files(first or {}) + cpio.read_bytes()
+        initrd.write_bytes(content)
         return initrd
 
+    def make_files(self, files):
+        """A cpio of files, which is a multiple of 4 long."""
+        if not files:
+            return b""
+        root = self.folder / "first"
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=root, check=True,
+                                 input="\n".join(files).encode(), stdout=subprocess.PIPE).stdout
+        return archive + bytes(-len(archive) % 4)
+
     def boot(self, append="", bus="virtio", memory=1024, expect="METALCOW-TEST done", cpio=None,
-             on_text=None, cache="writeback", **keys):
+             on_text=None, cache="writeback", first=None, **keys):
         """Boot and wait until the machine is off; return what the serial port said."""
-        initrd = self.make_initrd(cpio or self.make_cpio(**keys))
+        initrd = self.make_initrd(cpio or self.make_cpio(**keys), first=first)
         _, record = guest()
         devices = [word for device in BUSES[bus] for word in ("-device", device)]
         command = ["qemu-system-x86_64", "-machine", "q35,accel=" + os.environ.get(
@@ -216,15 +230,20 @@ class Stick:
         fs.run("mcopy", "-s", "-i", f"{self.path}@@{START}", "::/img", target)
         return target / self.image.lstrip("/")
 
+    def check_image(self, good=(0,)):
+        """Extract the image and have it checked; returns its path."""
+        image = self.extract()
+        if image.suffix == ".qcow2":  # QEMU looks for a data file in the current folder
+            run("qemu-img", "check", "-q", image.name, cwd=image.parent, good=good)
+        return image
+
     def check_consistent(self):
         """qemu-img check, e2fsck and fsck.vfat find nothing."""
         _, record = guest()
-        image = self.extract()
+        image = self.check_image()
         raw = image.with_suffix(".as-raw")
-        if image.suffix == ".qcow2":
-            run("qemu-img", "check", "-q", image)
         run("qemu-img", "convert", "-f", "raw" if image.suffix == ".raw" else "qcow2", "-O", "raw",
-            image, raw)
+            image.name, raw.name, cwd=image.parent)
         root = raw.with_suffix(".root")
         run("dd", f"if={raw}", f"of={root}", "bs=1M", f"skip={record['root_start'] // fs.MIB}",
             f"count={record['root_size'] // fs.MIB}", "conv=sparse", "status=none")

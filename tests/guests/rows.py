@@ -46,6 +46,17 @@ printf '\r\nMETALCOW-TEST pressure %s\r\n' "$(sed -n 's/^MemTotal: *//p' /proc/m
 """
 
 
+# Every device that has the root's file system; there must be one. And what nbd0 is made up of.
+TWINS = r"""#!/bin/sh
+uuid=$(findmnt -n -o UUID /)
+found=$(blkid -c /dev/null -o device -t UUID="$uuid" | tr '\n' ' ')
+link=$(readlink -f /dev/disk/by-uuid/"$uuid")
+parts=$(cd /sys/block/nbd0 && ls -d nbd0p* 2>/dev/null | tr '\n' ' ')
+line="twins $link of $found; nbd0: ${parts:-no partitions}"
+until printf '\r\nMETALCOW-TEST %s\r\n' "$line" >/dev/ttyS0; do sleep 0.2; done 2>/dev/null
+"""
+
+
 @dataclasses.dataclass
 class Row:
     name: str
@@ -56,7 +67,7 @@ class Row:
     image: str = "data-file"
     bus: str = "virtio"
     pieces: int = 0          # bytes; 0: the image is stored in one piece
-    root: str = "/dev/nbd0p2"
+    root: str = ""           # the device it is on; "": expected_root()
     mode: str = "rw"
     memory: int = 1024
     options: str = ""        # more options of the kernel; GRUB's guests only
@@ -65,12 +76,14 @@ class Row:
     says: str = ""           # a regular expression that a line of the kernel log must match
     refusal: str = ""        # the same for the console, in a row that must not hand over
     size_mib: int = 0        # of the guest's disk; 0: what its system needs
-    more: str = ""           # shell commands that the tests' service runs before it ends
+    more: str = ""           # shell commands that the tests' service runs before it ends;
+    told: str = ""           # and a regular expression for what they say
     room_mib: int = 256      # how much longer the image may become
 
 
 ROWS = [
-    Row("grub", image="data-file"),
+    Row("grub", image="data-file", more=TWINS,
+        told=r"METALCOW-TEST twins (\S+) of \1 ; nbd0: no partitions"),
     Row("grub-pieces", image="qcow2", pieces=4 * fs.MIB),
     Row("grub-usb", bus="usb", kernel="amd64"),  # the cloud kernel has no USB
     Row("grub-nvme", bus="nvme"),
@@ -88,11 +101,15 @@ ROWS = [
     Row("read-only-overlay", image="qcow2", mode="overlay"),
     # A disk of 20 GiB, and more is written than there is memory: nobody may wait for anybody.
     Row("memory-pressure", image="zstd-overlay", size_mib=20 * 1024, room_mib=1920, memory=1024,
-        more=PRESSURE),
+        more=PRESSURE, told="METALCOW-TEST pressure"),
+    Row("memory-pressure-mixed", image="qcow2", size_mib=20 * 1024, room_mib=1920, memory=1024,
+        more=PRESSURE, told="METALCOW-TEST pressure"),
+    Row("qcow2-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
+        says=r"lane: server \(nbd\)"),
     Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
     Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB,
         root="/dev/loop0p2", says=r"lane: fast \(loop on /dev/dm-\d+, \d\d+ pieces\)"),
-    Row("pieces-not-mapped", image="raw-data-file", pieces=16 * fs.MIB,
+    Row("pieces-not-mapped", image="raw-data-file", pieces=16 * fs.MIB, root="/dev/nbd0p2",
         options="module_blacklist=dm_mod",
         says="no fast lane: .* in [0-9]+ pieces and this initrd has no device mapper"),
     Row("secure-boot", loader="shim", secure_boot=True, entry={"handoff-secure-boot": "yes"}),
@@ -118,6 +135,22 @@ def guest(row):
         system = make_installed.make_system(CACHE.resolve(), row.release, row.initramfs, row.kernel)
         make_installed.make_disk(system, row.loader, out, row.size_mib or None)
     return out, json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def system_folder(row):
+    """The system that a row's disk was made of."""
+    return CACHE / f"{row.release}-{row.initramfs}-{row.kernel}"
+
+
+def expected_root(row):
+    """Where the root is: on the server's device, or on the mixed lane's, if the image has data that
+    can go straight and the initrd has the device mapper. It is in there if dmsetup is installed."""
+    if row.root:
+        return row.root
+    straight = row.mode == "rw" and row.image in ("qcow2", "data-file")
+    mapper = any((system_folder(row) / path).exists() for path in ("usr/sbin/dmsetup",
+                                                                   "sbin/dmsetup"))
+    return "/dev/loop0p2" if straight and mapper else "/dev/nbd0p2"
 
 
 def with_load(raw, record, folder):

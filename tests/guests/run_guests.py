@@ -32,8 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.cases import Failure, check  # noqa: E402
 from tests.guests import cuts, judge  # noqa: E402
-from tests.guests.rows import (ROWS, WORK, guest, make_image, make_row_stick,  # noqa: E402
-                               name_backing_files, stick_files)
+from tests.guests.rows import (ROWS, WORK, expected_root, guest, make_image,  # noqa: E402
+                               make_row_stick, name_backing_files, stick_files)
 from tools import fs  # noqa: E402
 from tools.qemu.machine import Drive, Machine, MachineError  # noqa: E402
 
@@ -58,7 +58,7 @@ def boot(row, stick):
         machine.mark = 0
         machine.expect(r"METALCOW-TEST done", absent=GAVE_UP)
         machine.wait_end()
-        return {**said(machine.text), "login": login, "end": machine.seconds}
+        return {**said(machine.text), "text": machine.text, "login": login, "end": machine.seconds}
 
 
 def boot_as_vm(row, disk):
@@ -85,8 +85,9 @@ def check_run(row, result, before):
         return
     check(not row.says or any(re.search(row.says, line) for line in result["log"]),
           f"the kernel log does not say '{row.says}': {result['log']}")
-    check(not row.more or "pressure" in result, f"the service's script did not end: {result}")
-    check(f" root {row.root} " in result.get("boot", "") + " ", f"root is not {row.root}: {result}")
+    check(re.search(row.told, result["text"]), f"the service's script does not say '{row.told}'")
+    root = expected_root(row)
+    check(f" root {root} " in result.get("boot", "") + " ", f"root is not {root}: {result}")
     check(re.search(r" rw(,|$)", result["boot"]), f"root is not read-write: {result}")
     check("error" not in result, f"the guest saw an error: {result}")
     check("refused" in result.get("host", "refused"), f"the stick could be mounted: {result}")

@@ -15,7 +15,7 @@ from tests.guests import rows, run_guests  # noqa: E402
 def test_handoff_grub_with_data_file():
     options = argparse.Namespace(rounds=1, cuts=0, keep=False)
     result = run_guests.run_row(rows.find("grub"), options)
-    cases.check(any("lane: server (nbd)" in line for line in result["log"]),
+    cases.check(any("lane: mixed" in line for line in result["log"]),
                 f"the kernel log does not name the lane: {result['log']}")
     locked = int(result["server"].split()[1])
     cases.check(12 * 1024 < locked <= 16 * 1024, f"{locked} KiB of the server are locked")

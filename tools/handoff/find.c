@@ -226,6 +226,25 @@ int host_open(struct handoff *handoff)
     return fd;
 }
 
+bool host_share(struct handoff *handoff)
+{
+    bool writable = handoff->record.mode == Q2_HANDOFF_RW;
+    int fd = open(handoff->host.path, (writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    (void)close(handoff->host.fd);
+    handoff->host.fd = handoff->host.source.fd = fd;
+    return true;
+}
+
+bool host_take_back(struct handoff *handoff)
+{
+    (void)close(handoff->host.fd);
+    handoff->host.fd = host_open(handoff);
+    return handoff->host.fd >= 0;
+}
+
 static bool open_host(struct handoff *handoff)
 {
     const struct q2_handoff_disk *wanted = &handoff->record.disk;

@@ -15,9 +15,11 @@
 #include "drivers/memory/extents.h"
 #include "drivers/memory/source.h"
 #include "drivers/nbd/disk_export.h"
+#include "drivers/nbd/routed_export.h"
 #include "drivers/posix/direct.h"
 #include "q2_disk.h"
 #include "q2_handoff.h"
+#include "q2_handoff_routes.h"
 
 /* The longest request that the kernel's nbd driver is asked for. */
 #define BUFFER_SIZE (1280u * 1024)
@@ -60,7 +62,8 @@ struct handoff {
     struct q2_disk *disk;
     uint64_t size; /* of the device, bytes; a multiple of its sectors */
     struct nbd_disk_export export;
-    uint64_t room_told; /* the last room that the log was told of */
+    struct nbd_routed_export routed; /* the mixed lane's, on top of it */
+    uint64_t room_told;              /* the last room that the log was told of */
     uint8_t *workspace, *buffer, *bounce;
 };
 
@@ -109,6 +112,11 @@ bool host_find(struct handoff *handoff);
 /* Open the partition that was found again, exclusively; -1 if somebody else has taken it. */
 int host_open(struct handoff *handoff);
 
+/* Hold the partition open without keeping others from it, or hold it exclusively again: the device
+ * mapper holds it exclusively in between. */
+bool host_share(struct handoff *handoff);
+bool host_take_back(struct handoff *handoff);
+
 /* ---- open.c: the disk ---- */
 
 /* Make sources of the record's files and compare their samples. */
@@ -126,27 +134,76 @@ int device_control(int fd, unsigned long request, const void *argument);
 /* Load a module by the guest's modprobe, unless `sign` exists already; true if it does then. */
 bool module_load(const char *name, const char *sign);
 
-/* ---- lane.c, loop.c: the fast lane ---- */
+/* ---- lane.c: the choice ---- */
 
-/* Where the disk is stored on the host partition, if that cannot change. */
-struct run {
-    uint64_t guest_offset, host_offset, length; /* bytes */
+/* Routes of a table that has no server in it, and of one that has. More cost memory; with a server
+ * they also cost time (DESIGN.md, 15.6). */
+#define MAX_FAST_ROUTES  1024u
+#define MAX_MIXED_ROUTES 128u
+
+/* A table that covers the disk, and how much of it goes straight to the host partition. */
+struct table {
+    const struct q2_route *routes;
+    size_t nb;
+    uint64_t straight; /* bytes */
 };
 
-#define MAX_RUNS 1024u
+/* Attach the disk in the fastest way that is right for the image and that the guest can do; serve
+ * it, if it takes a server, until the machine is switched off. */
+void lane_take(struct handoff *handoff);
 
-/* Attach the disk without a server, if the image allows it. False: it does not, or the guest lacks
- * what it takes; the log says which. The disk is closed if this was done. */
-bool fast_lane(struct handoff *handoff);
+/* ---- loop.c: devices ---- */
 
-/* Attach runs of the partition as one device with partitions. */
-bool runs_attach(struct handoff *handoff, const struct run *runs, size_t nb_runs);
+/* A device that a table's routes lead to; a route's place counts from `start`, in bytes. */
+struct target {
+    uint64_t device; /* dev_t */
+    uint64_t start;
+};
+
+/* Has the guest what it takes to attach a table? The log says what it lacks. */
+bool loop_can_map(const struct table *table);
+
+/* Attach the host partition, without a server: all of the table goes straight. False: the guest
+ * lacks what it takes, and the log says what; the partition is held as before. */
+bool loop_attach(struct handoff *handoff, const struct table *table);
+
+/* Attach a table as one device with partitions. Nobody may hold a device of it exclusively.
+ *
+ * straight, served  where its routes lead to
+ * lane              for the log
+ */
+bool loop_attach_mapped(struct handoff *handoff, const struct table *table,
+                        const struct target *straight, const struct target *served,
+                        const char *lane);
+
+/* ---- mixed.c: the mixed lane ---- */
+
+/* Attach the disk with a server for what does not go straight, and serve that until the machine is
+ * switched off. False: the guest lacks what it takes, and the log says what.
+ *
+ * data  bytes of the disk that are stored somewhere, for the log
+ */
+bool mixed_lane(struct handoff *handoff, const struct table *table, uint64_t data);
 
 /* ---- nbd.c: the server's lane ---- */
+
+/* Begin to export the disk. */
+void server_init(struct handoff *handoff);
+
+/* Attach an export as /dev/nbd0: the socket to serve it on, or -1, and the log says why. */
+int server_attach(const struct handoff *handoff, const struct nbd_export *export);
+
+/* Serve until the kernel lets go; then the disk was flushed. Closes the socket. */
+void server_serve(struct handoff *handoff, struct nbd_export *export, int socket);
+
+/* Have the kernel let go. */
+void server_detach(void);
 
 /* Attach /dev/nbd0 and serve it until the machine is switched off. Returns only if it could not be
  * attached, or if the kernel let go. */
 void server_lane(struct handoff *handoff);
+
+#define SERVER_DEVICE "/dev/nbd0"
 
 /* ---- process.c ---- */
 

@@ -1,21 +1,27 @@
-/* Choose the lane: can the disk's mapping change, and where is the disk stored?
+/* Choose the lane: where is the disk stored, and what of it can never be stored elsewhere?
  *
- * Calls include/q2_disk.h and loop.c. Invariant: the fast lane is taken only if every byte of the
- * device is plain data at a fixed place of the host partition, and (in mode rw) the engine would
- * write each of them in place. Then nobody else changes the mapping, and the image stays valid for
- * everybody.
+ * Calls include/q2_disk.h, include/q2_handoff_routes.h, loop.c, mixed.c and nbd.c. Invariant: what
+ * goes straight to the host partition is plain data, and in mode rw the engine would write it in
+ * place. So nobody ever moves it, and the image stays valid for everybody (DESIGN.md, 15.5 and
+ * 15.6).
  */
 #include <string.h>
 
 #include "handoff.h"
 
-static struct run runs[MAX_RUNS];
+/* With a server, straight routes begin and end at pages and at sectors of every size. */
+#define MIXED_GRAIN 4096u
 
-/* Runs under construction. */
+/* The mixed lane is taken if this part of the data at least goes straight: 1 / WORTH. */
+#define WORTH 4u
+
+static struct q2_route runs[MAX_FAST_ROUTES], routes[MAX_FAST_ROUTES];
+
 struct plan {
     struct handoff *handoff;
-    size_t nb;
-    const char *why; /* why not; NULL: go on */
+    struct q2_routes routes;
+    uint64_t data;   /* bytes that are stored somewhere */
+    const char *why; /* why not all of it goes straight; NULL: it does */
 };
 
 static void refuse(struct plan *plan, const char *why)
@@ -24,94 +30,101 @@ static void refuse(struct plan *plan, const char *why)
         plan->why = why;
 }
 
-static void add_run(struct plan *plan, uint64_t guest_offset, uint64_t host_offset, uint64_t length)
-{
-    struct run *last = plan->nb > 0 ? &runs[plan->nb - 1] : NULL;
-
-    if (last && last->host_offset + last->length == host_offset) {
-        last->length += length;
-        return;
-    }
-    if (plan->nb == MAX_RUNS)
-        refuse(plan, "it is stored in too many pieces");
-    else
-        runs[plan->nb++] = (struct run){
-            .guest_offset = guest_offset, .host_offset = host_offset, .length = length};
-}
-
 /* A range of a file, by the file's extents. */
-static void add_file_range(struct plan *plan, const struct q2_source_extents *file,
-                           uint64_t guest_offset, uint64_t offset, uint64_t length)
+static void add_file_range(struct plan *plan, struct q2_source *file, uint64_t guest_offset,
+                           uint64_t offset, uint64_t length)
 {
-    for (size_t i = 0; i < file->nb_extents && length > 0; i++) {
-        const struct q2_file_extent *extent = &file->extents[i];
-        uint64_t skip = offset - extent->file_offset, n = extent->length - skip;
+    while (length > 0) {
+        struct q2_source *volume;
+        uint64_t volume_offset;
+        size_t n;
 
-        if (offset < extent->file_offset || skip >= extent->length)
-            continue;
-        if (n > length)
-            n = length;
-        add_run(plan, guest_offset, extent->volume_offset + skip, n);
+        if (!q2_source_extents_locate(file, offset, (size_t)length, &volume, &volume_offset, &n) ||
+            q2_routes_add(&plan->routes, guest_offset, volume_offset, n) != Q2_OK) {
+            refuse(plan, "its file is shorter than its disk");
+            return;
+        }
         guest_offset += n;
         offset += n;
         length -= n;
     }
-    if (length > 0)
-        refuse(plan, "its file is shorter than its disk");
+}
+
+/* Why an extent cannot go straight; NULL: it can. */
+static const char *why_not(const struct plan *plan, const struct q2_extent *extent,
+                           const struct q2_layer_info *layer)
+{
+    bool writable = plan->handoff->record.mode == Q2_HANDOFF_RW;
+
+    if (extent->kind != Q2_EXTENT_DATA)
+        return "it is not fully allocated";
+    if (layer->encryption_offset != 0 ||
+        (layer->header && layer->header->crypt_method != Q2_CRYPT_NONE))
+        return "it is encrypted";
+    if (writable && extent->layer != 0)
+        return "it has a backing file";
+    if (writable && layer->header && !extent->copied)
+        return "a snapshot shares its clusters";
+    return NULL;
+}
+
+/* Leave away what is not a whole cluster: other subclusters of it may have no data yet, and then
+ * the cluster's entry still changes. At the disk's end a cluster may be cut. */
+static struct q2_extent whole_clusters(const struct plan *plan, const struct q2_extent *extent,
+                                       const struct q2_layer_info *layer)
+{
+    struct q2_extent whole = *extent;
+    uint64_t size = layer->header ? 1ull << layer->header->cluster_bits : 1;
+    uint64_t head = (size - extent->guest_offset % size) % size;
+
+    if (head > whole.length)
+        head = whole.length;
+    whole.guest_offset += head;
+    whole.host_offset += head;
+    whole.length -= head;
+    if (whole.guest_offset + whole.length < plan->handoff->size)
+        whole.length -= whole.length % size;
+    return whole;
 }
 
 static void add_extent(struct plan *plan, const struct q2_extent *extent)
 {
-    bool writable = plan->handoff->record.mode == Q2_HANDOFF_RW;
     struct q2_layer_info layer;
+    struct q2_extent whole;
+    const char *why;
 
     q2_disk_layer_info(plan->handoff->disk, extent->layer, &layer);
-    if (extent->kind != Q2_EXTENT_DATA)
-        refuse(plan, "it is not fully allocated");
-    else if (layer.encryption_offset != 0 ||
-             (layer.header && layer.header->crypt_method != Q2_CRYPT_NONE))
-        refuse(plan, "it is encrypted");
-    else if (writable && extent->layer != 0)
-        refuse(plan, "it has a backing file");
-    else if (writable && layer.header && !extent->copied)
-        refuse(plan, "a snapshot shares its clusters");
-    else
-        add_file_range(plan, (const struct q2_source_extents *)layer.data_source,
-                       extent->guest_offset, extent->host_offset, extent->length);
+    if (extent->kind == Q2_EXTENT_DATA || extent->kind == Q2_EXTENT_COMPRESSED)
+        plan->data += extent->length;
+    why = why_not(plan, extent, &layer);
+    if (why) {
+        refuse(plan, why);
+        return;
+    }
+    whole = whole_clusters(plan, extent, &layer);
+    add_file_range(plan, (struct q2_source *)layer.data_source, whole.guest_offset,
+                   whole.host_offset, whole.length);
 }
 
-/* Map the whole disk. */
-static void map_disk(struct plan *plan)
+/* Map the whole disk; false: its tables cannot be read. */
+static bool map_disk(struct plan *plan)
 {
     uint64_t offset = 0, size = plan->handoff->size;
 
-    while (offset < size && !plan->why) {
+    q2_routes_init(&plan->routes, runs, MAX_FAST_ROUTES, size);
+    while (offset < size) {
         struct q2_extent extent;
 
-        if (q2_disk_map(plan->handoff->disk, offset, size - offset, &extent) != Q2_OK) {
-            refuse(plan, "its tables cannot be read");
-            return;
-        }
+        if (q2_disk_map(plan->handoff->disk, offset, size - offset, &extent) != Q2_OK)
+            return false;
         add_extent(plan, &extent);
         offset += extent.length;
     }
+    return true;
 }
 
-/* Device sizes and places count in sectors of 512 bytes, and of the host's. */
-static void check_alignment(struct plan *plan)
-{
-    uint32_t sector_size = plan->handoff->record.disk.sector_size;
-
-    if (plan->handoff->size == 0 || sector_size != 512)
-        refuse(plan, "the host disk's sectors are larger than 512 bytes");
-    for (size_t i = 0; i < plan->nb; i++) {
-        if (runs[i].host_offset % sector_size != 0 || runs[i].length % sector_size != 0)
-            refuse(plan, "its pieces do not begin at sectors");
-    }
-}
-
-/* What the engine does before its first write must be done although it writes nothing more: clear
- * the autoclear bits of what it does not keep up to date. So it writes the first sector as it
+/* What the engine does before its first write must be done although it may write nothing more:
+ * clear the autoclear bits of what it does not keep up to date. So it writes the first sector as it
  * is. */
 static bool announce_writing(struct handoff *handoff)
 {
@@ -123,23 +136,80 @@ static bool announce_writing(struct handoff *handoff)
             q2_disk_flush(handoff->disk) == Q2_OK);
 }
 
-bool fast_lane(struct handoff *handoff)
+/* Why nothing of the disk may go straight, whatever it is; NULL: something may. */
+static const char *why_nothing(const struct handoff *handoff)
 {
-    struct plan plan = {.handoff = handoff};
-
     if (handoff->record.lane == Q2_HANDOFF_LANE_SERVER)
-        refuse(&plan, "the entry asks for the server");
-    else if (handoff->record.mode == Q2_HANDOFF_OVERLAY)
-        refuse(&plan, "it has an overlay in memory");
-    else
-        map_disk(&plan);
-    if (!plan.why)
-        check_alignment(&plan);
-    if (!plan.why && !announce_writing(handoff))
-        refuse(&plan, "it cannot be written");
-    if (plan.why) {
-        log_say(LOG_INFO, "no fast lane for %s: %s", handoff->record.files[0].path, plan.why);
+        return "the entry asks for the server";
+    if (handoff->record.mode == Q2_HANDOFF_OVERLAY)
+        return "it has an overlay in memory";
+    if (handoff->size == 0 || handoff->record.disk.sector_size != Q2_ROUTE_SECTOR_SIZE)
+        return "the host disk's sectors are larger than 512 bytes";
+    return NULL;
+}
+
+static struct table choose(struct plan *plan, uint64_t grain, size_t max)
+{
+    struct table table = {.routes = routes};
+
+    q2_routes_choose(&plan->routes, grain, routes, max, &table.nb, &table.straight);
+    return table;
+}
+
+/* All goes straight, if it is in few enough pieces. */
+static bool all_straight(struct plan *plan, struct table *ret_table)
+{
+    if (plan->why)
+        return false;
+    *ret_table = choose(plan, Q2_ROUTE_SECTOR_SIZE, MAX_FAST_ROUTES);
+    if (ret_table->straight == plan->handoff->size)
+        return true;
+    refuse(plan, "it is stored in too many pieces, or they do not begin at sectors");
+    return false;
+}
+
+/* Enough goes straight to be worth two devices. */
+static bool enough_straight(struct plan *plan, struct table *ret_table)
+{
+    *ret_table = choose(plan, MIXED_GRAIN, MAX_MIXED_ROUTES);
+    if (ret_table->straight > 0 && ret_table->straight >= plan->data / WORTH)
+        return true;
+    log_say(LOG_INFO, "no mixed lane: %llu of %llu MiB of data can go straight",
+            (unsigned long long)(ret_table->straight >> 20),
+            (unsigned long long)(plan->data >> 20));
+    return false;
+}
+
+/* Find out what can go straight; false: nothing may. */
+static bool prepare(struct plan *plan)
+{
+    plan->why = why_nothing(plan->handoff);
+    if (plan->why)
+        return false;
+    if (!map_disk(plan)) {
+        plan->why = "its tables cannot be read";
         return false;
     }
-    return runs_attach(handoff, runs, plan.nb);
+    if (!announce_writing(plan->handoff)) {
+        plan->why = "it cannot be written";
+        return false;
+    }
+    return true;
+}
+
+void lane_take(struct handoff *handoff)
+{
+    struct plan plan = {.handoff = handoff};
+    struct table table;
+    bool prepared = prepare(&plan), attached;
+
+    if (all_straight(&plan, &table)) {
+        attached = loop_attach(handoff, &table);
+    } else {
+        log_say(LOG_INFO, "no fast lane for %s: %s", handoff->record.files[0].path, plan.why);
+        attached =
+            prepared && enough_straight(&plan, &table) && mixed_lane(handoff, &table, plan.data);
+    }
+    if (!attached)
+        server_lane(handoff);
 }

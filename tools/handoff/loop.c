@@ -1,5 +1,5 @@
-/* The fast lane's devices: a loop device over the host partition, or over a device-mapper table of
- * its pieces.  (Linux, include/uapi/linux/loop.h and dm-ioctl.h)
+/* Devices without a server, or with one for a part: a loop device over the host partition, or over
+ * a device-mapper table.  (Linux, include/uapi/linux/loop.h and dm-ioctl.h)
  *
  * Calls the C library. Invariants: the partition is always held exclusively by somebody, but for
  * the moment in which it passes from this process to the device mapper; what was made is taken down
@@ -25,7 +25,7 @@
 /* A table for the device mapper; it follows the head of each request. */
 static struct {
     struct dm_ioctl head;
-    uint8_t targets[MAX_RUNS * (sizeof(struct dm_target_spec) + TARGET_SIZE)];
+    uint8_t targets[MAX_FAST_ROUTES * (sizeof(struct dm_target_spec) + TARGET_SIZE)];
 } request;
 
 /* Configure the first free loop device over fd; its number, or -1 and errno. */
@@ -75,23 +75,28 @@ static struct dm_ioctl *begin_request(uint32_t flags, size_t length)
     return &request.head;
 }
 
-/* The table: one linear target for each run. Returns its length in bytes. */
-static size_t fill_targets(const struct run *runs, size_t nb_runs, dev_t device)
+/* The table: one linear target for each route. Returns its length in bytes. */
+static size_t fill_targets(const struct table *table, const struct target *straight,
+                           const struct target *served)
 {
     size_t length = 0;
 
-    for (size_t i = 0; i < nb_runs; i++) {
+    for (size_t i = 0; i < table->nb; i++) {
         struct dm_target_spec *spec = (struct dm_target_spec *)(void *)(request.targets + length);
+        const struct q2_route *route = &table->routes[i];
+        const struct target *target = route->straight ? straight : served;
+        uint64_t place =
+            target->start + (route->straight ? route->volume_offset : route->guest_offset);
 
         length += sizeof(*spec) + TARGET_SIZE;
         *spec = (struct dm_target_spec){
-            .sector_start = runs[i].guest_offset / 512,
-            .length = runs[i].length / 512,
+            .sector_start = route->guest_offset / 512,
+            .length = route->length / 512,
             .next = (uint32_t)(sizeof(*spec) + TARGET_SIZE),
             .target_type = "linear",
         };
-        (void)snprintf((char *)(spec + 1), TARGET_SIZE, "%u:%u %llu", major(device), minor(device),
-                       (unsigned long long)(runs[i].host_offset / 512));
+        (void)snprintf((char *)(spec + 1), TARGET_SIZE, "%u:%u %llu", major(target->device),
+                       minor(target->device), (unsigned long long)(place / 512));
     }
     return length;
 }
@@ -101,9 +106,10 @@ static int remove_mapping(int control)
     return device_control(control, DM_DEV_REMOVE, begin_request(0, 0));
 }
 
-/* Make the mapping; its device's number, or 0 and errno. */
-static dev_t make_mapping(int control, const struct run *runs, size_t nb_runs, dev_t device,
-                          bool read_only)
+/* Make the mapping; its device's number, or 0 and errno. From then on it holds its devices
+ * exclusively. */
+static dev_t make_mapping(int control, const struct table *table, const struct target *straight,
+                          const struct target *served, bool read_only)
 {
     uint32_t flags = read_only ? DM_READONLY_FLAG : 0;
     size_t length;
@@ -113,8 +119,8 @@ static dev_t make_mapping(int control, const struct run *runs, size_t nb_runs, d
     if (device_control(control, DM_DEV_CREATE, begin_request(flags, 0)) != 0)
         return 0;
     made = (dev_t)request.head.dev;
-    length = fill_targets(runs, nb_runs, device);
-    begin_request(flags, length)->target_count = (uint32_t)nb_runs;
+    length = fill_targets(table, straight, served);
+    begin_request(flags, length)->target_count = (uint32_t)table->nb;
     if (device_control(control, DM_TABLE_LOAD, &request) == 0 &&
         device_control(control, DM_DEV_SUSPEND, begin_request(0, 0)) ==
             0) /* without the flag: resume */
@@ -125,84 +131,99 @@ static dev_t make_mapping(int control, const struct run *runs, size_t nb_runs, d
     return 0;
 }
 
-/* The mapping holds the partition from now on. */
-static int map_runs(struct handoff *handoff, int control, const struct run *runs, size_t nb_runs,
-                    char *ret_path, size_t path_size)
+static void tell(const struct handoff *handoff, const char *device, const char *lane)
 {
-    bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
-    struct stat partition;
+    log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: %s", device, handoff->record.files[0].path,
+            (unsigned long long)(handoff->size >> 20),
+            handoff->record.mode == Q2_HANDOFF_RO ? "read-only" : "read-write", lane);
+}
+
+/* A loop device on a mapping, because the kernel looks for no partitions on the latter. */
+static bool attach_mapping(struct handoff *handoff, dev_t mapping, const struct table *table,
+                           const char *lane)
+{
+    bool read_only = handoff->record.mode == Q2_HANDOFF_RO, attached = false;
+    char path[32], loop[32], text[160];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/dev/dm-%u", minor(mapping));
+    fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd >= 0)
+        attached = configure_loop(handoff, fd, 0, loop, sizeof(loop)) == 0;
+    if (attached) {
+        (void)snprintf(text, sizeof(text), "%s (loop on %s, %zu pieces)", lane, path, table->nb);
+        tell(handoff, loop, text);
+    } else {
+        log_say(LOG_INFO, "no loop device on %s: %s", path, strerror(errno));
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return attached;
+}
+
+bool loop_attach_mapped(struct handoff *handoff, const struct table *table,
+                        const struct target *straight, const struct target *served,
+                        const char *lane)
+{
+    int control = open(MAPPER, O_RDWR | O_CLOEXEC);
+    bool attached = false;
     dev_t made;
 
-    if (fstat(handoff->host.fd, &partition) != 0)
-        return -1;
-    (void)close(handoff->host.fd);
-    made = make_mapping(control, runs, nb_runs, partition.st_rdev, read_only);
-    if (made == 0) {
-        int error = errno;
-
-        log_say(LOG_INFO, "no device-mapper table: %s", strerror(error));
-        handoff->host.fd = host_open(handoff);
-        return -1;
-    }
-    (void)snprintf(ret_path, path_size, "/dev/dm-%u", minor(made));
-    return open(ret_path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-}
-
-/* Several pieces: a table of the device mapper, and a loop device on it, because the kernel looks
- * for no partitions on the former. */
-static bool attach_mapped(struct handoff *handoff, const struct run *runs, size_t nb_runs)
-{
-    bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
-    char mapping[32], loop[32];
-    int control, fd;
-
-    if (!module_load("dm-mod", MAPPER)) {
-        log_say(LOG_INFO,
-                "no fast lane: the image is stored in %zu pieces and this initrd has no "
-                "device mapper",
-                nb_runs);
+    if (control < 0)
         return false;
-    }
-    control = open(MAPPER, O_RDWR | O_CLOEXEC);
-    fd = control < 0 ? -1 : map_runs(handoff, control, runs, nb_runs, mapping, sizeof(mapping));
-    if (fd >= 0 && configure_loop(handoff, fd, 0, loop, sizeof(loop)) == 0) {
-        (void)close(fd);
-        (void)close(control);
-        log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: fast (loop on %s, %zu pieces)", loop,
-                handoff->record.files[0].path, (unsigned long long)(handoff->size >> 20),
-                read_only ? "read-only" : "read-write", mapping, nb_runs);
-        return true;
-    }
-    if (fd >= 0) {
-        (void)close(fd);
+    made = make_mapping(control, table, straight, served, handoff->record.mode == Q2_HANDOFF_RO);
+    if (made == 0)
+        log_say(LOG_INFO, "no device-mapper table: %s", strerror(errno));
+    else
+        attached = attach_mapping(handoff, made, table, lane);
+    if (made != 0 && !attached)
         (void)remove_mapping(control);
-        handoff->host.fd = host_open(handoff);
-    }
-    if (control >= 0)
-        (void)close(control);
-    return false;
+    (void)close(control);
+    return attached;
 }
 
-static bool attach_single(struct handoff *handoff, const struct run *run)
-{
-    bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
-    char loop[32];
-
-    if (configure_loop(handoff, handoff->host.fd, run->host_offset, loop, sizeof(loop)) != 0) {
-        log_say(LOG_INFO, "no loop device: %s", strerror(errno));
-        return false;
-    }
-    log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: fast (loop)", loop,
-            handoff->record.files[0].path, (unsigned long long)(handoff->size >> 20),
-            read_only ? "read-only" : "read-write");
-    return true;
-}
-
-bool runs_attach(struct handoff *handoff, const struct run *runs, size_t nb_runs)
+bool loop_can_map(const struct table *table)
 {
     if (!module_load("loop", "/dev/loop-control")) {
         log_say(LOG_INFO, "no fast lane: this initrd has no loop module");
         return false;
     }
-    return nb_runs == 1 ? attach_single(handoff, runs) : attach_mapped(handoff, runs, nb_runs);
+    if (!module_load("dm-mod", MAPPER)) {
+        log_say(LOG_INFO,
+                "no fast lane: the disk is stored in %zu pieces and this initrd has no device "
+                "mapper",
+                table->nb);
+        return false;
+    }
+    return true;
+}
+
+static bool attach_single(struct handoff *handoff, const struct q2_route *route)
+{
+    char loop[32];
+
+    if (!module_load("loop", "/dev/loop-control")) {
+        log_say(LOG_INFO, "no fast lane: this initrd has no loop module");
+        return false;
+    }
+    if (configure_loop(handoff, handoff->host.fd, route->volume_offset, loop, sizeof(loop)) != 0) {
+        log_say(LOG_INFO, "no loop device: %s", strerror(errno));
+        return false;
+    }
+    tell(handoff, loop, "fast (loop)");
+    return true;
+}
+
+bool loop_attach(struct handoff *handoff, const struct table *table)
+{
+    struct target target = {0};
+    struct stat partition;
+
+    if (table->nb == 1)
+        return attach_single(handoff, table->routes);
+    if (!loop_can_map(table) || fstat(handoff->host.fd, &partition) != 0)
+        return false;
+    target.device = partition.st_rdev;
+    return host_share(handoff) && (loop_attach_mapped(handoff, table, &target, NULL, "fast") ||
+                                   (host_take_back(handoff) && false));
 }

@@ -8,7 +8,7 @@
  *   2. waits for the host partition and holds it         find.c
  *   3. compares the files with the record's samples      open.c
  *   4. opens the disk with the engine                    open.c
- *   5. attaches it: the fast lane (lane.c), else nbd     nbd.c
+ *   5. attaches it in one of three ways                  lane.c
  *   6. serves requests until the machine is off
  *
  * After step 2 it has all its memory, and locks it. The host's file system is never mounted, so
@@ -46,8 +46,7 @@ static void give_disk(void)
     if (!disk_open(&handoff))
         return;
     record_forget(&handoff);
-    if (!fast_lane(&handoff))
-        server_lane(&handoff);
+    lane_take(&handoff);
 }
 
 int main(int argc, char **argv)

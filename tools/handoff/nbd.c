@@ -18,7 +18,6 @@
 #include "drivers/nbd/session.h"
 #include "handoff.h"
 
-#define DEVICE       "/dev/nbd0"
 #define LARGEST      "/sys/block/nbd0/queue/max_sectors_kb"
 #define MESSAGE_SIZE 4096u
 #define TABLES_MARK  (256u * 1024)
@@ -135,30 +134,35 @@ static void put_socket(struct message *message, int socket)
     put(message, &number, sizeof(number));
 }
 
-static int connect_device(int fd, uint16_t family, int socket, const struct handoff *handoff)
+/* What is attached. */
+struct device {
+    const struct nbd_export *export;
+    uint32_t sector_size;
+};
+
+static int connect_device(int fd, uint16_t family, int socket, const struct device *device)
 {
     struct message message;
-    const struct nbd_export *export = &handoff->export.export;
     uint32_t index = 0;
 
     begin(&message, family, NBD_CMD_CONNECT);
     put_attribute(&message, NBD_ATTR_INDEX, &index, sizeof(index));
-    put_u64(&message, NBD_ATTR_SIZE_BYTES, export->size);
-    put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, handoff->record.guest_sector_size);
-    put_u64(&message, NBD_ATTR_SERVER_FLAGS, nbd_export_flags(export));
+    put_u64(&message, NBD_ATTR_SIZE_BYTES, device->export->size);
+    put_u64(&message, NBD_ATTR_BLOCK_SIZE_BYTES, device->sector_size);
+    put_u64(&message, NBD_ATTR_SERVER_FLAGS, nbd_export_flags(device->export));
     put_socket(&message, socket);
     return talk(fd, &message, NULL);
 }
 
 /* udev opens every new block device once, and nbd lets nobody configure a device that is open. So
  * udev may win the race for a device that the module has just made: wait until it has closed it. */
-static int connect_patiently(int fd, uint16_t family, int socket, const struct handoff *handoff)
+static int connect_patiently(int fd, uint16_t family, int socket, const struct device *device)
 {
-    int error = connect_device(fd, family, socket, handoff);
+    int error = connect_device(fd, family, socket, device);
 
     for (unsigned int pause = FIRST_PAUSE_MS; error == EBUSY && pause < BUSY_MS; pause *= 2) {
         (void)usleep(pause * 1000);
-        error = connect_device(fd, family, socket, handoff);
+        error = connect_device(fd, family, socket, device);
     }
     return error;
 }
@@ -186,9 +190,26 @@ static void ask_for_long_requests(void)
     (void)close(fd);
 }
 
-/* Attach the device to one end of a socket pair; the other end comes back, or -1. */
-static int attach(const struct handoff *handoff)
+void server_detach(void)
 {
+    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+    uint16_t family = netlink < 0 ? 0 : find_family(netlink);
+    struct message message;
+    uint32_t index = 0;
+
+    if (family != 0) {
+        begin(&message, family, NBD_CMD_DISCONNECT);
+        put_attribute(&message, NBD_ATTR_INDEX, &index, sizeof(index));
+        (void)talk(netlink, &message, NULL);
+    }
+    if (netlink >= 0)
+        (void)close(netlink);
+}
+
+/* The device gets one end of a socket pair; the other end comes back. */
+int server_attach(const struct handoff *handoff, const struct nbd_export *export)
+{
+    const struct device device = {export, handoff->record.guest_sector_size};
     int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
     uint16_t family = netlink < 0 ? 0 : find_family(netlink);
     int pair[2] = {-1, -1}, error = ENOENT;
@@ -198,17 +219,19 @@ static int attach(const struct handoff *handoff)
         widen(pair[0]);
         widen(pair[1]);
         if (error == 0)
-            error = connect_patiently(netlink, family, pair[0], handoff);
+            error = connect_patiently(netlink, family, pair[0], &device);
     }
     if (netlink >= 0)
         (void)close(netlink);
     if (pair[0] >= 0)
         (void)close(pair[0]); /* the kernel has its own hold of it */
-    if (error == 0)
+    if (error == 0) {
+        ask_for_long_requests();
         return pair[1];
+    }
     if (pair[1] >= 0)
         (void)close(pair[1]);
-    log_say(LOG_ERROR, "%s cannot be attached: %s", DEVICE, strerror(error));
+    log_say(LOG_ERROR, "%s cannot be attached: %s", SERVER_DEVICE, strerror(error));
     return -1;
 }
 
@@ -222,7 +245,7 @@ static void open_in_child(void)
         int fd = -1;
 
         for (int i = 0; i < 50 && fd < 0; i++) {
-            fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
+            fd = open(SERVER_DEVICE, O_RDONLY | O_CLOEXEC);
             if (fd < 0)
                 (void)usleep(20000);
         }
@@ -309,33 +332,47 @@ static void tell_room(struct nbd_disk_export *export)
     }
 }
 
+void server_init(struct handoff *handoff)
+{
+    nbd_disk_export_init(&handoff->export, handoff->disk, handoff->size,
+                         handoff->record.mode == Q2_HANDOFF_RO);
+    handoff->export.failed = tell_failure;
+    handoff->export.changed = tell_room;
+    handoff->room_told = UINT64_MAX;
+}
+
+void server_serve(struct handoff *handoff, struct nbd_export *export, int socket)
+{
+    struct kernel kernel = {.stream = {.receive = kernel_receive, .send = kernel_send},
+                            .fd = socket};
+
+    nbd_serve_requests(&kernel.stream, export, handoff->buffer, BUFFER_SIZE);
+    if (!export->read_only)
+        (void)q2_disk_flush(handoff->disk);
+    (void)close(socket);
+}
+
 void server_lane(struct handoff *handoff)
 {
     bool read_only = handoff->record.mode == Q2_HANDOFF_RO;
-    struct kernel kernel = {.stream = {.receive = kernel_receive, .send = kernel_send}};
+    int socket;
 
-    if (!module_load("nbd", DEVICE)) {
+    if (!module_load("nbd", SERVER_DEVICE)) {
         log_say(LOG_ERROR, "this initrd has no nbd module: in the guest, add the line 'nbd' to "
                            "/etc/initramfs-tools/modules (dracut: add_drivers+=\" nbd \") and make "
                            "the initrd again");
         return;
     }
-    nbd_disk_export_init(&handoff->export, handoff->disk, handoff->size, read_only);
-    handoff->export.failed = tell_failure;
-    handoff->export.changed = tell_room;
-    handoff->room_told = UINT64_MAX;
-    kernel.fd = attach(handoff);
-    if (kernel.fd < 0)
+    server_init(handoff);
+    socket = server_attach(handoff, &handoff->export.export);
+    if (socket < 0)
         return;
-    log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: server (nbd)", DEVICE,
+    log_say(LOG_NOTE, "%s is %s, %llu MiB, %s; lane: server (nbd)", SERVER_DEVICE,
             handoff->record.files[0].path, (unsigned long long)(handoff->size >> 20),
             read_only                                    ? "read-only"
             : handoff->record.mode == Q2_HANDOFF_OVERLAY ? "overlay in memory"
                                                          : "read-write");
-    ask_for_long_requests();
     open_in_child();
-    nbd_serve_requests(&kernel.stream, &handoff->export.export, handoff->buffer, BUFFER_SIZE);
-    if (!read_only)
-        (void)q2_disk_flush(handoff->disk);
-    log_say(LOG_WARNING, "the kernel has let go of %s", DEVICE);
+    server_serve(handoff, &handoff->export.export, socket);
+    log_say(LOG_WARNING, "the kernel has let go of %s", SERVER_DEVICE);
 }
