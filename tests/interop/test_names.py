@@ -113,6 +113,48 @@ def test_spellings_of_plain_files():
             check_equal(folder.good("read", "0", "4", "odd.qcow2"), MARK, name)
 
 
+def test_spellings_of_files_that_are_made():
+    """`create` and `convert` take every spelling of a plain file for what they make, too."""
+    with Folder("made") as folder:
+        (folder.path / "sub").mkdir()
+        base(folder, "sub/base.qcow2")
+        described = json.dumps({"driver": "qcow2", "file": {"driver": "file",
+                                                            "filename": "sub/b.qcow2"}})
+        for name, path in (("file:a:b.qcow2", "a:b.qcow2"), (f"json:{described}", "sub/b.qcow2"),
+                           (f"file:{folder.path}/sub/c:d.qcow2", "sub/c:d.qcow2")):
+            backing = "base.qcow2" if path.startswith("sub/") else "sub/base.qcow2"
+            folder.good("create", "-q", "-f", "qcow2", "-b", backing, "-F", "qcow2", name)
+            folder.qemu_img("check", "-q", f"./{path}")
+            check_equal(folder.good("read", "0", "4", f"./{path}"), MARK, name)
+            (folder.path / path).unlink()
+            folder.good("convert", "-O", "qcow2", "sub/base.qcow2", name)
+            check_equal(folder.good("read", "0", "4", f"./{path}"), MARK, name)
+            (folder.path / path).unlink()
+        folder.good("convert", "sub/base.qcow2", "file:raw:file")
+        check((folder.path / "raw:file").stat().st_size > 0, "a raw output")
+        for verb, words in (("create", ["-q"]), ("convert", ["sub/base.qcow2"])):
+            option = "-f" if verb == "create" else "-O"
+            size = ["1M"] if verb == "create" else []
+            refused(folder, verb, *words, option, "raw", f"json:{described}", *size,
+                    words=["another format"])
+            refused(folder, verb, *words, option, "qcow2", 'json:{"driver":"nbd","host":"h"}',
+                    *size, words=["plain file"])
+        check(not (folder.path / "sub/b.qcow2").exists(), "a file is left behind")
+
+
+def test_a_colon_after_a_slash_is_no_prefix():
+    with Folder("colon") as folder:
+        (folder.path / "sub").mkdir()
+        base(folder, "sub/image:base")
+        folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "./image:base", "-F", "qcow2",
+                        "./sub/image:top")
+        wanted = folder.qemu_img("info", "./sub/image:top")
+        for name in ("./sub/image:top", "file:./sub/image:top"):
+            lines = [[line for line in text.splitlines() if line.startswith("backing file:")]
+                     for text in (wanted, folder.good("info", name))]
+            check_equal(lines[1], lines[0], name)
+
+
 def test_descriptions_of_what_is_no_plain_file():
     with Folder("protocols") as folder:
         for row, (name, why) in enumerate((

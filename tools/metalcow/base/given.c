@@ -10,7 +10,15 @@
 #include "q2_fail.h"
 #include "q2_name.h"
 
+#include "output.h"
 #include "probe.h"
+
+static const char *reason(enum q2_status status)
+{
+    return status == Q2_ERR_UNSUPPORTED ? "this does not describe a plain file"
+           : status == Q2_ERR_BAD_NAME  ? "this is not the name of a file"
+                                        : NULL;
+}
 
 /* A name in plain spelling, kept in image->names. */
 static const char *keep(struct image *image, const char *name, enum q2_unsaid_format *ret_format,
@@ -26,11 +34,7 @@ static const char *keep(struct image *image, const char *name, enum q2_unsaid_fo
         status = Q2_ERR_LIMIT;
     if (status == Q2_OK)
         return image->names[slot];
-    (void)q2_fail(ret_fault, status,
-                  status == Q2_ERR_UNSUPPORTED ? "this does not describe a plain file"
-                  : status == Q2_ERR_BAD_NAME  ? "this is not the name of a file"
-                                               : NULL,
-                  name);
+    (void)q2_fail(ret_fault, status, reason(status), name);
     return NULL;
 }
 
@@ -44,6 +48,23 @@ const char *given_image(struct image *image, const char *name, enum format_choic
                   : format == Q2_UNSAID_RAW ? FORMAT_RAW
                                             : FORMAT_PROBED;
     return path;
+}
+
+bool given_output(const char *name, enum q2_image_format format, char *ret_path)
+{
+    enum q2_unsaid_format said;
+    struct q2_fault fault = {.status =
+                                 q2_name_plain(name, ret_path, Q2_MAX_PATH_LENGTH + 1, &said)};
+
+    fault.what = reason(fault.status);
+    if (fault.status == Q2_OK && said != Q2_UNSAID_REFUSED &&
+        (said == Q2_UNSAID_QCOW2) != (format == Q2_FORMAT_QCOW2)) {
+        fault.status = Q2_ERR_ARGUMENT;
+        fault.what = "this name states another format than the one to be made";
+    }
+    if (fault.status != Q2_OK)
+        print_fault(name, &fault);
+    return fault.status == Q2_OK;
 }
 
 /* A file that does not open is left to the engine, which will say why. */

@@ -17,6 +17,12 @@
 const char *given_image(struct image *image, const char *name, enum format_choice *ret_format,
                         struct q2_fault *ret_fault);
 
+/* The same for the name of a file that is to be made in a format, said on stderr if it is none.
+ *
+ * ret_path  Q2_MAX_PATH_LENGTH + 1 bytes
+ */
+bool given_output(const char *name, enum q2_image_format format, char *ret_path);
+
 /* Fill in data file and backing files of the engine's options. A backing file whose format nobody
  * states is looked at, because a person named it.
  *

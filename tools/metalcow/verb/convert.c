@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tools/metalcow/base/bitmaps.h"
+#include "tools/metalcow/base/given.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
 #include "tools/metalcow/convert/inputs.h"
@@ -190,10 +191,10 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
 }
 
 static int convert(struct conversion *conversion, const struct arguments *arguments,
-                   struct create_options *creation, enum q2_image_format format)
+                   const char *path, struct create_options *creation, enum q2_image_format format)
 {
     struct target_options options = {
-        .path = arguments->all_operands[arguments->nb_operands - 1],
+        .path = path,
         .inputs = &conversion->inputs,
         .sparse_size = arguments->sparse_size,
         .skip_create = arguments->skip_create,
@@ -222,17 +223,19 @@ int verb_convert(const struct arguments *arguments)
     struct conversion conversion = {.target = NULL};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format;
+    char path[Q2_MAX_PATH_LENGTH + 1];
     int status;
 
-    if (!arguments_format(arguments->output_format, &format) || !check_bitmaps(arguments, format) ||
-        !read_creation(arguments, format, &creation))
+    if (!arguments_format(arguments->output_format, &format) ||
+        !given_output(arguments->all_operands[arguments->nb_operands - 1], format, path) ||
+        !check_bitmaps(arguments, format) || !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
     if (!inputs_open(&conversion.inputs, arguments))
         return EXIT_ERROR;
     status = EXIT_ERROR;
     if (!arguments->bitmaps ||
         bitmaps_can_copy(conversion.inputs.images[0], arguments->skip_broken_bitmaps))
-        status = convert(&conversion, arguments, &creation, format);
+        status = convert(&conversion, arguments, path, &creation, format);
     inputs_close(&conversion.inputs);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tools/metalcow/base/create_options.h"
+#include "tools/metalcow/base/given.h"
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/convert/make_image.h"
 #include "tools/metalcow/base/output.h"
@@ -65,11 +66,10 @@ static bool parse_format(const char *path, const char *text, enum q2_image_forma
 }
 
 /* Open the backing file, whole chain and all: it must be there, and it has the size. */
-static struct image *open_backing(const struct arguments *arguments,
+static struct image *open_backing(const struct arguments *arguments, const char *path,
                                   const struct create_options *options, enum q2_image_format format)
 {
     struct image_options how = arguments->image[0];
-    const char *path = arguments->operands[0];
     char backing_path[Q2_MAX_PATH_LENGTH + 1];
     struct image *backing;
 
@@ -88,10 +88,9 @@ static struct image *open_backing(const struct arguments *arguments,
     return backing;
 }
 
-static bool make(const struct arguments *arguments, enum q2_image_format format,
+static bool make(const struct arguments *arguments, const char *path, enum q2_image_format format,
                  struct create_options *options, struct image *backing)
 {
-    const char *path = arguments->operands[0];
     struct made_files made;
 
     if (backing && !options->given[CREATE_SIZE])
@@ -102,7 +101,7 @@ static bool make(const struct arguments *arguments, enum q2_image_format format,
         return fail(path, "Invalid image size specified. Must be between 0 and "
                           "9223372036854775807.");
     if (!arguments->quiet)
-        create_options_print(options, format, path);
+        create_options_print(options, format, arguments->operands[0]);
     return make_image(path, format, options, &backing, backing ? 1 : 0, &made);
 }
 
@@ -111,6 +110,7 @@ int verb_create(const struct arguments *arguments)
     struct create_options options = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format, backing_format;
     struct image *backing = NULL;
+    char path[Q2_MAX_PATH_LENGTH + 1];
     bool done;
 
     if (!arguments_format(arguments->output_format, &format))
@@ -123,16 +123,18 @@ int verb_create(const struct arguments *arguments)
         fputs("metalcow: create expects FILE [SIZE]\n", stderr);
         return EXIT_ERROR;
     }
-    if (!collect(arguments, format, &options))
+    if (!given_output(arguments->operands[0], format, path) ||
+        !collect(arguments, format, &options))
         return EXIT_ERROR;
     if (options.image.backing_file) {
         if (!parse_format(arguments->operands[0], options.image.backing_format, &backing_format))
             return EXIT_ERROR;
-        backing = arguments->unsafe ? NULL : open_backing(arguments, &options, backing_format);
+        backing =
+            arguments->unsafe ? NULL : open_backing(arguments, path, &options, backing_format);
         if (!backing && !arguments->unsafe)
             return EXIT_ERROR;
     }
-    done = make(arguments, format, &options, backing);
+    done = make(arguments, path, format, &options, backing);
     image_close(backing);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }

@@ -41,11 +41,17 @@ static bool is_dirty(const struct description *d)
     return d->layer.header && is_incompatible(d, Q2_INCOMPAT_DIRTY);
 }
 
+/* "nbd:", "json:": a colon before the first slash. */
+static bool has_prefix(const char *name)
+{
+    return name[strcspn(name, ":/")] == ':';
+}
+
 /* Join a name to the folder of the image that holds it. Only shown, never opened. */
 static char *join(const char *image, const char *name)
 {
     const char *slash = strrchr(image, '/');
-    size_t folder = slash && name[0] != '/' && !strchr(name, ':') ? (size_t)(slash - image) + 1 : 0;
+    size_t folder = slash && name[0] != '/' && !has_prefix(name) ? (size_t)(slash - image) + 1 : 0;
     char *path = malloc(folder + strlen(name) + 1);
 
     if (path) {
@@ -64,7 +70,7 @@ static void describe(struct image *image, struct description *ret_description)
     if (fstat(image->file.fd, &stat) == 0)
         d.actual_size = (uint64_t)stat.st_blocks * 512;
     if (d.layer.backing_file[0] != '\0')
-        d.full_backing = join(image->path, d.layer.backing_file);
+        d.full_backing = join(image->file.path, d.layer.backing_file);
     if (d.layer.header && is_autoclear(&d, Q2_AUTOCLEAR_BITMAPS))
         d.nb_bitmaps = q2_disk_nb_bitmaps(image->disk);
     *ret_description = d;
