@@ -161,17 +161,21 @@ static enum q2_status read_extensions(struct opening *opening)
     return Q2_OK;
 }
 
-/* The name that the image gives an incompatible feature; false: none. */
+/* The name that the image gives an incompatible feature; false: none. A last row that is cut off
+ * counts as if zeros followed it, as in QEMU. */
 static bool feature_name(const struct opening *opening, uint32_t bit,
                          struct q2_feature_name_disk *ret_row)
 {
-    uint32_t nb_rows = opening->names_length / (uint32_t)sizeof(*ret_row);
+    uint32_t length = opening->names_length, size = (uint32_t)sizeof(*ret_row);
 
-    for (uint32_t i = 0; i < nb_rows; i++) {
-        uint64_t offset = opening->names_offset + i * sizeof(*ret_row);
+    for (uint32_t at = 0; at < length; at += size) {
+        uint32_t n = length - at < size ? length - at : size;
 
-        if (q2_slice_read(opening->cache, opening->source, offset, ret_row, sizeof(*ret_row)) !=
-            Q2_OK)
+        *ret_row = (struct q2_feature_name_disk){.type = 0};
+        if (q2_slice_read(opening->cache, opening->source, opening->names_offset + at, ret_row,
+                          n) != Q2_OK)
+            return false;
+        if (n <= offsetof(struct q2_feature_name_disk, name))
             return false;
         if (ret_row->type == 0 && ret_row->bit == bit)
             return true;

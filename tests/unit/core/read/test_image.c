@@ -198,7 +198,8 @@ static void test_image_open_header_without_room_for_extensions(void)
     image_free(&image);
 }
 
-/* The name is looked up in whole rows, for the incompatible feature of that number only. */
+/* The name is looked up for the incompatible feature of that number only. A row that is cut off has
+ * the part of its name that is there. */
 static void test_image_open_feature_names_table(void)
 {
     static const struct {
@@ -207,8 +208,10 @@ static void test_image_open_feature_names_table(void)
         uint8_t type, bit;
         const char *detail;
     } rows[] = {
-        {"whole row", 48, 0, 5, "name"}, {"cut row", 47, 0, 5, ""},   {"no row", 0, 0, 5, ""},
-        {"compatible", 48, 1, 5, ""},    {"other bit", 48, 0, 6, ""},
+        {"whole row", 48, 0, 5, "name"},     {"cut row", 47, 0, 5, "name"},
+        {"cut name", 5, 0, 5, "nam"},        {"cut before the name", 2, 0, 5, ""},
+        {"cut before the bit", 1, 0, 0, ""}, {"no row", 0, 0, 5, ""},
+        {"compatible", 48, 1, 5, ""},        {"other bit", 48, 0, 6, ""},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
