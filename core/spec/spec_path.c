@@ -63,7 +63,7 @@ static const char *component_refusal(struct slice component)
         if (c == '"' || c == '*' || c == '<' || c == '>' || c == '?' || c == '|' || c == '\t')
             return "has a character that no file name can have";
         if (c >= 0xfffe)
-            return "has a character that UEFI cannot have in a file name";
+            return "has a character that file names cannot have in firmware";
         if (++nb_units > Q2_MAX_COMPONENT_LENGTH)
             return "has a file name over 255 characters";
         component.start += n;

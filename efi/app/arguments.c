@@ -20,14 +20,17 @@ enum q2_status mc_arguments_get(struct mc_arguments *arguments, struct q2_fault 
     for (UINTN i = 1; shell && i < shell->Argc; i++) {
         char *word;
         if (arguments->nb == MC_MAX_WORDS)
-            return q2_fail(fault, Q2_ERR_LIMIT, "too many words on the command line", NULL);
+            return q2_fail(fault, Q2_ERR_LIMIT,
+                           "the command line has more words than metalcow takes, 32", NULL);
         word = mc_to_utf8(shell->Argv[i]);
         if (!word)
-            return q2_fail(fault, Q2_ERR_BAD_NAME, "a word that is no text", NULL);
+            return q2_fail(fault, Q2_ERR_BAD_NAME,
+                           "the command line has a broken character; type it again", NULL);
         arguments->words[arguments->nb++] = word;
     }
     return Q2_OK;
 }
+_Static_assert(MC_MAX_WORDS == 32, "text above");
 
 void mc_arguments_free(struct mc_arguments *arguments)
 {
@@ -62,9 +65,10 @@ static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *wor
     if (!path || EFI_ERROR(mc_firmware.BootServices->LocateDevicePath(&mc_file_system_guid, &rest,
                                                                       &location->volume))) {
         mc_free(path);
-        return q2_fail(fault, Q2_ERR_NOT_FOUND,
-                       "no such volume or mapping; the command 'map' of the shell lists them",
-                       word);
+        return q2_fail(
+            fault, Q2_ERR_NOT_FOUND,
+            "no volume has this name; the shell's own command 'map' lists them, such as fs0:",
+            word);
     }
     location->path = mc_device_path_to_file(rest);
     mc_free(path);
@@ -78,7 +82,10 @@ static enum q2_status locate_on_own_volume(const char *word, struct q2_fault *fa
 
     location->volume = mc_own_volume();
     if (!location->volume)
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "the program was not loaded from a volume", word);
+        return q2_fail(
+            fault, Q2_ERR_NOT_FOUND,
+            "metalcow was not loaded from a volume; put the volume before the path, such as fs0:",
+            word);
     location->path = mc_alloc(size);
     if (!location->path)
         return q2_fail_memory(fault);

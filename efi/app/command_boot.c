@@ -219,9 +219,10 @@ static EFI_STATUS start_preset(struct boot *boot)
     EFI_STATUS status;
 
     if (!boot->preset) {
-        (void)q2_fail(&session->fault, Q2_ERR_NOT_FOUND,
-                      "its default selects no entry, and there is no console to choose one at",
-                      MC_SETTINGS_FILE);
+        (void)q2_fail(
+            &session->fault, Q2_ERR_NOT_FOUND,
+            "default selects no entry, and there is no console to choose one at; correct it",
+            MC_SETTINGS_FILE);
         return mc_session_fail(session);
     }
     status = mc_start_entry(session, boot->volume, boot->preset, &boot->preset->spec, false);

@@ -150,9 +150,11 @@ static enum q2_status refuse_attached(struct mc_session *session, const struct m
     control = session->client.control;
     if (control->MayChange(control, image->file->source->identity) == EFI_SUCCESS)
         return Q2_OK;
-    return q2_fail(&session->fault, Q2_ERR_BUSY,
-                   "a disk uses this file, so it is not repaired; detach it first",
-                   image->file->source->path);
+    return q2_fail(
+        &session->fault, Q2_ERR_BUSY,
+        "an attached disk uses this file, so it is not repaired; take that disk away first, with "
+        "'metalcow detach'",
+        image->file->source->path);
 }
 
 static enum q2_status open_image(struct mc_session *session, enum wish wish,

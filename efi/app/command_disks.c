@@ -145,7 +145,9 @@ EFI_STATUS mc_command_detach(struct mc_session *session)
         return detach_all(session);
     if (mc_number_parse(session->line.operand, &number))
         return detach(session, number);
-    (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT, "no disk's number; see 'metalcow list'",
-                  session->line.operand);
+    (void)q2_fail(
+        &session->fault, Q2_ERR_ARGUMENT,
+        "is not the number of a disk; 'metalcow list' shows them, and 'all' is every disk",
+        session->line.operand);
     return mc_session_fail(session);
 }

@@ -55,7 +55,10 @@ static enum q2_status find_file(struct mc_session *session, struct target *targe
     }
     target->volume = mc_own_volume();
     if (!target->volume)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the program was not loaded from a volume", NULL);
+        return q2_fail(
+            fault, Q2_ERR_UNSUPPORTED,
+            "metalcow was not loaded from a volume; name the file, such as fs0:\\metalcowdxe.efi",
+            NULL);
     if (target->is_boot)
         return own_file(target, fault);
     target->file = mc_copy_text(MC_DRIVER_FILE);
@@ -72,7 +75,10 @@ static enum q2_status make_path(struct target *target, struct q2_fault *fault)
 
     target->path = volume ? mc_device_path_file(volume, target->file) : NULL;
     if (!target->path)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the volume has no device path", target->file);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "the firmware could not find this volume again at the next boot; copy the "
+                       "file to another volume",
+                       target->file);
     if (target->is_boot)
         prefix =
             mc_option_path_prefix((const uint8_t *)target->path, mc_device_path_size(target->path));

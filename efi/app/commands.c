@@ -142,8 +142,8 @@ static const char *take_value(struct parsing *p)
 static enum q2_status set_once(struct parsing *p, const char **to, const char *value)
 {
     if (*to)
-        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice",
-                       p->arguments->words[p->at]);
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
+                       "this option is given twice; give it once", p->arguments->words[p->at]);
     *to = value;
     return Q2_OK;
 }
@@ -157,7 +157,8 @@ static enum q2_status take_key(struct parsing *p, const struct mc_spec_key *key)
     if (!value)
         return Q2_ERR_ARGUMENT;
     if ((p->seen & bit) != 0 && key->kind != MC_SPEC_PATHS)
-        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "given twice", key->option);
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
+                       "this option is given twice; give it once", key->option);
     p->seen |= bit;
     refusal = mc_spec_set(&p->session->image.spec, key, value, mc_text_length(value), NULL);
     return refusal ? q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, refusal, key->option) : Q2_OK;
@@ -245,7 +246,7 @@ EFI_STATUS mc_command_run(const struct mc_arguments *arguments)
     EFI_STATUS status;
 
     if (!session) {
-        mc_say("out of memory");
+        mc_say("the firmware has no memory left; restart the machine");
         return EFI_OUT_OF_RESOURCES;
     }
     mc_spec_init(&session->image.spec);

@@ -42,7 +42,8 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
 
     *client = (struct mc_client){.control = mc_protocol_anywhere(&mc_control_guid)};
     if (!client->control && !load)
-        return q2_fail(fault, Q2_ERR_NOT_FOUND, "no disk is attached", NULL);
+        return q2_fail(fault, Q2_ERR_NOT_FOUND,
+                       "no disk is attached; attach one with 'metalcow attach IMAGE'", NULL);
     if (!client->control) {
         status = start_copy(client, fault);
         if (status != Q2_OK)

@@ -126,13 +126,21 @@ enum q2_status mc_driver_file_store(EFI_HANDLE volume, struct q2_fault *fault)
     EFI_STATUS status;
 
     if (!file_system)
-        return refuse(EFI_UNSUPPORTED, "the volume has no file system", fault);
+        return refuse(EFI_UNSUPPORTED,
+                      "the firmware cannot read files on this volume; use a FAT volume", fault);
     status = file_system->OpenVolume(file_system, &root);
     if (EFI_ERROR(status))
-        return refuse(status, "the volume cannot be opened", fault);
+        return refuse(status,
+                      "the firmware cannot open the volume; take the stick out, put it in again, "
+                      "and try again",
+                      fault);
     status = store(root);
     (void)root->Close(root);
-    return EFI_ERROR(status) ? refuse(status, "the driver cannot be stored", fault) : Q2_OK;
+    return EFI_ERROR(status) ? refuse(status,
+                                      "the driver cannot be copied to the volume; look whether it "
+                                      "is full or write-protected",
+                                      fault)
+                             : Q2_OK;
 }
 
 /* The field Subsystem; 0: the bytes do not begin as a program of UEFI does. */
@@ -158,7 +166,8 @@ enum q2_status mc_program_check(EFI_HANDLE volume, const char *path, bool want_d
     enum q2_status status;
 
     if (!file_system)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the volume has no file system", path);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "the firmware cannot read files on this volume; use a FAT volume", path);
     status = mc_file_system_open(file_system, path, EFI_FILE_MODE_READ, &file);
     if (status != Q2_OK)
         return q2_fail(fault, status, NULL, path);

@@ -22,8 +22,10 @@ static enum q2_status locate(struct mc_session *session, const char *word, const
         image->volume = location.volume;
     if (location.volume == image->volume)
         return Q2_OK;
-    return q2_fail(&session->fault, Q2_ERR_UNSUPPORTED,
-                   "not on the image's volume; all files of a disk must be on one", word);
+    return q2_fail(
+        &session->fault, Q2_ERR_UNSUPPORTED,
+        "is not on the image's volume; copy it there, because all files of a disk must be together",
+        word);
 }
 
 /* The files of one key, each in place of the word that names it. */

@@ -45,8 +45,11 @@ static enum q2_status look_into(struct q2_place_visitor *visitor, const char *fo
     struct mc_loaders *loaders = search->loaders;
 
     if (loaders->nb == MC_MAX_LOADERS)
-        return q2_fail(fault, Q2_ERR_LIMIT, "more than 16 folders with a loader are on the disk",
-                       "/EFI");
+        return q2_fail(
+            fault, Q2_ERR_LIMIT,
+            "more than 16 folders with a loader are on the disk; say which one with a line "
+            "'boot FILE' in the entry",
+            "/EFI");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *path = loaders->list[loaders->nb].path;
         struct q2_line line = q2_line_start(path, sizeof(loaders->list[0].path));
@@ -110,8 +113,9 @@ enum q2_status mc_find_loaders(EFI_HANDLE disk, struct q2_fault *fault,
     status = look_everywhere(disk, ret_loaders, fault);
     if (status != Q2_OK || ret_loaders->nb > 0)
         return status;
-    return q2_fail(fault, Q2_ERR_NOT_FOUND,
-                   "neither this file nor a known loader is on a volume of the disk; say which "
-                   "file it is started by with the key boot",
-                   MC_ARCH_BOOT_PATH);
+    return q2_fail(
+        fault, Q2_ERR_NOT_FOUND,
+        "neither this file nor a known loader is on the disk; say which file starts it with a "
+        "line 'boot FILE' in the entry",
+        MC_ARCH_BOOT_PATH);
 }

@@ -58,7 +58,9 @@ static enum q2_status get_variable(CHAR16 *name, size_t more, struct q2_fault *f
     if (status == EFI_NOT_FOUND)
         size = 0;
     else if (status != EFI_BUFFER_TOO_SMALL && EFI_ERROR(status))
-        return q2_fail(fault, Q2_ERR_IO, "the firmware cannot read its variables", NULL);
+        return q2_fail(
+            fault, Q2_ERR_IO,
+            "the firmware cannot read its boot options; restart the machine and try again", NULL);
     ret_variable->bytes = mc_alloc(size + more + 1);
     if (!ret_variable->bytes)
         return q2_fail_memory(fault);
@@ -66,7 +68,9 @@ static enum q2_status get_variable(CHAR16 *name, size_t more, struct q2_fault *f
         EFI_ERROR(runtime()->GetVariable(name, &global_guid, NULL, &size, ret_variable->bytes))) {
         mc_free(ret_variable->bytes);
         ret_variable->bytes = NULL;
-        return q2_fail(fault, Q2_ERR_IO, "the firmware cannot read its variables", NULL);
+        return q2_fail(
+            fault, Q2_ERR_IO,
+            "the firmware cannot read its boot options; restart the machine and try again", NULL);
     }
     ret_variable->size = size;
     return Q2_OK;
@@ -78,16 +82,21 @@ static enum q2_status refuse_write(EFI_STATUS efi_status, struct q2_fault *fault
     switch (efi_status) {
     case EFI_OUT_OF_RESOURCES:
         return q2_fail(fault, Q2_ERR_NO_SPACE,
-                       "the firmware has no room for another variable: remove options that are not"
-                       " needed, with 'bcfg boot dump' and 'bcfg boot rm N'",
+                       "the firmware has no space for another boot option; the shell's 'bcfg boot "
+                       "dump' lists them, and 'bcfg boot rm N' removes one",
                        NULL);
     case EFI_WRITE_PROTECTED:
     case EFI_ACCESS_DENIED:
     case EFI_SECURITY_VIOLATION:
-        return q2_fail(fault, Q2_ERR_DENIED, "the firmware does not allow to change its options",
+        return q2_fail(fault, Q2_ERR_DENIED,
+                       "the firmware does not let programs change its boot options; look in its "
+                       "setup for a protection of them",
                        NULL);
     default:
-        return q2_fail(fault, Q2_ERR_IO, "the firmware failed to write a variable", NULL);
+        return q2_fail(
+            fault, Q2_ERR_IO,
+            "the firmware failed to store its boot options; restart the machine and try again",
+            NULL);
     }
 }
 
@@ -143,7 +152,10 @@ static enum q2_status list_options(struct options *options, struct q2_fault *fau
     mc_free(name);
     return status == EFI_NOT_FOUND
                ? Q2_OK
-               : q2_fail(fault, Q2_ERR_IO, "the firmware cannot list its variables", NULL);
+               : q2_fail(
+                     fault, Q2_ERR_IO,
+                     "the firmware cannot list its boot options; restart the machine and try again",
+                     NULL);
 }
 
 /* Which of the options lead to the file? */
@@ -286,7 +298,10 @@ enum q2_status mc_option_install(const struct mc_option_kind *kind, const EFI_DE
     if (status != Q2_OK)
         return status;
     if (!choose_number(options, &result))
-        status = q2_fail(fault, Q2_ERR_LIMIT, "all numbers of options are in use", NULL);
+        status = q2_fail(
+            fault, Q2_ERR_LIMIT,
+            "all numbers of boot options are in use; the shell's 'bcfg boot rm N' removes one",
+            NULL);
     if (status == Q2_OK)
         status = write_option(options, result.number, description, fault, &is_written);
     if (status == Q2_OK) {

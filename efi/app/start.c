@@ -55,8 +55,10 @@ static enum q2_status find_loader(struct mc_session *session, const char *path)
         return status;
     for (size_t i = 0; i < loaders->nb; i++)
         mc_say(loaders->list[i].path);
-    return q2_fail(fault, Q2_ERR_NOT_FOUND,
-                   "several loaders are on the disk; say which one with the key boot", NULL);
+    return q2_fail(
+        fault, Q2_ERR_NOT_FOUND,
+        "several loaders are on the disk; say which one with a line 'boot FILE' in the entry",
+        NULL);
 }
 
 /* Start the loader of the disk in session->record. Returns only when the loader does.
@@ -78,7 +80,8 @@ static EFI_STATUS start_loader(struct mc_session *session, const char *path, con
         return fail(session);
     if (!EFI_ERROR(status))
         return status;
-    (void)q2_fail_value(&session->fault, Q2_ERR_IO, "the loader came back with an error", path,
+    (void)q2_fail_value(&session->fault, Q2_ERR_IO,
+                        "the loader came back with an error; it may have printed why", path,
                         "EFI status", status & ~EFI_ERROR_MASK);
     (void)fail(session);
     return status;
@@ -109,7 +112,8 @@ __attribute__((noinline)) static void say_entry(const struct mc_entry *entry,
 static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_disk_record *record)
 {
     if (spec->handoff == MC_HANDOFF_NONE)
-        mc_say("systems that are not in their initramfs lose this disk as they start");
+        mc_say(
+            "a system loses this disk while it starts, unless it runs from memory (its initramfs)");
     else if (record->no_handoff[0] == '\0')
         mc_say("Linux gets this disk through its initrd; other systems lose it");
 }

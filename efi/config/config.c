@@ -85,6 +85,24 @@ static struct mc_problem *note(struct parser *p, enum mc_config_status status, s
     return problem;
 }
 
+/* Note a value that its key does not take. */
+static void note_value(struct parser *p, struct slice key, struct slice value, const char *text)
+{
+    struct mc_problem *problem = note(p, MC_CONFIG_BAD_VALUE, key, text);
+    size_t n = value.length;
+
+    if (!problem)
+        return;
+    if (n > MC_MAX_VALUE_SHOWN) {
+        n = MC_MAX_VALUE_SHOWN;
+        while (n > 0 && ((unsigned char)value.start[n] & 0xc0) == 0x80) /* inside a character */
+            n--;
+        __builtin_memcpy(problem->value + n, "...", 3);
+    }
+    for (size_t i = 0; i < n; i++)
+        problem->value[i] = value.start[i];
+}
+
 /* Note a problem of a line or file as a whole; always false. */
 static bool refuse(struct parser *p, enum mc_config_status status, const char *text)
 {
@@ -126,9 +144,11 @@ static bool line_check(struct parser *p, struct slice line)
         if (n == 0)
             return refuse(p, MC_CONFIG_BAD_ENCODING, "is not UTF-8; save the file as UTF-8");
         if (c == 0)
-            return refuse(p, MC_CONFIG_BAD_CHARACTER, "has a NUL byte");
+            return refuse(p, MC_CONFIG_BAD_CHARACTER,
+                          "has a zero byte; save the file as plain text");
         if (is_control(c))
-            return refuse(p, MC_CONFIG_BAD_CHARACTER, "has a control character");
+            return refuse(p, MC_CONFIG_BAD_CHARACTER,
+                          "has a character that cannot be seen; write the line anew");
     }
     return true;
 }
@@ -157,7 +177,8 @@ static bool file_check(struct parser *p)
     struct slice *rest = &p->rest;
 
     if (rest->length > MC_MAX_CONFIG_SIZE)
-        return refuse(p, MC_CONFIG_TOO_LARGE, "is larger than 64 KiB");
+        return refuse(p, MC_CONFIG_TOO_LARGE,
+                      "is larger than 64 KiB, so it is no file of entries or settings");
     if (rest->length >= 2 && ((uint8_t)rest->start[0] ^ (uint8_t)rest->start[1]) == 1 &&
         (uint8_t)rest->start[0] >= 0xfe)
         return refuse(p, MC_CONFIG_BAD_ENCODING, "is UTF-16; save the file as UTF-8");
@@ -196,19 +217,19 @@ static void entry_take(struct parser *p, struct slice key, struct slice value)
         return;
     }
     if ((entry->seen & bit) != 0 && row->kind != MC_SPEC_PATHS && row->kind != MC_SPEC_SUMS) {
-        (void)note(p, MC_CONFIG_DUPLICATE, key, "is there for the second time");
+        (void)note(p, MC_CONFIG_DUPLICATE, key, "is given twice; the first line counts");
         return;
     }
     entry->seen |= bit;
     if (value.length == 0) {
-        (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value");
+        (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value; write it after the key");
         if (row->kind == MC_SPEC_SUMS) /* a sum that is missing fits no file */
             (void)mc_spec_set(entry->spec, row, "", 0, NULL);
         return;
     }
     refusal = mc_spec_set(entry->spec, row, value.start, value.length, &entry->pool);
     if (refusal)
-        (void)note(p, MC_CONFIG_BAD_VALUE, key, refusal);
+        note_value(p, key, value, refusal);
 }
 
 /* An entry that was not understood whole is not written to. */
@@ -245,7 +266,7 @@ bool mc_entry_parse(const char *text, size_t length, struct mc_entry *ret_entry,
         return true;
     }
     if (is_text)
-        (void)note(&entry.parser, MC_CONFIG_NO_IMAGE, image, "is missing");
+        (void)note(&entry.parser, MC_CONFIG_NO_IMAGE, image, "is missing; add a line 'image FILE'");
     return false;
 }
 
@@ -275,8 +296,8 @@ static void timeout_take(struct settings_parser *p, struct slice key, struct sli
     struct mc_settings settings = *p->settings;
 
     if (!timeout_parse(value, &settings))
-        (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key,
-                   "is neither 0 to 3600 seconds nor menu-force or menu-hidden");
+        note_value(&p->parser, key, value,
+                   "is neither a number of seconds up to 3600, nor menu-force, nor menu-hidden");
     else
         *p->settings = settings;
 }
@@ -285,7 +306,7 @@ _Static_assert(MC_MAX_TIMEOUT_SECONDS == 3600, "text above");
 static void default_take(struct settings_parser *p, struct slice key, struct slice value)
 {
     if (value.length > MC_MAX_TEXT_LENGTH) {
-        (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key, "is longer than 255 bytes");
+        note_value(&p->parser, key, value, "is longer than 255 bytes");
         return;
     }
     for (size_t i = 0; i < value.length; i++)
@@ -299,7 +320,7 @@ static void editor_take(struct settings_parser *p, struct slice key, struct slic
     bool no = slice_equals(value, "no");
 
     if (!no && !slice_equals(value, "yes"))
-        (void)note(&p->parser, MC_CONFIG_BAD_VALUE, key, "is neither yes nor no");
+        note_value(&p->parser, key, value, "is neither yes nor no");
     else
         p->settings->no_editor = no;
 }
@@ -317,11 +338,11 @@ static void settings_take(struct parser *p, struct slice key, struct slice value
         return;
     }
     if ((settings->seen & 1u << i) != 0) {
-        (void)note(p, MC_CONFIG_DUPLICATE, key, "is there for the second time");
+        (void)note(p, MC_CONFIG_DUPLICATE, key, "is given twice; the first line counts");
         return;
     }
     if (value.length == 0) {
-        (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value");
+        (void)note(p, MC_CONFIG_NO_VALUE, key, "has no value; write it after the key");
         return;
     }
     settings->seen |= 1u << i;
@@ -362,6 +383,11 @@ size_t mc_problem_format(const struct mc_problem *problem, const char *file, cha
     if (problem->key[0] != '\0') {
         q2_line_put(&line, ": ");
         q2_line_put(&line, problem->key);
+    }
+    if (problem->value[0] != '\0') {
+        q2_line_put(&line, " '");
+        q2_line_put(&line, problem->value);
+        q2_line_put(&line, "'");
     }
     q2_line_put(&line, " ");
     q2_line_put(&line, problem->text);

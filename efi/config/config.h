@@ -35,6 +35,9 @@
 /* Bytes of a key that are kept for a message; the longest known key has 15. */
 #define MC_MAX_KEY_LENGTH 31u
 
+/* And of a value; three dots follow what is longer. */
+#define MC_MAX_VALUE_SHOWN 40u
+
 #define MC_MAX_TIMEOUT_SECONDS 3600u
 
 /* Problems that are kept of one file; the rest is counted. */
@@ -63,7 +66,8 @@ struct mc_problem {
     uint32_t line;       /* 1 is the first; 0: the file as a whole */
     const char *text;    /* what is wrong, static, to be read on after the key; never NULL */
     const char *nearest; /* UNKNOWN: the key that was meant, perhaps; NULL: none is near */
-    char key[MC_MAX_KEY_LENGTH + 1]; /* printable ASCII; "" if the line has none */
+    char key[MC_MAX_KEY_LENGTH + 1];    /* printable ASCII; "" if the line has none */
+    char value[MC_MAX_VALUE_SHOWN + 4]; /* BAD_VALUE: UTF-8, as far as it is shown; else "" */
 };
 
 struct mc_problems {

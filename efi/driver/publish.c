@@ -107,7 +107,9 @@ static enum q2_status prepare(struct mc_published *published, const struct mc_im
     if (status != Q2_OK)
         return q2_fail(fault, status, "the disk is smaller than one sector", path);
     if (!volume)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "the image's volume has no device path", path);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "the firmware has no address for the image's volume; use another volume",
+                       path);
     q2_block_io2_init(&published->block_io2, &published->block_io);
     q2_erase_block_init(&published->erase_block, &published->block_io);
     published->has_erase_block = q2_disk_is_writable(image->disk);

@@ -350,7 +350,10 @@ static enum q2_status repair(struct mc_image *image, const struct mc_disk_spec *
     if (status != Q2_OK)
         return status;
     q2_line_put_escaped(&text, image->file->source->path);
-    q2_line_put(&text, ": the image was not closed cleanly; its refcounts have been repaired");
+    q2_line_put(
+        &text,
+        ": the image was not closed cleanly; its refcounts have been repaired, its data was not "
+        "touched");
     mc_say(line);
     return Q2_OK;
 }
@@ -520,7 +523,7 @@ enum q2_status mc_registry_attach(EFI_HANDLE volume, const struct mc_disk_spec *
     if (!host && EFI_ERROR(add_host(volume, &host)))
         return q2_fail(
             fault, Q2_ERR_BUSY,
-            "another driver holds the image's volume; disconnect that driver in the shell",
+            "another driver holds the image's volume; 'disconnect' in the shell takes it away",
             spec->image);
     if (host->is_changing || host->is_opening)
         return q2_fail(fault, Q2_ERR_BUSY,

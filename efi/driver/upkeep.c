@@ -208,7 +208,7 @@ enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
         EFI_ERROR(services->CreateEvent(EVT_TIMER | EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_timer,
                                         upkeep, &upkeep->timer))) {
         mc_upkeep_stop(upkeep);
-        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left",
+        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left; restart the machine",
                        image->file->source->path);
     }
     /* Register for both events: the group BeforeExitBootServices of UEFI 2.9, which older firmware

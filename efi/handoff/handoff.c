@@ -72,7 +72,8 @@ static const char *reason_against(const struct mc_handoff *handoff, enum mc_payl
         return NULL;
     if (whose == MC_PAYLOAD_FOR_UKI)
         return "Secure Boot is on, and this kernel image's signature covers its initrd: nothing is "
-               "added, so the running system will not find its disk";
+               "added, so the running system will not find its disk; use 'handoff ramdisk' in its "
+               "entry";
     return handoff->may_under_secure_boot
                ? NULL
                : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes'";
@@ -129,7 +130,9 @@ static enum q2_status make_archive(struct mc_handoff *handoff, struct q2_fault *
         return status;
     status = q2_handoff_cpio_make(&parts, handoff->archive, handoff->archive_capacity);
     if (status != Q2_OK)
-        return q2_fail(fault, status, "the archive for the initrd cannot be made", NULL);
+        return q2_fail(fault, status,
+                       "what the running system needs to find its disk cannot be put together",
+                       NULL);
     q2_wipe(handoff->encoded, handoff->encoded_capacity);
     status = mc_record_encode(&handoff->record, false, handoff->encoded, handoff->encoded_capacity,
                               fault, &handoff->encoded_length);
@@ -285,7 +288,8 @@ static enum q2_status prepare(struct mc_handoff *handoff, const struct mc_disk_s
         return status;
     if (!state.works || EFI_ERROR(mc_firmware.BootServices->CreateEvent(
                             EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_read, handoff, &handoff->read)))
-        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left", spec->image);
+        return q2_fail(fault, Q2_ERR_LIMIT, "the firmware has no events left; restart the machine",
+                       spec->image);
     return Q2_OK;
 }
 
@@ -302,11 +306,13 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
         return Q2_OK;
     if (spec->handoff == MC_HANDOFF_RAMDISK)
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,
-                       "handoff ramdisk is for entries that 'metalcow boot' starts", spec->image);
-    if (mc_handoff_program_size() == 0)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
-                       "no program for the running system is built for this architecture",
+                       "'handoff ramdisk' is for entries that 'metalcow boot' or the menu starts",
                        spec->image);
+    if (mc_handoff_program_size() == 0)
+        return q2_fail(
+            fault, Q2_ERR_UNSUPPORTED,
+            "this build of metalcow has no program for the running system of such a machine",
+            spec->image);
     handoff = mc_alloc(sizeof(*handoff));
     if (!handoff)
         return q2_fail_memory(fault);

@@ -157,7 +157,7 @@ static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_par
             return Q2_OK;
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "its disk has no partition and no volume number, so the running system "
-                       "could not find it again",
+                       "could not find it again; make a partition on it",
                        path);
     }
 }
@@ -202,7 +202,9 @@ static enum q2_status add_file(struct mc_record *record, const struct mc_image *
         .samples = record->samples[handoff->nb_files],
     };
     if (stored.nb_extents > Q2_HANDOFF_MAX_EXTENTS)
-        return q2_fail(fault, Q2_ERR_LIMIT, "it is stored in too many pieces to be handed over",
+        return q2_fail(fault, Q2_ERR_LIMIT,
+                       "it is stored in too many pieces to be handed over; copy the file, so that "
+                       "it has fewer",
                        source->path);
     status =
         q2_handoff_sample(source, stored.extents, nb_sampled(&stored, source->size), record->buffer,

@@ -168,10 +168,11 @@ static enum q2_status open_file(struct mc_image *image, EFI_HANDLE volume, const
     image->volume = volume;
     mc_opener_init(&image->opener, place);
     if (image->mode == MC_MODE_READ_WRITE && !q2_place_can(place, Q2_PLACE_WRITES))
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
-                       "it is on a volume that cannot be written below the firmware's file system; "
-                       "use mode overlay",
-                       path);
+        return q2_fail(
+            fault, Q2_ERR_UNSUPPORTED,
+            "only images on FAT volumes can be written; use mode overlay, or copy the image "
+            "to a FAT volume",
+            path);
     return mc_opener_open(&image->opener, path, image->mode == MC_MODE_READ_WRITE, fault,
                           &image->file);
 }

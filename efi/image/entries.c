@@ -119,7 +119,8 @@ static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
     struct reading *reading = (struct reading *)visitor;
 
     if (reading->entries->nb == MC_MAX_ENTRIES)
-        return q2_fail(fault, Q2_ERR_LIMIT, "more than 64 entries", MC_ENTRIES_FOLDER);
+        return q2_fail(fault, Q2_ERR_LIMIT, "more than 64 entries; take files out of this folder",
+                       MC_ENTRIES_FOLDER);
     return read_entry(reading, name);
 }
 _Static_assert(MC_MAX_ENTRIES == 64, "text above");

@@ -15,7 +15,8 @@ enum q2_status mc_overlay_make(void *workspace, uint64_t virtual_size, uint64_t 
 
     overlay->memory = mc_alloc_pages((size_t)capacity);
     if (!overlay->memory)
-        return q2_fail(fault, Q2_ERR_LIMIT, "not so much memory; choose a smaller overlay-size",
+        return q2_fail(fault, Q2_ERR_LIMIT,
+                       "the machine has not so much memory; choose a smaller overlay-size",
                        "overlay");
     status = q2_overlay_make(&overlay->source, overlay->memory, capacity, workspace, virtual_size,
                              fault);

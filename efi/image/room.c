@@ -146,7 +146,7 @@ static enum q2_status fill_need(const struct need *need, enum mc_room_for purpos
     if (is_enough(need, purpose, step, space))
         return Q2_OK;
     return q2_fail(fault, Q2_ERR_NO_SPACE,
-                   "the volume has no space for the room that it asks for; delete files of it",
+                   "the volume has no space to make the file longer; delete other files there",
                    need->file->source->path);
 }
 
@@ -201,8 +201,11 @@ enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluste
                     ((uint64_t)REPAIR_CLUSTERS << cluster_bits);
 
     if (!q2_place_can(file->place, Q2_PLACE_GROWS))
-        return q2_fail(fault, Q2_ERR_NO_SPACE,
-                       "its place cannot make it longer; repair it on a host", file->source->path);
+        return q2_fail(
+            fault, Q2_ERR_NO_SPACE,
+            "its repair needs space, and the file cannot be made longer here; repair it with "
+            "'metalcow check -r all' under Linux",
+            file->source->path);
     return file->place->ops->make_room(file, file->source->size + more, fault);
 }
 

@@ -24,7 +24,8 @@ static enum q2_status check_list(const struct mc_verification *v, struct q2_faul
     size_t i = 0;
 
     if (v->nb_files > MC_MAX_SUMS)
-        return q2_fail_limit(fault, Q2_ERR_LIMIT, "verify cannot say so many files", NULL, "files",
+        return q2_fail_limit(fault, Q2_ERR_LIMIT,
+                             "the disk has more files than verify lines can name", NULL, "files",
                              v->nb_files, MC_MAX_SUMS);
     for (; i < v->nb_files; i++) {
         const char *path = v->files[i]->path;
@@ -38,7 +39,8 @@ static enum q2_status check_list(const struct mc_verification *v, struct q2_faul
                            "its verify line is no SHA-256 of 64 hexadecimal digits", path);
     }
     if (i < MC_MAX_SUMS && v->sums[i])
-        return q2_fail_value(fault, Q2_ERR_DENIED, "there are more verify lines than files", NULL,
+        return q2_fail_value(fault, Q2_ERR_DENIED,
+                             "there are more verify lines than files; remove the last ones", NULL,
                              "files", v->nb_files);
     return Q2_OK;
 }

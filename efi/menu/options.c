@@ -188,7 +188,7 @@ static bool take_value(struct reading *reading, const char **text)
     if (**text == '"') {
         ++*text;
         if (!take_quoted(text, to))
-            return refuse(reading, "has a quote that does not end");
+            return refuse(reading, "has a quote that does not end; add a quote");
         return **text == '\0' || is_blank(**text)
                    ? true
                    : refuse(reading, "needs a blank after the quote; write a quote inside twice");
@@ -206,10 +206,10 @@ static bool set(struct reading *reading, const struct mc_spec_key *key)
     const char *refusal;
 
     if ((reading->seen & bit) != 0 && key->kind != MC_SPEC_PATHS && key->kind != MC_SPEC_SUMS)
-        return refuse(reading, "is there for the second time");
+        return refuse(reading, "is given twice; remove one of them");
     reading->seen |= bit;
     if (*value == '\0')
-        return refuse(reading, "has no value");
+        return refuse(reading, "has no value; write KEY=VALUE");
     refusal =
         mc_spec_set(&reading->options->spec, key, value, mc_text_length(value), &reading->pool);
     return refusal ? refuse(reading, refusal) : true;
@@ -227,7 +227,7 @@ static bool take(struct reading *reading, const char **text)
         return refuse(reading, "is no key");
     }
     if (!mc_options_has(key))
-        return refuse(reading, "says nothing about a boot");
+        return refuse(reading, "cannot be changed for one boot; change it in the entry's file");
     *text += n;
     if (**text != '=')
         return refuse(reading, "has no value; write KEY=VALUE");
@@ -255,7 +255,7 @@ bool mc_options_parse(const char *line, struct mc_options *ret_options,
         if (!take(&reading, &at))
             return false;
     }
-    return ret_options->spec.image ? true : refuse(&reading, "image is missing");
+    return ret_options->spec.image ? true : refuse(&reading, "image is missing; write image=FILE");
 }
 
 const struct mc_spec_key *mc_options_key_at(const char *line, size_t at)

@@ -171,7 +171,7 @@ enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_faul
         if ((emptying.slots & slots_of(file)) != 0)
             return q2_fail(
                 fault, Q2_ERR_UNSUPPORTED,
-                "too small to be written beside the firmware's file system; give it room",
+                "the file is too small to be written safely; give it room, such as 'room 64M'",
                 file->path);
     }
     return Q2_OK;

@@ -82,9 +82,11 @@ enum q2_status mc_fat_check(struct q2_place_file *place_file, struct q2_fault *f
     if (!file->is_lost && !EFI_ERROR(File->SetPosition(File, UINT64_MAX)) &&
         !EFI_ERROR(File->GetPosition(File, &size)) && size == file->file_size)
         return Q2_OK;
-    return q2_fail(fault, Q2_ERR_BUSY,
-                   "the file was changed while it is a disk; detach the disk and attach it again",
-                   file->path);
+    return q2_fail(
+        fault, Q2_ERR_BUSY,
+        "somebody else changed the file of an attached disk; take the disk away with 'metalcow "
+        "detach' and attach it again",
+        file->path);
 }
 
 void mc_fat_settle(struct q2_place *place)

@@ -37,7 +37,7 @@ static enum q2_status shorten(struct mc_fat_place *place, struct mc_fat_file *fi
         return q2_fail(
             fault, Q2_ERR_BAD_VOLUME,
             "the cluster chain is shorter than the file, and the firmware cannot shorten "
-            "the file",
+            "the file; check the volume with 'fsck.fat' or 'chkdsk'",
             file->path);
     return mc_fat_map_make(place, file, true, fault, map);
 }

@@ -147,7 +147,7 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
         size > limit ? "it is as long as a file on FAT can be, 4 GiB; 'metalcow convert' on a host "
                        "may make it "
                        "shorter"
-                     : "the volume has no space for the room that it asks for; delete files of it",
+                     : "the volume has no space to make the file longer; delete other files there",
         file->path);
 }
 
@@ -179,8 +179,10 @@ enum q2_status mc_fat_give_back(struct q2_place_file *place_file, uint64_t size,
     note_size(file);
     mc_free(info);
     if (EFI_ERROR(efi_status))
-        return q2_fail(fault, q2_status_from_efi(efi_status), "its room cannot be given back",
-                       file->path);
+        return q2_fail(
+            fault, q2_status_from_efi(efi_status),
+            "the firmware cannot shorten the file again; it keeps its room, which does no harm",
+            file->path);
     place_file->source->size = q2_min_u64(place_file->source->size, size);
     q2_source_extents_cut(&file->as.extents, file->map, size);
     file->nb_extents = file->as.extents.nb_extents;

@@ -76,7 +76,8 @@ static enum q2_status open_file(struct q2_place *place, const char *path, bool w
     enum q2_status status = Q2_OK;
 
     if (writable)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "only files on FAT volumes can be written", path);
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "only files on FAT volumes can be written; copy the file to one", path);
     file = mc_alloc(sizeof(*file));
     if (!file)
         return q2_fail_memory(fault);

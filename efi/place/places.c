@@ -17,7 +17,9 @@ enum q2_status mc_place_open(EFI_HANDLE handle, struct q2_fault *fault, struct q
     for (size_t i = 0; i < NB_KINDS && status == Q2_ERR_UNSUPPORTED; i++)
         status = kinds[i]->open(handle, fault, ret_place);
     if (status == Q2_ERR_UNSUPPORTED)
-        (void)q2_fail(fault, status, "no file system that the firmware can read", NULL);
+        (void)q2_fail(fault, status,
+                      "the firmware cannot read files on this volume; copy them to a FAT volume",
+                      NULL);
     return status;
 }
 

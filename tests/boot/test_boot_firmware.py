@@ -68,7 +68,7 @@ def test_firmware_same_image_twice_read_only():
 def test_firmware_wrong_words_are_said():
     rows = {
         "attach": "attach: this command needs an image or a disk number",
-        "attach nosuch:\\a.qcow2": "no such volume or mapping",
+        "attach nosuch:\\a.qcow2": "no volume has this name",
         f"attach {IMAGE} --nosuch 1": "--nosuch: no such option",
         f"attach {IMAGE} --names": "--names: this option needs a value",
         f"attach {IMAGE} --names some": "--names: is none of below, none, any",

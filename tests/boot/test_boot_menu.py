@@ -92,7 +92,7 @@ def choose_loader(running):
     running.send("4\r")
     expect_start(running, "Delta from /img/only.qcow2, mode ro")
     running.send("2\r")
-    running.expect(r"several loaders are on the disk; say which one with the key boot")
+    running.expect(r"several loaders are on the disk; say which one with a line 'boot FILE'")
     running.expect(r"loader /EFI/a/grubx64\.efi")
     running.expect(r"loader /EFI/b/shimx64\.efi")
     running.send(DOWN + DOWN + "\r")

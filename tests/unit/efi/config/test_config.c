@@ -173,7 +173,7 @@ static void test_entry_parse_sizes(void)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct mc_entry entry;
         struct mc_problem error;
-        char text[256], line[128];
+        char text[256], line[128], want[128];
 
         t_row(rows[i].size);
         (void)snprintf(text, sizeof text, "image a\nroom %s\n", rows[i].size);
@@ -184,7 +184,9 @@ static void test_entry_parse_sizes(void)
         }
         T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_BAD_VALUE);
         (void)mc_problem_format(&error, "f", line, sizeof line);
-        T_CHECK_STR(line, "f, line 2: room is no size up to 1024G, such as 64M");
+        (void)snprintf(want, sizeof want,
+                       "f, line 2: room '%s' is no size up to 1024G, such as 64M", rows[i].size);
+        T_CHECK_STR(line, want);
     }
 }
 
@@ -356,33 +358,41 @@ static void check_refusal(const struct refusal *row, enum mc_config_status statu
 static void test_entry_parse_bad_line_is_refused(void)
 {
     static const struct refusal rows[] = {
-        {"", MC_CONFIG_NO_IMAGE, "f: image is missing"},
-        {"\xef\xbb\xbf", MC_CONFIG_NO_IMAGE, "f: image is missing"},
-        {"title x\n#image a\n", MC_CONFIG_NO_IMAGE, "f: image is missing"},
-        {"image", MC_CONFIG_NO_VALUE, "f, line 1: image has no value"},
-        {"title x\r\nimage \t\r\n", MC_CONFIG_NO_VALUE, "f, line 2: image has no value"},
+        {"", MC_CONFIG_NO_IMAGE, "f: image is missing; add a line 'image FILE'"},
+        {"\xef\xbb\xbf", MC_CONFIG_NO_IMAGE, "f: image is missing; add a line 'image FILE'"},
+        {"title x\n#image a\n", MC_CONFIG_NO_IMAGE, "f: image is missing; add a line 'image FILE'"},
+        {"image", MC_CONFIG_NO_VALUE, "f, line 1: image has no value; write it after the key"},
+        {"title x\r\nimage \t\r\n", MC_CONFIG_NO_VALUE,
+         "f, line 2: image has no value; write it after the key"},
         {"image a\n\nimage b\n", MC_CONFIG_DUPLICATE,
-         "f, line 3: image is there for the second time"},
+         "f, line 3: image is given twice; the first line counts"},
         {"attach no\nattach no\n", MC_CONFIG_DUPLICATE,
-         "f, line 2: attach is there for the second time"},
-        {"names all\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
-        {"names Below\n", MC_CONFIG_BAD_VALUE, "f, line 1: names is none of below, none, any"},
-        {"mode r\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
-        {"mode row\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode is none of ro, rw, overlay"},
+         "f, line 2: attach is given twice; the first line counts"},
+        {"names all\n", MC_CONFIG_BAD_VALUE, "f, line 1: names 'all' is none of below, none, any"},
+        {"names Below\n", MC_CONFIG_BAD_VALUE,
+         "f, line 1: names 'Below' is none of below, none, any"},
+        {"mode r\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode 'r' is none of ro, rw, overlay"},
+        {"mode row\n", MC_CONFIG_BAD_VALUE, "f, line 1: mode 'row' is none of ro, rw, overlay"},
         {"backing-format vmdk\n", MC_CONFIG_BAD_VALUE,
-         "f, line 1: backing-format is neither raw nor qcow2"},
-        {"format vmdk\n", MC_CONFIG_BAD_VALUE, "f, line 1: format is neither qcow2 nor raw"},
+         "f, line 1: backing-format 'vmdk' is neither raw nor qcow2"},
+        {"format vmdk\n", MC_CONFIG_BAD_VALUE, "f, line 1: format 'vmdk' is neither qcow2 nor raw"},
         {"sector-size 520\n", MC_CONFIG_BAD_VALUE,
-         "f, line 1: sector-size is neither 512 nor 4096"},
-        {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach is neither yes nor no"},
+         "f, line 1: sector-size '520' is neither 512 nor 4096"},
+        {"attach true\n", MC_CONFIG_BAD_VALUE, "f, line 1: attach 'true' is neither yes nor no"},
         {"handoff nbd\n", MC_CONFIG_BAD_VALUE,
-         "f, line 1: handoff is none of auto, server, ramdisk, none"},
-        {"title a\x01", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
-        {"title a\x7f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
-        {"title a\xc2\x9f", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
-        {"image a\n# \x1b[2J\n", MC_CONFIG_BAD_CHARACTER, "f, line 2 has a control character"},
-        {"image a\rtitle b\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
-        {"image a\r\r\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a control character"},
+         "f, line 1: handoff 'nbd' is none of auto, server, ramdisk, none"},
+        {"title a\x01", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a character that cannot be seen; write the line anew"},
+        {"title a\x7f", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a character that cannot be seen; write the line anew"},
+        {"title a\xc2\x9f", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a character that cannot be seen; write the line anew"},
+        {"image a\n# \x1b[2J\n", MC_CONFIG_BAD_CHARACTER,
+         "f, line 2 has a character that cannot be seen; write the line anew"},
+        {"image a\rtitle b\n", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a character that cannot be seen; write the line anew"},
+        {"image a\r\r\n", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a character that cannot be seen; write the line anew"},
         {"title \xff\n", MC_CONFIG_BAD_ENCODING, "f, line 1 is not UTF-8; save the file as UTF-8"},
         {"\xff\xfei", MC_CONFIG_BAD_ENCODING, "f is UTF-16; save the file as UTF-8"},
         {"\xfe\xff", MC_CONFIG_BAD_ENCODING, "f is UTF-16; save the file as UTF-8"},
@@ -402,9 +412,12 @@ static void test_entry_parse_bad_line_is_refused(void)
 static void test_entry_parse_nul_byte_is_refused(void)
 {
     static const struct refusal rows[] = {
-        {"image a\0b\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a NUL byte"},
-        {"image ab\n\0", MC_CONFIG_BAD_CHARACTER, "f, line 2 has a NUL byte"},
-        {"\0image ab\n", MC_CONFIG_BAD_CHARACTER, "f, line 1 has a NUL byte"},
+        {"image a\0b\n", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a zero byte; save the file as plain text"},
+        {"image ab\n\0", MC_CONFIG_BAD_CHARACTER,
+         "f, line 2 has a zero byte; save the file as plain text"},
+        {"\0image ab\n", MC_CONFIG_BAD_CHARACTER,
+         "f, line 1 has a zero byte; save the file as plain text"},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -503,7 +516,7 @@ static void test_entry_parse_bad_path_is_refused(void)
     static const char parent[] = "has \"..\"; paths begin at the top of the volume";
     static const char folder[] = "names a folder, not a file";
     static const char character[] = "has a character that no file name can have";
-    static const char plane[] = "has a character that UEFI cannot have in a file name";
+    static const char plane[] = "has a character that file names cannot have in firmware";
     static const struct {
         const char *given, *why;
     } rows[] = {
@@ -540,10 +553,26 @@ static void test_entry_parse_bad_path_is_refused(void)
 
         t_row(rows[i].given);
         (void)snprintf(text, sizeof text, "%s %s\n", key, rows[i].given);
-        (void)snprintf(message, sizeof message, "f, line 1: %s %s", key, rows[i].why);
+        (void)snprintf(message, sizeof message, "f, line 1: %s '%s' %s", key, rows[i].given,
+                       rows[i].why);
         check_refusal(&(struct refusal){text, MC_CONFIG_BAD_VALUE, message},
                       parse(text, &entry, &error), &error);
     }
+}
+
+/* What is shown of a value ends between two characters. */
+static void test_config_error_shows_whole_characters_of_a_value(void)
+{
+    struct mc_entry entry;
+    struct mc_problem error;
+    char text[64] = "mode ", line[128];
+
+    for (unsigned int i = 0; i < 14; i++)
+        strcat(text, "\xe2\x82\xac"); /* 42 bytes */
+    T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_BAD_VALUE);
+    T_CHECK_U64(strlen(error.value), 13 * 3 + 3);
+    (void)mc_problem_format(&error, "f", line, sizeof line);
+    T_CHECK(strstr(line, "\xe2\x82\xac...' is none of ro, rw, overlay") != NULL);
 }
 
 /* "KEY xxx...", with nb_x of them and a '/' after each part_length, part_length 0: none. */
@@ -556,6 +585,9 @@ static void long_line(char *text, const char *key, size_t nb_x, size_t part_leng
     text[n] = '\0';
 }
 
+#define X40 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+_Static_assert(sizeof(X40) == MC_MAX_VALUE_SHOWN + 1, "what is shown of a longer one");
+
 static void test_entry_parse_length_is_limited(void)
 {
     static const struct {
@@ -567,28 +599,32 @@ static void test_entry_parse_length_is_limited(void)
         {"title",
          256,
          0,
-         {"title of 256", MC_CONFIG_BAD_VALUE, "f, line 1: title is longer than 255 bytes"}},
+         {"title of 256", MC_CONFIG_BAD_VALUE,
+          "f, line 1: title '" X40 "...' is longer than 255 bytes"}},
         {"snapshot",
          256,
          0,
-         {"snapshot of 256", MC_CONFIG_BAD_VALUE, "f, line 1: snapshot is longer than 255 bytes"}},
+         {"snapshot of 256", MC_CONFIG_BAD_VALUE,
+          "f, line 1: snapshot '" X40 "...' is longer than 255 bytes"}},
         {"image", 255, 0, {"component of 255", MC_CONFIG_OK, ""}},
         {"image",
          256,
          0,
          {"component of 256", MC_CONFIG_BAD_VALUE,
-          "f, line 1: image has a file name over 255 characters"}},
+          "f, line 1: image '" X40 "...' has a file name over 255 characters"}},
         {"image", 2046, 100, {"path of 2046", MC_CONFIG_OK, ""}},
         {"image",
          2047,
          100,
-         {"path of 2047", MC_CONFIG_BAD_VALUE, "f, line 1: image is longer than 2046 bytes"}},
+         {"path of 2047", MC_CONFIG_BAD_VALUE,
+          "f, line 1: image '" X40 "...' is longer than 2046 bytes"}},
         {"image a\n#", 60000, 0, {"comment of 60000", MC_CONFIG_OK, ""}},
         {"image a\n#", 65536 - 10, 0, {"file of 64 KiB", MC_CONFIG_OK, ""}},
         {"image a\n#",
          65536 - 9,
          0,
-         {"file over 64 KiB", MC_CONFIG_TOO_LARGE, "f is larger than 64 KiB"}},
+         {"file over 64 KiB", MC_CONFIG_TOO_LARGE,
+          "f is larger than 64 KiB, so it is no file of entries or settings"}},
     };
     static char text[70000];
 
@@ -691,22 +727,23 @@ static void test_settings_parse_values_are_taken(void)
 
 static void test_settings_parse_bad_line_is_refused(void)
 {
-#define TIMEOUT_REFUSAL                                                                            \
-    "f, line 1: timeout is neither 0 to 3600 seconds nor menu-force or menu-hidden"
+#define TIMEOUT_REFUSAL(value)                                                                     \
+    "f, line 1: timeout '" value "' is neither a number of seconds up to 3600, nor menu-force, "   \
+    "nor menu-hidden"
     static const struct refusal rows[] = {
-        {"timeout 3601", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout -1", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout 5s", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout 0x5", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout 4294967297", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout menu", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL},
-        {"timeout", MC_CONFIG_NO_VALUE, "f, line 1: timeout has no value"},
-        {"editor No", MC_CONFIG_BAD_VALUE, "f, line 1: editor is neither yes nor no"},
+        {"timeout 3601", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("3601")},
+        {"timeout -1", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("-1")},
+        {"timeout 5s", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("5s")},
+        {"timeout 0x5", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("0x5")},
+        {"timeout 4294967297", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("4294967297")},
+        {"timeout menu", MC_CONFIG_BAD_VALUE, TIMEOUT_REFUSAL("menu")},
+        {"timeout", MC_CONFIG_NO_VALUE, "f, line 1: timeout has no value; write it after the key"},
+        {"editor No", MC_CONFIG_BAD_VALUE, "f, line 1: editor 'No' is neither yes nor no"},
         {"editor yes\neditor yes", MC_CONFIG_DUPLICATE,
-         "f, line 2: editor is there for the second time"},
+         "f, line 2: editor is given twice; the first line counts"},
         {"defualt x", MC_CONFIG_UNKNOWN, "f, line 1: defualt is no key; did you mean default?"},
         {"default a\ndefault a", MC_CONFIG_DUPLICATE,
-         "f, line 2: default is there for the second time"},
+         "f, line 2: default is given twice; the first line counts"},
         {"\ndefault \xc3\n", MC_CONFIG_BAD_ENCODING,
          "f, line 2 is not UTF-8; save the file as UTF-8"},
         {"\xff\xfe", MC_CONFIG_BAD_ENCODING, "f is UTF-16; save the file as UTF-8"},
@@ -732,14 +769,14 @@ static void test_settings_parse_bad_line_is_refused(void)
 
 static void test_config_error_format_is_cut_to_the_buffer(void)
 {
-    struct mc_problem error = {MC_CONFIG_BAD_VALUE, 4294967295u, "is bad", NULL, "key"};
+    struct mc_problem error = {MC_CONFIG_BAD_VALUE, 4294967295u, "is bad", NULL, "key", "x"};
     char buffer[64];
 
-    T_CHECK_U64(mc_problem_format(&error, "F", buffer, sizeof buffer), 30);
-    T_CHECK_STR(buffer, "F, line 4294967295: key is bad");
-    for (size_t size = 1; size <= 31; size++) {
+    T_CHECK_U64(mc_problem_format(&error, "F", buffer, sizeof buffer), 34);
+    T_CHECK_STR(buffer, "F, line 4294967295: key 'x' is bad");
+    for (size_t size = 1; size <= 35; size++) {
         char *cut = malloc(size);
-        T_CHECK_U64(mc_problem_format(&error, "F", cut, size), 30);
+        T_CHECK_U64(mc_problem_format(&error, "F", cut, size), 34);
         T_CHECK_U64(strlen(cut), size - 1);
         T_CHECK(strncmp(cut, buffer, size - 1) == 0);
         free(cut);
@@ -975,6 +1012,7 @@ int main(void)
     T_RUN(test_settings_parse_lines_count_by_themselves);
     T_RUN(test_settings_parse_values_are_taken);
     T_RUN(test_settings_parse_bad_line_is_refused);
+    T_RUN(test_config_error_shows_whole_characters_of_a_value);
     T_RUN(test_config_error_format_is_cut_to_the_buffer);
     T_RUN(test_entry_set_id_takes_conf_files_only);
     T_RUN(test_entry_title_falls_back_to_the_id);

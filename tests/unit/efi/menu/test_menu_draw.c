@@ -82,8 +82,8 @@ static void test_menu_draw_children_and_problem(void)
                 "| >      label 0                                                      ro      |");
     T_CHECK_STR(row_text(6),
                 "|   3  Gamma                                                          rw      |");
-    T_CHECK_STR(row_text(18),
-                " Wrong    line 4: snapshto is no key; did you mean snapshot? (and 1 more)");
+    T_CHECK_STR(row_text(18), " Wrong    line 4: snapshto is no key; did you "
+                              "mean snapshot? (and 1 more)");
 }
 
 static void test_menu_draw_edit_shows_line_key_and_cursor(void)
