@@ -228,7 +228,7 @@ def test_random_operations():
             twins.make("x.qcow2", ("create", "-q", "-f", "qcow2", "-o", options, "FILE", "16M"),
                        ("bitmap", "--add", "FILE", "a"),
                        ("bitmap", "--add", "-g", "512", "FILE", "b"),
-                       ("bitmap", "--add", "--disable", "-g", "4k", "FILE", "c"))
+                       ("bitmap", "--add", "--disable", "--granularity=4k", "FILE", "c"))
             size = 16 * MIB
             if "refcount_bits=1" in options: # no snapshots then
                 twins.both("snapshot", "-c", "s", "@x.qcow2")

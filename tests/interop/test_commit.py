@@ -140,6 +140,23 @@ def test_layers_shorter_than_the_base_hide_it():
     check(left[0][1] == want, "the base has the disk")
 
 
+def test_zeros_give_clusters_of_the_base_back():
+    for options in ("", "cluster_size=512", "extended_l2=on", "compat=0.10"):
+        words = ["-o", options] if options else []
+        for name in ("zb", "zt"):
+            (folder.path / name).unlink(missing_ok=True)
+        folder.qemu_img("create", "-q", "-f", "qcow2", *words, "zb", "1M")
+        folder.qemu_io("qcow2", "zb", "write -P 3 0 1M")
+        folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "zb", "-F", "qcow2", "zt")
+        folder.qemu_io("qcow2", "zt", "write -z 64k 896k")
+        want = content("zt", "qcow2")
+        folder.good("commit", "-q", "zt")
+        check(content("zb", "qcow2") == want, f"{options}: content")
+        got = json.loads(folder.qemu_img("check", "--output=json", "zb"))["allocated-clusters"]
+        most = 256 if options == "cluster_size=512" else 2  # the first and the last 64 KiB
+        check(got <= most, f"{options}: {got} clusters in the base")
+
+
 def test_drop_quiet_and_progress():
     _, left = compare_with_qemu([("", MIB), ("", MIB)], "-d")
     check(left[1][2] > 0, "-d leaves the overlay as it is")

@@ -117,7 +117,7 @@ const struct option_row option_rows[] = {
 
     {0, "add", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP),
      "add BITMAP; it is enabled and nothing in it is dirty"},
-    {'g', NULL, "GRANULARITY", OPTION_SIZE, FIELD(granularity), V(BITMAP),
+    {'g', "granularity", "GRANULARITY", OPTION_SIZE, FIELD(granularity), V(BITMAP),
      "bytes of the disk for each bit of an added bitmap, a power of 2 (default: the cluster size, "
      "4k to 64k)"},
     {0, "remove", NULL, OPTION_ACTION, FIELD(actions), V(BITMAP),

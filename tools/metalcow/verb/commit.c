@@ -150,9 +150,26 @@ static bool copy_data(struct commit *commit, uint64_t at, uint64_t length)
     return true;
 }
 
+/* Can whole clusters of the base be given back? A raw file, and raw external data, are written
+ * anyway. */
+static bool can_discard(const struct commit *commit)
+{
+    struct q2_layer_info info;
+
+    q2_disk_layer_info(commit->base->disk, 0, &info);
+    return info.format == Q2_FORMAT_QCOW2 &&
+           !(info.header->autoclear_features & Q2_AUTOCLEAR_RAW_EXTERNAL);
+}
+
+/* Zeros take no clusters of the base: what it has there is given back, the rest becomes zeros. */
 static bool copy_zeros(struct commit *commit, uint64_t at, uint64_t length)
 {
-    if (q2_disk_write_zeroes(commit->base->disk, at, length) == Q2_OK)
+    struct q2_disk *disk = commit->base->disk;
+    enum q2_status status = can_discard(commit) ? q2_disk_discard(disk, at, length) : Q2_OK;
+
+    if (status == Q2_OK)
+        status = q2_disk_write_zeroes(disk, at, length);
+    if (status == Q2_OK)
         return true;
     image_print_fault(commit->base);
     return false;
@@ -209,7 +226,9 @@ static bool copy(struct commit *commit)
         at += extent.length;
         progress_update(&commit->progress, at, size);
     }
-    return image_flush(commit->base);
+    /* The first flush makes the data durable and then lowers the refcounts of what was given back;
+     * the second one makes those durable too. */
+    return image_flush(commit->base) && image_flush(commit->base);
 }
 
 /* --- the verb ------------------------------------------------------------------------------- */
