@@ -5,6 +5,7 @@
  */
 #include "ramdisk.h"
 
+#include "drivers/crypto/wipe.h"
 #include "efi/base/console.h"
 #include "efi/base/firmware.h"
 #include "efi/base/memory_map.h"
@@ -156,8 +157,10 @@ void mc_ramdisk_free(struct mc_ramdisk *ramdisk)
         mc_say("the firmware keeps the RAM disk; its memory stays taken until the next reset");
         return;
     }
-    if (ramdisk->memory != 0)
+    if (ramdisk->memory != 0) {
+        q2_wipe((void *)(uintptr_t)ramdisk->memory, (size_t)ramdisk->size);
         (void)mc_firmware.BootServices->FreePages(ramdisk->memory,
                                                   EFI_SIZE_TO_PAGES((UINTN)ramdisk->size));
+    }
     *ramdisk = (struct mc_ramdisk){.memory = 0};
 }
