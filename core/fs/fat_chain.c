@@ -28,15 +28,12 @@ static bool map_close_extent(struct map *map)
     return true;
 }
 
-/* Add a cluster, or the part of it that belongs to the file. False if there is no room. */
+/* Add a run of clusters, or the part of it that belongs to the file; it does not go on where the
+ * last one ends, because a run is as long as it can be. False if there is no room. */
 static bool map_add(struct map *map, uint64_t volume_offset, uint64_t length)
 {
     uint64_t file_offset = map->last.file_offset + map->last.length;
 
-    if (map->last.length > 0 && map->last.volume_offset + map->last.length == volume_offset) {
-        map->last.length += length;
-        return true;
-    }
     if (!map_close_extent(map))
         return false;
     map->last = (struct q2_file_extent){file_offset, volume_offset, length};

@@ -8,6 +8,7 @@
 
 #include "q2_fail.h"
 #include "name_gate.h"
+#include "core/base/memory.h"
 #include "core/base/range.h"
 #include "snapshot.h"
 #include "core/base/text.h"
@@ -133,8 +134,10 @@ static enum q2_status open_named(struct opening *opening, const struct q2_image 
         return fail_name(opening, image, status, named);
     status = open_file(opening, writable, ret_source);
     if (status == Q2_ERR_NOT_FOUND && !opening->is_beside &&
-        look_beside(opening, image, named) == Q2_OK)
+        look_beside(opening, image, named) == Q2_OK) {
+        memset(opening->fault, 0, sizeof(*opening->fault)); /* nothing has failed yet */
         status = open_file(opening, writable, ret_source);
+    }
     return status;
 }
 

@@ -326,10 +326,9 @@ static enum q2_status take(struct q2_disk *disk, uint64_t nb_wanted, uint64_t *r
         return status;
     status = q2_refcount_take(&disk->slices, top, block, index & mask, nb, &nb_taken);
     if (status != Q2_OK && nb_taken > 0)
-        q2_clusters_free_later(disk, index << bits,
-                               nb_taken << bits); /* not covered: just read, as below */
+        q2_clusters_free_later(disk, index << bits, nb_taken << bits);
     if (status != Q2_OK)
-        return unreadable(disk, status); /* not covered: run_length() has just read these */
+        return q2_fail(&disk->fault, status, "a refcount cannot be changed", top->source->path);
     disk->writer.first_free = index + nb;
     *ret_offset = index << bits;
     *ret_nb = nb;

@@ -255,7 +255,6 @@ static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_s
 
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
 {
-    bool bitmaps_kept;
     enum q2_status status = check_image(disk);
 
     if (status == Q2_OK)
@@ -269,10 +268,8 @@ enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_
     if (new_size == q2_disk_size(disk))
         return q2_commit(disk);
     status = q2_commit_header(disk);
-    if (status == Q2_OK && disk->writer.keep_bitmaps)
+    if (status == Q2_OK)
         status = q2_bitmaps_grow(disk, new_size);
-    else if (status == Q2_OK)
-        status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &bitmaps_kept);
     if (status != Q2_OK)
         return status;
     status = new_size > q2_disk_size(disk) ? grow(disk, new_size) : shrink(disk, new_size);

@@ -206,6 +206,12 @@ enum q2_status q2_bitmaps_grow(struct q2_disk *disk, uint64_t new_size)
     if (!q2_disk_has_bitmaps(disk))
         return Q2_OK;
     status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &kept);
+    if (status == Q2_OK && !kept)
+        return q2_fail(&disk->fault, Q2_ERR_BAD_BITMAP,
+                       "the size cannot change, because the bitmaps' directory cannot be read",
+                       top->source->path);
+    if (!disk->writer.keep_bitmaps)
+        return status;
     for (uint32_t i = 0; new_size > top->virtual_size && i < top->nb_bitmaps && status == Q2_OK;
          i++) {
         uint64_t entry_at = top->bitmaps_offset + walk.offset;

@@ -99,6 +99,8 @@ enum q2_status q2_bitmaps_distrust(struct q2_disk *disk, enum q2_bitmaps_changed
     enum q2_status status = Q2_OK;
 
     *ret_kept = q2_disk_has_bitmaps(disk) && can_walk(disk);
+    if (q2_disk_has_bitmaps(disk) && !*ret_kept)
+        writer->nb_bitmaps_lost += top->nb_bitmaps;
     for (uint32_t i = 0; *ret_kept && i < top->nb_bitmaps && status == Q2_OK; i++) {
         uint64_t entry_at = top->bitmaps_offset + walk.offset;
 

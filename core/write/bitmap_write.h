@@ -73,9 +73,10 @@ bool q2_bitmap_owns(struct q2_disk *disk, uint64_t offset, uint64_t length);
  */
 enum q2_status q2_bitmaps_check_resize(struct q2_disk *disk, uint64_t new_size);
 
-/* Before the disk's size changes, after q2_bitmaps_check_resize(): mark all bitmaps as in use, and
- * make their tables long enough for a larger disk.
+/* Before the disk's size changes: mark all bitmaps as in use. If the disk keeps bitmaps, this comes
+ * after q2_bitmaps_check_resize(), and makes their tables long enough for a larger disk.
  *
+ * Q2_ERR_BAD_BITMAP  not all can be marked, because the directory cannot be read; nothing changed
  * Q2_ERR_NO_SPACE, Q2_ERR_IO ...  some tables may be longer
  */
 enum q2_status q2_bitmaps_grow(struct q2_disk *disk, uint64_t new_size);

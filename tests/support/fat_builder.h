@@ -95,6 +95,42 @@ static inline void fb_free(struct fat_builder *fb)
     fb->bytes = NULL;
 }
 
+/* The reads and writes of the volume's source since fb_fail_call(), and the one that fails. */
+static uint64_t fb_nb_calls, fb_failing_call;
+static const struct q2_source_ops *fb_memory_ops;
+
+static inline enum q2_status fb_read_at(struct q2_source *source, uint64_t offset, void *buffer,
+                                        size_t length)
+{
+    return ++fb_nb_calls == fb_failing_call
+               ? Q2_ERR_IO
+               : fb_memory_ops->read_at(source, offset, buffer, length);
+}
+
+static inline enum q2_status fb_write_at(struct q2_source *source, uint64_t offset,
+                                         const void *buffer, size_t length)
+{
+    return ++fb_nb_calls == fb_failing_call
+               ? Q2_ERR_IO
+               : fb_memory_ops->write_at(source, offset, buffer, length);
+}
+
+/* Let the n-th call (from 1) from now on fail; 0: only count. */
+static inline void fb_fail_call(struct fat_builder *fb, uint64_t n)
+{
+    static struct q2_source_ops ops;
+
+    if (fb->memory.source.ops != &ops) {
+        fb_memory_ops = fb->memory.source.ops;
+        ops = *fb_memory_ops;
+        ops.read_at = fb_read_at;
+        ops.write_at = fb_write_at;
+        fb->memory.source.ops = &ops;
+    }
+    fb_nb_calls = 0;
+    fb_failing_call = n;
+}
+
 /* Marks of the type's width. */
 static inline uint32_t fb_mark(const struct fat_builder *fb, uint32_t low_nibble)
 {

@@ -146,6 +146,33 @@ static void test_fault_add_detail_long_is_cut(void)
     T_CHECK_U64(strlen(fault.detail), Q2_FAULT_DETAIL_SIZE - 1);
 }
 
+static void test_fail_memory_says_so(void)
+{
+    struct q2_fault fault;
+    char text[100];
+
+    T_CHECK_U64(q2_fail_memory(&fault), Q2_ERR_LIMIT);
+    T_CHECK_U64(fault.status, Q2_ERR_LIMIT);
+    (void)q2_fault_format(&fault, text, sizeof(text));
+    T_CHECK(strncmp(text, "out of memory", 13) == 0);
+}
+
+/* What a text advises after a semicolon takes the place of the status's advice. */
+static void test_fault_format_advice_of_the_text_wins(void)
+{
+    struct q2_fault fault;
+    char text[200];
+
+    (void)q2_fail(&fault, Q2_ERR_BAD_HEADER, "no key; give one", NULL);
+    (void)q2_fault_format(&fault, text, sizeof(text));
+    T_CHECK_STR(text, "no key; give one");
+    (void)q2_fail(&fault, Q2_ERR_BAD_HEADER, "no key", NULL);
+    (void)q2_fault_format(&fault, text, sizeof(text));
+    T_CHECK(q2_status_advice(Q2_ERR_BAD_HEADER)[0] != '\0');
+    T_CHECK(strncmp(text, "no key; ", 8) == 0 &&
+            strcmp(text + 8, q2_status_advice(Q2_ERR_BAD_HEADER)) == 0);
+}
+
 int main(void)
 {
     T_RUN(test_status_rows_are_complete_and_distinct);
@@ -156,5 +183,7 @@ int main(void)
     T_RUN(test_fail_long_path_is_cut);
     T_RUN(test_fail_forgets_the_fault_before);
     T_RUN(test_fault_add_detail_long_is_cut);
+    T_RUN(test_fail_memory_says_so);
+    T_RUN(test_fault_format_advice_of_the_text_wins);
     return t_done();
 }

@@ -163,6 +163,26 @@ static void test_verify_sizes_and_failing_sources_are_errors(void)
     T_CHECK_U64(fault.status, Q2_ERR_IO);
 }
 
+static enum q2_status failing_read(struct q2_source *source, uint64_t offset, void *to,
+                                   size_t length)
+{
+    return offset == 5 * STEP ? Q2_ERR_MEDIA_CHANGED
+                              : memory_ops->read_at(source, offset, to, length);
+}
+
+static void test_verify_gives_the_error_of_the_file(void)
+{
+    static const struct q2_source_ops failing_ops = {.read_at = failing_read};
+    struct q2_fault fault;
+
+    make(10, 1024);
+    by_file.source.ops = &failing_ops;
+    T_CHECK_U64(verify(10, &fault), Q2_ERR_MEDIA_CHANGED);
+    T_CHECK_U64(fault.status, Q2_ERR_MEDIA_CHANGED);
+    T_CHECK_STR(fault.file, "file");
+    T_CHECK_U64(fault.offset, 5 * STEP);
+}
+
 static void test_verify_looks_at_nothing_that_begins_behind_the_limit(void)
 {
     static const struct {
@@ -194,6 +214,7 @@ int main(void)
     T_RUN(test_verify_different_bytes_are_found_where_they_are);
     T_RUN(test_verify_swapped_extents_are_found);
     T_RUN(test_verify_sizes_and_failing_sources_are_errors);
+    T_RUN(test_verify_gives_the_error_of_the_file);
     T_RUN(test_verify_looks_at_nothing_that_begins_behind_the_limit);
     return t_done();
 }

@@ -107,7 +107,12 @@ static void test_map_random_chains_equal_a_naive_walk(void)
         if (nb_want > 1)
             T_CHECK_U64(map(&fb, clusters[0], size, nb_want - 1, &fault, &nb_extents),
                         Q2_ERR_LIMIT);
+        if (nb_want > 2)
+            T_CHECK_U64(map(&fb, clusters[0], size, nb_want - 2, &fault, &nb_extents),
+                        Q2_ERR_LIMIT);
         T_CHECK_U64(nb_extents, nb_want > 1 ? 12345 : nb_extents);
+        T_CHECK_U64(map(&fb, clusters[0], size, SIZE_MAX, &fault, &nb_extents), Q2_OK);
+        T_CHECK_U64(nb_extents, nb_want);
         fb_free(&fb);
     }
 }
@@ -503,6 +508,42 @@ static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
     }
 }
 
+/* A chain with a cluster in every block of the FAT, more than are kept, which returns to its start
+ * after the file's end: the blocks are read once for the map and once more for the loop. */
+static void test_map_gives_the_error_of_each_read(void)
+{
+    struct q2_fat_file file = {.entry_offset = 0x777};
+    struct q2_fat_volume volume;
+    struct q2_fat_chain chain = {.nb_extents = 12345};
+    struct q2_fault fault;
+    struct fat_builder fb;
+    uint32_t nb = 0, first = 5, step = Q2_FAT_BLOCK_SIZE / 4;
+    uint64_t nb_calls;
+
+    make(&fb, 32);
+    for (uint32_t cluster = first; cluster < 65600; cluster += step, nb++)
+        fb_set(&fb, cluster, cluster + step < 65600 ? cluster + step : first);
+    file.first_cluster = first;
+    file.size = nb * 512;
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    fb_fail_call(&fb, 0);
+    T_CHECK_U64(q2_fat_map(&volume, &file, buffer, sizeof(buffer), NULL, 0, &fault, &chain), Q2_OK);
+    T_CHECK_U64(chain.nb_extents, nb);
+    nb_calls = fb_nb_calls;
+    T_CHECK(nb_calls > 16); /* 8 blocks at a time, twice */
+    chain.nb_extents = 12345;
+    for (uint64_t n = 1; n <= nb_calls; n++) {
+        fb_fail_call(&fb, n);
+        memset(&fault, 0, sizeof(fault));
+        T_CHECK_U64(q2_fat_map(&volume, &file, buffer, sizeof(buffer), NULL, 0, &fault, &chain),
+                    Q2_ERR_IO);
+        T_CHECK_U64(fault.status, Q2_ERR_IO);
+        T_CHECK(fault.has_offset);
+        T_CHECK_U64(chain.nb_extents, 12345);
+    }
+    fb_free(&fb);
+}
+
 int main(void)
 {
     T_RUN(test_map_random_chains_equal_a_naive_walk);
@@ -520,5 +561,6 @@ int main(void)
     T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
     T_RUN(test_whole_size_is_enough_for_a_map_on_any_volume);
     T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
+    T_RUN(test_map_gives_the_error_of_each_read);
     return t_done();
 }

@@ -287,6 +287,9 @@ static void test_judge_and_repair_give_the_errors_of_their_source(void)
     T_CHECK_U64(q2_fat_copy_repair(&mapped.volume, extents, &mapped.chain, buffer,
                                    Q2_FAT_MIN_BUFFER - 1, &mapped.fault),
                 Q2_ERR_ARGUMENT);
+    T_CHECK_U64(q2_fat_tail_is_zero(&mapped.volume, &mapped.file, extents, &mapped.chain, buffer,
+                                    Q2_FAT_MIN_BUFFER - 1, &mapped.fault, &(bool){false}),
+                Q2_ERR_ARGUMENT);
     fb.memory.source.writable = false;
     T_CHECK_U64(q2_fat_copy_repair(&mapped.volume, extents, &mapped.chain, buffer, sizeof(buffer),
                                    &mapped.fault),
@@ -296,6 +299,101 @@ static void test_judge_and_repair_give_the_errors_of_their_source(void)
                              sizeof(buffer), &mapped.fault, &odd),
                 Q2_ERR_IO);
     T_CHECK_U64(mapped.fault.status, Q2_ERR_IO);
+    fb_free(&fb);
+}
+
+/* The last cluster has no entry in a FAT that is too short: nothing can come after it. */
+static void test_judge_file_whose_last_cluster_has_no_entry(void)
+{
+    struct fat_builder fb;
+    struct mapped mapped;
+    bool zero = false;
+
+    make(&fb, 16);
+    fb_put(&fb, 22, 2, 1); /* 256 entries */
+    fb.fat_size = 512;
+    fb_set_in(&fb, 0, 9, 255);
+    fb_set_in(&fb, 0, 255, 256);
+    fb_set_in(&fb, 1, 9, 255);
+    fb_set_in(&fb, 1, 255, 256);
+    map(&fb, 9, 1536, &mapped);
+    T_CHECK_U64(judge(&mapped) & (Q2_FAT_ODD_LONG | Q2_FAT_ODD_LOOP | Q2_FAT_ODD_COPY), 0);
+    T_CHECK_U64(q2_fat_tail_is_zero(&mapped.volume, &mapped.file, extents, &mapped.chain, buffer,
+                                    sizeof(buffer), &mapped.fault, &zero),
+                Q2_OK);
+    T_CHECK(zero);
+    fb_free(&fb);
+}
+
+enum call {
+    JUDGE,
+    REPAIR,
+    TAIL_IS_ZERO,
+    NB_CALLS
+};
+
+static enum q2_status run_call(enum call call, struct mapped *m, uint32_t *odd, bool *zero)
+{
+    memset(&m->fault, 0, sizeof(m->fault));
+    if (call == JUDGE)
+        return q2_fat_judge(&m->volume, &m->file, extents, &m->chain, buffer, sizeof(buffer),
+                            &m->fault, odd);
+    if (call == REPAIR)
+        return q2_fat_copy_repair(&m->volume, extents, &m->chain, buffer, sizeof(buffer),
+                                  &m->fault);
+    return q2_fat_tail_is_zero(&m->volume, &m->file, extents, &m->chain, buffer, sizeof(buffer),
+                               &m->fault, zero);
+}
+
+/* Each read and write of the volume fails once, in turn, where a file and what comes after it have
+ * a cluster in every block of the FAT: that is the result, no other result is given, the first FAT
+ * and the data stay, and the repair can be done again. */
+static void test_judge_repair_and_tail_give_the_error_of_each_call(void)
+{
+    struct fat_builder fb;
+    struct mapped mapped;
+    uint8_t *before;
+
+    make(&fb, 32);
+    for (uint32_t cluster = 5; cluster < 65600; cluster += 1024)
+        fb_set_in(&fb, 0, cluster, cluster + 1024 < 65600 ? cluster + 1024 : FB_EOC(&fb));
+    before = malloc(fb.size);
+    if (!before)
+        exit(1);
+    memcpy(before, fb.bytes, fb.size);
+    map(&fb, 5, 40 * 512, &mapped);
+    for (enum call call = 0; call < NB_CALLS; call++) {
+        uint32_t odd = 0;
+        bool zero = false;
+        uint64_t nb;
+
+        fb_fail_call(&fb, 0);
+        T_CHECK_U64(run_call(call, &mapped, &odd, &zero), Q2_OK);
+        nb = fb_nb_calls;
+        memcpy(fb.bytes, before, fb.data_offset);
+        for (uint64_t n = 1; n <= nb; n++) {
+            uint32_t no_odd = 0xdead;
+            bool not_zero = false;
+
+            fb_fail_call(&fb, n);
+            T_CHECK_U64(run_call(call, &mapped, &no_odd, &not_zero), Q2_ERR_IO);
+            T_CHECK_U64(mapped.fault.status, Q2_ERR_IO);
+            T_CHECK(mapped.fault.has_offset && no_odd == 0xdead && !not_zero);
+            T_CHECK(memcmp(before, fb.bytes, fb.fat_offset + fb.fat_size) == 0);
+            if (call != REPAIR || n == nb)
+                continue;
+            memcpy(fb.bytes + fb.fat_offset + fb.fat_size, before + fb.fat_offset + fb.fat_size,
+                   fb.fat_size);
+        }
+        T_CHECK(memcmp(before + fb.data_offset, fb.bytes + fb.data_offset,
+                       fb.size - fb.data_offset) == 0);
+        if (call == REPAIR) {
+            fb_fail_call(&fb, 0);
+            T_CHECK_U64(run_call(call, &mapped, &odd, &zero), Q2_OK);
+            T_CHECK_U64(judge(&mapped), Q2_FAT_ODD_LONG);
+        }
+    }
+    free(before);
     fb_free(&fb);
 }
 
@@ -309,5 +407,7 @@ int main(void)
     T_RUN(test_copy_repair_keeps_the_upper_bits_of_fat32);
     T_RUN(test_tail_is_zero_looks_at_every_cluster_after_the_file);
     T_RUN(test_judge_and_repair_give_the_errors_of_their_source);
+    T_RUN(test_judge_file_whose_last_cluster_has_no_entry);
+    T_RUN(test_judge_repair_and_tail_give_the_error_of_each_call);
     return t_done();
 }

@@ -491,7 +491,8 @@ static void test_alias_has_the_short_name_of_every_component(void)
              0, 5, 3);
     check_alias(&fb, "/a/b/c/a long name.qcow2", 64, Q2_OK, "/A/B/C/ALONGN~1.QCO");
     check_alias(&fb, "/a/b/c/a long name.qcow2", 20, Q2_OK, "/A/B/C/ALONGN~1.QCO");
-    check_alias(&fb, "/a/b/c/a long name.qcow2", 19, Q2_ERR_LIMIT, NULL);
+    for (size_t room = 1; room < 20; room++)
+        check_alias(&fb, "/a/b/c/a long name.qcow2", room, Q2_ERR_LIMIT, NULL);
     check_alias(&fb,
                 "/\xc3\xbc"
                 "ber",
@@ -535,6 +536,42 @@ static void test_find_failing_volume_and_small_buffer_are_errors(void)
     fb_free(&fb);
 }
 
+/* 0x05 stands for 0xe5, which marks a free entry; which character that is, no volume says. */
+static void test_find_short_name_of_unknown_first_character_is_not_found(void)
+{
+    struct fat_builder fb;
+
+    make(&fb, 16);
+    fb_entry(&fb, fb_root_entry(&fb, 0),
+             "\x05"
+             "BC     X  ",
+             0, 5, 1);
+    fb_entry(&fb, fb_root_entry(&fb, 1), "ABC     XY ", 0, 5, 2);
+    expect(&fb,
+           "/\xc3\xa5"
+           "bc.x",
+           Q2_ERR_NOT_FOUND, 0);
+    expect(&fb, "/abc.xz", Q2_ERR_NOT_FOUND, 0);
+    expect(&fb, "/abc.xy", Q2_OK, 2);
+    expect(&fb, "/.xy", Q2_ERR_NOT_FOUND, 0);
+    fb_free(&fb);
+}
+
+/* A cluster of 64 KiB is read in pieces of the buffer, which is smaller. */
+static void test_find_in_clusters_larger_than_the_buffer(void)
+{
+    struct fat_builder fb;
+
+    fb_make(&fb, 32, 512, 128, 65600, 2);
+    fb_set(&fb, FB_ROOT_CLUSTER, FB_EOC(&fb));
+    for (uint32_t i = 0; i < 2047; i++)
+        fb_entry(&fb, fb_root_entry(&fb, i), "OTHER      ", 0, 5, 1);
+    fb_entry(&fb, fb_root_entry(&fb, 2047), "LAST       ", 0, 5, 2);
+    expect(&fb, "/last", Q2_OK, 2);
+    expect(&fb, "/none", Q2_ERR_NOT_FOUND, 0);
+    fb_free(&fb);
+}
+
 int main(void)
 {
     T_RUN(test_find_short_names_match_without_case);
@@ -557,5 +594,7 @@ int main(void)
     T_RUN(test_alias_has_the_short_name_of_every_component);
     T_RUN(test_find_full_root_of_fat16_ends_with_its_region);
     T_RUN(test_find_failing_volume_and_small_buffer_are_errors);
+    T_RUN(test_find_short_name_of_unknown_first_character_is_not_found);
+    T_RUN(test_find_in_clusters_larger_than_the_buffer);
     return t_done();
 }

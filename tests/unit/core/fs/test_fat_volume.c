@@ -284,6 +284,21 @@ static void test_longest_file_ends_a_cluster_before_4_gib(void)
     }
 }
 
+static void test_open_gives_the_error_of_the_source(void)
+{
+    struct fat_builder fb;
+    struct q2_fault fault;
+    struct q2_fat_volume volume;
+
+    fb_make(&fb, 16, 512, 1, 4085, 2);
+    fb_fail_call(&fb, 1);
+    T_CHECK_U64(open_volume(&fb, &fault, &volume), Q2_ERR_IO);
+    T_CHECK_U64(fault.status, Q2_ERR_IO);
+    T_CHECK(fault.has_offset && fault.offset == 0);
+    T_CHECK_U64(open_volume(&fb, &fault, &volume), Q2_OK);
+    fb_free(&fb);
+}
+
 int main(void)
 {
     T_RUN(test_open_every_sector_and_cluster_size_is_understood);
@@ -295,5 +310,6 @@ int main(void)
     T_RUN(test_open_volume_shorter_than_a_boot_sector_is_refused);
     T_RUN(test_open_other_file_systems_are_unsupported);
     T_RUN(test_longest_file_ends_a_cluster_before_4_gib);
+    T_RUN(test_open_gives_the_error_of_the_source);
     return t_done();
 }

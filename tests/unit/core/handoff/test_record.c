@@ -364,6 +364,32 @@ static void test_handoff_decode_broken_rules_are_refused(void)
     }
 }
 
+/* Each name that is one byte too long is refused, and fits without it. */
+static void test_handoff_encode_long_names_are_refused(void)
+{
+    static char name[Q2_MAX_PATH_LENGTH + 2];
+    static uint8_t bytes[4 * MAX_RECORD];
+    struct q2_handoff handoff;
+
+    for (size_t i = 0; i < 6; i++) {
+        size_t length = 0;
+        const char *what = NULL, **text;
+
+        build(&handoff);
+        handoff.mode = Q2_HANDOFF_RO;
+        text = i / 2 == 0   ? &handoff.snapshot
+               : i / 2 == 1 ? &handoff.data_file
+                            : &handoff.backing_files[1];
+        memset(name, 'n', sizeof(name) - 1);
+        name[Q2_MAX_PATH_LENGTH + 1 - i % 2] = '\0';
+        *text = name;
+        T_CHECK_U64(q2_handoff_encode(&handoff, bytes, sizeof(bytes), &length, &what),
+                    i % 2 == 0 ? Q2_ERR_LIMIT : Q2_OK);
+        T_CHECK_STR(what ? what : "", i % 2 == 0 ? "a name is too long" : "");
+        T_CHECK(i % 2 == 1 || length == 0);
+    }
+}
+
 static void test_handoff_encode_small_buffer_is_refused(void)
 {
     uint8_t bytes[MAX_RECORD];
@@ -465,6 +491,7 @@ int main(void)
     T_RUN(test_handoff_decode_every_changed_byte_behind_the_checksum_is_safe);
     T_RUN(test_handoff_encode_broken_rules_are_refused);
     T_RUN(test_handoff_decode_broken_rules_are_refused);
+    T_RUN(test_handoff_encode_long_names_are_refused);
     T_RUN(test_handoff_encode_small_buffer_is_refused);
     T_RUN(test_handoff_decode_small_memory_is_refused);
     T_RUN(test_handoff_wipe_keys_leaves_no_key);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "q2_create.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 
@@ -291,6 +292,249 @@ static void test_chain_open_names_policy_any(void)
     image_free(&image);
 }
 
+/* Names of every kind under the rules of UEFI and of POSIX, with and without a look beside the image
+ * ("img/base" holds 7, what the name itself leads to holds 9). */
+static void test_chain_open_names_table(void)
+{
+    static const char json[] = "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"file\","
+                               "\"filename\":\"base\"}}";
+    static const char plain_json[] = "json:{\"driver\":\"file\",\"filename\":\"base\"}";
+    static const struct {
+        const char *row, *name, *path; /* path: where a file is, other than img/base */
+        const char *format;
+        enum q2_name_policy policy;
+        enum q2_name_rules rules;
+        bool look_beside;
+        enum q2_unsaid_format unsaid;
+        enum q2_status status, path_status;
+        uint8_t byte;
+        bool is_beside;
+    } rows[] = {
+        {"beside: absolute", "/far/base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI, true,
+         Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, true},
+        {"beside: of Windows", "C:\\vm\\base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         true, Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, true},
+        {"beside: drive", "C:base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI, true,
+         Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, true},
+        {"beside: not there", "/far/none", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI, true,
+         Q2_UNSAID_REFUSED, Q2_ERR_NOT_FOUND, Q2_OK, 0, false},
+        {"beside: nothing left of the name", "/far/", NULL, "raw", Q2_NAMES_BELOW,
+         Q2_NAME_RULES_UEFI, true, Q2_UNSAID_REFUSED, Q2_ERR_NAME_DENIED, Q2_OK, 0, false},
+        {"not beside: no names", "/far/base", NULL, "raw", Q2_NAMES_NONE, Q2_NAME_RULES_UEFI, true,
+         Q2_UNSAID_REFUSED, Q2_ERR_NAME_DENIED, Q2_OK, 0, false},
+        {"beside is not asked for", "/far/base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         false, Q2_UNSAID_REFUSED, Q2_ERR_NAME_DENIED, Q2_OK, 0, false},
+        {"allowed, there", "sub/base", "img/sub/base", "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         true, Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 9, false},
+        {"allowed, beside", "sub/base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI, true,
+         Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, true},
+        {"allowed, not asked for", "sub/base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         false, Q2_UNSAID_REFUSED, Q2_ERR_NOT_FOUND, Q2_OK, 0, false},
+        {"allowed, fails", "sub/base", "img/sub/base", "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         true, Q2_UNSAID_REFUSED, Q2_ERR_IO, Q2_ERR_IO, 0, false},
+        {"POSIX", "base", NULL, "raw", Q2_NAMES_BELOW, Q2_NAME_RULES_POSIX, false,
+         Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, false},
+        {"POSIX: backslash is a letter", "sub\\base", "img/sub\\base", "raw", Q2_NAMES_BELOW,
+         Q2_NAME_RULES_POSIX, false, Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 9, false},
+        {"POSIX: a protocol", "nbd:host:1", NULL, "raw", Q2_NAMES_ANY, Q2_NAME_RULES_POSIX, false,
+         Q2_UNSAID_REFUSED, Q2_ERR_UNSUPPORTED, Q2_OK, 0, false},
+        {"JSON states the format", json, NULL, NULL, Q2_NAMES_BELOW, Q2_NAME_RULES_POSIX, false,
+         Q2_UNSAID_REFUSED, Q2_OK, Q2_OK, 7, false},
+        {"JSON wins over what is said of all", json, NULL, NULL, Q2_NAMES_BELOW,
+         Q2_NAME_RULES_POSIX, false, Q2_UNSAID_QCOW2, Q2_OK, Q2_OK, 7, false},
+        {"JSON without a format", plain_json, NULL, NULL, Q2_NAMES_BELOW, Q2_NAME_RULES_POSIX,
+         false, Q2_UNSAID_REFUSED, Q2_ERR_BACKING_FORMAT, Q2_OK, 0, false},
+        {"JSON without a format, said of all", plain_json, NULL, NULL, Q2_NAMES_BELOW,
+         Q2_NAME_RULES_POSIX, false, Q2_UNSAID_RAW, Q2_OK, Q2_OK, 7, false},
+        {"broken JSON, said of all", "json:{", NULL, NULL, Q2_NAMES_BELOW, Q2_NAME_RULES_POSIX,
+         false, Q2_UNSAID_RAW, Q2_ERR_BAD_NAME, Q2_OK, 0, false},
+        {"no JSON under the rules of UEFI", json, NULL, NULL, Q2_NAMES_BELOW, Q2_NAME_RULES_UEFI,
+         false, Q2_UNSAID_REFUSED, Q2_ERR_BACKING_FORMAT, Q2_OK, 0, false},
+    };
+    static const uint8_t seven[512] = {7}, nine[512] = {9};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fake_source beside, there;
+        struct image image;
+        struct fixture f;
+        uint8_t byte = 0;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB});
+        image_backing(&image, rows[i].name, rows[i].format);
+        fixture_start(&f, &image);
+        fake_source_init(&beside, "img/base", seven, sizeof(seven));
+        fake_source_init(&there, "there", nine, sizeof(nine));
+        fake_opener_add(&f.opener, "img/base", &beside);
+        if (rows[i].path && rows[i].path_status == Q2_OK)
+            fake_opener_add(&f.opener, rows[i].path, &there);
+        else if (rows[i].path)
+            fake_opener_fail(&f.opener, rows[i].path, rows[i].path_status);
+        f.options.names = rows[i].policy;
+        f.options.name_rules = rows[i].rules;
+        f.options.look_beside = rows[i].look_beside;
+        f.options.backing_format = rows[i].unsaid;
+        T_CHECK_U64(fixture_open(&f), rows[i].status);
+        T_CHECK_U64(fixture_status(&f), rows[i].status);
+        if (f.disk) {
+            struct q2_layer_info info;
+
+            T_CHECK_U64(q2_disk_read(f.disk, 0, &byte, 1), Q2_OK);
+            T_CHECK_U64(byte, rows[i].byte);
+            q2_disk_layer_info(f.disk, 1, &info);
+            T_CHECK_U64(info.is_beside, rows[i].is_beside);
+        }
+        fixture_close(&f);
+        T_CHECK_U64(f.opener.nb_open, 0);
+        fixture_end(&f);
+        image_free(&image);
+    }
+    t_row("");
+}
+
+/* The data file is looked for beside the image too. */
+static void test_chain_open_data_file_beside(void)
+{
+    struct q2_layer_info info;
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .external = true});
+    image_data(&image, 0, 1);
+    image_data_name(&image, "/far/data.raw");
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_NAME_DENIED);
+    f.options.look_beside = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, MIB), FIXTURE_SAME);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK(info.is_beside);
+    fixture_end(&f);
+    image_free(&image);
+}
+
+/* What is said of one given file is of that file only, and before what is said of all. */
+static void test_chain_open_given_format_table(void)
+{
+    static const struct {
+        const char *row;
+        const char *path; /* NULL: no file is given, only a format */
+        enum q2_unsaid_format given, all;
+        enum q2_status status;
+    } rows[] = {
+        {"given raw", "img/base", Q2_UNSAID_RAW, Q2_UNSAID_REFUSED, Q2_OK},
+        {"given raw wins", "img/base", Q2_UNSAID_RAW, Q2_UNSAID_QCOW2, Q2_OK},
+        {"given nothing", "img/base", Q2_UNSAID_REFUSED, Q2_UNSAID_RAW, Q2_OK},
+        {"given qcow2", "img/base", Q2_UNSAID_QCOW2, Q2_UNSAID_RAW, Q2_ERR_BAD_MAGIC},
+        {"no path: the image's name", NULL, Q2_UNSAID_QCOW2, Q2_UNSAID_RAW, Q2_OK},
+    };
+    static const uint8_t bytes[512] = {7};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fake_source base;
+        struct image image;
+        struct fixture f;
+        uint8_t byte = 0;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB});
+        image_backing(&image, "base", NULL);
+        fixture_start(&f, &image);
+        fake_source_init(&base, "img/base", bytes, sizeof(bytes));
+        fake_opener_add(&f.opener, "img/base", &base);
+        f.options.backing_files =
+            &(struct q2_given_file){.path = rows[i].path, .format = rows[i].given};
+        f.options.nb_backing_files = 1;
+        f.options.backing_format = rows[i].all;
+        T_CHECK_U64(fixture_open(&f), rows[i].status);
+        if (f.disk) {
+            T_CHECK_U64(q2_disk_read(f.disk, 0, &byte, 1), Q2_OK);
+            T_CHECK_U64(byte, 7);
+        }
+        fixture_end(&f);
+        image_free(&image);
+    }
+    t_row("");
+}
+
+/* An overlay takes the writes; the image below it, its data file too, is only read. */
+static void test_chain_open_overlay(void)
+{
+    const struct q2_create_options create = {.virtual_size = MIB, .cluster_bits = 12};
+    uint8_t *memory = calloc(1, MIB), *before, byte = 0;
+    struct fake_source overlay;
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .external = true});
+    image_data(&image, 0, 1);
+    image_data_name(&image, "data.raw");
+    before = malloc(image.size);
+    memcpy(before, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&overlay, "overlay", memory, 0, MIB);
+    T_CHECK_U64(q2_create(f.workspace, &overlay.source, &create, &f.fault), Q2_OK);
+    f.options.writable = true;
+    f.options.overlay = &overlay.source;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_layers(f.disk), 2);
+    T_CHECK(!f.opener.last_writable);
+    T_CHECK_U64(q2_disk_write(f.disk, 1, "\x55", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 1, &byte, 1), Q2_OK);
+    T_CHECK_U64(byte, 0x55);
+    T_CHECK_U64(q2_disk_read(f.disk, 2, &byte, 1), Q2_OK);
+    T_CHECK_U64(byte, image_byte(1, 2));
+    T_CHECK(memcmp(before, image.bytes, image.size) == 0);
+    T_CHECK_U64(image.data[1], image_byte(1, 1));
+    fixture_close(&f);
+    t_row("an overlay that is none");
+    memory[0] ^= 1;
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_BAD_MAGIC);
+    T_CHECK_STR(f.fault.file, "overlay");
+    T_CHECK_U64(f.opener.nb_open, 0);
+    t_row("no guest bytes, so no overlay");
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_ERR_ARGUMENT);
+    T_CHECK_STR(f.fault.what, "an overlay needs more than metadata");
+    fixture_end(&f);
+    image_free(&image);
+    free(before);
+    free(memory);
+}
+
+/* Opening for reading only takes no option that writes. */
+static void test_chain_open_for_reading_table(void)
+{
+    struct q2_disk_options rows[4] = {
+        {.writable = false}, {.writable = true}, {.repair = true}, {.repair_if_dirty = true}};
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    fixture_start(&f, &image);
+    for (size_t i = 0; i < 4; i++) {
+        struct q2_disk *disk = NULL;
+        uint8_t byte = 0;
+
+        T_CHECK_U64(q2_disk_open_for_reading(f.workspace, &f.image.source, &f.opener.opener,
+                                             &rows[i], &f.fault, &disk),
+                    i == 0 ? Q2_OK : Q2_ERR_ARGUMENT);
+        if (i > 0) {
+            T_CHECK(!disk);
+            T_CHECK_STR(f.fault.what, "a disk that is opened for reading cannot be written");
+            continue;
+        }
+        T_CHECK_U64(q2_disk_read(disk, 0, &byte, 1), Q2_OK);
+        T_CHECK_U64(byte, image_byte(1, 0));
+        T_CHECK(!q2_disk_is_writable(disk));
+        T_CHECK_U64(q2_disk_room(disk), 0);
+        q2_disk_close(disk);
+    }
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* Both halves of an identity count. */
 static void test_chain_open_identity_table(void)
 {
@@ -566,6 +810,11 @@ int main(void)
     T_RUN(test_chain_open_given_files_win);
     T_RUN(test_chain_open_given_files_are_for_the_top_only);
     T_RUN(test_chain_open_names_policy_any);
+    T_RUN(test_chain_open_names_table);
+    T_RUN(test_chain_open_data_file_beside);
+    T_RUN(test_chain_open_given_format_table);
+    T_RUN(test_chain_open_overlay);
+    T_RUN(test_chain_open_for_reading_table);
     T_RUN(test_chain_open_identity_table);
     T_RUN(test_chain_open_base_with_a_data_file);
     T_RUN(test_chain_open_failure_closes_everything);

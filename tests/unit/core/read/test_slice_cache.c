@@ -328,6 +328,24 @@ static void test_slice_overwritten_by_a_large_range(void)
     T_CHECK(good(&fake, 3 * SLICE));
 }
 
+/* A range over more regions than are counted: the few slices in it are asked. */
+static void test_slice_overwritten_by_a_range_over_all_regions(void)
+{
+    uint64_t length = (uint64_t)Q2_SLICE_REGIONS << 20;
+    uint8_t *text = calloc(1, length);
+
+    if (!T_CHECK(text != NULL))
+        return;
+    memset(text + 3 * SLICE, 't', SLICE);
+    setup_writable(NB_BYTES);
+    T_CHECK(good(&fake, 3 * SLICE) && good(&fake, 20 * SLICE));
+    fake.source.size = length;
+    q2_slice_cache_overwrite(&cache, &fake.source, 0, text, length);
+    T_CHECK(holds(3 * SLICE, "t") && holds(4 * SLICE - 2, "tt"));
+    T_CHECK_U64(fake.nb_reads, 2);
+    free(text);
+}
+
 /* Writes of data look at regions first: every slice is counted in the one where it is stored, also
  * when slices go and when they could not be read. */
 static void test_slice_regions_count_what_is_cached(void)
@@ -461,6 +479,7 @@ int main(void)
     T_RUN(test_slice_get_sequence_spares_what_waits);
     T_RUN(test_slice_overwritten_is_seen_in_what_is_cached);
     T_RUN(test_slice_overwritten_by_a_large_range);
+    T_RUN(test_slice_overwritten_by_a_range_over_all_regions);
     T_RUN(test_slice_regions_count_what_is_cached);
     T_RUN(test_slice_at_hand_reads_nothing);
     T_RUN(test_slice_grown_slice_has_zeros);

@@ -95,6 +95,42 @@ static void test_set_sizes(void)
     T_CHECK_U64(spec.room, 7168);
 }
 
+static void test_size_parse_table(void)
+{
+    static const struct {
+        const char *text;
+        uint64_t size; /* UINT64_MAX: is none */
+    } rows[] = {
+        {"0", 0},
+        {"9", 9},
+        {"1k", 1024},
+        {"1K", 1024},
+        {"2m", 2 << 20},
+        {"2M", 2 << 20},
+        {"1g", 1 << 30},
+        {"1024G", 1ull << 40},
+        {"", UINT64_MAX},
+        {"k", UINT64_MAX},
+        {"1 ", UINT64_MAX},
+        {"1:", UINT64_MAX},
+        {"-1", UINT64_MAX},
+        {"1T", UINT64_MAX},
+        {"1kk", UINT64_MAX},
+        {"1025G", UINT64_MAX},
+        {"99999999999999999999999", UINT64_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t size = UINT64_MAX;
+
+        t_row(rows[i].text);
+        T_CHECK(mc_size_parse(rows[i].text, strlen(rows[i].text), &size) ==
+                (rows[i].size != UINT64_MAX));
+        T_CHECK_U64(size, rows[i].size);
+    }
+    t_row("");
+}
+
 static void test_set_strings_are_copied_into_the_pool(void)
 {
     char bytes[40], text[] = "\\img//a.qcow2";
@@ -192,6 +228,56 @@ static void test_path_refusal_and_form_have_the_same_bounds(void)
     T_CHECK_U64(mc_path_form("/", 1, form, 0), 0);
 }
 
+static void test_path_refusals_say_what_is_wrong(void)
+{
+    static const char folder[] = "names a folder, not a file";
+    static const char dots[] = "has \"..\"; paths begin at the top of the volume";
+    static const char device[] = "names a device; paths are on the configuration's own volume";
+    static const char character[] = "has a character that no file name can have";
+    static const char ucs2[] = "has a character that UEFI cannot have in a file name";
+    static const struct {
+        const char *path, *refusal; /* NULL: none */
+    } rows[] = {
+        {"a", NULL},
+        {"/a/b", NULL},
+        {"\\a\\.\\b", NULL},
+        {"./a", NULL},
+        {"a...b/...", NULL},
+        {"\xef\xbf\xbd", NULL}, /* U+FFFD is the last that can be */
+        {"a/", folder},
+        {"a\\", folder},
+        {"/", folder},
+        {".", folder},
+        {"/./.", folder},
+        {"..", dots},
+        {"a/../b", dots},
+        {"fs0:a", device},
+        {"a\"b", character},
+        {"a*b", character},
+        {"a<b", character},
+        {"a>b", character},
+        {"a?b", character},
+        {"a|b", character},
+        {"a\tb", character},
+        {"\xef\xbf\xbe", ucs2},     /* U+FFFE */
+        {"\xf0\x9f\x98\x80", ucs2}, /* beyond the basic plane */
+        {"\xff", "is not UTF-8"},
+        {"a/\xc3", "is not UTF-8"},
+    };
+    char name[300];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *got = mc_path_refusal(rows[i].path, strlen(rows[i].path));
+
+        t_row(rows[i].path);
+        T_CHECK_STR(got ? got : "none", rows[i].refusal ? rows[i].refusal : "none");
+    }
+    t_row("");
+    memset(name, 'x', sizeof(name));
+    T_CHECK(mc_path_refusal(name, 255) == NULL);
+    T_CHECK_STR(mc_path_refusal(name, 256), "has a file name over 255 characters");
+}
+
 /* A sum that is none must not turn the check off: it fits no file. */
 static void test_set_sums(void)
 {
@@ -209,10 +295,41 @@ static void test_set_sums(void)
     T_CHECK(set("verify", sum, &pool) != NULL); /* the pool is full */
     for (size_t i = 1; i < 4; i++)
         T_CHECK_STR(spec.sums[i], "");
-    for (size_t i = 4; i < MC_MAX_SUMS; i++)
+    for (size_t i = 4; i < 9; i++) {
+        static const char strays[] = "/:@Gg";
+        char text[sizeof(sum)];
+
+        memcpy(text, sum, sizeof(sum));
+        text[i * 7] = strays[i - 4]; /* neighbours of the digits; first and second of a byte */
+        T_CHECK_STR(set("verify", text, NULL), refusal);
+        T_CHECK_STR(spec.sums[i], "");
+    }
+    for (size_t i = 9; i < MC_MAX_SUMS; i++)
         T_CHECK(set("verify", sum, NULL) == NULL);
     T_CHECK_STR(set("verify", sum, NULL), "is said for more than 16 files");
     T_CHECK_STR(spec.sums[MC_MAX_SUMS - 1], "");
+}
+
+static void test_sum_parse_takes_both_cases(void)
+{
+    static const char sum[] = "BA7816BF8F01CFEA414140DE5DAE2223b00361a396177a9cb410ff61f20015aD";
+    uint8_t bytes[MC_SUM_LENGTH];
+
+    T_CHECK(mc_sum_parse(sum, bytes));
+    T_CHECK(bytes[0] == 0xba && bytes[3] == 0xbf && bytes[31] == 0xad);
+    T_CHECK(!mc_sum_parse("BA", bytes));
+    T_CHECK(
+        !mc_sum_parse("BA7816BF8F01CFEA414140DE5DAE2223b00361a396177a9cb410ff61f20015aD0", bytes));
+}
+
+static void test_set_of_a_later_key_is_refused(void)
+{
+    struct mc_spec_key key = *mc_spec_find_key("title", 5);
+
+    mc_spec_init(&spec);
+    key.later = true;
+    T_CHECK_STR(mc_spec_set(&spec, &key, "T", 1, NULL), "is not supported yet");
+    T_CHECK(!spec.title);
 }
 
 int main(void)
@@ -222,11 +339,15 @@ int main(void)
     T_RUN(test_init_gives_the_defaults);
     T_RUN(test_set_words);
     T_RUN(test_set_sizes);
+    T_RUN(test_size_parse_table);
     T_RUN(test_set_strings_are_copied_into_the_pool);
     T_RUN(test_set_without_a_pool_keeps_the_pointer);
     T_RUN(test_string_gives_the_members_of_a_row);
     T_RUN(test_set_sums);
+    T_RUN(test_path_refusals_say_what_is_wrong);
     T_RUN(test_nearest_names_what_was_meant);
     T_RUN(test_path_refusal_and_form_have_the_same_bounds);
+    T_RUN(test_sum_parse_takes_both_cases);
+    T_RUN(test_set_of_a_later_key_is_refused);
     return t_done();
 }

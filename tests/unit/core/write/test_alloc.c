@@ -7,6 +7,7 @@
 #include "tests/support/fixture.h"
 #include "q2_check.h"
 #include "tests/support/t.h"
+#include "core/write/refcount_write.h"
 #include "core/write/slice_write.h"
 
 #define KIB      1024ull
@@ -219,6 +220,130 @@ static void test_alloc_row_gives_back_what_it_took(void)
     cleanup();
 }
 
+/* A source that has room to reserve, or has none at one offset. */
+static uint64_t full_offset;
+static uint32_t nb_reserved;
+
+static enum q2_status reserve(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    (void)source;
+    if (full_offset >= offset && full_offset < offset + length)
+        return Q2_ERR_NO_SPACE;
+    nb_reserved++;
+    return Q2_OK;
+}
+
+static void reserve_all_but(uint64_t offset)
+{
+    static struct q2_source_ops ops;
+
+    ops = *f.image.source.ops;
+    ops.reserve = reserve;
+    f.image.source.ops = &ops;
+    full_offset = offset;
+    nb_reserved = 0;
+}
+
+/* The device is full under the second slice of a block: the request fails, the refcounts that were
+ * taken in the first one are given back, and when there is room it can be done again. */
+static void test_alloc_run_into_refcounts_without_room(void)
+{
+    static uint8_t bytes[64 * KIB];
+    struct q2_check_result result;
+    uint64_t block;
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = MIB, .cluster_bits = 13, .refcount_bits = 64, .max_clusters = 1024});
+    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    setup();
+    T_CHECK_U64(write_4k(512 * KIB), Q2_OK); /* the L2 table */
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    f.disk->writer.first_free = Q2_SLICE_SIZE / 8 - 2;
+    reserve_all_but(block + Q2_SLICE_SIZE);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_ERR_NO_SPACE);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a refcount cannot be changed");
+    T_CHECK_U64(f.disk->writer.nb_frees, 1);
+    T_CHECK_U64(f.disk->writer.frees[0].length, 2 * 8 * KIB);
+    reserve_all_but(UINT64_MAX);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK(nb_reserved > 0);
+    check_written(512 * KIB);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks, 0);
+    cleanup();
+}
+
+/* Room for a new block's entry in the refcount table is reserved; without it only the request
+ * fails. */
+static void test_alloc_block_without_room_for_its_entry(void)
+{
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    table = image_field(&image, "refcount_table_offset");
+    setup();
+    f.disk->writer.first_free = 256; /* what the image's blocks cover */
+    reserve_all_but(table + 256 / 64 * 8);
+    T_CHECK_U64(write_4k(0), Q2_ERR_NO_SPACE);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "no room for a new refcount block");
+    T_CHECK(q2_disk_is_writable(f.disk));
+    reserve_all_but(UINT64_MAX);
+    T_CHECK_U64(write_4k(0), Q2_OK);
+    check_written(0);
+    cleanup();
+}
+
+/* The block for a row cannot be filled with zeros: its cluster is given back. */
+static void test_alloc_row_block_that_cannot_be_written(void)
+{
+    struct q2_check_result result;
+    uint64_t offset = 77;
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = MIB, .cluster_bits = 12, .refcount_bits = 64, .max_clusters = 512});
+    setup();
+    reserve_all_but(image_field(&image, "refcount_table_offset") + 8);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 600, &offset), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(offset, 77);
+    T_CHECK_U64(f.disk->writer.nb_frees, 1);
+    T_CHECK_U64(f.disk->writer.frees[0].length, 4 * KIB);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks, 0);
+    reserve_all_but(UINT64_MAX);
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 600, &offset), Q2_OK);
+    cleanup();
+}
+
+/* Refcounts of 0 for the L1 table, which lies in the middle of free clusters: a run ends before it.
+ */
+static void test_alloc_run_stops_before_a_table(void)
+{
+    uint64_t old, table, offset = 0, nb = 0;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 16});
+    old = image_field(&image, "l1_table_offset");
+    (void)image_alloc(&image, 1);
+    table = image_alloc(&image, 1);
+    (void)image_alloc(&image, 2);
+    image_put(&image, table, image.bytes + old, 64 * KIB);
+    image_field_set(&image, "l1_table_offset", table);
+    for (uint64_t at = old; at < image.size; at += 64 * KIB)
+        image_refcount_set(&image, at >> 16, at == table);
+    setup();
+    T_CHECK_U64(q2_refcount_put(&f.disk->slices, &f.disk->layers[0], table >> 16, 0), Q2_OK);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 5, &offset, &nb), Q2_OK);
+    T_CHECK_U64(offset, old);
+    T_CHECK(nb >= 1 && offset + nb * 64 * KIB <= table);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 5, &offset, &nb), Q2_OK);
+    T_CHECK(offset + nb * 64 * KIB <= table || offset > table);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 5, &offset, &nb), Q2_OK);
+    T_CHECK(offset > table);
+    cleanup();
+}
+
 /* A compressed cluster's offset has 49 bits where clusters have 21. */
 static void test_alloc_too_far_for_a_stream(void)
 {
@@ -250,6 +375,10 @@ int main(void)
     T_RUN(test_alloc_row_without_room_for_a_block);
     T_RUN(test_alloc_row_writes_what_waits);
     T_RUN(test_alloc_row_gives_back_what_it_took);
+    T_RUN(test_alloc_run_into_refcounts_without_room);
+    T_RUN(test_alloc_block_without_room_for_its_entry);
+    T_RUN(test_alloc_row_block_that_cannot_be_written);
+    T_RUN(test_alloc_run_stops_before_a_table);
     T_RUN(test_alloc_too_far_for_a_stream);
     return t_done();
 }
