@@ -292,7 +292,7 @@ static void test_chain_open_names_policy_any(void)
     image_free(&image);
 }
 
-/* Names of every kind under the rules of UEFI and of POSIX, with and without a look beside the image
+/* Names of every kind under the rules of UEFI and of POSIX, with and without a look beside the file
  * ("img/base" holds 7, what the name itself leads to holds 9). */
 static void test_chain_open_names_table(void)
 {

@@ -317,7 +317,7 @@ static void test_alloc_row_block_that_cannot_be_written(void)
     cleanup();
 }
 
-/* Refcounts of 0 for the L1 table, which lies in the middle of free clusters: a run ends before it.
+/* Refcounts of 0 for the L1 table, which is in the middle of free clusters: a run ends before it.
  */
 static void test_alloc_run_stops_before_a_table(void)
 {
