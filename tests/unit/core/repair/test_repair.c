@@ -413,12 +413,16 @@ static void test_repair_if_dirty(void)
     image_field_set(&image, "incompatible_features", 1);
     place();
     T_CHECK_U64(fixture_open(&f), Q2_ERR_UNSUPPORTED);
+    T_CHECK(q2_file_is_dirty(&f.image.source));
     f.options.repair_if_dirty = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(memory[79], 0);
+    T_CHECK(q2_disk_was_repaired(f.disk));
+    T_CHECK(!q2_file_is_dirty(&f.image.source));
     T_CHECK_U64(q2_disk_write(f.disk, 0, &byte, 1), Q2_OK);
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK(!q2_disk_was_repaired(f.disk));
     cleanup();
 
     t_row("corrupt without being dirty");
@@ -429,6 +433,40 @@ static void test_repair_if_dirty(void)
     T_CHECK_U64(fixture_open(&f), Q2_ERR_CORRUPT);
     T_CHECK_U64(f.image.nb_writes, 0);
     cleanup();
+}
+
+/* What is no whole header of version 3 with the dirty bit is not dirty. */
+static void test_file_is_dirty_table(void)
+{
+    static const struct {
+        const char *row, *field;
+        uint64_t value, size;
+        bool fails, is_dirty;
+    } files[] = {
+        {"dirty", NULL, 0, 0, false, true},
+        {"a header and no more", NULL, 0, 104, false, true},
+        {"short", NULL, 0, 103, false, false},
+        {"clean", "incompatible_features", 0, 0, false, false},
+        {"other bits", "incompatible_features", 0xfe, 0, false, false},
+        {"no qcow2", "magic", 0, 0, false, false},
+        {"version 2", "version", 2, 0, false, false},
+        {"unreadable", NULL, 0, 0, true, false},
+    };
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct fake_source source;
+
+        t_row(files[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB});
+        image_field_set(&image, "incompatible_features", 1);
+        if (files[i].field)
+            image_field_set(&image, files[i].field, files[i].value);
+        fake_source_init(&source, "file", image.bytes, files[i].size ? files[i].size : image.size);
+        source.fail_call = files[i].fails;
+        T_CHECK(q2_file_is_dirty(&source.source) == files[i].is_dirty);
+        image_free(&image);
+    }
+    t_row("");
 }
 
 /* No new structure where entries may be on it. */
@@ -668,6 +706,7 @@ int main(void)
     T_RUN(test_repair_clears_the_feature_bits);
     T_RUN(test_repair_open_is_for_nothing_else);
     T_RUN(test_repair_if_dirty);
+    T_RUN(test_file_is_dirty_table);
     T_RUN(test_repair_refuses_to_rebuild_over_broken_entries);
     T_RUN(test_repair_of_an_unreadable_image_changes_nothing);
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);

@@ -390,6 +390,137 @@ static void test_resize_that_is_refused_changes_nothing(void)
     free(before);
 }
 
+/* A new cluster of bits needs an entry in a table that something else refers to as well: nothing is
+ * written there, and the bitmap is lost. */
+static void test_shared_table_is_not_written(void)
+{
+    uint64_t table2;
+
+    build(2);
+    table2 = bits + CLUSTER; /* "xyz" has a table without clusters */
+    image_refcount_set(&image, table2 / CLUSTER, 2);
+    image_put64(&image, image_l2_entry(&image, 3 * CLUSTER), table2); /* without COPIED */
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 10, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 1);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(memory[table2 + 6], 0);
+    T_CHECK_U64(memory[bits], 1);
+    T_CHECK_U64(memory[directory + 32 + 15], Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
+    cleanup();
+}
+
+/* Bits that are set in the file already are not written again, although this disk did not set them.
+ */
+static void test_bits_that_are_set_are_not_written_again(void)
+{
+    uint64_t nb_changes;
+
+    build(1);
+    image.bytes[bits] = 0x7f;
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 7 * CLUSTER, "x", 1), Q2_OK); /* makes all ready */
+    T_CHECK_U64(memory[bits], 0x7f);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK);
+    nb_changes = q2_disk_nb_changes(f.disk);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "y", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_changes(f.disk), nb_changes);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(memory[bits], 0xff);
+    check_dirty("abc", 0, 512 * KIB);
+    cleanup();
+}
+
+/* What is marked ends at the disk's end; nothing is after it. */
+static void test_mark_ends_where_the_disk_ends(void)
+{
+    struct q2_bitmap bitmap;
+
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, 512 * KIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, 7 * CLUSTER, 2 * CLUSTER), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(memory[bits], 0x80);
+    check_dirty("abc", 7 * CLUSTER, CLUSTER);
+    memcpy(bitmap.name, "nope", 5);
+    bitmap.table_offset = 0;
+    check_said(q2_disk_bitmap_mark(f.disk, &bitmap, 0, 1), Q2_ERR_ARGUMENT,
+               "no valid bitmap has this name");
+    T_CHECK_U64(flags_in_file(), Q2_BITMAP_AUTO);
+    cleanup();
+}
+
+/* Nothing of bitmaps is changed on a disk that is open for reading. */
+static void test_changes_need_a_writable_disk(void)
+{
+    struct q2_bitmap bitmap;
+
+    build(1);
+    setup();
+    f.options.writable = f.options.keep_bitmaps = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(q2_disk_bitmap_clear(f.disk, "abc"), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(q2_disk_bitmap_enable(f.disk, "abc", false), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, 0, 1), Q2_ERR_READ_ONLY);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+}
+
+/* Nothing is in the caches any more. */
+static void forget(void)
+{
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+}
+
+/* A name is looked for in a directory that breaks off, and in bits that cannot be read. */
+static void test_broken_directory_and_bits_are_told(void)
+{
+    struct q2_bitmap bitmap;
+    uint64_t at = 77, length = 77;
+
+    build(1);
+    setup();
+    memory[directory + 22] = 0xff; /* the size of extra data; it has changed in the meantime */
+    forget();
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_BAD_BITMAP);
+    T_CHECK_U64(f.image.nb_grows, 0);
+    cleanup();
+
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    forget();
+    f.image.bad_start = bits;
+    f.image.bad_end = bits + CLUSTER;
+    check_said(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &at, &length), Q2_ERR_IO,
+               "a bitmap cannot be read");
+    T_CHECK_U64(at, 77);
+    T_CHECK_U64(q2_disk_write(f.disk, 10, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 1);
+    f.image.bad_end = 0;
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(flags_in_file(), Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
+    cleanup();
+}
+
+/* A bitmap in use that this disk does not record is somebody else's: no resize. */
+static void test_shrink_refused_for_a_bitmap_of_others(void)
+{
+    build(2);
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 10, "x", 1), Q2_OK);
+    f.disk->writer.nb_recorded = 1; /* as if there had been no room to record the other one */
+    T_CHECK_U64(q2_disk_resize(f.disk, 256 * KIB, true), Q2_ERR_BUSY);
+    T_CHECK_U64(q2_disk_size(f.disk), 512 * KIB);
+    cleanup();
+}
+
 int main(void)
 {
     memory = calloc(1, CAPACITY);
@@ -406,6 +537,12 @@ int main(void)
     T_RUN(test_add_says_what_is_wrong);
     T_RUN(test_changes_say_what_is_wrong);
     T_RUN(test_resize_that_is_refused_changes_nothing);
+    T_RUN(test_shared_table_is_not_written);
+    T_RUN(test_bits_that_are_set_are_not_written_again);
+    T_RUN(test_mark_ends_where_the_disk_ends);
+    T_RUN(test_changes_need_a_writable_disk);
+    T_RUN(test_broken_directory_and_bits_are_told);
+    T_RUN(test_shrink_refused_for_a_bitmap_of_others);
     free(memory);
     return t_done();
 }

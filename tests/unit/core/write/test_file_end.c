@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "q2_amend.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
@@ -117,6 +118,13 @@ static void count_behind(uint64_t nb)
     memory[block + 2 * index + 1] = 1;
 }
 
+/* Nothing is in the caches any more. */
+static void forget(void)
+{
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+}
+
 /* Refcounts say that the file never had more: what is missing of its last cluster reads as zeros.
  * If they count a cluster after it, the file has lost its end. */
 static void test_read_only_disk_does_not_make_up_what_is_missing(void)
@@ -141,6 +149,28 @@ static void test_read_only_disk_does_not_make_up_what_is_missing(void)
         fixture_end(&f);
         image_free(&image);
     }
+    t_row("refcounts that cannot be read");
+    setup(false, 2048, SIZE);
+    f.options.writable = false;
+    f.options.short_end = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    f.image.bad_start = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    f.image.bad_end = f.image.bad_start + CLUSTER;
+    forget();
+    T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1025), Q2_ERR_TRUNCATED);
+    f.image.bad_start = image_field(&image, "refcount_table_offset");
+    f.image.bad_end = f.image.bad_start + CLUSTER;
+    forget();
+    T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1025), Q2_ERR_TRUNCATED);
+    t_row("data that cannot be read");
+    f.image.bad_start = image_get64(&image, image_l2_entry(&image, 2 * CLUSTER)) & ~(1ull << 63);
+    f.image.bad_end = f.image.bad_start + 2048;
+    forget();
+    T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 1024, model, 1025), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_fault(f.disk)->status, Q2_ERR_IO);
+    fixture_end(&f);
+    image_free(&image);
+    t_row("");
     setup(false, 2048, SIZE);
     f.options.writable = false; /* a caller that does not allow it */
     T_CHECK_U64(fixture_open(&f), Q2_OK);

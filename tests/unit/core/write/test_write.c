@@ -419,7 +419,55 @@ static void test_write_raw_image(void)
     T_CHECK_U64(fixture_first_difference(&f, bytes, size), FIXTURE_SAME);
     T_CHECK(memcmp(memory, bytes, sizeof(bytes)) == 0);
     T_CHECK_U64(q2_disk_write(f.disk, size, bytes, 1), Q2_ERR_RANGE);
+    T_CHECK_U64(q2_disk_discard(f.disk, 0, size), Q2_OK); /* a source without holes keeps it */
+    T_CHECK(memcmp(memory, bytes, sizeof(bytes)) == 0);
+    T_CHECK_U64(q2_disk_room(f.disk), 0);
     fixture_end(&f);
+}
+
+/* What the file has after the last cluster that counts is room; without writing there is none. */
+static void test_room_is_what_the_file_has_behind_its_clusters(void)
+{
+    uint64_t used;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    used = image.size;
+    T_CHECK_U64(q2_disk_room(f.disk), 0);
+    T_CHECK_U64(f.image.source.ops->grow(&f.image.source, used + 5 * 64 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_room(f.disk), 5 * 64 * KIB);
+    T_CHECK_U64(write_at(64 * KIB, 1, 9), Q2_OK);
+    T_CHECK_U64(q2_disk_room(f.disk), 4 * 64 * KIB);
+    check_all();
+    f.options.repair = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_room(f.disk), 0);
+    f.options.repair = f.options.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_room(f.disk), 0);
+    cleanup();
+}
+
+/* A new run of entries goes into a table that cannot be read: nothing is set. */
+static void test_table_fill_of_an_unreadable_table(void)
+{
+    uint64_t nb_set = 77, table;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    table = image_get64(&image, image_l1_entry(&image, 0)) & ~COPIED;
+    T_CHECK_U64(setup(), Q2_OK);
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    f.image.bad_start = table;
+    f.image.bad_end = table + 64 * KIB;
+    T_CHECK_U64(q2_table_fill(f.disk, table, 64 * KIB, COPIED | MIB, 3, &nb_set), Q2_ERR_IO);
+    T_CHECK_U64(nb_set, 0);
+    T_CHECK_U64(q2_disk_fault(f.disk)->status, Q2_ERR_IO);
+    f.image.bad_end = 0;
+    check_all();
+    cleanup();
 }
 
 static void test_write_meets_a_bad_l1_entry(void)
@@ -512,6 +560,8 @@ int main(void)
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
     T_RUN(test_write_raw_image);
+    T_RUN(test_room_is_what_the_file_has_behind_its_clusters);
+    T_RUN(test_table_fill_of_an_unreadable_table);
     T_RUN(test_write_meets_a_bad_l1_entry);
     T_RUN(test_write_meets_unreadable_tables);
     free(memory);
