@@ -46,6 +46,13 @@ enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const
  */
 enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
 
+/* Say whether refcounts may be written late.  (qcow2: "Header", bytes 80 to 87) Works with
+ * metadata_only. Programs that heed it write the dirty bit and leave refcounts for later.
+ *
+ * Q2_ERR_UNSUPPORTED  a raw image; version 2, which has no such bit; nothing changed
+ */
+enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy);
+
 /* Change the disk's size.  (qcow2: "Header", bytes 24 to 31 and 36 to 47) New bytes read as zeros,
  * whatever is stored past the old end: a longer backing file, clusters of a VM state, the rest of
  * the last cluster. But a raw external data file is the disk: it keeps its bytes, and what it holds

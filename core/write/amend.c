@@ -91,6 +91,29 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)
     return status == Q2_OK ? change_names(disk, &names) : status;
 }
 
+/* --- features ------------------------------------------------------------------------------- */
+
+enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_header header;
+    enum q2_status status = check_image(disk);
+
+    if (status == Q2_OK && !top->rules.version_3)
+        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                         "Lazy refcounts only supported with compatibility level 1.1 and above",
+                         top->source->path);
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
+    if (status != Q2_OK)
+        return status;
+    header = top->header; /* O7 may have changed it */
+    header.compatible_features &= ~Q2_COMPAT_LAZY_REFCOUNTS;
+    if (lazy)
+        header.compatible_features |= Q2_COMPAT_LAZY_REFCOUNTS;
+    return q2_header_set(disk, &header, Q2_HEADER_FIELDS(compatible_features, compatible_features));
+}
+
 /* --- size ------------------------------------------------------------------------------------ */
 
 static enum q2_status write_size(struct q2_disk *disk, uint64_t size)

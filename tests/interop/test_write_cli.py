@@ -389,9 +389,26 @@ def test_amend_changes_the_data_file():
     make("plain.qcow2")
     refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
     refused(("amend", "plain.qcow2"), "Must specify options (-o)")
-    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "data_file only")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "data_file and lazy_refcounts only")
+    refused(("amend", "-o", "size=2M", "plain.qcow2"), "use 'resize' instead")
     refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'rebase -u' instead")
     sound("plain.qcow2")
+
+
+def test_amend_changes_lazy_refcounts():
+    make("lazy.qcow2")
+    for word, want in (("on", True), ("off", False), ("on", True), ("on", True)):
+        good("amend", "-o", f"lazy_refcounts={word}", "lazy.qcow2")
+        said = json.loads(qemu("qemu-img", "info", "--output=json", "lazy.qcow2"))
+        check_equal(said["format-specific"]["data"]["lazy-refcounts"], want, word)
+        sound("lazy.qcow2")
+    before = (FOLDER / "lazy.qcow2").read_bytes()
+    refused(("amend", "-o", "lazy_refcounts=off,data_file=x", "lazy.qcow2"), "external data file")
+    check((FOLDER / "lazy.qcow2").read_bytes() == before, "a refused amend changed the image")
+    make("v2.qcow2", "-o", "compat=0.10")
+    before = (FOLDER / "v2.qcow2").read_bytes()
+    refused(("amend", "-o", "lazy_refcounts=on", "v2.qcow2"), "compatibility level 1.1")
+    check((FOLDER / "v2.qcow2").read_bytes() == before, "a refused amend changed the image")
 
 
 def test_rebase_changes_the_backing_file():

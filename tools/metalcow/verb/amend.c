@@ -1,4 +1,5 @@
-/* metalcow amend: the data file that the header names. Opens no file but the image. */
+/* metalcow amend: what the header says of the data file and of lazy refcounts. Opens no file but
+ * the image. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,7 +9,19 @@
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
 
-static int set_data_file(const struct arguments *arguments, const char *name)
+/* An image that has a data file has lazy refcounts too, so a refusal comes before any change. */
+static enum q2_status change(struct q2_disk *disk, const struct create_options *options)
+{
+    enum q2_status status = Q2_OK;
+
+    if (options->given[CREATE_DATA_FILE])
+        status = q2_disk_set_data_file(disk, options->image.data_file);
+    if (status == Q2_OK && options->given[CREATE_LAZY_REFCOUNTS])
+        status = q2_disk_set_lazy_refcounts(disk, options->image.lazy_refcounts);
+    return status;
+}
+
+static int amend(const struct arguments *arguments, const struct create_options *options)
 {
     struct image_options how = arguments->image[0];
     struct image *image;
@@ -18,7 +31,7 @@ static int set_data_file(const struct arguments *arguments, const char *name)
     image = image_open(arguments->operands[0], &how, true);
     if (!image)
         return EXIT_ERROR;
-    status = q2_disk_set_data_file(image->disk, name);
+    status = change(image->disk, options);
     if (status != Q2_OK)
         image_print_fault(image);
     image_close(image);
@@ -31,11 +44,11 @@ static int say(const char *sentence)
     return EXIT_ERROR;
 }
 
-/* Only the data file's name can be changed: everything else would rewrite the image. */
+/* What else a new image can be told would rewrite more than the header. */
 static bool is_amendable(const struct create_options *options)
 {
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
-        if (i != CREATE_DATA_FILE && options->given[i])
+        if (i != CREATE_DATA_FILE && i != CREATE_LAZY_REFCOUNTS && options->given[i])
             return false;
     }
     return true;
@@ -51,9 +64,13 @@ int verb_amend(const struct arguments *arguments)
     }
     if (options.given[CREATE_BACKING_FILE] || options.given[CREATE_BACKING_FMT])
         return say("Cannot amend the backing file; use 'rebase -u' instead");
+    if (options.given[CREATE_SIZE])
+        return say("amend does not change the size; use 'resize' instead");
     if (!is_amendable(&options))
-        return say("amend changes data_file only");
-    if (!options.given[CREATE_DATA_FILE])
+        return say(
+            "amend changes data_file and lazy_refcounts only; for everything else make a new "
+            "image with 'convert -o'");
+    if (!options.given[CREATE_DATA_FILE] && !options.given[CREATE_LAZY_REFCOUNTS])
         return say("Must specify options (-o)");
-    return set_data_file(arguments, options.image.data_file);
+    return amend(arguments, &options);
 }
