@@ -98,8 +98,11 @@ def test_mixed_ro_device_is_read_only():
     with rig.Stick("qcow2") as stick:
         cpio = stick.make_cpio(mode="ro")
         before = stick.path.read_bytes()
-        stick.boot("systemd.volatile=overlay", cpio=cpio, expect="METALCOW-TEST|read-only")
+        # The guest cannot switch itself off: its service has nowhere to write.
+        stick.boot("systemd.volatile=overlay", cpio=cpio, expect="login:",
+                   on_text=lambda process, text: "login:" in text)
         stick.found(r"read-only; lane: mixed")
+        check("I/O error" not in stick.text, "the guest saw I/O errors")
         check(stick.path.read_bytes() == before, "the stick was written")
 
 
