@@ -173,7 +173,7 @@ enum q2_status q2_table_fill(struct q2_disk *disk, uint64_t table, uint64_t gues
         return Q2_OK;
     status = q2_slice_edit(&disk->slices, top->source, offset, (size_t)nb_max * sizeof(be64),
                            Q2_DIRTY_L2, &bytes);
-    if (status != Q2_OK) /* not covered: the slice was just read */
+    if (status != Q2_OK)
         return table_failed(disk, status, offset);
     for (uint64_t i = 0; i < nb_max; i++) {
         be64 word = q2_be64_make(entry + (i << top->rules.cluster_bits));

@@ -331,7 +331,7 @@ static void test_slice_overwritten_by_a_large_range(void)
 /* A range over more regions than are counted: the few slices in it are asked. */
 static void test_slice_overwritten_by_a_range_over_all_regions(void)
 {
-    uint64_t length = (uint64_t)Q2_SLICE_REGIONS << 20;
+    uint64_t length = (Q2_SLICE_REGIONS + 1ull) << 20;
     uint8_t *text = calloc(1, length);
 
     if (!T_CHECK(text != NULL))

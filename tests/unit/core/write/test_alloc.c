@@ -317,6 +317,29 @@ static void test_alloc_row_block_that_cannot_be_written(void)
     cleanup();
 }
 
+/* The device is full under a table that is there, a hole perhaps: the write fails, what was there
+ * stays, and with room it is done. */
+static void test_write_without_room_under_its_table(void)
+{
+    uint64_t l2;
+    uint8_t byte = 0;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    l2 = image_get64(&image, image_l1_entry(&image, 0)) & 0x00fffffffffffe00ull;
+    setup();
+    reserve_all_but(l2 + 8);
+    T_CHECK_U64(write_4k(64 * KIB), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(q2_disk_fault(f.disk)->status, Q2_ERR_NO_SPACE);
+    T_CHECK(q2_disk_is_writable(f.disk));
+    T_CHECK_U64(q2_disk_read(f.disk, 64 * KIB, &byte, 1), Q2_OK);
+    T_CHECK_U64(byte, 0);
+    reserve_all_but(UINT64_MAX);
+    T_CHECK_U64(write_4k(64 * KIB), Q2_OK);
+    check_written(64 * KIB);
+    cleanup();
+}
+
 /* Refcounts of 0 for the L1 table, which is in the middle of free clusters: a run ends before it.
  */
 static void test_alloc_run_stops_before_a_table(void)
@@ -378,6 +401,7 @@ int main(void)
     T_RUN(test_alloc_run_into_refcounts_without_room);
     T_RUN(test_alloc_block_without_room_for_its_entry);
     T_RUN(test_alloc_row_block_that_cannot_be_written);
+    T_RUN(test_write_without_room_under_its_table);
     T_RUN(test_alloc_run_stops_before_a_table);
     T_RUN(test_alloc_too_far_for_a_stream);
     return t_done();
