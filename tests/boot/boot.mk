@@ -16,6 +16,10 @@ test-aarch64: ## build the AArch64 programs and run them in emulated firmware
 	@tests/aarch64/boot_aarch64.py
 .PHONY: test-aarch64
 
+test-driver-rounds: all ## load, connect, disconnect, unload the driver 100 times in firmware
+	@tests/boot/driver_rounds.py
+.PHONY: test-driver-rounds
+
 # fat_probe.efi: many FAT volumes at once, for test_boot_fat.py.
 FAT_PROBE_SRCS := tests/boot/fat_probe.c $(wildcard efi/base/*.c) efi/app/arguments.c
 $(BUILD)/x64/tests/fat_probe.so: $(call objects,x64,$(FAT_PROBE_SRCS)) $(EFI_X64_LIB)

@@ -7,6 +7,9 @@
  *   probe cycles FILE  attach and detach an image many times; memory and handles stay
  *                      (HAZARDS.md, U16)
  *   probe queue        Block I/O 2, Disk I/O 2, Erase Block: hostile calls, queued reads, erasing
+ *   probe named        connect the second of two disks of a volume by its path alone
+ *   probe diagnose     Driver Diagnostics 2 of a volume and of one disk
+ *   probe rounds FILE NUMBER  load the driver, connect, disconnect, unload it, so many times
  *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
@@ -249,6 +252,11 @@ static uint64_t count_handles(void)
     return nb;
 }
 
+void probe_take_state(struct probe_state *ret_state)
+{
+    *ret_state = (struct probe_state){.nb_handles = count_handles(), .free_pages = free_pages()};
+}
+
 /* One cycle, the disk connected in between: partitions and file systems come and go with it. */
 static bool cycle(struct mc_control *control, EFI_HANDLE volume, const char *path)
 {
@@ -296,7 +304,7 @@ static EFI_STATUS probe_cycles(const char *operand)
 /* Words after the probe's name. */
 static struct mc_arguments arguments;
 
-static uint64_t number(size_t index)
+uint64_t probe_number(size_t index)
 {
     uint32_t value = 0;
 
@@ -337,9 +345,9 @@ static EFI_STATUS probe_write(const char *operand)
     EFI_STATUS status;
 
     (void)operand;
-    if (!probe_find_disk(&block_io) || number(2) > MAX_SECTORS)
+    if (!probe_find_disk(&block_io) || probe_number(2) > MAX_SECTORS)
         return probe_say("write", "failed: no disk", 0);
-    status = write_pattern(block_io, number(1), number(2));
+    status = write_pattern(block_io, probe_number(1), probe_number(2));
     return EFI_ERROR(status) ? probe_say("write", "failed: status", status & 0xff)
                              : probe_say("write", "ok", 0);
 }
@@ -349,9 +357,9 @@ static EFI_STATUS probe_read(const char *operand)
     EFI_BLOCK_IO_PROTOCOL *block_io;
 
     (void)operand;
-    if (!probe_find_disk(&block_io) || number(2) > MAX_SECTORS)
+    if (!probe_find_disk(&block_io) || probe_number(2) > MAX_SECTORS)
         return probe_say("read", "failed: no disk", 0);
-    return has_pattern(block_io, number(1), number(2))
+    return has_pattern(block_io, probe_number(1), probe_number(2))
                ? probe_say("read", "ok", 0)
                : probe_say("read", "failed: other bytes", 0);
 }
@@ -432,7 +440,7 @@ static EFI_STATUS storm_round(uint64_t lba)
 
 static EFI_STATUS probe_storm(const char *operand)
 {
-    uint64_t first = number(1);
+    uint64_t first = probe_number(1);
 
     (void)operand;
     for (uint64_t round = 0; round < 1000; round++) {
@@ -453,7 +461,7 @@ static EFI_STATUS probe_exit(const char *operand)
     EFI_STATUS status = EFI_INVALID_PARAMETER;
 
     (void)operand;
-    if (!probe_find_disk(&block_io) || EFI_ERROR(write_pattern(block_io, number(1), 64)))
+    if (!probe_find_disk(&block_io) || EFI_ERROR(write_pattern(block_io, probe_number(1), 64)))
         return probe_say("exit", "failed: write", 0);
     /* Twice, as every loader: the first try may change the map. */
     for (unsigned int i = 0; i < 2 && EFI_ERROR(status); i++) {
@@ -491,7 +499,7 @@ static EFI_STATUS probe_detach(const char *operand)
     (void)operand;
     if (!control || EFI_ERROR(control->Get(control, 0, &record)) || !probe_find_disk(&block_io))
         return probe_say("detach", "failed: no disk", 0);
-    if (EFI_ERROR(write_pattern(block_io, number(1), 64)))
+    if (EFI_ERROR(write_pattern(block_io, probe_number(1), 64)))
         return probe_say("detach", "failed: write", 0);
     close_event = mc_firmware.BootServices->CloseEvent;
     mc_firmware.BootServices->CloseEvent = close_event_late;
@@ -509,7 +517,8 @@ static const struct {
     {"cycles", probe_cycles},   {"write", probe_write},   {"read", probe_read},
     {"flush", probe_flush},     {"fill", probe_fill},     {"touch", probe_touch},
     {"storm", probe_storm},     {"exit", probe_exit},     {"detach", probe_detach},
-    {"queue", probe_queue},
+    {"queue", probe_queue},     {"named", probe_named},   {"diagnose", probe_diagnose},
+    {"rounds", probe_rounds},
 };
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)

@@ -32,4 +32,19 @@ struct probe_call {
 /* probe_queue.c: Block I/O 2, Disk I/O 2 and Erase Block of the first disk. */
 EFI_STATUS probe_queue(const char *operand);
 
+/* What the firmware has given out. */
+struct probe_state {
+    uint64_t nb_handles, free_pages;
+};
+
+void probe_take_state(struct probe_state *ret_state);
+
+/* A number among the words of the command line; 0: there is none. */
+uint64_t probe_number(size_t index);
+
+/* probe_binding.c: connecting by path, diagnostics, and coming and going of the driver. */
+EFI_STATUS probe_named(const char *operand);
+EFI_STATUS probe_diagnose(const char *operand);
+EFI_STATUS probe_rounds(const char *operand);
+
 #endif

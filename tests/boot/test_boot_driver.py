@@ -12,6 +12,10 @@ from tests.boot import harness  # noqa: E402
 DRIVER_PATH = "/metalcowdxe.efi"
 ENTRY = {"image": "/img/debian.qcow2", "attach": "yes"}
 
+# The probe, and a second disk of the same image.
+TWICE = {"/probe.efi": harness.BUILD / "x64/tests/probe.efi",
+         "/metalcow/entries/second.conf": b"image /img/debian.qcow2\n"}
+
 # Starts the boot loader of whichever volume is the guest's ESP.
 GO_SCRIPT = b"""for %d in 0 1 2 3 4 5
   if exist fs%d:\\EFI\\debian\\grub.cfg then
@@ -22,8 +26,8 @@ endfor
 
 
 @contextlib.contextmanager
-def driver_stick(entry=None):
-    files = {DRIVER_PATH: harness.DRIVER, "/go.nsh": GO_SCRIPT}
+def driver_stick(entry=None, **more):
+    files = {DRIVER_PATH: harness.DRIVER, "/go.nsh": GO_SCRIPT, **more}
     with harness.stick(image="data-file", entry=entry or ENTRY, files=files,
                        application=None) as stick:
         yield stick
@@ -70,12 +74,16 @@ def test_boot_driver_loaded_in_shell_starts_guest():
 
 
 def test_boot_driver_unload_takes_the_disk_away():
-    """Stop and Unload undo everything: the block devices are those of before."""
-    with driver_stick() as stick, harness.shell(stick) as shell:
+    """A path names one of two disks, the driver's diagnostics check them; then Stop and Unload undo
+    everything: the block devices are those of before."""
+    with driver_stick(**TWICE) as stick, harness.shell(stick) as shell:
         before = sorted(shell.shell("map -r").split())
         loaded = shell.shell("load fs0:\\metalcowdxe.efi")
         during = sorted(shell.shell("map -r").split())
         cases.check(during != before, f"load published nothing:\n{loaded}")
+        for probe in ("named", "diagnose"):
+            output = shell.shell(f"fs0:\\probe.efi {probe}")
+            cases.check(f"probe: {probe} ok" in output, output)
         handle = driver_handle(shell)
         unloaded = shell.shell(f"unload -n {handle}")
         after = sorted(shell.shell("map -r").split())
