@@ -32,6 +32,11 @@ struct q2_check_finding {
 struct q2_check_reporter {
     /* Take one finding. The disk must not be used from here. */
     void (*report)(struct q2_check_reporter *reporter, const struct q2_check_finding *finding);
+
+    /* How far q2_disk_check() is; NULL: nobody wants to know. Called some hundred times at most,
+     * done grows, and a check that ends with Q2_OK tells done == total last. What happens between
+     * two calls takes about equally long. The disk must not be used from here. */
+    void (*progress)(struct q2_check_reporter *reporter, uint64_t done, uint64_t total);
 };
 
 /* The counts that qemu-img check reports; allocation is that of the active state. */

@@ -13,6 +13,9 @@
 #include "core/base/range.h"
 #include "core/read/refcount.h"
 
+/* About so many times the reporter hears of progress. */
+#define NB_TOLD 100u
+
 /* One check at work. */
 struct check {
     struct q2_references references;
@@ -21,6 +24,9 @@ struct check {
     struct q2_check_result result;
     uint64_t last_used; /* highest host cluster in use so far */
     bool copied_pass, overlap_pass;
+    uint64_t nb_steps;             /* that references are counted in */
+    uint64_t nb_flags;             /* COPIED flags looked at so far */
+    uint64_t next_to_tell;         /* progress that is worth a word */
     uint64_t row[Q2_REFCOUNT_ROW]; /* refcounts of the clusters from row_first on */
     uint64_t row_first;            /* UINT64_MAX: of none */
 };
@@ -35,6 +41,37 @@ static void report(struct check *c, const struct q2_check_finding *finding)
         c->result.corruptions++;
     if (c->reporter)
         c->reporter->report(c->reporter, finding);
+}
+
+/* How far the check is, in clusters that are gone through twice: once to count references, and once
+ * for the COPIED flags. */
+static void tell_progress(struct check *c, uint64_t done)
+{
+    uint64_t total = 2 * c->nb_steps;
+
+    if (!c->reporter || !c->reporter->progress || done < c->next_to_tell || done > total)
+        return;
+    c->next_to_tell = done + 1 + total / NB_TOLD;
+    c->reporter->progress(c->reporter, done, total);
+}
+
+/* An image has about as many entries in use as host clusters; beside an external data file, as the
+ * disk has clusters. */
+static uint64_t count_steps(const struct check *c)
+{
+    uint64_t nb = c->references.nb_clusters;
+
+    if (!c->image->rules.external_data)
+        return nb;
+    return q2_max_u64(nb, q2_shift_up(c->image->virtual_size, c->image->rules.cluster_bits));
+}
+
+/* Those of the windows up to the one that begins with cluster `first`. */
+static uint64_t steps_up_to(const struct check *c, uint64_t first)
+{
+    uint64_t end = first + Q2_REFERENCES_WINDOW;
+
+    return end < c->references.nb_clusters ? end : c->nb_steps;
 }
 
 /* An entry that is wrong in itself: every pass meets it, the first one reports it. A read that
@@ -59,6 +96,7 @@ static void tally(struct q2_references *r, const struct q2_cluster *cluster, uin
     struct q2_check_result *result = &c->result;
 
     result->allocated_clusters++;
+    tell_progress(c, q2_min_u64(result->allocated_clusters, steps_up_to(c, 0)));
     if (cluster->kind == Q2_CLUSTER_COMPRESSED) {
         result->compressed_clusters++;
         result->fragmented_clusters++;
@@ -147,6 +185,7 @@ static enum q2_status check_copied(struct q2_copied_walk *walk, const struct q2_
                                        .offset = entry->named_at};
     enum q2_status status;
 
+    tell_progress(c, c->nb_steps + q2_min_u64(++c->nb_flags, c->nb_steps - 1));
     if (entry->is_compressed)
         return Q2_OK; /* the count has reported those */
     status = refcount_of(c, entry, &finding.refcount);
@@ -205,8 +244,11 @@ static enum q2_status run(struct check *c)
         q2_count_overlaps(r);
         c->overlap_pass = false;
         compare(c);
+        tell_progress(c, steps_up_to(c, first));
     }
     walk_copied(c);
+    c->next_to_tell = 0;
+    tell_progress(c, 2 * c->nb_steps);
     c->result.total_clusters = q2_shift_up(c->image->virtual_size, bits);
     c->result.image_end_offset = (c->last_used + 1) << bits;
     return Q2_OK;
@@ -224,6 +266,7 @@ enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *rep
     if (status != Q2_OK)
         return status;
     q2_references_start(&c.references, disk);
+    c.nb_steps = count_steps(&c);
     status = run(&c);
     q2_disk_reset_decoded(disk);
     if (status == Q2_OK)

@@ -7,6 +7,7 @@
 #include "efi/image/room.h"
 #include "commands.h"
 #include "efi/base/console.h"
+#include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "q2_fail.h"
 #include "q2_report.h"
@@ -14,11 +15,57 @@
 /* Findings that are printed; a broken image has millions, and a console is slow. */
 #define MAX_PRINTED 100u
 
+/* A check that takes longer shows a bar; units of 100 ns. */
+#define BAR_DELAY 10000000ull
+
 struct printer {
     struct q2_check_reporter reporter; /* first */
     uint32_t cluster_bits;
     uint32_t nb_printed;
+    EFI_EVENT delay; /* NULL: no bar */
+    bool is_slow;    /* the delay is over */
+    bool has_bar;    /* the cursor stands after one */
 };
+
+static void start_bar(struct printer *printer)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+
+    if (EFI_ERROR(services->CreateEvent(EVT_TIMER, TPL_CALLBACK, NULL, NULL, &printer->delay)))
+        printer->delay = NULL;
+    else
+        (void)services->SetTimer(printer->delay, TimerRelative, BAR_DELAY);
+}
+
+/* What comes next begins on a line of its own. */
+static void leave_bar(struct printer *printer)
+{
+    if (printer->has_bar)
+        mc_print("\n");
+    printer->has_bar = false;
+}
+
+static void end_bar(struct printer *printer)
+{
+    leave_bar(printer);
+    if (printer->delay)
+        (void)mc_firmware.BootServices->CloseEvent(printer->delay);
+    printer->delay = NULL;
+}
+
+/* The event is signalled once, and then a bar is there for good. */
+static void show_progress(struct q2_check_reporter *reporter, uint64_t done, uint64_t total)
+{
+    struct printer *printer = (struct printer *)reporter;
+
+    if (!printer->delay)
+        return;
+    if (!printer->is_slow && EFI_ERROR(mc_firmware.BootServices->CheckEvent(printer->delay)))
+        return;
+    printer->is_slow = true;
+    mc_print_bar("checking", done, total);
+    printer->has_bar = done < total; /* else it has ended its line */
+}
 
 static void print_finding(struct q2_check_reporter *reporter,
                           const struct q2_check_finding *finding)
@@ -26,6 +73,7 @@ static void print_finding(struct q2_check_reporter *reporter,
     struct printer *printer = (struct printer *)reporter;
     char line[256];
 
+    leave_bar(printer);
     if (printer->nb_printed == MAX_PRINTED)
         mc_print("(more are only counted)\n");
     if (printer->nb_printed++ >= MAX_PRINTED)
@@ -104,7 +152,7 @@ static void print_repaired(const struct q2_repair_result *result)
 static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_check_result *result,
                             struct q2_fault *fault)
 {
-    struct printer printer = {.reporter = {.report = print_finding}};
+    struct printer printer = {.reporter = {.report = print_finding, .progress = show_progress}};
     struct q2_repair_result repaired = {.leaks_fixed = 0};
     char text[Q2_CHECK_TEXT_SIZE];
     struct q2_layer_info info;
@@ -118,7 +166,9 @@ static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_ch
     if (wish != WISH_CHECK) {
         status = repair(image, wish, &printer.reporter, &repaired, fault);
     } else {
+        start_bar(&printer);
         status = q2_disk_check(image->disk, &printer.reporter, &repaired.left);
+        end_bar(&printer);
         if (status != Q2_OK)
             *fault = *q2_disk_fault(image->disk);
     }

@@ -18,6 +18,22 @@ struct collector {
     uint32_t nb;
 };
 
+/* Progress as it was told. */
+static struct {
+    uint64_t done, total;
+    unsigned int nb, nb_wrong;
+} told;
+
+static void hear(struct q2_check_reporter *reporter, uint64_t done, uint64_t total)
+{
+    (void)reporter;
+    if (done > total || (told.nb > 0 && (done <= told.done || total != told.total)))
+        told.nb_wrong++;
+    told.done = done;
+    told.total = total;
+    told.nb++;
+}
+
 static void collect(struct q2_check_reporter *reporter, const struct q2_check_finding *finding)
 {
     struct collector *c = (struct collector *)reporter;
@@ -36,12 +52,16 @@ static enum q2_status check(void)
 {
     enum q2_status status;
 
-    found = (struct collector){.reporter = {.report = collect}};
+    found = (struct collector){.reporter = {.report = collect, .progress = hear}};
+    memset(&told, 0, sizeof(told));
     memset(&result, 0, sizeof(result));
     fixture_start(&f, &image);
     f.options.metadata_only = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     status = q2_disk_check(f.disk, &found.reporter, &result);
+    T_CHECK_U64(told.nb_wrong, 0);
+    T_CHECK(told.nb <= 300);
+    T_CHECK((told.nb > 0 && told.done == told.total) == (status == Q2_OK));
     return status;
 }
 
@@ -353,7 +373,8 @@ static void test_check_refcount_block_unreadable(void)
     f.options.metadata_only = true;
     f.image.bad_start = block;
     f.image.bad_end = block + 1;
-    found = (struct collector){.reporter = {.report = collect}};
+    found = (struct collector){.reporter = {.report = collect, .progress = hear}};
+    memset(&told, 0, sizeof(told));
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_check(f.disk, &found.reporter, &result), Q2_OK);
     T_CHECK_U64(result.check_errors, image.size >> 16);
@@ -496,7 +517,8 @@ static void test_check_bad_sector_in_each_cluster(void)
         build(&(struct image_spec){.size = MIB});
         fixture_start(&f, &image);
         f.options.metadata_only = true;
-        found = (struct collector){.reporter = {.report = collect}};
+        found = (struct collector){.reporter = {.report = collect, .progress = hear}};
+        memset(&told, 0, sizeof(told));
         memset(&result, 0, sizeof(result));
         T_CHECK_U64(fixture_open(&f), Q2_OK);
         f.image.bad_start = i << 16;
@@ -536,7 +558,8 @@ static void test_check_image_of_several_windows(void)
     fixture_start(&f, &image);
     f.image.source.size = far + 3 * 512; /* zeros in between */
     f.options.metadata_only = true;
-    found = (struct collector){.reporter = {.report = collect}};
+    found = (struct collector){.reporter = {.report = collect, .progress = hear}};
+    memset(&told, 0, sizeof(told));
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_check(f.disk, &found.reporter, &result), Q2_OK);
     T_CHECK_U64(found.nb, 1);
@@ -562,7 +585,8 @@ static uint64_t work(void)
     fixture_start(&f, &image);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     clock = f.disk->slices.clock;
-    found = (struct collector){.reporter = {.report = collect}};
+    found = (struct collector){.reporter = {.report = collect, .progress = hear}};
+    memset(&told, 0, sizeof(told));
     T_CHECK_U64(q2_disk_check(f.disk, &found.reporter, &result), Q2_OK);
     return f.disk->slices.clock - clock;
 }
