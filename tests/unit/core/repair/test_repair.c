@@ -2,6 +2,7 @@
  * failing calls are tests/fault/test_repair.c's. */
 #include <stdlib.h>
 
+#include "core/read/writer.h"
 #include "tests/support/fixture.h"
 #include "q2_check.h"
 #include "tests/support/t.h"
@@ -646,6 +647,32 @@ static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
     cleanup();
 }
 
+/* A new refcount table that is longer than the buffer that it is written from. */
+static void test_repair_rebuilds_a_table_in_several_writes(void)
+{
+    uint64_t table, size;
+
+    image_start(&image, &(struct image_spec){.size = 2 * MIB, .cluster_bits = 20});
+    size = image_cluster_size(&image);
+    T_CHECK(size > 3ull * Q2_BOUNCE_SIZE);
+    (void)image_data(&image, MIB, 1);
+    image_put64(&image, image_field(&image, "refcount_table_offset"), 1);
+    place();
+    memset(memory + image.size, 0x5a, CAPACITY - image.size);
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
+    memcpy(image.bytes, memory, image.size);
+    table = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    T_CHECK(table != 1 && f.image.source.size <= CAPACITY);
+    for (uint64_t i = 8; i < size && table + size <= f.image.source.size; i++) {
+        if (!T_CHECK_U64(memory[table + i], 0))
+            break;
+    }
+    T_CHECK_U64(f.image.source.size % size, 0);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 2 * MIB), FIXTURE_SAME);
+    cleanup();
+}
+
 /* The header names a snapshot's L1 table as the active one: the image cannot be written. */
 static void test_repair_leaves_an_l1_table_that_is_a_snapshots(void)
 {
@@ -714,6 +741,7 @@ int main(void)
     T_RUN(test_repair_leaves_an_l2_table_that_is_guest_data);
     T_RUN(test_repair_leaves_an_image_whose_tables_cannot_be_followed);
     T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);
+    T_RUN(test_repair_rebuilds_a_table_in_several_writes);
     T_RUN(test_repair_leaves_an_l1_table_that_is_a_snapshots);
     T_RUN(test_repair_is_refused);
     free(memory);
