@@ -234,7 +234,7 @@ static void test_path_refusals_say_what_is_wrong(void)
     static const char dots[] = "has \"..\"; paths begin at the top of the volume";
     static const char device[] = "names a device; paths are on the configuration's own volume";
     static const char character[] = "has a character that no file name can have";
-    static const char ucs2[] = "has a character that UEFI cannot have in a file name";
+    static const char ucs2[] = "has a character that file names cannot have in firmware";
     static const struct {
         const char *path, *refusal; /* NULL: none */
     } rows[] = {
