@@ -520,7 +520,8 @@ def test_stick_add_finds_the_esp():
             here.check_run(0, "add", "--yes", here.top)
             check_same(here.target, "/img/top/top.qcow2", here.top,
                        0 if scheme == "superfloppy" else fs.MIB)
-        two = [{"start": (1 + 20 * n) * fs.MIB, "size": 20 * fs.MIB, "type": fs.TYPE_ESP, "name": "esp",
+        two = [{"start": (1 + 20 * n) * fs.MIB, "size": 20 * fs.MIB, "type": fs.TYPE_ESP,
+                "name": "esp",
                 "guid": f"4d435753-0000-4000-8000-00000000001{n}"} for n in range(2)]
         fs.make_sparse(here.target, 64 * fs.MIB)
         fs.make_gpt(here.target, make_stick.DISK_GUID, two)

@@ -262,7 +262,8 @@ def make_disk(root, loader, out, size_mib=None):
         kernel=f"/boot/{kernel.name}", initrd=f"/boot/{initrd.name}", options=OPTIONS))
     needed = folder_size(root) * 5 // 4 + 256 * fs.MIB
     root_size = (size_mib - 162) * fs.MIB if size_mib else -(-needed // (64 * fs.MIB)) * 64 * fs.MIB
-    esp = {"start": fs.MIB, "size": 160 * fs.MIB, "type": fs.TYPE_ESP, "name": "ESP", "guid": ESP_GUID}
+    esp = {"start": fs.MIB, "size": 160 * fs.MIB, "type": fs.TYPE_ESP, "name": "ESP",
+           "guid": ESP_GUID}
     system = {"start": 161 * fs.MIB, "size": root_size, "type": fs.TYPE_LINUX_ROOT, "name": "root",
               "guid": ROOT_GUID}
     out.parent.mkdir(parents=True, exist_ok=True)

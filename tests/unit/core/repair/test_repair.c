@@ -662,9 +662,9 @@ static void test_repair_rebuilds_a_table_in_several_writes(void)
     T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
     T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
     memcpy(image.bytes, memory, image.size);
-    table = image_get64(&image, image_field(&image, "refcount_table_offset"));
-    T_CHECK(table != 1 && f.image.source.size <= CAPACITY);
-    for (uint64_t i = 8; i < size && table + size <= f.image.source.size; i++) {
+    table = image_field(&image, "refcount_table_offset");
+    T_CHECK(table + size <= f.image.source.size);
+    for (uint64_t i = 8; i < size; i++) {
         if (!T_CHECK_U64(memory[table + i], 0))
             break;
     }
