@@ -101,8 +101,7 @@ enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy)
 
     if (status == Q2_OK && !top->rules.version_3)
         status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
-                         "Lazy refcounts only supported with compatibility level 1.1 and above",
-                         top->source->path);
+                         "images of version 2 have no lazy refcounts", top->source->path);
     if (status == Q2_OK)
         status = q2_commit_names(disk);
     if (status != Q2_OK)

@@ -169,14 +169,15 @@ def test_a_snapshot_overlay_leaves_every_file_as_it_was():
     command = [str(METALCOW), "io", "-s"]
     for file in ("t.qcow2", "d.qcow2", "above.qcow2", "t.raw"):
         done = subprocess.run([*command, "-c", "write -P 9 0 64k", "-c", "read -P 9 0 64k", file],
-                              cwd=FOLDER, capture_output=True, check=False, timeout=600,
+                              cwd=FOLDER, capture_output=True, check=False,
+                              timeout=speed.stretch(60),
                               env={**os.environ, "TMPDIR": str(temporary)})
         check_equal((done.returncode, done.stderr), (0, b""), file)
         check_equal(list(temporary.iterdir()), [], f"{file}: left in the temporary folder")
     check([(FOLDER / name).read_bytes() for name in names] == before, "a file was changed")
     os.chmod(FOLDER / "t.qcow2", 0o444)
     done = subprocess.run([*command, "-c", "write 0 1k", "t.qcow2"], cwd=FOLDER, check=False,
-                          capture_output=True, timeout=600,
+                          capture_output=True, timeout=speed.stretch(60),
                           env={**os.environ, "TMPDIR": str(FOLDER / "gone")})
     check(done.returncode == 1 and b"gone/metalcow" in done.stderr, str(done))
     temporary.rmdir()

@@ -109,6 +109,27 @@ static void test_set_backing_clears_unknown_autoclear_bits_only(void)
     cleanup();
 }
 
+static void test_set_lazy_refcounts(void)
+{
+    struct q2_layer_info info;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(true);
+    for (int lazy = 1; lazy >= 0; lazy--) {
+        T_CHECK_U64(q2_disk_set_lazy_refcounts(f.disk, lazy != 0), Q2_OK);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        q2_disk_layer_info(f.disk, 0, &info);
+        T_CHECK_U64(info.header->compatible_features & Q2_COMPAT_LAZY_REFCOUNTS, (uint64_t)lazy);
+    }
+    cleanup();
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .version = 2});
+    setup(true);
+    T_CHECK_U64(q2_disk_set_lazy_refcounts(f.disk, true), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "images of version 2 have no lazy refcounts");
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+}
+
 static void test_set_data_file(void)
 {
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
@@ -677,6 +698,7 @@ int main(void)
     T_RUN(test_set_backing_of_an_image_without_extensions);
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
     T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
+    T_RUN(test_set_lazy_refcounts);
     T_RUN(test_set_data_file);
     T_RUN(test_names_are_refused);
     T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);
