@@ -89,9 +89,9 @@ bool judge_range(struct run *r, uint32_t first, uint32_t end)
     return true;
 }
 
-/* A raw data file is the disk. After a cut it may have bytes that no entry names yet: the disk
- * reads as before, and shows those bytes when the place is mapped again. */
-static void leave_out_unnamed(struct run *r)
+/* After a cut or a failure a raw data file may have bytes that no entry names yet: the disk reads as
+ * before, and shows those bytes when the place is mapped again. */
+void judge_leave_out_unnamed(struct run *r)
 {
     struct content *c = &r->content;
 
@@ -127,7 +127,7 @@ bool judge_all(struct run *r)
         memcpy(now, found, SECTOR);
     }
     memset(c->now + size, 0, GUEST_MAX - size);
-    leave_out_unnamed(r);
+    judge_leave_out_unnamed(r);
     return true;
 }
 

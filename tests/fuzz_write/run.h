@@ -82,6 +82,8 @@ bool judge_all(struct run *run);
 bool judge_check(struct run *run, bool flushed);
 /* Each snapshot is there or not as the model says, with its content. Closes the disk. */
 bool judge_snaps(struct run *run);
+/* Judge no sector any more in which a raw data file, which is the disk, has other bytes. */
+void judge_leave_out_unnamed(struct run *run);
 /* Read what is there, in pieces, where each sector may fail: sets unreadable. */
 void judge_observe(struct run *run, uint64_t size, uint8_t *bytes, bool *unreadable);
 

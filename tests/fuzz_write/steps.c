@@ -477,6 +477,7 @@ static bool judge_part(struct run *r, const struct step *s)
         if (memcmp(r->read + at, r->next + at, left < SECTOR ? left : SECTOR) == 0)
             memcpy(c->now + at, r->next + at, SECTOR);
     }
+    judge_leave_out_unnamed(r);
     return judge_range(r, 0, NB_SECTORS);
 }
 
