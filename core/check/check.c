@@ -138,6 +138,18 @@ static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcoun
     return false;
 }
 
+/* A change of the table would change what else the cluster is, and the other way round, whatever
+ * its refcount says. */
+static void check_uses(struct check *c, uint64_t index)
+{
+    struct q2_check_finding finding = {.kind = Q2_CHECK_ENTRY,
+                                       .what = "an L2 table is also something else",
+                                       .offset = index << c->image->rules.cluster_bits};
+
+    if (q2_references_has_two_uses(&c->references, index))
+        report(c, &finding);
+}
+
 /* References against refcounts, for the clusters of the window. */
 static void compare(struct check *c)
 {
@@ -152,6 +164,7 @@ static void compare(struct check *c)
             continue;
         if (refcount > 0 || references > 0)
             c->last_used = index;
+        check_uses(c, index);
         if (refcount == references)
             continue;
         finding = (struct q2_check_finding){

@@ -71,6 +71,12 @@ bool q2_references_only_table(const struct q2_references *r, uint64_t offset)
                Q2_REFERENCE_TABLE;
 }
 
+bool q2_references_has_two_uses(const struct q2_references *r, uint64_t index)
+{
+    return (r->disk->counts.references[index - r->first] & Q2_REFERENCE_MARKS) ==
+           Q2_REFERENCE_MARKS;
+}
+
 static void count(struct q2_references *r, uint64_t offset, uint64_t length, uint32_t times,
                   uint32_t mark, uint64_t named_at)
 {

@@ -71,6 +71,9 @@ uint32_t q2_references_of(const struct q2_references *r, uint64_t index);
  * changes nothing else. False outside the window. */
 bool q2_references_only_table(const struct q2_references *r, uint64_t offset);
 
+/* Is cluster index, which is inside the window, an L2 table and something else as well? */
+bool q2_references_has_two_uses(const struct q2_references *r, uint64_t index);
+
 /* Count a reference to each host cluster of a range. named_at: the entry that makes it. */
 void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t length,
                          uint64_t named_at);

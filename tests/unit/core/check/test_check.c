@@ -256,6 +256,22 @@ static void test_check_shared_cluster(void)
     cleanup();
 }
 
+/* A guest cluster that is an L2 table, with the refcount and the flags of a cluster that is used
+ * twice: the guest would write the table, and a change of the table the guest's data. */
+static void test_check_l2_table_that_is_guest_data(void)
+{
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_data(&image, 0, 1);
+    image_data(&image, 32 * KIB, 1);
+    table = image_l2_entry(&image, 32 * KIB) & ~511ull;
+    image_put64(&image, image_l2_entry(&image, 512), table);
+    image_put64(&image, image_l1_entry(&image, 32 * KIB), table);
+    image_refcount_set(&image, table >> 9, 2);
+    check_one(Q2_CHECK_ENTRY, "an L2 table is also something else", table);
+}
+
 static void test_check_copied_flags(void)
 {
     uint64_t entry, host;
@@ -673,6 +689,7 @@ int main(void)
     T_RUN(test_check_leak);
     T_RUN(test_check_refcount_too_low);
     T_RUN(test_check_shared_cluster);
+    T_RUN(test_check_l2_table_that_is_guest_data);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
     T_RUN(test_check_l2_table_cut);
