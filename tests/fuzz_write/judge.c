@@ -89,8 +89,8 @@ bool judge_range(struct run *r, uint32_t first, uint32_t end)
     return true;
 }
 
-/* After a cut or a failure a raw data file may have bytes that no entry names yet: the disk reads as
- * before, and shows those bytes when the place is mapped again. */
+/* After a cut or a failure a raw data file may have bytes that no entry names yet: the disk reads
+ * as before, and shows those bytes when the place is mapped again. */
 void judge_leave_out_unnamed(struct run *r)
 {
     struct content *c = &r->content;
