@@ -117,3 +117,24 @@ void fake_source_reset(struct fake_source *fake)
     fake->nb_writes = fake->nb_flushes = fake->nb_grows = 0;
     memset(fake->log, 0, sizeof(fake->log));
 }
+
+const char *const fake_kind_names[FAKE_NB_KINDS] = {"read", "reads from", "write", "flush", "grow"};
+
+void fake_source_fail_nth(struct fake_source *fake, enum fake_kind kind, uint64_t n)
+{
+    fake_source_reset(fake);
+    fake->fail_status = kind == FAKE_GROW ? Q2_ERR_NO_SPACE : Q2_ERR_IO;
+    fake->fail_on = kind == FAKE_READS;
+    fake->fail_call = kind == FAKE_READ || kind == FAKE_READS ? n : 0;
+    fake->fail_write = kind == FAKE_WRITE ? n : 0;
+    fake->fail_flush = kind == FAKE_FLUSH ? n : 0;
+    fake->fail_grow = kind == FAKE_GROW ? n : 0;
+}
+
+uint64_t fake_source_nb_calls(const struct fake_source *fake, enum fake_kind kind)
+{
+    const uint64_t nb[FAKE_NB_KINDS] = {fake->nb_reads, fake->nb_reads, fake->nb_writes,
+                                        fake->nb_flushes, fake->nb_grows};
+
+    return nb[kind];
+}

@@ -49,4 +49,23 @@ void fake_source_init_writable(struct fake_source *fake, const char *path, uint8
 /* Forget counters and log; the script counts from here. */
 void fake_source_reset(struct fake_source *fake);
 
+/* Which call fails, for tests that let each of them fail in turn. */
+enum fake_kind {
+    FAKE_READ,
+    FAKE_READS, /* a read and all after it */
+    FAKE_WRITE,
+    FAKE_FLUSH,
+    FAKE_GROW,
+    FAKE_NB_KINDS
+};
+
+extern const char *const fake_kind_names[FAKE_NB_KINDS];
+
+/* Reset, and let call number n (from 1) of a kind fail and no other; n = 0: none. To grow fails for
+ * want of space, all else with an I/O error. */
+void fake_source_fail_nth(struct fake_source *fake, enum fake_kind kind, uint64_t n);
+
+/* How many calls of a kind there were since the counters were reset. */
+uint64_t fake_source_nb_calls(const struct fake_source *fake, enum fake_kind kind);
+
 #endif

@@ -142,36 +142,6 @@ static const struct op {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-enum kind {
-    READS,
-    READS_ON, /* this one and all after it */
-    WRITES,
-    FLUSHES,
-    GROWS,
-    NB_KINDS
-};
-
-static const char *const kind_names[] = {"read", "reads from", "write", "flush", "grow"};
-
-static void fail_at(enum kind kind, uint64_t n)
-{
-    fake_source_reset(&f.image);
-    f.image.fail_status = kind == GROWS ? Q2_ERR_NO_SPACE : Q2_ERR_IO;
-    f.image.fail_on = kind == READS_ON;
-    f.image.fail_call = kind == READS || kind == READS_ON ? n : 0;
-    f.image.fail_write = kind == WRITES ? n : 0;
-    f.image.fail_flush = kind == FLUSHES ? n : 0;
-    f.image.fail_grow = kind == GROWS ? n : 0;
-}
-
-static uint64_t nb_calls(enum kind kind)
-{
-    const uint64_t nb[] = {f.image.nb_reads, f.image.nb_reads, f.image.nb_writes,
-                           f.image.nb_flushes, f.image.nb_grows};
-
-    return nb[kind];
-}
-
 static enum q2_status open_image(bool writable)
 {
     f.options.writable = writable;
@@ -269,7 +239,7 @@ static void judge(bool complete, bool removed)
     struct counter counter = {.reporter = {.report = count_finding}};
     struct q2_check_result result;
 
-    fail_at(READS, 0);
+    fake_source_fail_nth(&f.image, FAKE_READ, 0);
     if (!T_CHECK_U64(open_image(false), Q2_OK))
         return;
     T_CHECK_U64(q2_disk_check(f.disk, &counter.reporter, &result), Q2_OK);
@@ -294,7 +264,7 @@ static bool run(const struct op *op)
     return status == Q2_OK && q2_disk_nb_bitmaps_lost(f.disk) == 0;
 }
 
-static void run_kind(const struct op *op, enum kind kind)
+static void run_kind(const struct op *op, enum fake_kind kind)
 {
     char row[100];
     uint64_t nb;
@@ -302,20 +272,20 @@ static void run_kind(const struct op *op, enum kind kind)
     t_row(op->name);
     if (!open_start())
         return;
-    fail_at(kind, 0);
+    fake_source_fail_nth(&f.image, kind, 0);
     T_CHECK(run(op) == !forget);
-    nb = nb_calls(kind);
+    nb = fake_source_nb_calls(&f.image, kind);
     judge(!forget, op->run == op_remove);
     fixture_end(&f);
     for (uint64_t n = 1; n <= nb; n += nb / MAX_TRIES + 1) {
         bool complete;
 
-        (void)snprintf(row, sizeof(row), "%s, %s %u of %u", op->name, kind_names[kind], (unsigned)n,
-                       (unsigned)nb);
+        (void)snprintf(row, sizeof(row), "%s, %s %u of %u", op->name, fake_kind_names[kind],
+                       (unsigned)n, (unsigned)nb);
         t_row(row);
         if (!open_start())
             return;
-        fail_at(kind, n);
+        fake_source_fail_nth(&f.image, kind, n);
         complete = run(op);
         judge(complete, op->run == op_remove);
         fixture_end(&f);
@@ -327,7 +297,7 @@ static void test_fail_bitmaps_each_call(void)
     build();
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
         forget = ops[i].forget;
-        for (enum kind kind = 0; kind < NB_KINDS; kind++)
+        for (enum fake_kind kind = 0; kind < FAKE_NB_KINDS; kind++)
             run_kind(&ops[i], kind);
     }
     image_free(&image);

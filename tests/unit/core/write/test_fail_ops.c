@@ -125,34 +125,6 @@ static const struct op {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-enum kind {
-    READS,
-    WRITES,
-    FLUSHES,
-    GROWS,
-    NB_KINDS
-};
-
-static const char *const kind_names[] = {"read", "write", "flush", "grow"};
-
-static void fail_at(enum kind kind, uint64_t n)
-{
-    fake_source_reset(&f.image);
-    f.image.fail_status = kind == GROWS ? Q2_ERR_NO_SPACE : Q2_ERR_IO;
-    f.image.fail_call = kind == READS ? n : 0;
-    f.image.fail_write = kind == WRITES ? n : 0;
-    f.image.fail_flush = kind == FLUSHES ? n : 0;
-    f.image.fail_grow = kind == GROWS ? n : 0;
-}
-
-static uint64_t nb_calls(enum kind kind)
-{
-    const uint64_t nb[] = {f.image.nb_reads, f.image.nb_writes, f.image.nb_flushes,
-                           f.image.nb_grows};
-
-    return nb[kind];
-}
-
 static enum q2_status open_image(bool writable)
 {
     f.options.writable = writable;
@@ -213,7 +185,7 @@ static void judge(const struct op *op)
     struct counter counter = {.reporter = {.report = count_finding}};
     struct q2_check_result result;
 
-    fail_at(READS, 0);
+    fake_source_fail_nth(&f.image, FAKE_READ, 0);
     if (!T_CHECK_U64(open_image(false), Q2_OK))
         return;
     T_CHECK_U64(q2_disk_check(f.disk, &counter.reporter, &result), Q2_OK);
@@ -252,16 +224,16 @@ static void build(const struct op *op, uint32_t cluster_bits)
 }
 
 /* Without a failure; returns how many calls of a kind it makes. */
-static uint64_t run_once(const struct op *op, enum kind kind)
+static uint64_t run_once(const struct op *op, enum fake_kind kind)
 {
     uint64_t nb;
 
     if (!open_start())
         return 0;
-    fail_at(kind, 0);
+    fake_source_fail_nth(&f.image, kind, 0);
     T_CHECK_U64(op->run(f.disk), Q2_OK);
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
-    nb = nb_calls(kind);
+    nb = fake_source_nb_calls(&f.image, kind);
     if (!op->no_content)
         read_all(new_bytes);
     judge(op);
@@ -269,13 +241,13 @@ static uint64_t run_once(const struct op *op, enum kind kind)
     return nb;
 }
 
-static void run_failing(const struct op *op, enum kind kind, uint64_t n)
+static void run_failing(const struct op *op, enum fake_kind kind, uint64_t n)
 {
     enum q2_status status;
 
     if (!open_start())
         return;
-    fail_at(kind, n);
+    fake_source_fail_nth(&f.image, kind, n);
     status = op->run(f.disk);
     if (status == Q2_OK)
         (void)q2_disk_flush(f.disk);
@@ -289,11 +261,11 @@ static void run_op(const struct op *op, uint32_t cluster_bits)
 
     t_row(op->name);
     build(op, cluster_bits);
-    for (enum kind kind = 0; kind < NB_KINDS; kind++) {
+    for (enum fake_kind kind = 0; kind < FAKE_NB_KINDS; kind++) {
         uint64_t nb = run_once(op, kind), step = nb / MAX_TRIES + 1;
         for (uint64_t n = 1; n <= nb; n += step) {
             (void)snprintf(row, sizeof(row), "%s, clusters of %u, %s %u of %u", op->name,
-                           1u << cluster_bits, kind_names[kind], (unsigned)n, (unsigned)nb);
+                           1u << cluster_bits, fake_kind_names[kind], (unsigned)n, (unsigned)nb);
             t_row(row);
             run_failing(op, kind, n);
         }

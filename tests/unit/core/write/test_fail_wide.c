@@ -122,40 +122,13 @@ static const struct wide_case {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-enum kind {
-    READS,
-    READS_ON, /* this one and all after it */
-    WRITES,
-    FLUSHES,
-    NB_KINDS
-};
-
-static const char *const kind_names[] = {"read", "reads from", "write", "flush"};
-
-static void fail_at(enum kind kind, uint64_t n)
-{
-    fake_source_reset(&f.image);
-    f.image.fail_on = kind == READS_ON;
-    f.image.fail_call = kind == READS || kind == READS_ON ? n : 0;
-    f.image.fail_write = kind == WRITES ? n : 0;
-    f.image.fail_flush = kind == FLUSHES ? n : 0;
-}
-
-static uint64_t nb_calls(enum kind kind)
-{
-    const uint64_t nb[] = {f.image.nb_reads, f.image.nb_reads, f.image.nb_writes,
-                           f.image.nb_flushes};
-
-    return nb[kind];
-}
-
 /* Whatever has failed: a repair leaves nothing, and the data is there. */
 static void judge(void)
 {
     static uint8_t bytes[512];
     struct q2_repair_result result = {0};
 
-    fail_at(READS, 0);
+    fake_source_fail_nth(&f.image, FAKE_READ, 0);
     T_CHECK_U64(open_image(true, true), Q2_OK);
     T_CHECK_U64(q2_disk_repair(f.disk, Q2_REPAIR_ALL, NULL, &result), Q2_OK);
     T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
@@ -166,24 +139,24 @@ static void judge(void)
     }
 }
 
-static void run(const struct wide_case *c, enum kind kind)
+static void run(const struct wide_case *c, enum fake_kind kind)
 {
     char row[100];
     uint64_t nb;
 
     t_row(c->name);
     place();
-    fail_at(kind, 0);
+    fake_source_fail_nth(&f.image, kind, 0);
     T_CHECK_U64(c->run(), Q2_OK);
-    nb = nb_calls(kind);
+    nb = fake_source_nb_calls(&f.image, kind);
     judge();
     fixture_end(&f);
     for (uint64_t n = 1; n <= nb; n += nb / MAX_TRIES + 1) {
-        (void)snprintf(row, sizeof(row), "%s, %s %u of %u", c->name, kind_names[kind], (unsigned)n,
-                       (unsigned)nb);
+        (void)snprintf(row, sizeof(row), "%s, %s %u of %u", c->name, fake_kind_names[kind],
+                       (unsigned)n, (unsigned)nb);
         t_row(row);
         place();
-        fail_at(kind, n);
+        fake_source_fail_nth(&f.image, kind, n);
         (void)c->run();
         judge();
         fixture_end(&f);
@@ -194,7 +167,7 @@ static void test_fail_wide_each_call(void)
 {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         cases[i].build();
-        for (enum kind kind = 0; kind < NB_KINDS; kind++)
+        for (enum fake_kind kind = 0; kind < FAKE_NB_KINDS; kind++)
             run(&cases[i], kind);
         image_free(&image);
     }
