@@ -325,9 +325,8 @@ def show(mutant):
         print(f"    {mutant.before.strip()}\n    {mutant.after.strip()}", flush=True)
 
 
-def run(mutants, run_all, excused, quiet=False):
-    start()
-    programs, times = Programs(), Times(run_all)
+def run(programs, mutants, run_all, excused, quiet=False):
+    times = Times(run_all)
     for mutant in mutants:
         if mutant.key() in excused:
             mutant.result, mutant.by = "equivalent", excused[mutant.key()]
@@ -367,7 +366,8 @@ def main():
         for mutant in mutants:
             show(mutant)
         return 0
-    run(mutants, args.all, equivalents())
+    start()
+    run(Programs(), mutants, args.all, equivalents())
     counts = summary(mutants)
     judged = counts.get("caught", 0) + counts.get("survived", 0)
     if args.json:

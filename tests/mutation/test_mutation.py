@@ -6,6 +6,7 @@ has to fail. A row whose code is gone fails too: then take the new code, or remo
 """
 
 import dataclasses
+import functools
 import pathlib
 import sys
 
@@ -56,6 +57,13 @@ HOLES = (
 )
 
 
+@functools.cache
+def all_programs():
+    """Looked up once: it reads the symbols of every test program."""
+    mutate.start()
+    return mutate.Programs()
+
+
 def find(hole):
     """The mutant of a hole."""
     lines = (ROOT / hole.source).read_text(encoding="utf-8").split("\n")
@@ -72,9 +80,7 @@ def find(hole):
 
 
 def check_hole(hole):
-    mutant = find(hole)
-    mutate.start()
-    programs = mutate.Programs()
+    mutant, programs = find(hole), all_programs()
     cases.check(mutate.compile_mutant(programs, mutant), f"does not compile: {mutant.after}")
     target = mutate.WORK / "program"
     mutate.link_mutant(programs, hole.program, mutant, target)
@@ -95,9 +101,7 @@ def test_mutation_holes_stay_closed():
 def test_mutation_right_code_is_not_caught():
     """The way itself: a mutant that is none passes, or everything would look caught."""
     hole = dataclasses.replace(HOLES[0], after=HOLES[0].before)
-    mutant = find(hole)
-    programs = mutate.Programs()
-    mutate.start()
+    mutant, programs = find(hole), all_programs()
     cases.check(mutate.compile_mutant(programs, mutant), "the right code does not compile")
     mutate.link_mutant(programs, hole.program, mutant, mutate.WORK / "program")
     status, _ = mutate.run_program(mutate.WORK / "program", 60)
@@ -109,7 +113,7 @@ def test_mutation_seeded_few_are_caught():
     mutants = [mutant for part in SEEDED_FILES
                for mutant in mutate.choose(SEEDED_COUNT, SEED, part)]
     cases.check(len(mutants) > SEEDED_COUNT, f"only {len(mutants)} mutants")
-    mutate.run(mutants, False, mutate.equivalents(), quiet=True)
+    mutate.run(all_programs(), mutants, False, mutate.equivalents(), quiet=True)
     survived = [f"{mutant.kind} {mutant.key()}" for mutant in mutants
                 if mutant.result == "survived"]
     cases.check(not survived, "\n".join([f"{len(survived)} survived", *survived]))
