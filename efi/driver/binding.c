@@ -210,6 +210,16 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
     return status;
 }
 
+/* Stop one child. One that is not there has gone already; one of another controller is left. */
+static EFI_STATUS stop_child(EFI_HANDLE controller, EFI_HANDLE child)
+{
+    struct mc_disk *disk = mc_registry_find_handle(child);
+
+    if (!disk)
+        return EFI_SUCCESS;
+    return disk->published.volume == controller ? mc_registry_detach(disk) : EFI_DEVICE_ERROR;
+}
+
 /* Stop children, or give the volume back when there are none. */
 static EFI_STATUS EFIAPI stop(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Controller,
                               UINTN NumberOfChildren, EFI_HANDLE *ChildHandleBuffer)
@@ -218,8 +228,7 @@ static EFI_STATUS EFIAPI stop(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Cont
 
     (void)This;
     for (UINTN i = 0; i < NumberOfChildren; i++) {
-        struct mc_disk *disk = mc_registry_find_handle(ChildHandleBuffer[i]);
-        if (disk && EFI_ERROR(mc_registry_detach(disk)))
+        if (EFI_ERROR(stop_child(Controller, ChildHandleBuffer[i])))
             status = EFI_DEVICE_ERROR;
     }
     return NumberOfChildren > 0 ? status : mc_registry_release(Controller);
