@@ -395,6 +395,12 @@ static void restore(struct run *r, const struct damage *d)
     world_settle_all(&r->world);
 }
 
+/* A snapshot that is taken later could have this name as its id, which is looked for first. */
+static bool may_be_an_id(const char *name)
+{
+    return name[strspn(name, "0123456789")] == '\0';
+}
+
 static bool name_is_unique(const struct view *views, uint32_t at)
 {
     for (uint32_t i = 1; i < 1 + MAX_SEEN; i++) {
@@ -429,7 +435,7 @@ static void adopt(struct run *r, const struct view *views)
         struct snap *snap = &r->snaps[i];
 
         snap->presence = SNAP_NONE;
-        if (!v->opened || v->size > GUEST_MAX || v->name[0] == '\0' ||
+        if (!v->opened || v->size > GUEST_MAX || v->name[0] == '\0' || may_be_an_id(v->name) ||
             !name_is_unique(views, 1 + i))
             continue;
         snap->presence = SNAP_PRESENT;
