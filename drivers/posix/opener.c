@@ -11,7 +11,8 @@ static enum q2_status posix_open(struct q2_opener *opener, const char *path, boo
                                  struct q2_source **ret_source)
 {
     struct q2_opener_posix *posix = (struct q2_opener_posix *)opener;
-    unsigned int flags = (writable ? Q2_POSIX_WRITABLE : 0u) |
+    unsigned int flags = (writable ? posix->cache : posix->read_cache) |
+                         (writable ? Q2_POSIX_WRITABLE : 0u) |
                          (posix->share ? 0u : Q2_POSIX_STABLE) |
                          (posix->block_devices ? Q2_POSIX_BLOCK_DEVICES : 0u);
     size_t slot = 0;

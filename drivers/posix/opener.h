@@ -17,6 +17,9 @@ struct q2_opener_posix {
     struct q2_opener opener;
     bool block_devices; /* names may lead to block devices; false after init */
     bool share;         /* files that are read may be written by others; false after init */
+    /* Q2_POSIX_UNCACHED, _THROUGH, _NO_FLUSH, of files that are written and of others; 0 after
+     * init */
+    unsigned int cache, read_cache;
     struct q2_source_posix files[Q2_POSIX_MAX_OPEN];
     bool used[Q2_POSIX_MAX_OPEN];
 };

@@ -42,10 +42,36 @@ static struct q2_source_posix *posix_of(struct q2_source *source)
     return (struct q2_source_posix *)source;
 }
 
+/* So much may be in the page cache before it is left. */
+#define CACHED_MOST ((uint64_t)8 << 20)
+
+/* Take the file's pages out of the page cache; those that wait to be written are written first. A
+ * refusal costs memory only. */
+static void leave_cache(struct q2_source_posix *file)
+{
+    file->cached = 0;
+    if (file->source.writable)
+        (void)sync_file_range(file->fd, 0, 0,
+                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                  SYNC_FILE_RANGE_WAIT_AFTER);
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static void count_moved(struct q2_source_posix *file, size_t length)
+{
+    if ((file->flags & Q2_POSIX_UNCACHED) == 0)
+        return;
+    file->cached += length;
+    if (file->cached >= CACHED_MOST)
+        leave_cache(file);
+}
+
 static enum q2_status posix_read(struct q2_source *source, uint64_t offset, void *buffer,
                                  size_t length)
 {
     uint8_t *to = buffer;
+
+    count_moved(posix_of(source), length);
 
     while (length > 0) {
         ssize_t n = pread(posix_of(source)->fd, to, length, (off_t)offset);
@@ -69,6 +95,7 @@ static enum q2_status posix_write(struct q2_source *source, uint64_t offset, con
 
     if (!source->writable)
         return Q2_ERR_READ_ONLY;
+    count_moved(posix_of(source), length);
     while (length > 0) {
         ssize_t n = pwrite(posix_of(source)->fd, from, length, (off_t)offset);
         if (n < 0 && errno == EINTR)
@@ -86,7 +113,7 @@ static enum q2_status posix_write(struct q2_source *source, uint64_t offset, con
 
 static enum q2_status posix_flush(struct q2_source *source)
 {
-    if (!source->writable)
+    if (!source->writable || (posix_of(source)->flags & Q2_POSIX_NO_FLUSH) != 0)
         return Q2_OK;
     while (fdatasync(posix_of(source)->fd) != 0) {
         if (errno != EINTR)
@@ -201,6 +228,8 @@ static int open_flags(unsigned int flags)
         ret_flags |= O_RDWR | O_CREAT | ((flags & Q2_POSIX_REPLACE) != 0 ? 0 : O_EXCL);
     else
         ret_flags |= (flags & Q2_POSIX_WRITABLE) != 0 ? O_RDWR : O_RDONLY;
+    if ((flags & Q2_POSIX_THROUGH) != 0)
+        ret_flags |= O_DSYNC;
     return ret_flags;
 }
 
@@ -335,6 +364,8 @@ enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *pa
     if (file->fd < 0)
         return open_error(path, flags, errno);
     memcpy(file->path, path, strlen(path) + 1);
+    file->flags = flags;
+    file->cached = 0;
     status = adopt(file, flags);
     if (status != Q2_OK)
         q2_source_posix_close(file);
@@ -343,6 +374,8 @@ enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *pa
 
 void q2_source_posix_close(struct q2_source_posix *file)
 {
+    if ((file->flags & Q2_POSIX_UNCACHED) != 0)
+        leave_cache(file);
     (void)close(file->fd);
     file->fd = -1;
 }

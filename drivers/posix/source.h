@@ -14,6 +14,8 @@
 struct q2_source_posix {
     struct q2_source source;
     int fd;
+    unsigned int flags;          /* enum q2_posix_flags */
+    uint64_t cached;             /* UNCACHED: bytes moved since the page cache was left */
     uint8_t held[Q2_POSIX_HELD]; /* the first bytes, while they are held */
     char path[Q2_MAX_PATH_LENGTH + 1];
 };
@@ -24,6 +26,9 @@ enum q2_posix_flags {
     Q2_POSIX_CREATE = 1 << 2,        /* make the file, which must not exist; implies WRITABLE */
     Q2_POSIX_REPLACE = 1 << 3,       /* with CREATE: empty a regular file that exists, locked */
     Q2_POSIX_STABLE = 1 << 4,        /* without WRITABLE: nobody may write the file meanwhile */
+    Q2_POSIX_UNCACHED = 1 << 5,      /* what was moved does not stay in the page cache */
+    Q2_POSIX_THROUGH = 1 << 6,       /* a write is durable when it returns */
+    Q2_POSIX_NO_FLUSH = 1 << 7,      /* flush() does nothing */
 };
 
 /* Open a file by path.

@@ -22,6 +22,10 @@
     (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(INFO) | V(IO) | V(MAP) | V(MEASURE) |      \
      V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT))
 
+#define CACHE_TEXT                                                                                 \
+    "writeback (default); writethrough: a write is durable when it returns; none: nothing stays "  \
+    "in the page cache; directsync: both; unsafe: a flush does nothing"
+
 const struct option_row option_rows[] = {
     {'h', "help", NULL, OPTION_HELP, 0, ALL, "show this help"},
 
@@ -179,21 +183,23 @@ const struct option_row option_rows[] = {
     {0, "overlay-size", NULL, OPTION_KEY, FIELD(overlay_size), V(SERVE),
      "memory that --mode overlay may take (default 1G)"},
 
-    /* --- accepted, because scripts for qemu-img and qemu-io give them --- */
-    {'t', NULL, "CACHE", OPTION_IGNORED, 0, V(COMMIT) | V(CONVERT) | V(REBASE),
-     "accepted; the page cache is always used"},
-    {'T', NULL, "CACHE", OPTION_IGNORED, 0, V(CHECK) | V(COMPARE) | V(CONVERT) | V(REBASE),
-     "accepted; the page cache is always used"},
-    {'C', NULL, NULL, OPTION_IGNORED, 0, V(CONVERT),
-     "accepted; the file system is not asked to "
-     "copy"},
-    {'W', NULL, NULL, OPTION_IGNORED, 0, V(CONVERT), "accepted; writes are in order"},
-    {'n', "nocache", NULL, OPTION_IGNORED, 0, V(IO), "accepted; the page cache is always used"},
-    {'t', "cache", "CACHE", OPTION_IGNORED, 0, V(IO),
-     "accepted; what was written is durable after flush, close and exit"},
-    {'i', "aio", "AIO", OPTION_IGNORED, 0, V(IO), "accepted; one request at a time"},
-    {'k', "native-aio", NULL, OPTION_IGNORED, 0, V(IO), "accepted; one request at a time"},
-    {'m', "misalign", NULL, OPTION_IGNORED, 0, V(IO), "accepted; any alignment is good"},
+    /* --- how files are read and written --- */
+    {'t', NULL, "CACHE", OPTION_CACHE, FIELD(image[0].cache), V(AMEND) | V(COMMIT) | V(REBASE),
+     CACHE_TEXT},
+    {'t', "cache", "CACHE", OPTION_CACHE, FIELD(image[0].cache), V(IO), CACHE_TEXT},
+    {'t', NULL, "CACHE", OPTION_CACHE, FIELD(output_cache), V(CONVERT),
+     "the output's page cache: writeback, writethrough, none, directsync or unsafe"},
+    {'T', NULL, "CACHE", OPTION_CACHE, FIELD(image[0].cache), V(CHECK) | V(COMPARE) | V(CONVERT),
+     "the page cache of what is read: none leaves nothing in it"},
+    {'T', NULL, "CACHE", OPTION_CACHE, FIELD(image[0].backing_cache), V(REBASE),
+     "the page cache of the backing files: none leaves nothing in it"},
+    {'C', NULL, NULL, OPTION_SET, FIELD(offload), V(CONVERT),
+     "have the file system copy, if it can and the output is raw; zeros are not looked for"},
+    {'W', NULL, NULL, OPTION_PERMISSION, 0, V(CONVERT),
+     "allow writes in any order; they are in order all the same"},
+    {'n', "nocache", NULL, OPTION_SET, FIELD(no_cache), V(IO), "the same as --cache none"},
+    {'i', "aio", "AIO", OPTION_AIO, 0, V(IO),
+     "threads; the kernel's asynchronous requests (native, io_uring) are not used"},
 };
 
 const size_t nb_option_rows = sizeof(option_rows) / sizeof(option_rows[0]);

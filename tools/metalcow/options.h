@@ -11,7 +11,9 @@
 
 enum option_kind {
     OPTION_HELP,
-    OPTION_IGNORED,       /* accepted because qemu-img has it; it changes nothing here */
+    OPTION_PERMISSION,    /* allows what is never needed here */
+    OPTION_AIO,           /* threads; nothing is stored */
+    OPTION_CACHE,         /* enum file_cache: writeback, none, writethrough, directsync, unsafe */
     OPTION_SET,           /* bool */
     OPTION_TEXT,          /* const char * */
     OPTION_SIZE,          /* uint64_t */

@@ -78,6 +78,12 @@ static const struct {
     {OPTION_DISCARD, "on", false},
     {OPTION_DISCARD, "ignore", true},
     {OPTION_DISCARD, "off", true},
+    {OPTION_AIO, "threads", 0},
+    {OPTION_CACHE, "writeback", CACHE_WRITEBACK},
+    {OPTION_CACHE, "none", CACHE_NONE},
+    {OPTION_CACHE, "writethrough", CACHE_WRITETHROUGH},
+    {OPTION_CACHE, "directsync", CACHE_DIRECTSYNC},
+    {OPTION_CACHE, "unsafe", CACHE_UNSAFE},
     {OPTION_PREALLOCATION, "off", PREALLOCATION_OFF},
     {OPTION_PREALLOCATION, "metadata", PREALLOCATION_METADATA},
     {OPTION_PREALLOCATION, "falloc", PREALLOCATION_FALLOC},
@@ -93,6 +99,23 @@ static bool find_word(enum option_kind kind, const char *word, int *ret_value)
         }
     }
     return false;
+}
+
+bool arguments_cache(const char *word, enum file_cache *ret_cache)
+{
+    int value = 0;
+
+    if (!find_word(OPTION_CACHE, word, &value))
+        return false;
+    *ret_cache = (enum file_cache)value;
+    return true;
+}
+
+bool arguments_aio(const char *word)
+{
+    int value;
+
+    return find_word(OPTION_AIO, word, &value);
 }
 
 static bool store_options(struct option_texts *options, const char *text)
@@ -190,6 +213,10 @@ static bool store(const struct option_row *row, const char *text, struct argumen
             return false;
         *(enum preallocation *)field = (enum preallocation)word;
         return true;
+    case OPTION_AIO:
+        return find_word(row->kind, text, &word);
+    case OPTION_CACHE:
+        return arguments_cache(text, field);
     case OPTION_MAP_OUTPUT:
         if (!find_word(row->kind, text, &word))
             return false;
@@ -209,7 +236,7 @@ static bool store(const struct option_row *row, const char *text, struct argumen
     case OPTION_KEY:
     case OPTION_FORMAT:
     case OPTION_HELP:
-    case OPTION_IGNORED:
+    case OPTION_PERMISSION:
     default:
         return true;
     }
@@ -325,7 +352,7 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         .image = {{.names = Q2_NAMES_ANY}, {.names = Q2_NAMES_ANY}},
         .mode = MC_MODE_READ_WRITE,
         .max_length = UINT64_MAX,
-        .sparse_size = 4096,
+        .sparse_size = SPARSE_UNSAID,
     };
     /* getopt() is not shown an operand that may look like an option. */
     int nb_hidden = verb->last_is_operand && argc > 2 ? 1 : 0;

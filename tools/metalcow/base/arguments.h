@@ -9,6 +9,7 @@
 
 #include "q2_disk.h"
 
+#include "cache.h"
 #include "core/spec/disk_spec.h"
 #include "create_options.h"
 #include "tools/metalcow/verbs.h"
@@ -36,6 +37,8 @@ struct image_options {
     const char *key_file;        /* the same, every byte of it */
     enum q2_name_policy names;
     enum q2_unsaid_format backing_format; /* of a backing file whose format nobody states */
+    enum file_cache cache;                /* of its files */
+    enum file_cache backing_cache;        /* of its backing files; UNSAID: the same */
     bool share;                           /* others may write the files meanwhile */
     bool writable;                        /* what was written is durable after image_flush() */
     bool repair;                          /* with writable: for q2_disk_repair() alone */
@@ -86,6 +89,8 @@ struct bitmap_actions {
     size_t nb;
 };
 
+#define SPARSE_UNSAID UINT64_MAX
+
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
     struct image_options image[2];
@@ -97,6 +102,7 @@ struct arguments {
     bool backing_chain;
     bool skip_create;
     bool compress;
+    bool offload;
     bool drop;
     const char *base, *base_format;
     uint64_t nb_threads;
@@ -105,6 +111,7 @@ struct arguments {
     enum repair_wish repair;
     const char *snapshot_create, *snapshot_apply, *snapshot_delete;
     const char *output_format;
+    enum file_cache output_cache;
     const char *size_text;
     const char *backing_file, *backing_format; /* for the header */
     struct bitmap_actions actions;             /* of bitmap */
@@ -113,6 +120,7 @@ struct arguments {
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
     bool read_only, image_opts, ignore_discard;    /* of io */
+    bool no_cache;                                 /* of io: as cache none */
     bool snapshot_mode;                            /* of io: keep what is written apart */
     const char *socket_path, *port, *bind_address; /* of serve */
     enum mc_mode mode;
@@ -122,7 +130,7 @@ struct arguments {
     struct option_texts options;
     uint64_t start;
     uint64_t max_length;
-    uint64_t sparse_size;
+    uint64_t sparse_size;               /* bytes; SPARSE_UNSAID */
     const char *operands[MAX_OPERANDS]; /* the first ones; NULL: there is none */
     char *const *all_operands;          /* nb_operands of them, in argv */
     int nb_operands;
@@ -143,6 +151,12 @@ bool arguments_size(const char *operand, uint64_t *ret_size);
 
 /* Whether a word of -d, which says what discard does, is ignore; false: it is no such word. */
 bool arguments_discard(const char *word, bool *ret_ignore);
+
+/* What a word of -t or -T says; false: it is none. */
+bool arguments_cache(const char *word, enum file_cache *ret_cache);
+
+/* Whether a word of -i, which says how requests reach the kernel, names the way that is here. */
+bool arguments_aio(const char *word);
 
 /* The format that a word names; false, and nothing is said, if it is none of ours. */
 bool arguments_find_format(const char *word, enum q2_image_format *ret_format);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cache.h"
 #include "q2_create.h"
 
 /* Every option that is known; names in create_options.c. */
@@ -41,6 +42,7 @@ struct create_options {
     struct q2_create_options image;
     enum preallocation preallocation;
     bool hold; /* make_image(): what is made does not open before its first bytes are released */
+    enum file_cache cache; /* make_image(): of the files that are made */
     bool given[NB_CREATE_OPTIONS];
     const char *values[NB_CREATE_OPTIONS]; /* as they were given; NULL: not */
     size_t nb_text;                        /* of text[], in use */

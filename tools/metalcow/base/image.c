@@ -75,6 +75,9 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
     image->opener.share = options->share;
+    image->opener.cache = cache_flags(options->cache);
+    image->opener.read_cache = cache_flags(
+        options->backing_cache != CACHE_UNSAID ? options->backing_cache : options->cache);
     status = q2_disk_open(image->workspace, &image->file.source, &image->opener.opener,
                           &engine_options, fault, &image->disk);
     passphrase_wipe(&image->passphrase, &image->unlocker);
@@ -95,8 +98,10 @@ static enum q2_status open_file(struct image *image, const char *path,
     if (writes && options->share)
         ret_fault->what = "--force-share is for reading only";
     ret_fault->status =
-        ret_fault->what ? Q2_ERR_ARGUMENT
-                        : q2_source_posix_open(&image->file, path, Q2_POSIX_BLOCK_DEVICES | how);
+        ret_fault->what
+            ? Q2_ERR_ARGUMENT
+            : q2_source_posix_open(&image->file, path,
+                                   Q2_POSIX_BLOCK_DEVICES | how | cache_flags(options->cache));
     return ret_fault->status;
 }
 

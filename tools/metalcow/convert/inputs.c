@@ -120,6 +120,14 @@ bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_en
     return true;
 }
 
+int inputs_file(const struct inputs *inputs, const struct q2_map_entry *entry)
+{
+    struct q2_layer_info layer;
+
+    q2_disk_layer_info(inputs->images[inputs->current]->disk, entry->depth, &layer);
+    return image_source_fd(layer.data_source);
+}
+
 /* Read from one input; length does not go past its end. */
 static bool read_one(struct input *input, uint64_t at, uint8_t *buffer, size_t length)
 {

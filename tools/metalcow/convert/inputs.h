@@ -34,6 +34,9 @@ void inputs_close(struct inputs *inputs);
  * Where ret_entry has an offset, it is one into ret_entry->file. */
 bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_entry);
 
+/* The descriptor of the file that an entry of inputs_look() has an offset into. */
+int inputs_file(const struct inputs *inputs, const struct q2_map_entry *entry);
+
 /* Read length bytes at at, all of them below size. */
 bool inputs_read(struct inputs *inputs, uint64_t at, uint8_t *buffer, size_t length);
 

@@ -108,11 +108,12 @@ static bool options_hold(struct new_image *new, const char *path)
 static bool open_file(struct new_image *new, struct new_file *file, const char *path)
 {
     struct q2_source_posix *posix = &file->posix;
+    unsigned int cache = cache_flags(new->options->cache);
     enum q2_status status =
-        q2_source_posix_open(posix, path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+        q2_source_posix_open(posix, path, cache | Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
 
     if (status == Q2_ERR_NOT_FOUND) {
-        status = q2_source_posix_open(posix, path, Q2_POSIX_CREATE);
+        status = q2_source_posix_open(posix, path, cache | Q2_POSIX_CREATE);
         file->is_new = status == Q2_OK;
     }
     if (status == Q2_ERR_BUSY && images_use_path(new->in_use, new->nb_in_use, path))
@@ -239,6 +240,7 @@ static bool preallocate_made(const char *path, const struct create_options *opti
     const struct image_options how = {.format = FORMAT_QCOW2,
                                       .names = Q2_NAMES_ANY,
                                       .writable = true,
+                                      .cache = options->cache,
                                       .held = options->hold ? made->held : NULL};
     enum preallocation preallocation = options->preallocation;
     struct image *image;

@@ -23,6 +23,11 @@ struct target_ops {
     /* Write length bytes of what buffer() gave. Zeros in it may become holes. */
     bool (*write)(struct target *target, uint64_t at, size_t length);
 
+    /* Have the file system copy up to length bytes of a file to at. Returns how many it has copied;
+     * 0, and nothing is said: none, they have to be read and written. NULL: it never can. */
+    uint64_t (*offload)(struct target *target, uint64_t at, int fd, uint64_t offset,
+                        uint64_t length);
+
     /* Make a range read as zeros. */
     bool (*zeros)(struct target *target, uint64_t at, uint64_t length);
 
@@ -47,6 +52,7 @@ struct target_options {
     const char *path;
     const struct inputs *inputs; /* what is converted */
     uint64_t sparse_size;        /* bytes of zeros in a row that become a hole; 0: none */
+    enum file_cache cache;       /* of the target's files */
     bool skip_create;            /* write into a target that exists, without emptying it */
     bool keeps_backing;          /* -B: leave out what the target's backing file has */
     bool compressed;

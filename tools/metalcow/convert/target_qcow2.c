@@ -221,6 +221,7 @@ static bool make(struct qcow2_target *qcow2)
 
     options->creation->image.virtual_size = options->inputs->size;
     options->creation->hold = true;
+    options->creation->cache = options->cache;
     return make_image(options->path, Q2_FORMAT_QCOW2, options->creation, options->inputs->images,
                       options->inputs->nb, &qcow2->made);
 }
@@ -232,6 +233,7 @@ static bool open_image(struct qcow2_target *qcow2)
         .format = FORMAT_QCOW2,
         .names = Q2_NAMES_ANY,
         .writable = true,
+        .cache = qcow2->options.cache,
         .held = qcow2->options.skip_create ? NULL : qcow2->made.held,
     };
     struct q2_layer_info info;

@@ -23,7 +23,8 @@ struct raw_target {
     struct q2_source_posix file;
     uint64_t sparse_size; /* bytes, a multiple of 512; 0: no holes */
     uint8_t *buffer;
-    bool is_file;    /* a regular file, which can have holes */
+    bool is_file; /* a regular file, which can have holes */
+    bool flush_at_end;
     bool reads_zero; /* what is not written reads as zeros */
 };
 
@@ -95,10 +96,25 @@ static bool raw_write(struct target *target, uint64_t at, size_t length)
     return true;
 }
 
+static uint64_t raw_offload(struct target *target, uint64_t at, int fd, uint64_t offset,
+                            uint64_t length)
+{
+    struct raw_target *raw = raw_of(target);
+    off_t from = (off_t)offset, to = (off_t)at;
+    ssize_t n = -1;
+
+    if (raw->is_file)
+        n = copy_file_range(fd, &from, raw->file.fd, &to, (size_t)length, 0);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
 static bool raw_finish(struct target *target)
 {
-    (void)target;
-    return true;
+    struct raw_target *raw = raw_of(target);
+    struct q2_source *source = &raw->file.source;
+    enum q2_status status = raw->flush_at_end ? source->ops->flush(source) : Q2_OK;
+
+    return status == Q2_OK || fail(raw, status);
 }
 
 static void raw_close(struct target *target, bool done)
@@ -116,6 +132,7 @@ static void raw_close(struct target *target, bool done)
 static const struct target_ops raw_ops = {
     .buffer = raw_buffer,
     .write = raw_write,
+    .offload = raw_offload,
     .zeros = raw_zeros,
     .finish = raw_finish,
     .close = raw_close,
@@ -158,11 +175,12 @@ static bool prepare(struct raw_target *raw, const struct target_options *options
 /* Open the output without changing it. */
 static bool open_file(struct raw_target *raw, const struct target_options *options)
 {
-    enum q2_status status =
-        q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
+    unsigned int cache = cache_flags(options->cache);
+    enum q2_status status = q2_source_posix_open(
+        &raw->file, raw->path, cache | Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
 
     if (status == Q2_ERR_NOT_FOUND && !options->skip_create)
-        status = q2_source_posix_open(&raw->file, raw->path, Q2_POSIX_CREATE);
+        status = q2_source_posix_open(&raw->file, raw->path, cache | Q2_POSIX_CREATE);
     if (status == Q2_ERR_BUSY && target_path_is_input(options, raw->path))
         return false;
     return status == Q2_OK || fail(raw, status);
@@ -179,6 +197,7 @@ struct target *target_raw_open(const struct target_options *options)
     raw->target =
         (struct target){.ops = &raw_ops, .unit = 1, .chunk = CHUNK_SIZE, .blank_from = UINT64_MAX};
     raw->path = options->path;
+    raw->flush_at_end = cache_wants_flush(options->cache);
     raw->sparse_size = options->sparse_size & ~UINT64_C(511);
     if (!open_file(raw, options))
         goto free_target;

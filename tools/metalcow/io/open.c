@@ -239,11 +239,12 @@ static bool take_letter(int letter, struct io_opening *opening, const char **opt
         options[(*nb_options)++] = optarg;
         return true;
     case 'i':
-    case 'k':
-    case 'm':
+        return arguments_aio(optarg);
     case 'n':
-    case 't':
+        opening->how.cache = CACHE_NONE;
         return true;
+    case 't':
+        return arguments_cache(optarg, &opening->how.cache);
     default:
         return false;
     }
@@ -259,7 +260,7 @@ static bool run_open(struct io *io, int argc, char **argv)
     opening.how.writable = true;
     optind = 0;
     opterr = 1;
-    while ((letter = getopt(argc, argv, "rsUd:o:i:kmnt:")) != -1) {
+    while ((letter = getopt(argc, argv, "rsUd:o:i:nt:")) != -1) {
         if (!take_letter(letter, &opening, options, &nb_options))
             return io_usage(&io_open_command);
     }
@@ -274,7 +275,7 @@ const struct io_command io_open_command = {
     .alias = "o",
     .min_arguments = 1,
     .max_arguments = -1,
-    .arguments = "[-rsUknm] [-d discard] [-t cache] [-i aio] [-o options] [path]",
+    .arguments = "[-rsUn] [-d discard] [-t cache] [-i aio] [-o options] [path]",
     .summary = "open the file specified by path",
     .help = " -d  what discard does: unmap or ignore\n"
             " -o  driver=, file.filename=, data-file.filename=, backing.driver=,\n"
@@ -282,7 +283,9 @@ const struct io_command io_open_command = {
             " -r  for reading only\n"
             " -s  keep what is written apart; it vanishes when the file is closed\n"
             " -U  even if another program is writing it, with -r or -s\n"
-            " -i, -k, -m, -n, -t  accepted\n",
+            " -i  threads\n"
+            " -n  the same as -t none\n"
+            " -t  writeback, writethrough, none, directsync or unsafe\n",
     .run = run_open,
 };
 

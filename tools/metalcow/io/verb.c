@@ -60,6 +60,8 @@ int verb_io(const struct arguments *arguments)
                     .preset_ignore_discard = arguments->ignore_discard};
     bool good;
 
+    if (arguments->no_cache)
+        io.preset.cache = CACHE_NONE;
     if (!open_file(&io, arguments))
         return EXIT_ERROR;
     good = arguments->commands.nb > 0 ? run_given(&io, &arguments->commands) : run_typed(&io);

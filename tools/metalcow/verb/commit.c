@@ -109,6 +109,7 @@ static bool open_base(struct commit *commit, const struct arguments *arguments)
         .backing_format = arguments->image[0].backing_format,
         .passphrase_file = arguments->image[0].passphrase_file,
         .key_file = arguments->image[0].key_file,
+        .cache = arguments->image[0].cache,
         .writable = true,
     };
     uint64_t size = q2_disk_size(commit->overlay->disk);

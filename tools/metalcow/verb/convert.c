@@ -20,10 +20,17 @@
 #define SKIP_LENGTH ((uint64_t)64 << 10)
 #define MAX_THREADS 16u
 
+/* Bytes of zeros in a row that become a hole, if nobody says so. */
+#define SPARSE_SIZE 4096u
+
+/* The most that the file system is asked to copy at once: progress is told in between. */
+#define OFFLOAD_MOST ((uint64_t)64 << 20)
+
 struct conversion {
     struct inputs inputs;
     struct target *target;
     struct progress progress;
+    bool offload; /* have the file system copy where it can */
 };
 
 enum state {
@@ -104,14 +111,40 @@ static bool copy_data(struct conversion *conversion, uint64_t at, uint64_t *ret_
     return target->ops->write(target, at, length);
 }
 
+/* -C: the file system copies a run that is stored as it is. 0: it has to be read and written. */
+static bool offload(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
+{
+    struct target *target = conversion->target;
+    struct q2_map_entry entry;
+    uint64_t length;
+
+    *ret_length = 0;
+    if (!conversion->offload || !target->ops->offload)
+        return true;
+    if (!inputs_look(&conversion->inputs, at, &entry))
+        return false;
+    if (entry.zero || !entry.has_offset)
+        return true;
+    length = entry.length < OFFLOAD_MOST ? entry.length : OFFLOAD_MOST;
+    *ret_length = target->ops->offload(target, at, inputs_file(&conversion->inputs, &entry),
+                                       entry.offset, length);
+    conversion->offload = *ret_length > 0;
+    return true;
+}
+
 /* Copy what begins at at. */
 static bool copy_next(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
 {
     enum state state;
     uint64_t length;
 
+    *ret_length = 0;
     if (!look(conversion, at, &state, &length))
         return false;
+    if (state == STATE_DATA && !offload(conversion, at, ret_length))
+        return false;
+    if (state == STATE_DATA && *ret_length > 0)
+        return true;
     length = worth_skipping(conversion, at, state, length);
     if (length == 0)
         return copy_data(conversion, at, ret_length);
@@ -155,6 +188,9 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
         return say(arguments->base ? "a raw output has no backing file"
                                    : "Compression not supported for this file format");
+    if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
+        return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
+                   "through for zeros (-S)");
     if (creation->image.backing_file && arguments->nb_operands > 2)
         return say("Having a backing file for the target makes no sense when concatenating "
                    "multiple input images");
@@ -196,7 +232,9 @@ static int convert(struct conversion *conversion, const struct arguments *argume
     struct target_options options = {
         .path = path,
         .inputs = &conversion->inputs,
-        .sparse_size = arguments->sparse_size,
+        .sparse_size =
+            arguments->sparse_size == SPARSE_UNSAID ? SPARSE_SIZE : arguments->sparse_size,
+        .cache = arguments->output_cache,
         .skip_create = arguments->skip_create,
         .keeps_backing = arguments->base != NULL,
         .compressed = arguments->compress,
@@ -220,7 +258,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
 
 int verb_convert(const struct arguments *arguments)
 {
-    struct conversion conversion = {.target = NULL};
+    struct conversion conversion = {.target = NULL, .offload = arguments->offload};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format;
     char path[Q2_MAX_PATH_LENGTH + 1];
