@@ -6,6 +6,7 @@ question whether a path is a device is answered here.
 """
 
 import contextlib
+import errno
 import io
 import os
 import pathlib
@@ -328,6 +329,20 @@ def test_stick_used_device_is_refused_also_with_force():
         here.check_run(3, "make", "--yes", "--force", here.top, says="is in use: /x is mounted")
         here.check_run(3, "add", "--yes", "--force", here.top, says="is in use: /x is mounted")
         cases.check_equal(devices.what_it_holds(here.target), None, "the device")
+
+
+def test_stick_device_without_partitions_is_written():
+    """A loop device that was made without partitions refuses to look for them; a device whose
+    partitions are in use does so too, and is not written."""
+    with case() as here, mock.patch.object(devices, "refuse_used"), \
+            mock.patch.object(volumes, "drop_cache"), \
+            mock.patch.object(stick_command.devices, "is_device",
+                              side_effect=lambda path: os.path.samefile(path, here.target)):
+        for number, code, says in ((errno.EINVAL, 0, "is ready"), (errno.EBUSY, 1, "busy")):
+            fs.make_sparse(here.target, 300 * fs.MIB)
+            with mock.patch.object(stick_command.fcntl, "ioctl",
+                                   side_effect=OSError(number, os.strerror(number))):
+                here.check_run(code, "make", "--yes", here.top, says=says)
 
 
 class DeviceSteps:

@@ -8,6 +8,7 @@ See metalcow-stick(8) in tools/man/ for what each option does and for what an in
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -288,7 +289,17 @@ def empty(path):
             file.write(bytes(min(fs.MIB, size)))
         os.fsync(file.fileno())
         if devices.is_device(path):
-            fcntl.ioctl(file.fileno(), BLKRRPART)
+            forget_partitions(file)
+
+
+def forget_partitions(file):
+    """The kernel refuses as invalid what it does not look for partitions on, such as a loop device
+    that was made without them: there is nothing to forget then."""
+    try:
+        fcntl.ioctl(file.fileno(), BLKRRPART)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTTY):
+            raise
 
 
 class OldVolume:
