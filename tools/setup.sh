@@ -1,7 +1,8 @@
 #!/bin/bash
 # Install what building, running and testing metalcow needs, and fetch the guest's parts.
 #
-#   tools/setup.sh [GROUP]...   build, run, test, bench, aarch64; none given: the first three
+#   tools/setup.sh [GROUP]...   build, run, test, bench, aarch64, firmware; none given: the first
+#                               three
 #
 # Silent and quick when nothing is missing. Debian packages come from the machine's own configured
 # apt sources. The guest's kernel, boot loaders and busybox are downloaded and unpacked below
@@ -18,18 +19,20 @@ packages_build=(gcc libc6-dev make musl-tools binutils gnu-efi dpkg-dev xz-utils
 packages_run=(qemu-system-x86 qemu-utils debootstrap ovmf mtools dosfstools fdisk e2fsprogs)
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
                shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base
-               sbsigntool openssl gdisk)
+               sbsigntool openssl gdisk swtpm swtpm-tools)
 packages_aarch64=(gcc-aarch64-linux-gnu qemu-system-arm qemu-efi-aarch64 u-boot-qemu)
 packages_bench=(qemu-utils libqcow-dev python3)
+packages_firmware=(g++ nasm acpica-tools uuid-dev python3-distutils)
 
 # Programs that stand for the packages on a system without dpkg.
 programs_build=(gcc musl-gcc make ld objcopy nm xz python3)
 programs_run=(qemu-system-x86_64 qemu-img debootstrap mcopy mkfs.fat sfdisk mke2fs)
 programs_test=(clang clang-tidy clang-format ctags cpio lcov shellcheck cppcheck genisoimage
                nbdinfo nbdcopy fio man groff sbsign openssl
-               sgdisk)
+               sgdisk swtpm swtpm_setup)
 programs_aarch64=(aarch64-linux-gnu-gcc qemu-system-aarch64)
 programs_bench=(qemu-img qcowinfo python3)
+programs_firmware=(g++ nasm iasl python3)
 
 # Parts of the guest: package, and the file that proves it is unpacked.
 guest_root=$BUILD/guest/root
@@ -38,6 +41,12 @@ guest_parts=(
     "systemd-boot-efi usr/lib/systemd/boot/efi/systemd-bootx64.efi"
     "busybox-static bin/busybox"
     "linux-image-cloud-amd64 boot/vmlinuz-*"
+)
+guest_root_arm64=$BUILD/guest/root-aa64
+guest_parts_arm64=(
+    "grub-efi-arm64-signed usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed"
+    "systemd-boot-efi usr/lib/systemd/boot/efi/systemd-bootaa64.efi"
+    "busybox-static bin/busybox"
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -170,12 +179,28 @@ guest_part() {
     compgen -G "$guest_root/$proof" >/dev/null || die "$deb holds no $proof"
 }
 
+# The same parts for the AArch64 guest, of the same versions; the system's own architectures stay.
+guest_parts_of_arm64()
+{
+    local row kernel rows=("${guest_parts_arm64[@]}")
+    kernel=$(compgen -G "$guest_root/boot/vmlinuz-*-cloud-amd64" | sort | tail -n 1) ||
+        die "the x86-64 guest has no kernel; run tools/setup.sh run"
+    kernel=${kernel##*/vmlinuz-}
+    kernel=${kernel%amd64}arm64
+    rows+=("linux-image-$kernel boot/vmlinuz-$kernel")
+    for row in "${rows[@]}"; do
+        [ -e "$guest_root_arm64/${row#* }" ] ||
+            efi/arch/aa64/fetch_package.sh "$BUILD/download" "$guest_root_arm64" "${row% *}" \
+                "${row#* }"
+    done
+}
+
 groups=("$@")
 [ $# -gt 0 ] || groups=(build run test)
 for group in "${groups[@]}"; do
     case $group in
-    build | run | test | bench | aarch64) ;;
-    *) die "unknown group '$group'; the groups are: build run test bench aarch64" ;;
+    build | run | test | bench | aarch64 | firmware) ;;
+    *) die "unknown group '$group'; the groups are: build run test bench aarch64 firmware" ;;
     esac
 done
 
@@ -195,4 +220,7 @@ case " ${groups[*]} " in
         guest_part ${part}
     done
     ;;
+esac
+case " ${groups[*]} " in
+*" aarch64 "*) guest_parts_of_arm64 ;;
 esac

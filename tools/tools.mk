@@ -16,6 +16,10 @@ $(BUILD)/guest/%.raw: $(GUEST_SCRIPT)
 	@echo "guest: $@"
 	@tools/guest/make_guest.py --root $(GUEST_ROOT) --loader $* --out $@
 
+$(BUILD)/guest/aa64/%.raw: $(GUEST_SCRIPT)
+	@echo "guest: $@"
+	@tools/guest/make_guest.py --root $(GUEST_ROOT)-aa64 --arch aa64 --loader $* --out $@
+
 $(RUN_IMAGE): $(BUILD)/guest/grub.raw $(IMAGE_SCRIPT)
 	@echo "image: $@"
 	@tools/guest/make_image.py --variant data-file --raw $< --out $(@D) >/dev/null

@@ -8,13 +8,26 @@ all: $(BUILD)/$(1)/tests/probe.efi
 endef
 $(foreach arch,$(FIRMWARE_ARCHS),$(eval $(call probe,$(arch))))
 
-# The AArch64 programs in AArch64 firmware. Not part of `make test`: emulation takes minutes.
-test-aarch64: ## build the AArch64 programs and run them in emulated firmware
+# The AArch64 programs in AArch64 firmware. Not part of `make test`: emulation takes minutes. The
+# whole, and its parts.
+aarch64-programs:
 	@tools/setup.sh build run aarch64
 	@$(MAKE) --no-print-directory -j$(JOBS) FIRMWARE_ARCHS="x64 aa64" firmware-x64 firmware-aa64 \
 	    $(BUILD)/aa64/tests/probe.efi
+aarch64-guests: aarch64-programs
+	@$(MAKE) --no-print-directory $(BUILD)/guest/aa64/grub.raw $(BUILD)/guest/aa64/systemd-boot.raw
+.PHONY: aarch64-programs aarch64-guests
+
+test-aarch64: aarch64-guests ## run the AArch64 programs in emulated firmware: all three parts
 	@tests/aarch64/boot_aarch64.py
-.PHONY: test-aarch64
+	@tests/aarch64/boot_guests.py
+test-aarch64-programs: aarch64-programs ## a part: formats, write modes, hostile calls
+	@tests/aarch64/boot_aarch64.py attach modes hostile
+test-aarch64-loaders: aarch64-programs ## a part: as boot loader of EDK2's firmware and of U-Boot
+	@tests/aarch64/boot_aarch64.py loader
+test-aarch64-guests: aarch64-guests ## a part: Debian's kernel by GRUB, systemd-boot, Driver####
+	@tests/aarch64/boot_guests.py
+.PHONY: test-aarch64 test-aarch64-programs test-aarch64-loaders test-aarch64-guests
 
 test-driver-rounds: all ## load, connect, disconnect, unload the driver 100 times in firmware
 	@tests/boot/driver_rounds.py

@@ -14,6 +14,11 @@ for word in $(/bin/busybox cat /proc/cmdline); do
     esac
 done
 
+# What was measured until now, if there is a TPM.
+for pcr in /sys/class/tpm/tpm0/pcr-sha256/*; do
+    [ -e "$pcr" ] && echo "METALCOW-GUEST-PCR ${pcr##*/} $(/bin/busybox cat "$pcr")"
+done
+
 # A line of its own, whatever the console printed before.
 echo
 echo "METALCOW-GUEST-UP $token"

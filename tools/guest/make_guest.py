@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Make the guest: a bootable Debian disk as a raw file, and a JSON file that says what is on it.
 
-    make_guest.py --root build/guest/root --loader grub --out build/guest/grub.raw
+    make_guest.py --root build/guest/root --loader grub --out build/guest/grub.raw [--arch aa64]
 
 `--root` is where tools/setup.sh unpacked Debian's packages. The disk is GPT with an ESP (FAT32) and
 a /boot partition (ext4):
@@ -36,7 +36,22 @@ DISK_GUID = "4d435731-0000-4000-8000-000000000000"
 BOOT_UUID = "4d435731-0000-4000-8000-0000000000b0"
 
 # no_timer_check: on a busy host an emulated timer fails the kernel's test of it, and that panics.
-KERNEL_OPTIONS = "console=ttyS0,115200 quiet panic=-1 no_timer_check"
+KERNEL_OPTIONS = "quiet panic=-1 no_timer_check"
+
+# What differs between the architectures of a guest. GRUB for AArch64 has no serial port of its own;
+# it uses the firmware's console.
+SERIAL = """serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console
+"""
+ARCHS = {
+    "x64": {"console": "ttyS0,115200", "terminal": SERIAL, "boot": "BOOTX64.EFI",
+            "grub": "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+            "systemd-boot": "usr/lib/systemd/boot/efi/systemd-bootx64.efi"},
+    "aa64": {"console": "ttyAMA0,115200", "terminal": "", "boot": "BOOTAA64.EFI",
+             "grub": "usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed",
+             "systemd-boot": "usr/lib/systemd/boot/efi/systemd-bootaa64.efi"},
+}
 
 # What Debian's grub-install writes beside grubx64.efi: it only leads to /boot.
 GRUB_STUB = f"""search.fs_uuid {BOOT_UUID} root
@@ -44,10 +59,7 @@ set prefix=($root)'/grub'
 configfile $prefix/grub.cfg
 """
 
-GRUB_CONFIG = """serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console
-set timeout=0
+GRUB_CONFIG = """{terminal}set timeout=0
 set default=0
 menuentry 'Debian' {{
     linux /vmlinuz {options}
@@ -91,9 +103,9 @@ def find_one(root, pattern):
     return found[-1]
 
 
-def fill_grub(image, root, kernel, initramfs, options):
-    grub = find_one(root, "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
-    fs.fat_copy(image, ESP["start"], grub, "EFI/BOOT/BOOTX64.EFI")
+def fill_grub(image, root, arch, kernel, initramfs, options):
+    grub = find_one(root, arch["grub"])
+    fs.fat_copy(image, ESP["start"], grub, f"EFI/BOOT/{arch['boot']}")
     fs.fat_copy(image, ESP["start"], GRUB_STUB.encode(), "EFI/debian/grub.cfg")
     with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         boot = pathlib.Path(folder)
@@ -101,14 +113,15 @@ def fill_grub(image, root, kernel, initramfs, options):
         shutil.copyfile(kernel, boot / "vmlinuz")
         (boot / "initrd.img").write_bytes(initramfs)
         (boot / "grub").mkdir()
-        (boot / "grub/grub.cfg").write_text(GRUB_CONFIG.format(options=options))
+        (boot / "grub/grub.cfg").write_text(GRUB_CONFIG.format(
+            terminal=arch["terminal"], options=options))
         fs.make_ext4(image, BOOT["start"], BOOT["size"], boot, BOOT_UUID, "boot")
 
 
-def fill_systemd_boot(image, root, kernel, initramfs, options):
-    loader = find_one(root, "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+def fill_systemd_boot(image, root, arch, kernel, initramfs, options):
+    loader = find_one(root, arch["systemd-boot"])
     start = ESP["start"]
-    fs.fat_copy(image, start, loader, "EFI/BOOT/BOOTX64.EFI")
+    fs.fat_copy(image, start, loader, f"EFI/BOOT/{arch['boot']}")
     fs.fat_copy(image, start, LOADER_CONFIG.encode(), "loader/loader.conf")
     fs.fat_copy(image, start, LOADER_ENTRY.format(options=options).encode(),
                 "loader/entries/debian.conf")
@@ -119,12 +132,12 @@ def fill_systemd_boot(image, root, kernel, initramfs, options):
 FILL = {"grub": fill_grub, "systemd-boot": fill_systemd_boot}
 
 
-def make_guest(root, out, loader="grub", token=None):
+def make_guest(root, out, loader="grub", token=None, arch="x64"):
     """Write the raw disk `out` and its JSON record; return the record."""
     out = pathlib.Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     token = token or secrets.token_hex(8)
-    options = f"{KERNEL_OPTIONS} metalcow.token={token}"
+    options = f"console={ARCHS[arch]['console']} {KERNEL_OPTIONS} metalcow.token={token}"
     kernel = find_one(root, "boot/vmlinuz-*")
     init = (pathlib.Path(__file__).parent / "init.sh").read_bytes()
     initramfs = make_initramfs(find_one(root, "bin/busybox").read_bytes(), init)
@@ -132,7 +145,7 @@ def make_guest(root, out, loader="grub", token=None):
     fs.make_sparse(partial, DISK_SIZE)
     fs.make_gpt(partial, DISK_GUID, [ESP, BOOT])
     fs.make_fat(partial, ESP["start"], ESP["size"], cluster=512, volume_id="4D435731", label="ESP")
-    FILL[loader](partial, root, kernel, initramfs, options)
+    FILL[loader](partial, root, ARCHS[arch], kernel, initramfs, options)
     record = {"loader": loader, "token": token, "kernel": kernel.name, "size": DISK_SIZE,
               "marker": f"METALCOW-GUEST-UP {token}"}
     partial.rename(out)
@@ -145,10 +158,11 @@ def main():
     parser.add_argument("--root", required=True, help="where Debian's packages are unpacked")
     parser.add_argument("--out", required=True, help="the raw disk to write")
     parser.add_argument("--loader", choices=sorted(FILL), default="grub")
+    parser.add_argument("--arch", choices=sorted(ARCHS), default="x64")
     parser.add_argument("--token", help="instead of a random one")
     args = parser.parse_args()
     try:
-        make_guest(args.root, args.out, args.loader, args.token)
+        make_guest(args.root, args.out, args.loader, args.token, args.arch)
     except fs.ToolError as error:
         sys.exit(f"make_guest: {error}")
 
