@@ -5,6 +5,7 @@ it must be in order, and what the guest says it wrote must be there.
 """
 
 import hashlib
+import json
 import pathlib
 import re
 import shutil
@@ -117,8 +118,8 @@ def check_fat(stick):
 
 
 def e2fsck(option, part, good=(0,)):
-    """With the time of now: what a guest has written is not from the future."""
-    fs.run("e2fsck", option, part, good=good, env={"E2FSPROGS_FAKE_TIME": "0"})
+    """With the time of now: what a guest has written is not from the future. Returns its words."""
+    return fs.run("e2fsck", option, part, good=good, env={"E2FSPROGS_FAKE_TIME": "0"})
 
 
 def qemu_img(verb, top, *words, good=(0,)):
@@ -134,12 +135,16 @@ def qemu_img(verb, top, *words, good=(0,)):
 
 def root_partition(top, record):
     """The root file system of an image, as a file."""
-    raw = top.with_suffix(".check")
-    qemu_img("convert", top, "-O", "raw", raw)
     part = top.with_suffix(".ext4")
-    fs.run("dd", f"if={raw}", f"of={part}", "bs=1M", f"skip={record['root_start'] // fs.MIB}",
-           f"count={record['root_size'] // fs.MIB}", "conv=sparse")
-    raw.unlink()
+    image = {"driver": "qcow2", "file": {"driver": "file", "filename": top.name}}
+    words, secret = [], top.parent / "passphrase"
+    if secret.exists():
+        words = ["--object", f"secret,id=key,data={secret.read_text(encoding='ascii').rstrip()}"]
+        image["encrypt"] = {"key-secret": "key"}
+    node = {"driver": "raw", "offset": record["root_start"], "size": record["root_size"],
+            "file": image}
+    fs.run("qemu-img", "convert", *words, "-O", "raw", "json:" + json.dumps(node), part.name,
+           cwd=top.parent)
     return part
 
 

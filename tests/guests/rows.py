@@ -5,6 +5,7 @@ The guests' disks are made by tools/guest/make_installed.py and kept between run
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -46,6 +47,17 @@ printf '\r\nMETALCOW-TEST pressure %s\r\n' "$(sed -n 's/^MemTotal: *//p' /proc/m
 """
 
 
+# A file of the guest that alone is longer than a FAT32 file may be, and what it must be.
+CONTENT_PATH = "/var/lib/metalcow-content"
+CONTENT = rf"""#!/bin/sh
+set -eu
+cd /var/lib
+size=$(stat -c %s {CONTENT_PATH})
+b2sum --quiet -c {CONTENT_PATH}.b2
+printf '\r\nMETALCOW-TEST content %s\r\n' "$size" >/dev/ttyS0
+"""
+
+
 # Every device that has the root's file system; there must be one. And what nbd0 is made up of.
 TWINS = r"""#!/bin/sh
 uuid=$(findmnt -n -o UUID /)
@@ -76,6 +88,7 @@ class Row:
     says: str = ""           # a regular expression that a line of the kernel log must match
     refusal: str = ""        # the same for the console, in a row that must not hand over
     size_mib: int = 0        # of the guest's disk; 0: what its system needs
+    content_mib: int = 0     # of a file in it, which can be compressed well; 0: there is none
     more: str = ""           # shell commands that the tests' service runs before it ends;
     told: str = ""           # and a regular expression for what they say
     room_mib: int = 256      # how much longer the image may become
@@ -104,6 +117,11 @@ ROWS = [
         more=PRESSURE, told="METALCOW-TEST pressure"),
     Row("memory-pressure-mixed", image="qcow2", size_mib=20 * 1024, room_mib=1920, memory=1024,
         more=PRESSURE, told="METALCOW-TEST pressure"),
+    # More content than a file of FAT32 can have: the base is compressed. All of it is read, and
+    # then more is written than there is memory.
+    Row("content", image="zstd-overlay", size_mib=20 * 1024, content_mib=4608, room_mib=1920,
+        memory=1024, more=CONTENT + PRESSURE,
+        told=r"METALCOW-TEST content 4831838208\s[\s\S]*METALCOW-TEST pressure"),
     Row("qcow2-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
         says=r"lane: server \(nbd\)"),
     Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
@@ -153,15 +171,6 @@ def expected_root(row):
     return "/dev/loop0p2" if straight and mapper else "/dev/nbd0p2"
 
 
-def with_load(raw, record, folder):
-    """A copy of a guest's disk that writes without end (tools/guest/make_installed.py)."""
-    copy = folder / "load.raw"
-    fs.run("cp", "--sparse=always", raw, copy)
-    fs.run("debugfs", "-w", "-R", "write /dev/null /etc/metalcow-load",
-           f"{copy}?offset={record['root_start']}")
-    return copy
-
-
 def with_file(raw, record, folder, path, content, mode):
     """A copy of a guest's disk with one file that is new, or has another content."""
     copy, source = folder / f"with-{pathlib.Path(path).name}.raw", folder / "content"
@@ -170,6 +179,25 @@ def with_file(raw, record, folder, path, content, mode):
     for command in (f"rm {path}", f"write {source} {path}",
                     f"set_inode_field {path} mode 0{0o100000 | mode:o}"):
         fs.run("debugfs", "-w", "-R", command, f"{copy}?offset={record['root_start']}")
+    return copy
+
+
+def with_content(raw, record, folder, size_mib):
+    """A copy of a guest's disk with a file whose MiB differ, and the file's digest."""
+    copy, source = folder / "with-content.raw", folder / "content"
+    fs.run("cp", "--sparse=always", raw, copy)
+    digest = hashlib.blake2b()
+    with open(source, "wb") as file:
+        for number in range(size_mib):
+            piece = b"%015d\n" % number * (fs.MIB // 16)
+            digest.update(piece)
+            file.write(piece)
+    name = pathlib.Path(CONTENT_PATH).name
+    sums = folder / "sums"
+    sums.write_text(f"{digest.hexdigest()}  {name}\n", encoding="ascii")
+    for command in (f"write {source} {CONTENT_PATH}", f"write {sums} {CONTENT_PATH}.b2"):
+        fs.run("debugfs", "-w", "-R", command, f"{copy}?offset={record['root_start']}")
+    source.unlink()
     return copy
 
 
@@ -194,14 +222,14 @@ def with_signed_loader(raw, folder):
     return copy
 
 
-def make_image(row, raw, record, folder, load=False):
+def make_image(row, raw, record, folder):
     """The files of an image kind, in folder; returns the keys that its entry needs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     top = folder / "debian.qcow2"
     convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2"]
-    if load:
-        raw = with_load(raw, record, folder.parent)
+    if row.content_mib:
+        raw = with_content(raw, record, folder.parent, row.content_mib)
     if row.more:
         raw = with_file(raw, record, folder.parent, MORE_PATH, row.more.encode(), 0o755)
     if row.options:

@@ -14,9 +14,10 @@ written and powered off, then judge (tests/guests/judge.py):
   what the guest says it wrote is in the image
 
 --rounds N alternates N times between the stick and QEMU with the image as an ordinary disk; each
-side must see what the other has written. --cuts N cuts the power N times at random moments while
-the guest writes; writes that were not flushed are lost (tests/guests/cuts.py). The last line is "N
-passed, N failed".
+side must see what the other has written. --cuts N cuts the power N times in all at random moments
+while the guests of the named rows write; writes that were not flushed are lost
+(tests/guests/cuts.py, which says what the rows are if none is named). The last line is "N passed, N
+failed".
 """
 
 import argparse
@@ -114,10 +115,11 @@ def run_row(row, args):
     """All of one row; returns the result of its last boot from the stick."""
     folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
     raw, record = guest(row)
-    keys = make_image(row, raw, record, folder, load=args.cuts > 0)
+    row = cuts.loaded(row) if args.cuts > 0 else row
+    keys = make_image(row, raw, record, folder)
     make_row_stick(row, folder, stick, keys)
     if args.cuts > 0:
-        result = cuts.run_cuts(row, record, stick, list(stick_files(folder)), args)
+        result = cuts.run_cuts(row, record, stick, args)
     else:
         before = None
         for number in range(args.rounds):
@@ -149,10 +151,12 @@ def parse_arguments():
                         help="this row; may be said several times")
     parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--rounds", type=int, default=1, help="alternations with QEMU")
-    parser.add_argument("--cuts", type=int, default=0, help="power cuts under load")
+    parser.add_argument("--cuts", type=int, default=0, help="power cuts under load, in all rows")
     parser.add_argument("--seed", type=int, default=None, help="of the cuts' moments")
     parser.add_argument("--keep", action="store_true", help="leave sticks and images there")
     args = parser.parse_args()
+    if args.cuts and not args.only:
+        args.only = list(cuts.ROWS)
     unknown = set(args.only) - {row.name for row in ROWS}
     if unknown:
         parser.error(f"no row is named {', '.join(sorted(unknown))}; --list names them")
@@ -168,7 +172,9 @@ def main():
         print("\n".join(row.name for row in rows))
         return
     passed = failed = 0
-    for row in rows:
+    rows = rows[: args.cuts or None]  # fewer cuts than rows: some rows have none
+    share = [args.cuts // len(rows) + (at < args.cuts % len(rows)) for at in range(len(rows))]
+    for row, args.cuts in zip(rows, share):
         begin = time.monotonic()
         try:
             report(row, run_row(row, args), time.monotonic() - begin)

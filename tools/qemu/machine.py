@@ -71,12 +71,17 @@ class Drive:
     snapshot: bool = True
     boot_index: int | None = None
     cache: str = ""  # as QEMU names it; "": QEMU's own choice
+    log: str = ""  # an empty file, which gets every write and flush (tests/guests/write_log.py)
 
     def arguments(self, number):
         name = f"drive{number}"
         path = str(self.path).replace(",", ",,")
         words = ["-drive", f"if=none,id={name},file={path},format={self.format},"
                            f"snapshot={'on' if self.snapshot else 'off'}"]
+        if self.log:
+            words[-1] = (f"if=none,id={name},driver=blklogwrites,log.driver=file,"
+                         f"log.filename={self.log},file.driver={self.format},"
+                         f"file.file.driver=file,file.file.filename={path}")
         if self.cache:
             words[-1] += f",cache={self.cache}"
         devices = [text.format(id=name, n=number) for text in BUSES[self.bus]]
@@ -93,12 +98,13 @@ class Machine:
     """One run of QEMU. Start with start() or `with`; `text` is all the serial output so far."""
 
     def __init__(self, drives, memory=MEMORY_MIB, variables=None, log=None, echo=None,
-                 timeout=BOOT_TIMEOUT, extra=(), cpus=1, secure_boot=False):
+                 timeout=BOOT_TIMEOUT, extra=(), cpus=1, secure_boot=False, saved=None):
         """drives: Drive objects. variables: firmware variables file, made from OVMF's template
         when absent and then kept. log: file that gets the raw serial bytes. echo: a function that
         is given every piece of readable text. timeout: seconds of the reference machine from start
         to a forced end. secure_boot: firmware that verifies, with the snakeoil key of the ovmf
-        package enrolled."""
+        package enrolled. saved: a file that save() of a machine with the same devices made; the
+        machine goes on from there, after resume()."""
         self.drives = drives
         self.memory = memory
         self.cpus = cpus
@@ -108,6 +114,7 @@ class Machine:
         self.timeout = timeout
         self.extra = list(extra)
         self.secure_boot = secure_boot
+        self.saved = saved
         self.text = ""
         self.mark = 0
         self.process = None
@@ -145,6 +152,8 @@ class Machine:
             words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         for number, drive in enumerate(self.drives):
             words += drive.arguments(number)
+        if self.saved:
+            words += ["-incoming", f"exec:cat '{self.saved}'"]
         return words + self.extra
 
     def start(self):
@@ -290,12 +299,46 @@ class Machine:
         match = self.expect(SHELL_PROMPT, timeout=timeout)
         return self.text[start : match.start()]
 
+    def save(self, path):
+        """Stop the machine and write its state, without its disks, to a file; qmp("cont") lets it
+        go on. What it had written is in the files of its disks then."""
+        self.qmp("stop")
+        self.qmp("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        self.qmp("migrate", uri=f"exec:cat > '{path}'")
+        self.wait_status(lambda: self.qmp("query-migrate").get("status"), "completed")
+
+    def resume(self):
+        """Go on from the state that the machine was made with."""
+        self.wait_status(lambda: self.qmp("query-status")["status"], "paused")
+        self.qmp("cont")
+
+    def wait_status(self, ask, wanted):
+        deadline = self.deadline(60)
+        while (status := ask()) != wanted:
+            if status in ("failed", "cancelled") or self.clock.seconds() > deadline:
+                self.fail(f"the status is '{status}' and not '{wanted}'")
+            if not self.pump(0.1):
+                self.fail(f"the machine stopped before the status '{wanted}'")
+
+    def connect_monitor(self):
+        """QEMU makes the socket while it starts."""
+        deadline = self.deadline(10)
+        while True:
+            self.monitor = socket.socket(socket.AF_UNIX)
+            self.monitor.settimeout(speed.stretch(10))
+            try:
+                self.monitor.connect(f"{self.folder}/qmp")
+                return
+            except OSError:
+                self.monitor.close()
+                self.monitor = None
+                if not self.pump(0.05) or self.clock.seconds() > deadline:
+                    self.fail("no monitor")
+
     def qmp(self, command, **arguments):
         """One command to QEMU's monitor (system_powerdown, eject, device_del, ...)."""
         if not self.monitor:
-            self.monitor = socket.socket(socket.AF_UNIX)
-            self.monitor.settimeout(speed.stretch(10))
-            self.monitor.connect(f"{self.folder}/qmp")
+            self.connect_monitor()
             self.replies = self.monitor.makefile("rb")
             self.replies.readline()
             self.qmp("qmp_capabilities")
