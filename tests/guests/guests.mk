@@ -20,8 +20,11 @@ test-loaders: firmware-x64 ## boot installed Debians from sticks, every loader a
 test-rounds: firmware-x64 ## five times in turns: from a stick, and in QEMU as an ordinary disk
 	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --only qcow2 --rounds $(or $(ROUNDS),5)
 
-test-cuts: firmware-x64 ## cut a guest's power while it writes, CUTS times (10)
-	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --only qcow2 --cuts $(or $(CUTS),10)
+test-cuts: firmware-x64 ## cut guests' power while they write, CUTS times (10), of a SEED
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/run_guests.py --cuts $(or $(CUTS),10) \
+	    $(if $(SEED),--seed $(SEED))
 bench-handoff: firmware-x64 ## measure a handed-over disk in the guest, beside a loop device
 	@$(AS_ROOT)/usr/bin/python3 tests/guests/bench.py $(BENCH)
-.PHONY: bench-handoff test-guests test-loaders test-rounds test-cuts
+bench-login: firmware-x64 ## measure power-on to login, beside the same guest on a raw disk
+	@$(AS_ROOT)/usr/bin/python3 tests/guests/bench_login.py
+.PHONY: bench-handoff bench-login test-guests test-loaders test-rounds test-cuts
