@@ -24,12 +24,16 @@ EFI_APP_SRCS    := $(EFI_COMMON_SRCS) $(EFI_MENU_SRCS) \
 # The loops of memcpy() must not become calls of memcpy().
 CFLAGS_efi_base_memory.c := -fno-tree-loop-distribute-patterns -fno-builtin
 
-# The Linux program that serves a disk after boot services (tools/handoff/); the driver carries it.
-# It is built for this architecture alone.
-HANDOFF_PROGRAM := $(BUILD)/linux/handoff
-$(BUILD)/x64/obj/efi/handoff/program.o: $(HANDOFF_PROGRAM)
-$(BUILD)/x64/obj/efi/handoff/program.o: \
-    CFLAGS_efi_handoff_program.c = -DMC_HANDOFF_PROGRAM='"$(HANDOFF_PROGRAM)"'
+# The Linux program that serves a disk after boot services (tools/handoff/); the driver carries the
+# one of its own architecture.
+HANDOFF_PROGRAM_x64  := $(BUILD)/linux/handoff
+HANDOFF_PROGRAM_aa64 := $(BUILD)/linux_aa64/handoff
+define handoff_carried
+$(BUILD)/$(1)/obj/efi/handoff/program.o: $(HANDOFF_PROGRAM_$(1))
+$(BUILD)/$(1)/obj/efi/handoff/program.o: \
+    CFLAGS_efi_handoff_program.c = -DMC_HANDOFF_PROGRAM='"$(HANDOFF_PROGRAM_$(1))"'
+endef
+$(foreach arch,$(FIRMWARE_ARCHS),$(eval $(call handoff_carried,$(arch))))
 
 # The loader relocates the program, so it has no start code: the firmware calls efi_main().
 EFI_LDFLAGS := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \

@@ -16,7 +16,9 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
+from tests.aarch64 import guest  # noqa: E402
 from tests.boot import harness  # noqa: E402
+from tools import fs  # noqa: E402
 from tools.qemu.machine import Drive, Machine  # noqa: E402
 
 FIRMWARE = pathlib.Path(os.environ.get("METALCOW_AAVMF", "/usr/share/AAVMF"))
@@ -144,6 +146,36 @@ def test_aarch64_loader_inside_an_image_starts():
 
 def test_aarch64_loader_inside_an_image_starts_by_uboot():
     check_boots(UBoot)
+
+
+def test_aarch64_guest_keeps_its_disk():
+    """Firmware, systemd-boot, kernel, and then the disk by the hand-off; what it writes stays."""
+    with tempfile.TemporaryDirectory(prefix="metalcow-aa64-", dir=harness.BUILD) as name:
+        folder = pathlib.Path(name)
+        text = f"on the disk {os.getpid()}"
+        guest.make_disk(harness.BUILD, folder / "guest.raw", text)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", folder / "guest.raw",
+                        folder / "guest.qcow2"], check=True)
+        content = {"/EFI/BOOT/BOOTAA64.EFI": PROGRAMS / "metalcow.efi",
+                   "/img/guest.qcow2": folder / "guest.qcow2", harness.ENTRY_PATH:
+                   harness.entry_text({"image": "/img/guest.qcow2", "mode": "rw",
+                                       "handoff": "auto"})}
+        stick = folder / "stick.img"
+        harness.make_stick.make_stick(stick, content)
+        with Aarch64([Drive(stick, snapshot=False)], log=harness.log_path(),
+                     timeout=600) as running:
+            running.expect(rf"METALCOW-GUEST on /dev/loop0p2: {text}",
+                           absent="Kernel panic|METALCOW-GUEST on .*nbd0p2: $")
+            running.expect("METALCOW-GUEST answered")
+            running.wait_end()
+            check(running.text, "METALCOW-LOG .*lane: mixed")
+        fs.run("mcopy", "-n", "-i", f"{stick}@@{fs.MIB}", "::/img/guest.qcow2",
+               folder / "out.qcow2")
+        fs.run("qemu-img", "check", folder / "out.qcow2")
+        fs.run("qemu-img", "convert", "-O", "raw", folder / "out.qcow2", folder / "out.raw")
+        with open(folder / "out.raw", "rb") as disk:
+            disk.seek(guest.ANSWER_AT)
+            cases.check(disk.read(512).startswith(guest.ANSWER), "the guest's answer is lost")
 
 
 if __name__ == "__main__":
