@@ -193,6 +193,7 @@ static EFI_STATUS start_from_memory(struct mc_session *session, EFI_HANDLE volum
         if (mc_ramdisk_register(&ramdisk, spec->image, &session->fault, &session->record.handle) ==
             Q2_OK) {
             mc_say("the system runs from memory: what it writes is gone at power-off");
+            mc_say("Linux finds a RAM disk only with the modules nfit and nd_pmem in its initrd");
             status = start_loader(session, spec->boot, id);
         } else {
             status = fail(session);

@@ -92,6 +92,7 @@ class Row:
     more: str = ""           # shell commands that the tests' service runs before it ends;
     told: str = ""           # and a regular expression for what they say
     room_mib: int = 256      # how much longer the image may become
+    typed: tuple = ()        # what is typed in the UEFI shell; (): the stick starts by itself
 
 
 ROWS = [
@@ -112,6 +113,15 @@ ROWS = [
     Row("given-backing", image="given-backing"),
     Row("snapshot", image="snapshot", mode="overlay"),
     Row("read-only-overlay", image="qcow2", mode="overlay"),
+    # The loader of another entry was started before, and came back.
+    Row("second-entry", image="qcow2",
+        typed=("fs0:", "metalcow.efi boot returns", "metalcow.efi boot debian")),
+    # dracut's initrd has the drivers of RAM disks; the one of initramfs-tools has none.
+    Row("ramdisk", image="qcow2", mode="overlay", initramfs="dracut", loader="systemd-boot",
+        memory=3072, entry={"handoff": "ramdisk"}, root="/dev/pmem0p2"),
+    Row("ramdisk-initramfs-tools", image="qcow2", mode="overlay", memory=3072,
+        entry={"handoff": "ramdisk"},
+        refusal="Linux finds a RAM disk only with the modules nfit and nd_pmem in its initrd"),
     # A disk of 20 GiB, and more is written than there is memory: nobody may wait for anybody.
     Row("memory-pressure", image="zstd-overlay", size_mib=20 * 1024, room_mib=1920, memory=1024,
         more=PRESSURE, told="METALCOW-TEST pressure"),
@@ -277,6 +287,16 @@ def stick_files(folder):
     return {f"/img/{path.name}": path for path in sorted(folder.iterdir())}
 
 
+def returning_entry(folder):
+    """The files of an entry whose loader comes back at once: it has no arguments."""
+    raw, image = folder / "returns.raw", folder / "returns.qcow2"
+    make_stick.make_stick(raw, {"/EFI/BOOT/BOOTX64.EFI": BUILD / "x64/tests/probe.efi"})
+    fs.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
+    raw.unlink()
+    return {"/other/returns.qcow2": image,
+            "/metalcow/entries/returns.conf": b"image /other/returns.qcow2\nmode rw\n"}
+
+
 def make_row_stick(row, folder, out, keys, first=None):
     """first: more files, {path: bytes}, which are stored before the image."""
     files = stick_files(folder)
@@ -288,10 +308,14 @@ def make_row_stick(row, folder, out, keys, first=None):
     application = "x64/signed/metalcow.efi" if row.secure_boot else "x64/metalcow.efi"
     if row.secure_boot:
         snakeoil.sign_programs(BUILD)
-    content = {**(first or {}), "/EFI/BOOT/BOOTX64.EFI": BUILD / application,
+    if row.typed:
+        first = returning_entry(folder.parent)
+    start = "/metalcow.efi" if row.typed else "/EFI/BOOT/BOOTX64.EFI"
+    content = {**(first or {}), start: BUILD / application,
                "/metalcow/entries/debian.conf": text, **files,
                "/neighbour.bin": os.urandom(fs.MIB)}
     size = sum(path.stat().st_size for path in files.values()) * 5 // 4 + ROOM
-    size += row.room_mib * fs.MIB + sum(len(data) for data in (first or {}).values())
+    size += row.room_mib * fs.MIB
+    size += sum(make_stick.source_size(data) for data in (first or {}).values())
     pieces = {name: row.pieces for name in files} if row.pieces else None
     make_stick.make_stick(out, content, size=-(-size // fs.MIB) * fs.MIB, pieces=pieces)

@@ -43,12 +43,23 @@ GAVE_UP = (r"Kernel panic|UEFI Interactive Shell|Gave up waiting|grub rescue>|dr
            r"emergency mode|metalcow: refused")
 
 
+def type_commands(machine, commands):
+    """In the UEFI shell; the last command does not come back."""
+    machine.enter_shell()
+    for command in commands[:-1]:
+        machine.shell(command, timeout=100)
+    machine.send_line(commands[-1])
+
+
 def boot(row, stick):
     """Boot the stick and wait for the guest's end; returns what its service said, and the seconds
     to the login prompt and to the end."""
     log = WORK / f"log/{row.name}.log"
     with Machine([Drive(stick, bus=row.bus, snapshot=False)], memory=row.memory, cpus=2, log=log,
                  timeout=BOOT_SECONDS, secure_boot=row.secure_boot) as machine:
+        if row.typed:
+            type_commands(machine, row.typed)
+        begin = machine.mark
         if row.refusal:
             machine.expect(row.refusal, absent="login: ")
             machine.expect(GAVE_UP, absent="login: ")
@@ -56,7 +67,7 @@ def boot(row, stick):
         # On a fast machine the tests' service ends before the prompt is there.
         machine.expect(r"login: |METALCOW-TEST boot", absent=GAVE_UP)
         login = machine.seconds
-        machine.mark = 0
+        machine.mark = begin
         machine.expect(r"METALCOW-TEST done", absent=GAVE_UP)
         machine.wait_end()
         return {**said(machine.text), "text": machine.text, "login": login, "end": machine.seconds}
