@@ -38,10 +38,14 @@ until [ -b /dev/loop0p2 ] || [ -b /dev/nbd0p2 ] || [ $n = 120 ]; do
 done
 disk=/dev/loop0p2
 [ -b $disk ] || disk=/dev/nbd0p2
-/bin/busybox dmesg | /bin/busybox sed -n 's/^.*metalcow: /METALCOW-LOG /p'
 echo "METALCOW-GUEST on $disk: $(/bin/busybox dd if=$disk bs=512 count=1 2>/dev/null)"
 echo @ANSWER@ | /bin/busybox dd of=$disk bs=512 seek=2048 conv=sync,fsync 2>/dev/null &&
     echo "METALCOW-GUEST answered"
+n=0
+until /bin/busybox dmesg | /bin/busybox grep -q 'metalcow: .*lane:' || [ $n = 60 ]; do
+    n=$((n + 1)); /bin/busybox sleep 1
+done
+/bin/busybox dmesg | /bin/busybox sed -n 's/^.*metalcow: /METALCOW-LOG /p'
 /bin/busybox poweroff -f
 """.replace("@ANSWER@", ANSWER.decode())
 

@@ -99,6 +99,10 @@ ROWS = [
     Row("grub", image="data-file", more=TWINS,
         told=r"METALCOW-TEST twins (\S+) of \1 ; nbd0: no partitions"),
     Row("grub-pieces", image="qcow2", pieces=4 * fs.MIB),
+    Row("pieces-nvme", image="qcow2", bus="nvme", pieces=4 * fs.MIB,
+        says=r"lane: mixed, \d+ of \d+ MiB of data straight \(loop on /dev/dm-\d+, \d+ pieces\)"),
+    Row("no-mapper", image="qcow2", root="/dev/nbd0p2", options="module_blacklist=dm_mod",
+        says="and this initrd has no device mapper"),
     Row("grub-usb", bus="usb", kernel="amd64"),  # the cloud kernel has no USB
     Row("grub-nvme", bus="nvme"),
     Row("systemd-boot", loader="systemd-boot"),
