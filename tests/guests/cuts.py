@@ -13,7 +13,8 @@ flushed until then are lost, and what is left must be in order:
   e2fsck replays the journal and finds nothing that a cut does not explain
   each record that the guest had flushed is there
 
-After every 20th cut the stick is booted again, to a login.
+One run is judged with writes lost that were flushed, which must be found out. After every 20th cut
+the stick is booted again, to a login.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-from tests.cases import check  # noqa: E402
+from tests.cases import Failure, check  # noqa: E402
 from tests.guests import judge, rows, write_log  # noqa: E402
 from tests.guests.rows import WORK  # noqa: E402
 from tools import fs  # noqa: E402
@@ -154,13 +155,13 @@ def save_states(row, stick, dice):
     return states
 
 
-def go_on(row, state, dice):
-    """Go on from a state for a while, and kill the machine."""
+def go_on(row, state, moment):
+    """Go on from a state for some seconds, and kill the machine."""
     layer, log = state.stick.with_suffix(".layer"), state.stick.with_suffix(".writes")
     layer.unlink(missing_ok=True)
     fs.run("qemu-img", "create", "-f", "qcow2", "-F", "raw", "-b", state.stick.resolve(), layer)
     log.write_bytes(b"")
-    moment, heard = dice.uniform(0.3, LONGEST), []
+    heard = []
     drive = Drive(layer, format="qcow2", log=log)
     with make_machine(row, drive, f"{row.name}-cut.log", state.memory) as machine:
         machine.resume()
@@ -240,6 +241,20 @@ def boot_again(row, stick):
         return machine.seconds
 
 
+def check_judge(record, state, run, dice):
+    """A disk that forgets half of what was flushed too is found out; else the judge is blind."""
+    writes = [write for write in run.writes if dice.random() < 0.5]
+    undo = patched(writes, state.places)
+    try:
+        judge_cut(record, state.folder, run.state.text + run.text)
+    except (Failure, fs.ToolError):
+        return
+    finally:
+        for path, old in undo:
+            write_log.apply(old, path)
+    raise Failure(f"half of {len(run.writes)} writes were lost, and nothing is wrong")
+
+
 def run_cuts(row, record, stick, args):
     """args.cuts cuts; returns what a boot's result has."""
     dice = random.Random(f"{args.seed} {row.name}")
@@ -249,7 +264,10 @@ def run_cuts(row, record, stick, args):
     for number in range(1, args.cuts + 1):
         begin = time.monotonic()
         if number % CUTS_EACH == 1:
-            run = go_on(row, dice.choice(states), dice)
+            moment = dice.uniform(0.3, LONGEST) if run else LONGEST
+            run = go_on(row, dice.choice(states), moment)
+            if number == 1:
+                check_judge(record, run.state, run, dice)
         state = run.state
         writes, text, words = cut(run, dice)
         undo = patched(writes, state.places)
