@@ -15,12 +15,12 @@
 #define IMAGE (ALL & ~(V(CREATE)))
 /* Verbs that read without changing anything. */
 #define READING                                                                                    \
-    (V(CHECK) | V(COMPARE) | V(CONVERT) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) | V(SNAPSHOT) |  \
-     V(IO))
+    (V(CHECK) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) |        \
+     V(SNAPSHOT) | V(IO))
 /* Verbs that open the files which an image names. */
 #define CHAIN                                                                                      \
-    (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(INFO) | V(IO) | V(MAP) | V(MEASURE) |      \
-     V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT))
+    (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(IO) | V(MAP) |           \
+     V(MEASURE) | V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT))
 
 #define CACHE_TEXT                                                                                 \
     "writeback (default); writethrough: a write is durable when it returns; none: nothing stays "  \
@@ -39,7 +39,7 @@ const struct option_row option_rows[] = {
     {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share), READING,
      "read even what another program is writing; the result may be torn"},
     {0, "snapshot", NULL, OPTION_KEY, FIELD(image[0].snapshot),
-     V(COMPARE) | V(CONVERT) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
+     V(COMPARE) | V(CONVERT) | V(DD) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
      "the internal snapshot of this id or name instead of the active state"},
     {'l', NULL, "SNAPSHOT", OPTION_TEXT, FIELD(snapshot_param), V(CONVERT) | V(MEASURE),
      "snapshot.id=ID,snapshot.name=NAME, or an id or name"},
@@ -71,7 +71,7 @@ const struct option_row option_rows[] = {
      "the second image's key file"},
 
     /* --- what is made or changed --- */
-    {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(CONVERT),
+    {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(CONVERT) | V(DD),
      "format of the output: raw (default) or qcow2"},
     {'O', NULL, "FMT", OPTION_TEXT, FIELD(output_format), V(MEASURE),
      "format of the image to make: raw (default) or qcow2"},

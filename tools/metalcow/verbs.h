@@ -22,6 +22,7 @@ struct arguments;
     X(COMPARE, compare)                                                                            \
     X(CONVERT, convert)                                                                            \
     X(CREATE, create)                                                                              \
+    X(DD, dd)                                                                                      \
     X(DISCARD, discard)                                                                            \
     X(FLUSH, flush)                                                                                \
     X(INFO, info)                                                                                  \

@@ -86,6 +86,12 @@ bool inputs_open(struct inputs *inputs, const struct arguments *arguments)
     return true;
 }
 
+void inputs_cut(struct inputs *inputs, uint64_t start, uint64_t length)
+{
+    inputs->skip += start;
+    inputs->size = length;
+}
+
 void inputs_close(struct inputs *inputs)
 {
     for (size_t i = 0; i < inputs->nb; i++)
@@ -107,16 +113,18 @@ static struct input *find(struct inputs *inputs, uint64_t at)
 
 bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_entry)
 {
-    struct input *input = find(inputs, at);
-    uint64_t start = at - input->begin;
+    struct input *input = find(inputs, inputs->skip + at);
+    uint64_t start = inputs->skip + at - input->begin, left = inputs->size - at;
 
     if (start >= input->size) {
-        *ret_entry = (struct q2_map_entry){.length = input->end - at, .zero = true};
+        *ret_entry = (struct q2_map_entry){.length = input->end - inputs->skip - at, .zero = true};
     } else if (entries_next(&input->entries, start, input->size - start, ret_entry) != Q2_OK) {
         image_print_fault(input->entries.image);
         return false;
     }
     ret_entry->start = at;
+    if (ret_entry->length > left)
+        ret_entry->length = left;
     return true;
 }
 
@@ -144,6 +152,7 @@ static bool read_one(struct input *input, uint64_t at, uint8_t *buffer, size_t l
 
 bool inputs_read(struct inputs *inputs, uint64_t at, uint8_t *buffer, size_t length)
 {
+    at += inputs->skip;
     while (length > 0) {
         struct input *input = find(inputs, at);
         size_t n = length < input->end - at ? length : (size_t)(input->end - at);

@@ -21,12 +21,16 @@ struct inputs {
     struct input *list; /* what else is known of each image */
     size_t nb;
     size_t current; /* the input that the last call has looked at; calls come mostly in order */
-    uint64_t size;  /* of all, bytes */
+    uint64_t skip;  /* bytes of the first disk that are left out */
+    uint64_t size;  /* of what is read, bytes */
 };
 
 /* Open all operands but the last one. Options that are about one image are refused if there are
  * several. On error nothing stays open. */
 bool inputs_open(struct inputs *inputs, const struct arguments *arguments);
+
+/* Read only length bytes from start on, all of them below size: offset 0 is start from now on. */
+void inputs_cut(struct inputs *inputs, uint64_t start, uint64_t length);
 
 void inputs_close(struct inputs *inputs);
 

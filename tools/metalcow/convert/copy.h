@@ -1,0 +1,23 @@
+/* Copying inputs to a target: what convert and dd have in common.
+ *
+ * Walks the inputs' allocation and hands it to the target in guest order: data in chunks, zeros by
+ * range; what the target's backing file has is left out.
+ */
+#ifndef METALCOW_COPY_H
+#define METALCOW_COPY_H
+
+#include "inputs.h"
+#include "target.h"
+#include "tools/metalcow/base/progress.h"
+
+struct conversion {
+    struct inputs *inputs;
+    struct target *target;
+    struct progress progress;
+    bool offload; /* have the file system copy where it can */
+};
+
+/* Copy all and make the target complete. false, and said on stderr: it is not. */
+bool conversion_run(struct conversion *conversion);
+
+#endif
