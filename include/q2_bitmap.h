@@ -42,7 +42,8 @@ enum q2_status q2_disk_bitmap_find(struct q2_disk *disk, const char *name,
 
 /* Find the next run of dirty guest bytes.
  *
- * from        guest bytes; looked at from the granule that holds it
+ * from        guest bytes; looked at from the granule that holds it; at or past the disk's end
+ *             nothing is dirty
  * ret_offset  guest bytes, where a granule starts
  * ret_length  bytes, cut at the disk's end; 0: nothing is dirty from there on
  *

@@ -142,16 +142,14 @@ static bool refcount_read(struct check *c, uint64_t index, uint64_t *ret_refcoun
  * its refcount says. */
 static void check_uses(struct check *c, uint64_t index)
 {
-    struct q2_check_finding finding;
-
-    if (!q2_references_has_two_uses(&c->references, index))
-        return;
-    finding = (struct q2_check_finding){
+    struct q2_check_finding finding = {
         .kind = Q2_CHECK_ENTRY,
-        .what = "an L2 table is also something else",
+        .what = q2_references_two_uses(&c->references, index),
         .offset = index << c->image->rules.cluster_bits,
     };
-    report(c, &finding);
+
+    if (finding.what)
+        report(c, &finding);
 }
 
 /* References against refcounts, for the clusters of the window. */

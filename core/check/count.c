@@ -19,19 +19,6 @@ static const struct q2_image *image_of(const struct q2_references *r)
     return &r->disk->layers[0];
 }
 
-/* The active L1 table is written in place. If it were a snapshot's as well, the snapshot would
- * change with it. */
-static void count_snapshot_l1(struct q2_references *r, const struct q2_snapshot *snapshot)
-{
-    uint64_t offset = snapshot->l1_table_offset, length = snapshot->l1_size * 8ull;
-
-    if (q2_ranges_overlap(offset, length, image_of(r)->l1_table_offset,
-                          image_of(r)->l1_size * 8ull))
-        q2_references_tell(r, Q2_CHECK_ENTRY, "a snapshot's L1 table overlaps the active one",
-                           offset);
-    q2_references_range(r, offset, length, offset);
-}
-
 static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
 {
     const struct q2_header *header = &image_of(r)->header;
@@ -49,12 +36,13 @@ static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
         if (!good && !tables)
             q2_references_tell(r, Q2_CHECK_ENTRY, q2_snapshot_l1_broken, header->snapshots_offset);
         else if (good && !tables)
-            count_snapshot_l1(r, snapshot);
+            q2_references_sole(r, snapshot->l1_table_offset, snapshot->l1_size * 8ull,
+                               snapshot->l1_table_offset);
         else if (good)
             q2_references_l1(r, snapshot->l1_table_offset, snapshot->l1_size, false);
     }
     if (!tables)
-        q2_references_range(r, header->snapshots_offset, walk.offset, header->snapshots_offset);
+        q2_references_sole(r, header->snapshots_offset, walk.offset, header->snapshots_offset);
     return Q2_OK;
 }
 
@@ -157,10 +145,10 @@ enum q2_status q2_count_window(struct q2_references *r, uint64_t first, bool ref
     enum q2_status status;
 
     q2_references_window(r, first);
-    q2_references_range(r, 0, 1ull << image->rules.cluster_bits, 0);
-    q2_references_range(r, image->l1_table_offset, image->l1_size * 8ull, image->l1_table_offset);
-    q2_references_range(r, image->encryption_offset, image->encryption_length,
-                        image->encryption_offset);
+    q2_references_sole(r, 0, 1ull << image->rules.cluster_bits, 0);
+    q2_references_sole(r, image->l1_table_offset, image->l1_size * 8ull, image->l1_table_offset);
+    q2_references_sole(r, image->encryption_offset, image->encryption_length,
+                       image->encryption_offset);
     if (refcounts)
         walk_refcounts(r);
     status = walk_trees(r);

@@ -71,10 +71,23 @@ bool q2_references_only_table(const struct q2_references *r, uint64_t offset)
                Q2_REFERENCE_TABLE;
 }
 
-bool q2_references_has_two_uses(const struct q2_references *r, uint64_t index)
+const char *q2_references_two_uses(const struct q2_references *r, uint64_t index)
 {
-    return (r->disk->counts.references[index - r->first] & Q2_REFERENCE_MARKS) ==
-           Q2_REFERENCE_MARKS;
+    uint32_t reference = r->disk->counts.references[index - r->first];
+    uint64_t host_offset = index << r->cluster_bits;
+
+    if ((reference & Q2_REFERENCE_SOLE) && q2_references_of(r, index) > 1) {
+        if (index == 0)
+            return "the header is also something else";
+        return q2_ranges_overlap(host_offset, 1, image_of(r)->l1_table_offset,
+                                 q2_shift_up(image_of(r)->l1_size * 8ull, r->cluster_bits)
+                                     << r->cluster_bits)
+                   ? "the L1 table is also something else"
+                   : "a table of snapshots or keys is also something else";
+    }
+    return (reference & Q2_REFERENCE_TABLE) && (reference & Q2_REFERENCE_OTHER)
+               ? "an L2 table is also something else"
+               : NULL;
 }
 
 static void count(struct q2_references *r, uint64_t offset, uint64_t length, uint32_t times,
@@ -101,6 +114,12 @@ void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t leng
                          uint64_t named_at)
 {
     count(r, offset, length, 1, Q2_REFERENCE_OTHER, named_at);
+}
+
+void q2_references_sole(struct q2_references *r, uint64_t offset, uint64_t length,
+                        uint64_t named_at)
+{
+    count(r, offset, length, 1, Q2_REFERENCE_OTHER | Q2_REFERENCE_SOLE, named_at);
 }
 
 bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret_entry)

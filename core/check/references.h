@@ -71,12 +71,19 @@ uint32_t q2_references_of(const struct q2_references *r, uint64_t index);
  * changes nothing else. False outside the window. */
 bool q2_references_only_table(const struct q2_references *r, uint64_t offset);
 
-/* Is cluster index, which is inside the window, an L2 table and something else as well? */
-bool q2_references_has_two_uses(const struct q2_references *r, uint64_t index);
+/* What is wrong if cluster index, which is inside the window, is an L2 table and something else as
+ * well, or of a structure that was counted by q2_references_sole() and something else; else NULL.
+ */
+const char *q2_references_two_uses(const struct q2_references *r, uint64_t index);
 
 /* Count a reference to each host cluster of a range. named_at: the entry that makes it. */
 void q2_references_range(struct q2_references *r, uint64_t offset, uint64_t length,
                          uint64_t named_at);
+
+/* The same for a structure that nothing else may share, because writing one would change the
+ * other. */
+void q2_references_sole(struct q2_references *r, uint64_t offset, uint64_t length,
+                        uint64_t named_at);
 
 /* Read an entry of 8 bytes; false, and told to found(), if it cannot be. */
 bool q2_references_entry(struct q2_references *r, uint64_t offset, uint64_t *ret_entry);

@@ -163,7 +163,9 @@ enum q2_status q2_disk_bitmap_dirty(struct q2_disk *disk, const struct q2_bitmap
     if (q2_shift_up(search.nb_bits, top->rules.cluster_bits + 3) > bitmap->table_size)
         return q2_fail(&disk->fault, Q2_ERR_BAD_BITMAP, "a bitmap is too small for the disk",
                        top->source->path);
-    status = search_bits(&search, from >> granularity, &first);
+    /* A disk that ends inside a granule has no other one after its end. */
+    first = from < top->virtual_size ? from >> granularity : search.nb_bits;
+    status = search_bits(&search, first, &first);
     if (status != Q2_OK)
         return status;
     search.value = false;

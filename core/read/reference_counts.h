@@ -23,9 +23,11 @@ struct q2_reference_counts {
 
 #define Q2_TABLE_ACTIVE 0x80000000u
 
-/* Marks of a cluster: an L1 entry names it as an L2 table; something else refers to it. */
+/* Marks of a cluster: an L1 entry names it as an L2 table; something else refers to it; it is of a
+ * structure that has its clusters for itself, whatever their refcounts say. */
 #define Q2_REFERENCE_TABLE 0x80000000u
 #define Q2_REFERENCE_OTHER 0x40000000u
-#define Q2_REFERENCE_MARKS (Q2_REFERENCE_TABLE | Q2_REFERENCE_OTHER)
+#define Q2_REFERENCE_SOLE  0x20000000u
+#define Q2_REFERENCE_MARKS (Q2_REFERENCE_TABLE | Q2_REFERENCE_OTHER | Q2_REFERENCE_SOLE)
 
 #endif

@@ -18,6 +18,13 @@ matrix: $(BUILD)/san/metalcow $(PIECE_READER) ## read every image of the matrix 
 	@tests/interop/test_read_matrix.py --build $(BUILD) --all
 .PHONY: matrix
 
+differential: $(BUILD)/host/metalcow ## OPS (300000) random operations by us and QEMU in turns
+	tests/interop/test_differential.py --ops $(OPS) --seed $(SEED) --batches 6 \
+	    --keep-going
+differential: OPS = 300000
+differential: SEED = 1
+.PHONY: differential
+
 # Unit tests of the host command's pure parts: tests/unit/tools/FOLDER/test_NAME.c links the object
 # of tools/metalcow/FOLDER/NAME.c.
 TOOL_TEST_SRCS := $(sort $(wildcard tests/unit/tools/*/test_*.c))

@@ -106,6 +106,23 @@ def test_sizes_differ():
             check_rebase(sizes, "", base, base_format)
 
 
+def test_version_2_without_a_backing_file():
+    """There, zeros above the new file have to be bytes; QEMU 7.2 leaves them unallocated."""
+    shutil.rmtree(folder.path / "f", ignore_errors=True)
+    (folder.path / "f").mkdir()
+    make("f/short", "qcow2", MIB, random.Random(1))
+    folder.qemu_img("create", "-q", "-f", "raw", "f/other.raw", 2 * MIB)
+    folder.qemu_io("raw", "f/other.raw", f"write -P 7 0 {2 * MIB}")
+    for below in ((), ("-b", "short", "-F", "qcow2")):
+        folder.qemu_img("create", "-q", "-f", "qcow2", "-o", "compat=0.10,cluster_size=8k", *below,
+                        "f/top", 2 * MIB)
+        folder.qemu_io("qcow2", "f/top", "write -P 9 64k 10k")
+        want = content("f/top")
+        folder.good("rebase", "-b", "other.raw", "-F", "raw", "f/top")
+        check(content("f/top") == want, f"over {below}: content")
+        folder.qemu_img("check", "-q", "f/top")
+
+
 def test_refused_changes_nothing():
     make_files(SAME, "")
     before = (folder.path / "f/top").read_bytes()

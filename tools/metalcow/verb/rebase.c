@@ -25,7 +25,8 @@ struct rebase {
     struct image *base;  /* NULL: none */
     uint32_t same_layer; /* from this layer of the image's chain on both are the same files */
     uint64_t unit;       /* bytes; what is written begins and ends there */
-    uint8_t *old, *new;  /* CHUNK_SIZE each */
+    bool has_zero_clusters;
+    uint8_t *old, *new; /* CHUNK_SIZE each */
     struct progress progress;
 };
 
@@ -61,10 +62,14 @@ enum action {
     ACTION_WRITE,
 };
 
+/* Version 2 has no zero clusters. There, zeros above a backing file are bytes: the engine, which
+ * does not know the new backing file, could leave them unallocated. */
 static enum action action_at(const struct rebase *rebase, size_t offset, size_t length)
 {
     if (memcmp(rebase->old + offset, rebase->new + offset, length) == 0)
         return ACTION_KEEP;
+    if (rebase->base && !rebase->has_zero_clusters)
+        return ACTION_WRITE;
     return is_zero(rebase->old + offset, length) ? ACTION_ZERO : ACTION_WRITE;
 }
 
@@ -212,6 +217,7 @@ static bool prepare(struct rebase *rebase)
     q2_disk_layer_info(rebase->image->disk, 0, &info);
     if (!info.header)
         return fail(rebase->image->path, Q2_ERR_UNSUPPORTED, "a raw image has no backing file");
+    rebase->has_zero_clusters = info.header->version >= 3;
     rebase->unit = 1ull << info.header->cluster_bits;
     if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)
         rebase->unit /= SUBCLUSTERS;

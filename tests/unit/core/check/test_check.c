@@ -10,6 +10,7 @@
 #define KIB          1024ull
 #define MIB          (1024 * KIB)
 #define COPIED       (1ull << 63)
+#define COMPRESSED   (1ull << 62)
 #define MAX_FINDINGS 64
 
 struct collector {
@@ -270,6 +271,53 @@ static void test_check_l2_table_that_is_guest_data(void)
     image_put64(&image, image_l1_entry(&image, 32 * KIB), table);
     image_refcount_set(&image, table >> 9, 2);
     check_one(Q2_CHECK_ENTRY, "an L2 table is also something else", table);
+}
+
+/* The structures that are written in place, or that a write would change without meaning to: none
+ * of them may be anything else, whatever the refcount says. */
+static void test_check_structures_that_are_guest_data(void)
+{
+    static const char *const rows[] = {"header", "active L1", "snapshot L1", "snapshot table"};
+
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t table, at, free_entry;
+
+        t_row(rows[i]);
+        image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+        image_data(&image, 0, 1);
+        image_snapshot(&image, &snapshot);
+        table = image_snapshots_write(&image);
+        at = i == 0   ? 0
+             : i == 1 ? image_field(&image, "l1_table_offset")
+             : i == 2 ? image_get64(&image, table)
+                      : table;
+        free_entry = image_l2_entry(&image, 512);
+        image_put64(&image, free_entry, i == 0 ? COMPRESSED | 100 : at);
+        image_refcount_set(&image, at >> 9, 2);
+        check_one(Q2_CHECK_ENTRY,
+                  i == 0   ? "the header is also something else"
+                  : i == 1 ? "the L1 table is also something else"
+                           : "a table of snapshots or keys is also something else",
+                  at);
+    }
+}
+
+/* And the same of two structures. */
+static void test_check_l1_table_that_is_a_refcount_block(void)
+{
+    uint64_t at;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_data(&image, 0, 1);
+    at = image_field(&image, "l1_table_offset");
+    image_put64(&image, image_field(&image, "refcount_table_offset") + 8, at);
+    image_refcount_set(&image, at >> 9, 2);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 2);
+    T_CHECK_STR(found.findings[0].what, "a refcount block overlaps something else");
+    T_CHECK_STR(found.findings[1].what, "the L1 table is also something else");
+    T_CHECK_U64(found.findings[1].offset, at);
+    cleanup();
 }
 
 static void test_check_copied_flags(void)
@@ -690,6 +738,8 @@ int main(void)
     T_RUN(test_check_refcount_too_low);
     T_RUN(test_check_shared_cluster);
     T_RUN(test_check_l2_table_that_is_guest_data);
+    T_RUN(test_check_structures_that_are_guest_data);
+    T_RUN(test_check_l1_table_that_is_a_refcount_block);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
     T_RUN(test_check_l2_table_cut);

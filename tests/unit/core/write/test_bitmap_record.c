@@ -22,11 +22,11 @@ static uint64_t directory, table, bits;
 
 /* An image with nb bitmaps that record writes, with granules of 64 KiB; the first has a cluster of
  * bits. */
-static void build(uint32_t nb)
+static void build_sized(uint32_t nb, uint64_t size)
 {
     uint64_t at;
 
-    image_start(&image, &(struct image_spec){.size = 512 * KIB});
+    image_start(&image, &(struct image_spec){.size = size});
     image_data(&image, 0, 1);
     at = image_extension(&image, 0x23852875, "012345678901234567890123", 24);
     image_put32(&image, at + 8, nb);
@@ -49,6 +49,11 @@ static void build(uint32_t nb)
         image_put(&image, entry + 24, i == 0 ? "abc" : "xyz", 3);
     }
     image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_BITMAPS);
+}
+
+static void build(uint32_t nb)
+{
+    build_sized(nb, 512 * KIB);
 }
 
 static void setup(void)
@@ -109,6 +114,25 @@ static void test_write_is_recorded_and_stored(void)
     T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 0);
     check_dirty("xyz", 64 * KIB, 64 * KIB);
     check_clean();
+    cleanup();
+}
+
+/* The disk ends inside the last granule, and the search that goes on from there ends. */
+static void test_dirty_last_granule_is_cut_and_nothing_comes_after_it(void)
+{
+    struct q2_bitmap bitmap;
+    uint64_t at, length, end = 96 * KIB + 512;
+
+    build_sized(1, end);
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, end - 1, "x", 1), Q2_OK);
+    check_dirty("abc", 64 * KIB, 32 * KIB + 512);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    for (uint64_t from = end - 1; from < 200 * KIB; from += 32 * KIB + 1) {
+        T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, from, &at, &length), Q2_OK);
+        T_CHECK_U64(length, from < end ? 32 * KIB + 512 : 0);
+        T_CHECK_U64(at, from < end ? 64 * KIB : end);
+    }
     cleanup();
 }
 
@@ -525,6 +549,7 @@ int main(void)
 {
     memory = calloc(1, CAPACITY);
     T_RUN(test_write_is_recorded_and_stored);
+    T_RUN(test_dirty_last_granule_is_cut_and_nothing_comes_after_it);
     T_RUN(test_write_to_what_is_dirty_writes_no_metadata);
     T_RUN(test_entry_of_ones_reads_and_grows);
     T_RUN(test_write_without_room_to_record_is_done);
