@@ -1,7 +1,8 @@
 /* Requests for the blocks of a disk, and Block I/O.  (UEFI 2.10, 13.9; DESIGN.md, 5)
  *
  * Top of the data path: the firmware calls in, the engine's read, write, erase and flush are called
- * below; beside them only RaiseTPL, RestoreTPL and SignalEvent. Invariants: TPL at exit is TPL at
+ * below; beside them only RaiseTPL, RestoreTPL, SignalEvent, and the timer of block_gather.c.
+ * Invariants: TPL at exit is TPL at
  * entry; at most one request is inside a disk; a medium that is gone stays gone, one that turned
  * read-only stays so; an accepted token is signalled once.
  */
@@ -88,14 +89,15 @@ void q2_block_io_tell(struct q2_block_io *block_io)
     block_io->told_read_only = block_io->media.ReadOnly;
 }
 
-bool q2_block_io_drain(struct q2_block_io *block_io)
-{
-    return !block_io->queue || q2_block_queue_drain(block_io->queue);
-}
-
+/* Is nothing on its way below? */
 static bool is_idle(const struct q2_block_io *block_io)
 {
     return !block_io->queue || q2_block_queue_is_idle(block_io->queue);
+}
+
+static bool is_holding(const struct q2_block_io *block_io)
+{
+    return *(const volatile uint32_t *)&block_io->gather.nb_held > 0;
 }
 
 bool q2_block_io_is_busy(const struct q2_block_io *block_io)
@@ -181,6 +183,64 @@ static bool has_event(const EFI_BLOCK_IO2_TOKEN *token)
     return token && token->Event;
 }
 
+/* Read what is held in one piece, and signal its tokens in their order. A failure may be about one
+ * of them only, so each is read by itself then. The disk is acquired. */
+static void end_held(struct q2_block_io *block_io, bool by_tick)
+{
+    struct q2_block_gather *gather = &block_io->gather;
+    uint32_t nb = gather->nb_held;
+    uint64_t offset = gather->offset;
+    uint8_t *buffer = gather->buffer;
+    bool is_there = block_io->media.MediaPresent;
+    enum q2_status status;
+
+    if (nb == 0)
+        return;
+    q2_block_gather_end(gather, by_tick);
+    status =
+        is_there ? q2_disk_read(block_io->disk, offset, buffer, gather->length) : Q2_ERR_NO_MEDIA;
+    for (uint32_t i = 0; i < nb; i++) {
+        const struct q2_block_held *held = &gather->held[i];
+        enum q2_status own = status;
+        if (status != Q2_OK && is_there)
+            own = q2_disk_read(block_io->disk, offset, buffer, held->length);
+        held->token->TransactionStatus = own == Q2_OK ? EFI_SUCCESS : end_status(block_io, own);
+        (void)block_io->services->SignalEvent(held->token->Event);
+        offset += held->length;
+        buffer += held->length;
+    }
+}
+
+static VOID EFIAPI on_tick(EFI_EVENT event, VOID *context)
+{
+    struct q2_block_io *block_io = context;
+    EFI_TPL tpl;
+
+    (void)event;
+    if (!is_holding(block_io) || !q2_block_io_acquire(block_io, &tpl))
+        return;
+    end_held(block_io, true);
+    q2_block_io_release(block_io, tpl);
+}
+
+EFI_STATUS q2_block_io_gather(struct q2_block_io *block_io)
+{
+    return q2_block_gather_open(&block_io->gather, block_io->services, on_tick, block_io);
+}
+
+bool q2_block_io_drain(struct q2_block_io *block_io)
+{
+    EFI_TPL tpl;
+
+    if (is_holding(block_io)) {
+        if (!q2_block_io_acquire(block_io, &tpl))
+            return false;
+        end_held(block_io, false);
+        q2_block_io_release(block_io, tpl);
+    }
+    return !block_io->queue || q2_block_queue_drain(block_io->queue);
+}
+
 /* The disk is acquired. */
 static EFI_STATUS serve(struct q2_block_io *block_io, const struct q2_block_request *request)
 {
@@ -239,6 +299,30 @@ static bool queue_read(struct q2_block_io *block_io, const struct q2_block_reque
                                request->BufferSize, token);
 }
 
+/* Hold a read with an event until more of them make it longer. At TPL_CALLBACK the timer would not
+ * come to a caller that waits. The disk is acquired. */
+static bool hold_read(struct q2_block_io *block_io, const struct q2_block_request *request,
+                      EFI_BLOCK_IO2_TOKEN *token, EFI_TPL tpl)
+{
+    struct q2_block_gather *gather = &block_io->gather;
+    uint64_t offset = request->LBA << block_bits(&block_io->media);
+
+    if (!gather->timer || request->kind != Q2_BLOCK_READ || !has_event(token) ||
+        tpl != TPL_APPLICATION || block_io->is_quiet ||
+        !q2_block_gather_note(gather, offset, request->BufferSize, token))
+        return false;
+    if (!q2_block_gather_hold(gather, offset, request->Buffer, request->BufferSize, token)) {
+        end_held(block_io, false);
+        if (!q2_block_gather_hold(gather, offset, request->Buffer, request->BufferSize, token))
+            return false;
+    }
+    if (block_io->queue)
+        q2_block_queue_pass(block_io->queue, offset + request->BufferSize);
+    if (q2_block_gather_is_full(gather))
+        end_held(block_io, false);
+    return true;
+}
+
 /* A write has found too little room, and the owner can make some: its notification comes when the
  * disk is released. At TPL_CALLBACK it does not come, because the caller may hold the lock of the
  * file system that makes files longer. */
@@ -269,6 +353,25 @@ static bool serve_with_room(struct q2_block_io *block_io, const struct q2_block_
     return true;
 }
 
+/* Hold a read, or queue it below, or serve the request here and now. What is held ends before
+ * anything that comes after it. The disk is acquired.
+ *
+ * false  the disk could not be acquired again */
+static bool serve_or_queue(struct q2_block_io *block_io, const struct q2_block_request *request,
+                           EFI_BLOCK_IO2_TOKEN *token, EFI_TPL *tpl, EFI_STATUS *ret_status)
+{
+    *ret_status = EFI_SUCCESS;
+    if (hold_read(block_io, request, token, *tpl))
+        return true;
+    end_held(block_io, false);
+    if (queue_read(block_io, request, token))
+        return true;
+    if (!serve_with_room(block_io, request, tpl, ret_status))
+        return false;
+    *ret_status = finish(block_io, token, *ret_status);
+    return true;
+}
+
 EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
                                EFI_BLOCK_IO2_TOKEN *token)
 {
@@ -281,11 +384,8 @@ EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_blo
         return EFI_SUCCESS;
     if (!acquire_for(block_io, request, &tpl))
         return EFI_DEVICE_ERROR;
-    if (!queue_read(block_io, request, token)) {
-        if (!serve_with_room(block_io, request, &tpl, &status))
-            return EFI_DEVICE_ERROR;
-        status = finish(block_io, token, status);
-    }
+    if (!serve_or_queue(block_io, request, token, &tpl, &status))
+        return EFI_DEVICE_ERROR;
     if (request->kind == Q2_BLOCK_READ)
         tell_reader(block_io, request->BufferSize);
     q2_block_io_release(block_io, tpl);
@@ -321,7 +421,7 @@ EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io)
 {
     EFI_TPL tpl;
 
-    if (is_idle(block_io))
+    if (is_idle(block_io) && !is_holding(block_io))
         return EFI_SUCCESS;
     if (!q2_block_io_acquire(block_io, &tpl)) /* above TPL_CALLBACK nothing below us would end */
         return EFI_DEVICE_ERROR;

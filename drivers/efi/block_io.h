@@ -23,6 +23,7 @@
 
 #include <efi.h>
 
+#include "block_gather.h"
 #include "block_queue.h"
 #include "q2_disk.h"
 
@@ -43,7 +44,8 @@ struct q2_block_io {
     bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner's
                                     to set */
     BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */
-    struct q2_block_queue *queue; /* the owner's; NULL: every request ends before its call */
+    struct q2_block_queue *queue;         /* the owner's; NULL: no request is queued below */
+    struct q2_block_gather gather;        /* closed: no read is held until others make it longer */
 };
 
 struct q2_block_io_options {
@@ -79,9 +81,15 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl);
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl);
 
-/* Wait at the caller's TPL, up to TPL_CALLBACK, for the reads that are on their way.
+/* Hold reads that go on from each other, see block_gather.h. The disk must not move from now on.
  *
- * false  the firmware below does not end them */
+ * EFI_OUT_OF_RESOURCES  the firmware has no event left; no read will be held */
+EFI_STATUS q2_block_io_gather(struct q2_block_io *block_io);
+
+/* End what is held, and wait at the caller's TPL, up to TPL_CALLBACK, for the reads that are on
+ * their way.
+ *
+ * false  the firmware below does not end them, or a request is inside the disk that holds some */
 bool q2_block_io_drain(struct q2_block_io *block_io);
 
 /* Is a request inside the disk, or has somebody acquired it? */

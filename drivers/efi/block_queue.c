@@ -251,6 +251,11 @@ bool q2_block_queue_read(struct q2_block_queue *queue, struct q2_disk *disk, uin
            make_plan(&plan, disk, offset, buffer, length) && start(queue, &plan, token);
 }
 
+void q2_block_queue_pass(struct q2_block_queue *queue, uint64_t end)
+{
+    queue->next_offset = end;
+}
+
 bool q2_block_queue_is_idle(const struct q2_block_queue *queue)
 {
     return *(const volatile uint32_t *)&queue->nb_busy == 0;

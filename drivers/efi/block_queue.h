@@ -74,6 +74,9 @@ void q2_block_queue_close(struct q2_block_queue *queue);
 bool q2_block_queue_read(struct q2_block_queue *queue, struct q2_disk *disk, uint64_t offset,
                          void *buffer, size_t length, EFI_BLOCK_IO2_TOKEN *token);
 
+/* A read with an event, which ends at this guest offset, is served in another way. */
+void q2_block_queue_pass(struct q2_block_queue *queue, uint64_t end);
+
 /* Is nothing on its way? */
 bool q2_block_queue_is_idle(const struct q2_block_queue *queue);
 

@@ -47,9 +47,11 @@ static EFI_STATUS uninstall(struct mc_published *published)
         erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
-/* Reads are queued below where the volume can do that. Without events left they are not. */
+/* Reads are queued below where the volume can do that, and those that go on from each other are
+ * gathered. Without events left they are not. */
 static void open_queue(struct mc_published *published, const struct mc_image *image)
 {
+    (void)q2_block_io_gather(&published->block_io);
     if (q2_place_can(image->opener.place, Q2_PLACE_QUEUES) &&
         q2_block_queue_open(&published->queue, mc_firmware.BootServices,
                             &published->block_io.media) == EFI_SUCCESS)
@@ -197,10 +199,12 @@ void mc_published_close(struct mc_published *published)
     EFI_DEVICE_PATH *path = published->device_path;
     EFI_EVENT turned = published->turned;
 
+    (void)q2_block_io_drain(&published->block_io); /* one that came after the last drain */
     published->device_path = NULL;
     published->block_io.turned = published->queue.turned = published->turned = NULL;
     if (turned)
         (void)mc_firmware.BootServices->CloseEvent(turned);
+    q2_block_gather_close(&published->block_io.gather);
     published->block_io.queue = NULL;
     if (published->queue.is_open)
         q2_block_queue_close(&published->queue);

@@ -161,15 +161,26 @@ static VOID EFIAPI count_signal(EFI_EVENT event, VOID *context)
     ((struct queued *)context)->nb_signals++;
 }
 
-static bool queue_reads(const struct target *target, uint8_t *to, unsigned int *ret_nb_waiting)
+/* Where a read begins: at random, or where the last one ended. In sequence so many end before the
+ * next begins at 0 again that some are held back when the last one was called (block_gather.h). */
+#define IN_SEQUENCE 60u
+
+static uint64_t lba_of(unsigned int i, bool in_sequence, uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return in_sequence ? i % IN_SEQUENCE * (READ_SIZE / SECTOR)
+                       : (*seed >> 33) % ((RANGE_SIZE - READ_SIZE) / SECTOR);
+}
+
+static bool queue_reads(const struct target *target, uint8_t *to, bool in_sequence,
+                        unsigned int *ret_nb_waiting)
 {
     uint64_t seed = 7;
 
     *ret_nb_waiting = 0;
     for (unsigned int i = 0; i < NB_READS; i++) {
         struct queued *read = &reads[i];
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        read->lba = (seed >> 33) % ((RANGE_SIZE - READ_SIZE) / SECTOR);
+        read->lba = lba_of(i, in_sequence, &seed);
         read->to = to + (size_t)i * READ_SIZE;
         read->nb_signals = 0;
         read->token.TransactionStatus = EFI_NOT_READY;
@@ -213,14 +224,16 @@ static const char *check_queue(const struct target *target, unsigned int *ret_nb
 
     if (!to || block_io->ReadBlocks(block_io, block_io->Media->MediaId, 0, RANGE_SIZE, buffer))
         return "failed: read";
-    for (unsigned int round = 0; round < 3 && !wrong; round++) {
-        if (!queue_reads(target, to, ret_nb_waiting))
+    for (unsigned int round = 0; round < 6 && !wrong; round++) {
+        if (!queue_reads(target, to, round < 3, ret_nb_waiting))
             return "failed: a read was refused";
-        if (round == 0 && target->block_io2->FlushBlocksEx(target->block_io2, NULL))
+        if (round == 0 && *ret_nb_waiting == 0)
+            wrong = "failed: reads in sequence are not gathered";
+        if (round % 3 == 0 && target->block_io2->FlushBlocksEx(target->block_io2, NULL))
             wrong = "failed: flush";
-        if (round == 1 && target->block_io2->Reset(target->block_io2, FALSE))
+        if (round % 3 == 1 && target->block_io2->Reset(target->block_io2, FALSE))
             wrong = "failed: reset";
-        for (unsigned int i = 0; round == 2 && i < 2000 && !all_signalled(); i++)
+        for (unsigned int i = 0; round % 3 == 2 && i < 2000 && !all_signalled(); i++)
             (void)mc_firmware.BootServices->Stall(10000);
         if (!reads_are_right())
             wrong = "failed: a queued read";

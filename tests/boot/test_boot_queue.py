@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Block I/O 2, Disk I/O 2 and Erase Block of a disk, asked by probe.efi in the firmware.
 
-On NVMe the volume below has Block I/O 2, so reads are queued; on virtio it has none, and every
-request ends before its call returns.
+On NVMe the volume below has Block I/O 2, so reads are queued; on virtio it has none, and every read
+at random ends before its call returns. Reads in sequence are gathered on both.
 """
 
 import pathlib

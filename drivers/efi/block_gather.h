@@ -1,0 +1,87 @@
+/* Queued reads that go on from each other, made one long read.
+ *
+ * A caller that splits a long read into queued pieces hands over one after the other, each at the
+ * next place of the disk and of memory. Served one by one they come out of the engine's windows,
+ * and copying them takes as long as reading them. Here they are held back until they make a MiB,
+ * which is read into their buffers in one piece (DESIGN.md, 5.5).
+ *
+ * Only a caller that is sure to go on is made to wait: NB_NEEDED reads in sequence with different
+ * tokens come before the first that is held. A timer ends what is held at the firmware's next tick,
+ * and then more reads have to come before the next is held.
+ *
+ * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
+ * anything here. All functions but open and close are for whoever has acquired the disk.
+ */
+#ifndef Q2_DRIVERS_BLOCK_GATHER_H
+#define Q2_DRIVERS_BLOCK_GATHER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <efi.h>
+
+/* A read of a length outside of these is not held. */
+#define Q2_BLOCK_GATHER_MIN  (32u * 1024)
+#define Q2_BLOCK_GATHER_MAX  (256u * 1024)
+#define Q2_BLOCK_GATHER_ALL  (1024u * 1024) /* what is held is read when it is that long */
+#define Q2_BLOCK_GATHER_HELD (Q2_BLOCK_GATHER_ALL / Q2_BLOCK_GATHER_MIN)
+
+/* Reads that must come before one is held: a MiB of 64 KiB each. After a tick twice as many, up to
+ * the last number; as at first when so many bytes were read in long reads since. */
+#define Q2_BLOCK_GATHER_NEEDED      16u
+#define Q2_BLOCK_GATHER_MOST_NEEDED 1024u
+#define Q2_BLOCK_GATHER_GOOD        (16u * 1024 * 1024)
+
+struct q2_block_held {
+    EFI_BLOCK_IO2_TOKEN *token;
+    size_t length;
+};
+
+struct q2_block_gather {
+    EFI_BOOT_SERVICES *services;
+    EFI_EVENT timer; /* NULL: it is not open, and nothing is held */
+    /* The reads that were seen. */
+    const EFI_BLOCK_IO2_TOKEN *tokens[Q2_BLOCK_GATHER_NEEDED]; /* the last ones */
+    uint64_t next_offset;                                      /* where the last one ended */
+    uint32_t nb_run;    /* in sequence, with different tokens */
+    uint32_t nb_needed; /* before one is held */
+    uint64_t nb_good;   /* bytes in long reads since the last tick that ended one */
+    /* The reads that are held: one range of the disk and of memory. */
+    struct q2_block_held held[Q2_BLOCK_GATHER_HELD];
+    uint32_t nb_held;
+    uint64_t offset;
+    uint8_t *buffer;
+    size_t length;
+};
+
+/* Make the timer, which calls notify with context at TPL_CALLBACK.
+ *
+ * EFI_OUT_OF_RESOURCES  the firmware has no event left: nothing is held */
+EFI_STATUS q2_block_gather_open(struct q2_block_gather *gather, EFI_BOOT_SERVICES *services,
+                                EFI_EVENT_NOTIFY notify, void *context);
+
+/* Nothing may be held. */
+void q2_block_gather_close(struct q2_block_gather *gather);
+
+/* A read with an event has come: should it be held?
+ *
+ * offset, length  guest bytes */
+bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_t length,
+                          const EFI_BLOCK_IO2_TOKEN *token);
+
+/* Hold a read that should be held.
+ *
+ * false  it does not go on from those that are held: end them, then hold it. With none held: the
+ *        firmware gives no timer, so it must be served at once */
+bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void *buffer,
+                          size_t length, EFI_BLOCK_IO2_TOKEN *token);
+
+/* Is it time to read what is held? */
+bool q2_block_gather_is_full(const struct q2_block_gather *gather);
+
+/* What is held is read: by_tick says whether the timer asked for that. Nothing is held after this;
+ * the array and the range stay as they are until a read is held again. */
+void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick);
+
+#endif
