@@ -14,7 +14,7 @@
 #define MC_BENCH_MAX_TURNS    32u            /* in one round */
 #define MC_BENCH_MAX_REQUESTS 1024u          /* in one turn */
 #define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
-#define MC_BENCH_NB_WAYS      8u
+#define MC_BENCH_NB_WAYS      9u
 #define MC_BENCH_MAX_QUEUED   64u /* requests on their way at once */
 #define MC_BENCH_BUFFER_SIZE  (4u * 1024 * 1024)
 #define MC_BENCH_MAX_FILES    8u
@@ -86,8 +86,11 @@ struct mc_bench_way {
 extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
 
 /* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; and close
- * the events that this took. */
-EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests);
+ * the events that this took.
+ *
+ * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it
+ */
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length);
 void mc_bench_close_events(struct mc_bench *bench);
 
 /* Close what the ways opened. */

@@ -1,7 +1,8 @@
 /* Reading our disk through Block I/O 2, with as many requests on their way as fit the buffer.
  *
- * A way of bench_ways.c. Requests are queued in order, each into its own part of the buffer; a part
- * is used again when its request has ended. Events are made once and closed with the files.
+ * Two ways of bench_ways.c call this. Requests are queued in order, each into its own part of the
+ * buffer; a part is used again when its request has ended. Events are made once and closed with the
+ * files.
  */
 #include "bench.h"
 
@@ -26,28 +27,35 @@ static EFI_STATUS wait(struct mc_bench *bench, size_t slot)
     return EFI_ERROR(status) ? status : token->TransactionStatus;
 }
 
-static EFI_STATUS queue(struct mc_bench *bench, size_t slot, uint64_t offset)
+/* Where a piece of the turn starts on the disk; the turn's requests are cut into such pieces. */
+static uint64_t offset_of(const struct mc_bench *bench, size_t index, size_t length)
+{
+    size_t nb_in_request = bench->request / length;
+
+    return bench->offsets[index / nb_in_request] + index % nb_in_request * length;
+}
+
+static EFI_STATUS queue(struct mc_bench *bench, size_t slot, uint64_t offset, size_t length)
 {
     EFI_BLOCK_IO2_PROTOCOL *block_io2 = bench->ours2;
     const EFI_BLOCK_IO_MEDIA *media = block_io2->Media;
 
+    if (!event_of(bench, slot))
+        return EFI_OUT_OF_RESOURCES;
     return block_io2->ReadBlocksEx(block_io2, media->MediaId, offset / media->BlockSize,
-                                   &bench->tokens[slot], bench->request,
-                                   bench->buffer + slot * bench->request);
+                                   &bench->tokens[slot], length, bench->buffer + slot * length);
 }
 
-EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb)
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length)
 {
-    size_t depth = MC_BENCH_BUFFER_SIZE / bench->request;
+    size_t nb = nb_requests * (bench->request / length), depth = MC_BENCH_BUFFER_SIZE / length;
     EFI_STATUS status = EFI_SUCCESS, ended;
     size_t first = 0, next = 0;
 
     depth = depth < MC_BENCH_MAX_QUEUED ? depth : MC_BENCH_MAX_QUEUED;
     while (first < nb) {
         if (next < nb && next - first < depth && !EFI_ERROR(status)) {
-            status = event_of(bench, next % depth)
-                         ? queue(bench, next % depth, bench->offsets[next])
-                         : EFI_OUT_OF_RESOURCES;
+            status = queue(bench, next % depth, offset_of(bench, next, length), length);
             next += EFI_ERROR(status) ? 0 : 1;
             continue;
         }

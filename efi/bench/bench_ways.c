@@ -48,6 +48,24 @@ static bool has_block_io2(const struct mc_bench *bench)
     return bench->ours2 != NULL;
 }
 
+static EFI_STATUS queued(struct mc_bench *bench, size_t nb)
+{
+    return mc_bench_queue(bench, nb, bench->request);
+}
+
+/* The bytes of large requests in queued requests of 64 KiB, as a file system makes them. */
+#define QUEUED_LENGTH (64u * 1024)
+
+static bool has_long_requests(const struct mc_bench *bench)
+{
+    return has_block_io2(bench) && bench->request > QUEUED_LENGTH;
+}
+
+static EFI_STATUS queued_64k(struct mc_bench *bench, size_t nb)
+{
+    return mc_bench_queue(bench, nb, QUEUED_LENGTH);
+}
+
 /* Read the plan's pieces one after the other, for nb requests. */
 typedef EFI_STATUS piece_reader(struct mc_bench *bench, const struct mc_piece *piece, void *buffer);
 
@@ -202,5 +220,6 @@ const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS] = {
     {"file", is_all_data, by_file, 32},
     {"fill-firmware", is_all_fill, fill_by_firmware, 1},
     {"fill-stosq", is_fill_of_arch, fill_by_stos, 1},
-    {"queued", has_block_io2, mc_bench_queue, 1},
+    {"queued", has_block_io2, queued, 1},
+    {"queued-64K", has_long_requests, queued_64k, 1},
 };

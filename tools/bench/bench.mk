@@ -33,11 +33,20 @@ bench: ## compare with other readers on the host: CPU time, peak memory (minutes
 # system on the same bytes; virtio-blk, AHCI, NVMe, USB. Half an hour; a part of it:
 #
 #   make bench-firmware BENCH_CASES="64K zstd" BENCH_BUSES=virtio BENCH_SIZE=512M
+#
+# and beside the program of an older commit, which is built below build/before:
+#
+#   make bench-firmware BENCH_BEFORE=COMMIT
 BENCH_BUSES ?= virtio ahci nvme usb
+BENCH_BEFORE ?=
 
 bench-firmware: ## compare ways to the same bytes in firmware (half an hour; BENCH_BUSES=virtio)
 	@tools/setup.sh build run bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@tools/bench/firmware.py --program $(APPLICATION) --out $(BUILD)/bench --size $(BENCH_SIZE) \
-	    --rounds $(BENCH_ROUNDS) $(BENCH_BUSES:%=--bus %) $(BENCH_CASES)
+	@set -e; before=; for commit in $(BENCH_BEFORE); do \
+	    program=$$(tools/bench/build_before.sh $$commit $(BUILD)/before $(BUILD)/download); \
+	    before="$$before --before $$(basename $${program%/build/x64/*})=$$program"; \
+	done; \
+	tools/bench/firmware.py --program $(APPLICATION) --out $(BUILD)/bench --size $(BENCH_SIZE) \
+	    --rounds $(BENCH_ROUNDS) $(BENCH_BUSES:%=--bus %) $$before $(BENCH_CASES)
 .PHONY: bench bench-firmware

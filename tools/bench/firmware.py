@@ -2,11 +2,14 @@
 """Time our disk in firmware beside other ways to the same bytes; `make bench-firmware` runs this.
 
     tools/bench/firmware.py --program build/x64/metalcow.efi --out build/bench
-        [--size 2G] [--rounds 5] [--bus virtio ...] [CASE ...]
+        [--size 2G] [--rounds 5] [--bus virtio ...] [--before NAME=PROGRAM ...] [CASE ...]
 
 Every case makes its images and a stick with them (FAT32, clusters of 4 KiB), starts QEMU with OVMF
 on every bus, lets `metalcow bench` measure in the UEFI shell, and deletes the stick. What counts
 are ratios of times within a round, and their median. Nothing fails because something is slow.
+
+--before measures older programs too, each in a boot of its own right after today's. Two boots have
+no common rounds, so what is compared is each boot's ratio to Disk I/O ("bare").
 """
 
 import argparse
@@ -28,6 +31,7 @@ from tools.stick import make_stick  # noqa: E402
 BEGIN, END = "metalcow-bench-begin", "metalcow-bench-end"
 GIB, MIB = 1 << 30, 1 << 20
 MIN_ROUNDS = 5
+PROGRAM = "metalcow.efi"
 BUSES = ("virtio", "ahci", "nvme", "usb")
 SECONDS = 3600
 # Cases where a smaller image tells the same, since cost per byte does not depend on size.
@@ -143,6 +147,10 @@ CASES = {
     "write": (scratch, 0, [("write-1M", "disk-io", 0.95), ("write-1M-new", "disk-io", 0.8),
                            ("write-4K-random", "disk-io", 1 / 1.1)]),
 }
+# Queued requests of 64 KiB take at most so many times as long as requests of 1 MiB for the same
+# bytes, on these buses.
+QUEUED_ROW, QUEUED_WAY, QUEUED_MOST = "sequential-1M", "queued-64K", 1.05
+QUEUED_CASE, QUEUED_BUSES = "64K", ("virtio", "nvme")
 BESIDE = ("512", "512-data-file", "chain-3", "chain-3-mixed")
 FILLS = ("bare", "fill-firmware", "fill-stosq")
 # New clusters of a round take this many bytes of the stick; the warm-up is a round too.
@@ -165,8 +173,8 @@ def room(name, rounds):
     return (rounds + 1) * NEW_PER_ROUND + WRITE_ROOM if name == "write" else 0
 
 
-def make_case(name, program, out, size, rounds):
-    """The stick of a case; its images are deleted again."""
+def make_case(name, programs, out, size, rounds):
+    """The stick of a case; its images are deleted again. programs: {name on the stick: file}."""
     make, piece, _ = CASES[name]
     folder = Folder(out / "images", size)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -174,7 +182,7 @@ def make_case(name, program, out, size, rounds):
         make(folder)
         files = {f"/img/{path.name}": path for path in sorted(folder.path.iterdir())}
         pieces = {path: piece for path in files} if piece else {}
-        files["/metalcow.efi"] = program
+        files.update({f"/{target}": program for target, program in programs.items()})
         grows = room(name, rounds)
         stick = make_stick.make_stick(out / f"stick-{name}.img", files, pieces=pieces,
                                       size=grows + 2 * WRITE_ROOM if grows else None)
@@ -184,7 +192,7 @@ def make_case(name, program, out, size, rounds):
             path.unlink()
 
 
-def measure(name, stick, bus, rounds, log):
+def measure(name, stick, bus, rounds, log, program=PROGRAM):
     """One boot: the report of `metalcow bench`."""
     load = os.getloadavg()[0]
     drive = Drive(stick, bus=bus, snapshot=False)
@@ -193,7 +201,7 @@ def measure(name, stick, bus, rounds, log):
     with Machine([drive], log=log, timeout=SECONDS) as machine:
         machine.enter_shell()
         machine.shell("fs0:")
-        command = rf"metalcow.efi bench img\image.qcow2 --rounds {rounds}"
+        command = rf"{program} bench img\image.qcow2 --rounds {rounds}"
         if name in BESIDE:
             command += r" --beside img\flat.qcow2"
         if name == "write":
@@ -244,6 +252,33 @@ def print_report(report):
         print(f"{report['case']:<13} {report['bus']:<7} {row:<15} " + "   ".join(cells), flush=True)
 
 
+def against_bare(report, row):
+    """Our time for a request of a row over Disk I/O's in the same rounds; None without both."""
+    value = ratio(report, row, "bare")
+    return 1 / value if value else None
+
+
+def print_before(name, then, now):
+    """How many times as long as today's an older program's requests take."""
+    for row in rows_of(now):
+        values = [against_bare(report, row) for report in (then, now)]
+        if all(values):
+            print(f"{now['case']:<13} {now['bus']:<7} {row:<15} {name} "
+                  f"{values[0] / values[1]:.3f}x", flush=True)
+
+
+def print_queued(boots):
+    """Queued requests against long ones."""
+    for boot in boots:
+        if (boot["case"], boot["bus"] in QUEUED_BUSES) != (QUEUED_CASE, True):
+            continue
+        value = ratio(boot, QUEUED_ROW, QUEUED_WAY)
+        mark = "no figure" if value is None else "reached" if value <= QUEUED_MOST \
+            else "NOT REACHED"
+        print(f"{boot['case']:<13} {QUEUED_ROW:<15} {QUEUED_WAY:<11} {value or 0:>7.3f}   at most "
+              f"{QUEUED_MOST:<7.3f} {mark} on {boot['bus']}")
+
+
 def print_targets(boots):
     """What is to be reached, on virtio-blk."""
     print(f"\n{'case':<13} {'row':<15} {'beside':<9} {'measured':>9}   at least")
@@ -287,26 +322,37 @@ def main():
     parser.add_argument("--size", type=size_of, default=2 * GIB)
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
     parser.add_argument("--bus", action="append", choices=BUSES)
+    parser.add_argument("--before", action="append", default=[], metavar="NAME=PROGRAM",
+                        type=lambda text: text.split("=", 1), help="an older metalcow.efi")
     parser.add_argument("--keep", action="store_true", help="leave the sticks there")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
     args = parser.parse_args()
     unknown = set(args.cases) - set(CASES)
     if unknown or args.rounds < MIN_ROUNDS:
         parser.error(f"unknown case {unknown}" if unknown else f"at least {MIN_ROUNDS} rounds")
+    if any(len(pair) != 2 or not pathlib.Path(pair[1]).exists() for pair in args.before):
+        parser.error("--before takes NAME=PROGRAM, and PROGRAM is a file")
     args.out.mkdir(parents=True, exist_ok=True)
+    programs = {PROGRAM: args.program,
+                **{f"{name}.efi": pathlib.Path(program) for name, program in args.before}}
     print("our time for a request, and how many times as long the other ways take")
     boots = []
     for name in args.cases or CASES:
-        stick = make_case(name, args.program, args.out, args.size, args.rounds)
+        stick = make_case(name, programs, args.out, args.size, args.rounds)
         try:
             for bus in args.bus or BUSES:
                 log = args.out / f"firmware-{name}-{bus}.log"
                 boots.append(measure(name, stick, bus, args.rounds, log))
                 print_report(boots[-1])
+                for older, _ in args.before:
+                    then = measure(name, stick, bus, args.rounds, log.with_suffix(f".{older}.log"),
+                                   f"{older}.efi")
+                    print_before(older, then, boots[-1])
         finally:
             if not args.keep:
                 stick.unlink()
     print_targets(boots)
+    print_queued(boots)
     write(args.out, boots)
 
 
