@@ -298,7 +298,7 @@ def returning_entry(folder):
     fs.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
     raw.unlink()
     return {"/other/returns.qcow2": image,
-            "/metalcow/entries/returns.conf": b"image /other/returns.qcow2\nmode rw\n"}
+            "/metalcow/entries/returns.conf": b"image /other/returns.qcow2\nmode ro\n"}
 
 
 def make_row_stick(row, folder, out, keys, first=None):
