@@ -34,6 +34,10 @@
  */
 enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const char *format);
 
+/* Would q2_disk_set_backing() refuse these names? Nothing is written: for a caller that brings data
+ * into the image first. Arguments and errors as there. */
+enum q2_status q2_disk_can_set_backing(struct q2_disk *disk, const char *file, const char *format);
+
 /* Name another data file in the header.  (qcow2: "External data file name string") Works with
  * metadata_only. Only the header changes, the data stays where it is; the disk keeps using what it
  * has opened.

@@ -45,14 +45,18 @@ static enum q2_status check_name(struct q2_disk *disk, const char *name, const c
 
 static enum q2_status change_names(struct q2_disk *disk, const struct q2_header_names *names)
 {
-    enum q2_status status = q2_commit_names(disk);
+    enum q2_status status = q2_header_can_change(disk, names);
 
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
     if (status == Q2_OK)
         status = q2_commit(disk);
     return status == Q2_OK ? q2_header_change(disk, names) : status;
 }
 
-enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const char *format)
+/* Judge a backing file's name, and compose the header's names with it. */
+static enum q2_status judge_backing(struct q2_disk *disk, const char *file, const char *format,
+                                    struct q2_header_names *ret_names)
 {
     const struct q2_image *top = &disk->layers[0];
     struct q2_header_names names = {.backing_file = file ? file : "",
@@ -72,7 +76,24 @@ enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const
     if (names.backing_file[0] != '\0' && q2_image_is_raw_external(top))
         return q2_fail(&disk->fault, Q2_ERR_ARGUMENT,
                        "raw external data does not go with a backing file", top->source->path);
-    return change_names(disk, &names);
+    *ret_names = names;
+    return Q2_OK;
+}
+
+enum q2_status q2_disk_can_set_backing(struct q2_disk *disk, const char *file, const char *format)
+{
+    struct q2_header_names names;
+    enum q2_status status = judge_backing(disk, file, format, &names);
+
+    return status == Q2_OK ? q2_header_can_change(disk, &names) : status;
+}
+
+enum q2_status q2_disk_set_backing(struct q2_disk *disk, const char *file, const char *format)
+{
+    struct q2_header_names names;
+    enum q2_status status = judge_backing(disk, file, format, &names);
+
+    return status == Q2_OK ? change_names(disk, &names) : status;
 }
 
 enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)

@@ -43,8 +43,6 @@ static enum q2_status begin(struct q2_disk *disk)
                                                       : "a raw image has no bitmaps",
                        top->source->path);
     status = q2_disk_bitmaps_store(disk);
-    if (status == Q2_OK)
-        status = q2_commit_names(disk);
     return status == Q2_OK ? q2_commit(disk) : status;
 }
 
@@ -215,6 +213,10 @@ enum q2_status q2_disk_bitmap_add(struct q2_disk *disk, const char *name, uint32
         status = check_wanted(disk, &w);
     if (status == Q2_OK)
         status = check_directory(disk, &w);
+    if (status == Q2_OK)
+        status = q2_header_can_name_bitmaps(disk);
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
     if (status != Q2_OK)
         return status;
     d.old_length = q2_disk_has_bitmaps(disk) ? top_of(disk)->bitmaps_length : 0;
@@ -240,6 +242,8 @@ enum q2_status q2_disk_bitmap_remove(struct q2_disk *disk, const char *name)
 
     if (status == Q2_OK)
         status = q2_bitmap_locate(disk, name, &d.skip, &d.skip_end);
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
     if (status != Q2_OK)
         return status;
     table = disk->bitmap.table_offset;

@@ -136,6 +136,9 @@ enum q2_status q2_bitmap_take(struct q2_disk *disk, uint64_t entry_at)
     if (!can_record(disk) || !q2_bitmap_owns(disk, top->bitmaps_offset, top->bitmaps_length))
         return q2_fail_at(&disk->fault, Q2_ERR_BAD_BITMAP, "the bitmap is not fit for this disk",
                           top->source->path, entry_at);
+    status = q2_commit_names(disk);
+    if (status != Q2_OK)
+        return status;
     status = write_flags(disk, entry_at, disk->bitmap.flags | Q2_BITMAP_IN_USE);
     if (status == Q2_OK)
         status = q2_store_flush(disk, top->source); /* O7 */

@@ -37,6 +37,7 @@ struct change {
     const struct q2_header_names *names;
     const struct q2_bitmaps_disk *bitmaps; /* NULL: the extension stays as it is */
     size_t size;                           /* of the area, bytes */
+    bool only_judge;                       /* nothing is written */
 };
 
 static enum q2_status no_room(const struct change *c, const char *what)
@@ -282,9 +283,11 @@ static enum q2_status rewrite(const struct change *c, struct layout *old, struct
     if (new->full)
         return no_room(c, "the names do not fit into the first cluster");
     if (can_switch(old, new))
-        return switch_to(c, old, new);
+        return c->only_judge ? Q2_OK : switch_to(c, old, new);
     if (!find_middle(c, old, new, middle))
         return no_room(c, "the first cluster has no room to change the header safely");
+    if (c->only_judge)
+        return Q2_OK;
     status = switch_to(c, old, middle);
     return status == Q2_OK ? switch_to(c, middle, new) : status;
 }
@@ -321,13 +324,14 @@ static void take_names(const struct change *c, const struct layout *now)
 }
 
 static enum q2_status change_header(struct q2_disk *disk, const struct q2_header_names *names,
-                                    const struct q2_bitmaps_disk *bitmaps)
+                                    const struct q2_bitmaps_disk *bitmaps, bool only_judge)
 {
     uint8_t *memory = disk->writer.bounce;
     uint64_t cluster_size = 1ull << disk->layers[0].rules.cluster_bits;
     struct change c = {.disk = disk,
                        .names = names,
                        .bitmaps = bitmaps,
+                       .only_judge = only_judge,
                        .size = (size_t)q2_min_u64(cluster_size, AREA_SIZE)};
     struct layout old = {.bytes = memory}, middle = {.bytes = memory + AREA_SIZE};
     struct layout new = {.bytes = memory + 2 * AREA_SIZE};
@@ -338,25 +342,43 @@ static enum q2_status change_header(struct q2_disk *disk, const struct q2_header
     status = load(&c, &old);
     if (status == Q2_OK)
         status = rewrite(&c, &old, &middle, &new);
-    if (status == Q2_OK)
+    if (status == Q2_OK && !only_judge)
         take_names(&c, &new);
     return status;
 }
 
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names)
 {
-    return change_header(disk, names, NULL);
+    return change_header(disk, names, NULL, false);
+}
+
+enum q2_status q2_header_can_change(struct q2_disk *disk, const struct q2_header_names *names)
+{
+    return change_header(disk, names, NULL, true);
+}
+
+static struct q2_header_names names_of(const struct q2_image *image)
+{
+    return (struct q2_header_names){image->backing_file, image->backing_format, image->data_file};
+}
+
+enum q2_status q2_header_can_name_bitmaps(struct q2_disk *disk)
+{
+    const struct q2_header_names names = names_of(&disk->layers[0]);
+    const struct q2_bitmaps_disk bitmaps = {.nb_bitmaps = q2_be32_make(1)};
+
+    return change_header(disk, &names, &bitmaps, true);
 }
 
 enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint64_t length,
                                      uint32_t nb)
 {
     struct q2_image *top = &disk->layers[0];
-    const struct q2_header_names names = {top->backing_file, top->backing_format, top->data_file};
+    const struct q2_header_names names = names_of(top);
     const struct q2_bitmaps_disk bitmaps = {.nb_bitmaps = q2_be32_make(nb),
                                             .directory_size = q2_be64_make(length),
                                             .directory_offset = q2_be64_make(offset)};
-    enum q2_status status = change_header(disk, &names, &bitmaps);
+    enum q2_status status = change_header(disk, &names, &bitmaps, false);
 
     if (status != Q2_OK)
         return status;

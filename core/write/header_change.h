@@ -19,6 +19,13 @@ struct q2_header_names {
  */
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names);
 
+/* Would q2_header_change() refuse these names? Nothing is written, so that a refusal comes before
+ * any other change. Errors as there. */
+enum q2_status q2_header_can_change(struct q2_disk *disk, const struct q2_header_names *names);
+
+/* The same for q2_header_set_bitmaps() with at least one bitmap. */
+enum q2_status q2_header_can_name_bitmaps(struct q2_disk *disk);
+
 /* Have the header name another bitmap directory, or none, in the same way.  (qcow2: "Bitmaps
  * extension") The autoclear bit of bitmaps follows. The directory is complete and counted, durably.
  *

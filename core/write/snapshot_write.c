@@ -70,7 +70,8 @@ static enum q2_status judge_walk(struct work *w)
                       w->broken_at);
 }
 
-static enum q2_status begin(struct work *w, struct q2_disk *disk, bool keep_bitmaps)
+/* Refuse what has no snapshots; then nothing waits. */
+static enum q2_status begin(struct work *w, struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
     enum q2_status status = q2_write_allowed(disk, 0, 0);
@@ -86,9 +87,7 @@ static enum q2_status begin(struct work *w, struct q2_disk *disk, bool keep_bitm
                        "an image with an external data file cannot have snapshots",
                        top->source->path);
     disk->writer.packed_end = 0; /* its cluster is going to be shared, or may go */
-    status = keep_bitmaps ? q2_commit_names(disk) : q2_commit_header(disk);
-    if (status == Q2_OK)
-        status = q2_commit(disk);
+    status = q2_commit(disk);
     q2_references_start(&w->references, disk);
     return status;
 }
@@ -383,10 +382,12 @@ enum q2_status q2_disk_snapshot_create(struct q2_disk *disk, const char *name, u
     struct run l1 = {0, 0}, table = {0, 0};
     struct work w;
     struct entry entry;
-    enum q2_status status = begin(&w, disk, true);
+    enum q2_status status = begin(&w, disk);
 
     if (status == Q2_OK)
         status = check_create(&w, name);
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
     if (status != Q2_OK)
         return status;
     status = make_tables(&w, &entry, compose(&w, &entry, name, date), &l1, &table);
@@ -469,10 +470,12 @@ enum q2_status q2_disk_snapshot_apply(struct q2_disk *disk, const char *id_or_na
     uint64_t old_offset = disk->layers[0].l1_table_offset;
     uint32_t old_size = disk->layers[0].l1_size;
     bool bitmaps_kept;
-    enum q2_status status = begin(&w, disk, disk->writer.keep_bitmaps);
+    enum q2_status status = begin(&w, disk);
 
     if (status == Q2_OK)
         status = check_apply(&w, id_or_name);
+    if (status == Q2_OK)
+        status = disk->writer.keep_bitmaps ? q2_commit_names(disk) : q2_commit_header(disk);
     if (status != Q2_OK)
         return status;
     status = q2_bitmaps_distrust(disk, Q2_BITMAPS_ALL, &bitmaps_kept);
@@ -523,10 +526,12 @@ enum q2_status q2_disk_snapshot_delete(struct q2_disk *disk, const char *id_or_n
 {
     struct run table = {0, 0};
     struct work w;
-    enum q2_status status = begin(&w, disk, true);
+    enum q2_status status = begin(&w, disk);
 
     if (status == Q2_OK)
         status = find(&w, id_or_name);
+    if (status == Q2_OK)
+        status = q2_commit_names(disk);
     if (status != Q2_OK)
         return status;
     status = make_shorter_table(&w, &table);

@@ -243,12 +243,13 @@ static bool bring(struct rebase *rebase, const struct arguments *arguments)
 
 static bool rebase_image(struct rebase *rebase, const struct arguments *arguments)
 {
+    struct q2_disk *disk = rebase->image->disk;
     const char *file = arguments->backing_file;
+    const char *format = file[0] != '\0' ? arguments->backing_format : NULL;
 
-    return (arguments->unsafe || bring(rebase, arguments)) &&
-           judge(rebase->image,
-                 q2_disk_set_backing(rebase->image->disk, file,
-                                     file[0] != '\0' ? arguments->backing_format : NULL));
+    return judge(rebase->image, q2_disk_can_set_backing(disk, file, format)) &&
+           (arguments->unsafe || bring(rebase, arguments)) &&
+           judge(rebase->image, q2_disk_set_backing(disk, file, format));
 }
 
 static int say(const char *sentence)
