@@ -10,6 +10,8 @@
  *   probe named        connect the second of two disks of a volume by its path alone
  *   probe diagnose     Driver Diagnostics 2 of a volume and of one disk
  *   probe rounds FILE NUMBER  load the driver, connect, disconnect, unload it, so many times
+ *   probe enrol FILE VARIABLE  set a variable of Secure Boot
+ *   probe tpm          say where the log of TPM events is
  *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
@@ -313,6 +315,11 @@ uint64_t probe_number(size_t index)
     return value;
 }
 
+const char *probe_word(size_t index)
+{
+    return index < arguments.nb ? arguments.words[index] : "";
+}
+
 #define SECTOR 512u
 
 /* What a sector holds: its own number, in every word. The tests on the host know it too. */
@@ -518,7 +525,7 @@ static const struct {
     {"flush", probe_flush},     {"fill", probe_fill},     {"touch", probe_touch},
     {"storm", probe_storm},     {"exit", probe_exit},     {"detach", probe_detach},
     {"queue", probe_queue},     {"named", probe_named},   {"diagnose", probe_diagnose},
-    {"rounds", probe_rounds},
+    {"rounds", probe_rounds},   {"tpm", probe_tpm},       {"enrol", probe_enrol},
 };
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)

@@ -42,9 +42,18 @@ void probe_take_state(struct probe_state *ret_state);
 /* A number among the words of the command line; 0: there is none. */
 uint64_t probe_number(size_t index);
 
+/* A word of the command line; "": there is none. */
+const char *probe_word(size_t index);
+
 /* probe_binding.c: connecting by path, diagnostics, and coming and going of the driver. */
 EFI_STATUS probe_named(const char *operand);
 EFI_STATUS probe_diagnose(const char *operand);
 EFI_STATUS probe_rounds(const char *operand);
+
+/* probe_tpm.c: where the log of TPM events is. */
+EFI_STATUS probe_tpm(const char *operand);
+
+/* probe_enrol.c: set a variable of Secure Boot. */
+EFI_STATUS probe_enrol(const char *operand);
 
 #endif
