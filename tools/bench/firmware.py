@@ -2,7 +2,8 @@
 """Time our disk in firmware beside other ways to the same bytes; `make bench-firmware` runs this.
 
     tools/bench/firmware.py --program build/x64/metalcow.efi --out build/bench
-        [--size 2G] [--rounds 5] [--bus virtio ...] [--before NAME=PROGRAM ...] [CASE ...]
+        [--size 2G] [--rounds 5] [--bus virtio ...] [--row ROW]
+        [--before NAME=PROGRAM ...] [CASE ...]
 
 Every case makes its images and a stick with them (FAT32, clusters of 4 KiB), starts QEMU with OVMF
 on every bus, lets `metalcow bench` measure in the UEFI shell, and deletes the stick. What counts
@@ -192,8 +193,9 @@ def make_case(name, programs, out, size, rounds):
             path.unlink()
 
 
-def measure(name, stick, bus, rounds, log, program=PROGRAM):
+def measure(name, stick, bus, args, log, program=PROGRAM):
     """One boot: the report of `metalcow bench`."""
+    rounds = args.rounds
     load = os.getloadavg()[0]
     drive = Drive(stick, bus=bus, snapshot=False)
     # The host's own fsync() is not what is measured.
@@ -202,6 +204,8 @@ def measure(name, stick, bus, rounds, log, program=PROGRAM):
         machine.enter_shell()
         machine.shell("fs0:")
         command = rf"{program} bench img\image.qcow2 --rounds {rounds}"
+        if args.row:
+            command += f" --row {args.row}"
         if name in BESIDE:
             command += r" --beside img\flat.qcow2"
         if name == "write":
@@ -322,6 +326,7 @@ def main():
     parser.add_argument("--size", type=size_of, default=2 * GIB)
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
     parser.add_argument("--bus", action="append", choices=BUSES)
+    parser.add_argument("--row", help="measure this row alone")
     parser.add_argument("--before", action="append", default=[], metavar="NAME=PROGRAM",
                         type=lambda text: text.split("=", 1), help="an older metalcow.efi")
     parser.add_argument("--keep", action="store_true", help="leave the sticks there")
@@ -342,10 +347,10 @@ def main():
         try:
             for bus in args.bus or BUSES:
                 log = args.out / f"firmware-{name}-{bus}.log"
-                boots.append(measure(name, stick, bus, args.rounds, log))
+                boots.append(measure(name, stick, bus, args, log))
                 print_report(boots[-1])
                 for older, _ in args.before:
-                    then = measure(name, stick, bus, args.rounds, log.with_suffix(f".{older}.log"),
+                    then = measure(name, stick, bus, args, log.with_suffix(f".{older}.log"),
                                    f"{older}.efi")
                     print_before(older, then, boots[-1])
         finally:
