@@ -349,13 +349,33 @@ class Image:
             self.judge_structure(name)
 
     def amend(self, ours):
+        """lazy_refcounts by both; by QEMU also the version and the width of refcounts, which
+        metalcow does not change."""
         geometry, chooser = self.geometry, self.chooser
         if geometry.image_format == "raw":
             return
-        if geometry.version == 3:
+        kind = chooser.choice(("lazy", "lazy", "width", "version"))
+        if kind == "version":
+            self.amend_version()
+        elif kind == "width" and geometry.version == 3:
+            geometry.refcount_bits = chooser.choice((16, 32, 64))
+            self.verb(False, "amend", "-f", "qcow2", "-o",
+                      f"refcount_bits={geometry.refcount_bits}", self.name)
+        elif geometry.version == 3:
             geometry.lazy = chooser.random() < 0.5
             self.verb(ours, "amend", "-f", "qcow2", "-o",
                       f"lazy_refcounts={'on' if geometry.lazy else 'off'}", self.name)
+
+    def amend_version(self):
+        """Upwards always, down where the image has nothing of version 3."""
+        geometry, model = self.geometry, self.model
+        news = (geometry.extended, geometry.data_file, geometry.lazy, model.bitmaps,
+                model.snapshots, geometry.refcount_bits != 16, geometry.compression != "zlib")
+        if geometry.version == 3 and any(news):
+            return
+        geometry.version = 5 - geometry.version
+        self.verb(False, "amend", "-f", "qcow2", "-o",
+                  f"compat={'1.1' if geometry.version == 3 else '0.10'}", self.name)
 
     # --- judging
 
@@ -423,7 +443,7 @@ class Image:
         for _ in range(chooser.randint(2, nb_batches)):
             steps = [lambda: self.io(chooser.random() < 0.5, chooser.randint(1, COMMANDS))] * 2
             verbs = [self.bitmap] * 4 + [self.snapshot] * 4 + [self.resize] * 2
-            verbs += [self.amend, self.rebase, self.commit]
+            verbs += [self.amend, self.amend, self.rebase, self.commit]
             steps += [lambda verb=verb: verb(chooser.random() < 0.5)
                       for verb in chooser.choices(verbs, k=chooser.randint(0, 4))]
             chooser.shuffle(steps)
