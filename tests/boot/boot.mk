@@ -29,6 +29,10 @@ test-aarch64-guests: aarch64-guests ## a part: Debian's kernel by GRUB, systemd-
 	@tests/aarch64/boot_guests.py
 .PHONY: test-aarch64 test-aarch64-programs test-aarch64-loaders test-aarch64-guests
 
+test-secure-install: all guests ## Secure Boot with a key of one's own, and the driver installed
+	@tests/boot/secure_install.py
+.PHONY: test-secure-install
+
 test-driver-rounds: all ## load, connect, disconnect, unload the driver 100 times in firmware
 	@tests/boot/driver_rounds.py
 .PHONY: test-driver-rounds

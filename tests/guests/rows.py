@@ -309,13 +309,13 @@ def make_row_stick(row, folder, out, keys, first=None):
     lines = [f"{key} {value}\n" for key, values in entry.items()
              for value in (values if isinstance(values, list) else [values])]
     text = "".join(lines).encode()
-    application = "x64/signed/metalcow.efi" if row.secure_boot else "x64/metalcow.efi"
+    application = BUILD / "x64/metalcow.efi"
     if row.secure_boot:
-        snakeoil.sign_programs(BUILD)
+        application, _ = snakeoil.sign_programs(BUILD)
     if row.typed:
         first = returning_entry(folder.parent)
     start = "/metalcow.efi" if row.typed else "/EFI/BOOT/BOOTX64.EFI"
-    content = {**(first or {}), start: BUILD / application,
+    content = {**(first or {}), start: application,
                "/metalcow/entries/debian.conf": text, **files,
                "/neighbour.bin": os.urandom(fs.MIB)}
     size = sum(path.stat().st_size for path in files.values()) * 5 // 4 + ROOM

@@ -32,6 +32,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tools import speed  # noqa: E402
 
 OVMF = pathlib.Path(os.environ.get("METALCOW_OVMF", "/usr/share/OVMF"))
+# A folder where each machine leaves what a debug firmware says about itself; "": nowhere.
+FIRMWARE_LOGS = os.environ.get("METALCOW_FIRMWARE_LOGS", "")
 MEMORY_MIB = 512
 BOOT_TIMEOUT = 120
 TAIL_LINES = 40
@@ -49,6 +51,9 @@ GUEST_UP = r"^METALCOW-GUEST-UP (\w+)\s*\n"
 # What a machine shows when it will not start the guest any more.
 GAVE_UP = (r"UEFI Interactive Shell|BdsDxe: No bootable option|Kernel panic|"
            r"Press any key to enter the Boot Manager|^grub> |^grub rescue> ")
+
+# Firmware that can verify, in its setup mode.
+NO_KEYS = "no keys"
 
 SHELL_PROMPT = r"^(Shell|FS\d+:[^>\n]*)> $"
 
@@ -103,8 +108,9 @@ class Machine:
         when absent and then kept. log: file that gets the raw serial bytes. echo: a function that
         is given every piece of readable text. timeout: seconds of the reference machine from start
         to a forced end. secure_boot: firmware that verifies, with the snakeoil key of the ovmf
-        package enrolled. saved: a file that save() of a machine with the same devices made; the
-        machine goes on from there, after resume()."""
+        package enrolled; NO_KEYS: none is enrolled yet, so it verifies nothing until one is.
+        saved: a file that save() of a machine with the same devices made; the machine goes on from
+        there, after resume()."""
         self.drives = drives
         self.memory = memory
         self.cpus = cpus
@@ -136,7 +142,9 @@ class Machine:
     def command(self):
         variables = pathlib.Path(self.variables or pathlib.Path(self.folder) / "vars.fd")
         if not variables.exists():
-            template = "OVMF_VARS_4M.snakeoil.fd" if self.secure_boot else "OVMF_VARS_4M.fd"
+            template = "OVMF_VARS_4M.fd"
+            if self.secure_boot and self.secure_boot != NO_KEYS:
+                template = "OVMF_VARS_4M.snakeoil.fd"
             shutil.copyfile(OVMF / template, variables)
         code = OVMF / ("OVMF_CODE_4M.secboot.fd" if self.secure_boot else "OVMF_CODE_4M.fd")
         smm = "on" if self.secure_boot else "off"
@@ -150,6 +158,9 @@ class Machine:
                  "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
         if self.secure_boot:  # only SMM may write to the variables
             words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        if FIRMWARE_LOGS:
+            _, log = tempfile.mkstemp(".log", dir=FIRMWARE_LOGS)
+            words += ["-debugcon", f"file:{log}", "-global", "isa-debugcon.iobase=0x402"]
         for number, drive in enumerate(self.drives):
             words += drive.arguments(number)
         if self.saved:
