@@ -171,6 +171,7 @@ def test_aarch64_guest_keeps_its_disk():
                            absent="Kernel panic|METALCOW-GUEST on .*nbd0p2: $")
             running.expect("METALCOW-GUEST answered")
             running.wait_end()
+            check(running.text, "METALCOW-LOG .*lane: mixed")
         fs.run("mcopy", "-n", "-i", f"{stick}@@{fs.MIB}", "::/img/guest.qcow2",
                folder / "out.qcow2")
         fs.run("qemu-img", "check", folder / "out.qcow2")

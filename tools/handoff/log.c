@@ -28,13 +28,17 @@ void log_say(enum log_level level, const char *format, ...)
 {
     char line[LINE_SIZE];
     int head = snprintf(line, sizeof(line), "<%d>metalcow: ", (int)level);
+    size_t length;
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(line + head, sizeof(line) - (size_t)head, format, arguments);
+    (void)vsnprintf(line + head, sizeof(line) - 1 - (size_t)head, format, arguments);
     va_end(arguments);
+    /* The kernel shows a line that does not end only when somebody else has said something. */
+    length = strlen(line);
+    line[length++] = '\n';
     if (log_fd >= 0)
-        (void)!write(log_fd, line, strlen(line));
+        (void)!write(log_fd, line, length);
 }
 
 void log_fault(const char *what, const struct q2_fault *fault)
