@@ -51,14 +51,14 @@ static bool is_used(struct q2_disk *disk, uint64_t index)
            refcount != 0;
 }
 
-/* The clusters after `end` are free: cut them off. */
+/* The clusters after `end`, at least one, are free: cut them off. */
 static void cut(struct q2_disk *disk, uint64_t end)
 {
     const struct q2_image *top = &disk->layers[0];
     struct q2_source *source = top->source;
     uint64_t size = end << top->rules.cluster_bits, old_size = source->size;
 
-    if (size >= old_size || source->ops->truncate(source, size) != Q2_OK)
+    if (source->ops->truncate(source, size) != Q2_OK)
         return;
     q2_windows_forget(&disk->windows, source, size, old_size - size);
     q2_decoded_forget(&disk->decoded, source, size, old_size - size);

@@ -23,6 +23,7 @@ static struct q2_file_extent image_extents[2];
 static struct q2_file_extent data_extents[1];
 static struct q2_handoff_sample image_samples[2];
 static uint8_t key_bytes[64];
+static char long_path[Q2_MAX_PATH_LENGTH + 2];
 
 /* A record with one of everything. */
 static void build(struct q2_handoff *handoff)
@@ -33,6 +34,7 @@ static void build(struct q2_handoff *handoff)
     image_samples[0] = (struct q2_handoff_sample){0, {1, 2, 3}};
     image_samples[1] = (struct q2_handoff_sample){65536, {4, 5, 6}};
     memset(key_bytes, 0x5c, sizeof(key_bytes));
+    memset(long_path, 'a', Q2_MAX_PATH_LENGTH + 1);
     *handoff = (struct q2_handoff){
         .disk = {.scheme = Q2_HANDOFF_GPT,
                  .partition_guid = {1, 2, 3},
@@ -196,12 +198,12 @@ static void test_handoff_decode_every_changed_byte_behind_the_checksum_is_safe(v
 /* Each row breaks one rule; neither the encoder nor the decoder may let it pass. */
 struct broken_row {
     const char *name;
-    void (*break_it)(struct q2_handoff *handoff);
+    void (*change)(struct q2_handoff *handoff);
     enum q2_status want;
 };
 
 #define ROW(name, statement)                                                                       \
-    static void break_##name(struct q2_handoff *h)                                                 \
+    static void change_##name(struct q2_handoff *h)                                                \
     {                                                                                              \
         (void)h;                                                                                   \
         statement;                                                                                 \
@@ -213,8 +215,15 @@ ROW(two_ids, h->disk.mbr_signature = 1)
 ROW(mbr_without_id, h->disk.scheme = Q2_HANDOFF_MBR; memset(h->disk.partition_guid, 0, 16))
 ROW(whole_disk_with_start, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK;
     memset(h->disk.partition_guid, 0, 16))
+ROW(whole_disk_with_guid, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0)
+ROW(whole_disk_with_signature, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
+    memset(h->disk.partition_guid, 0, 16); h->disk.mbr_signature = 1)
+ROW(whole_disk_without_volume_id, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
+    memset(h->disk.partition_guid, 0, 16); h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
+ROW(mbr_with_guid, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 1)
 ROW(sector_size, h->disk.sector_size = 768)
 ROW(start, h->disk.start = 100)
+ROW(far_partition, h->disk.start = 1ull << 63)
 ROW(huge_partition, h->disk.size = 1ull << 63)
 ROW(empty_partition, h->disk.size = 0)
 ROW(volume_id, h->disk.volume_id_offset = 510)
@@ -236,8 +245,11 @@ ROW(role, h->files[1].role = Q2_NB_HANDOFF_ROLES)
 ROW(layer, h->files[1].layer = Q2_MAX_LAYERS)
 ROW(empty_path, h->files[1].path = "")
 ROW(same_path, h->files[1].path = "/img/disk.qcow2")
+ROW(long_path, h->files[1].path = long_path)
+ROW(same_role, h->files[2] = h->files[1]; h->files[2].path = "/img/other.raw"; h->nb_files = 3)
 ROW(two_tops, h->files[1].role = Q2_HANDOFF_IMAGE)
 ROW(no_top, h->files[0].layer = 1)
+ROW(hole, image_extents[1].file_offset = 65537)
 ROW(gap, image_extents[1].file_offset = 65537; image_extents[0].length = 65537)
 ROW(short_map, image_extents[1].length = 99)
 ROW(long_map, image_extents[1].length = 101)
@@ -257,53 +269,61 @@ ROW(long_key, h->keys[0].length = 65)
 ROW(long_legacy_key, h->keys[0].crypt_method = Q2_CRYPT_AES)
 
 static const struct broken_row broken_rows[] = {
-    {"scheme", break_scheme, Q2_ERR_ARGUMENT},
-    {"no_guid", break_no_guid, Q2_ERR_ARGUMENT},
-    {"two_ids", break_two_ids, Q2_ERR_ARGUMENT},
-    {"mbr_without_id", break_mbr_without_id, Q2_ERR_ARGUMENT},
-    {"whole_disk_with_start", break_whole_disk_with_start, Q2_ERR_ARGUMENT},
-    {"sector_size", break_sector_size, Q2_ERR_ARGUMENT},
-    {"start", break_start, Q2_ERR_ARGUMENT},
-    {"huge_partition", break_huge_partition, Q2_ERR_ARGUMENT},
-    {"empty_partition", break_empty_partition, Q2_ERR_ARGUMENT},
-    {"volume_id", break_volume_id, Q2_ERR_ARGUMENT},
-    {"volume_id_without_place", break_volume_id_without_place, Q2_ERR_ARGUMENT},
-    {"mode", break_mode, Q2_ERR_ARGUMENT},
-    {"lane", break_lane, Q2_ERR_ARGUMENT},
-    {"format", break_format, Q2_ERR_ARGUMENT},
-    {"names", break_names, Q2_ERR_ARGUMENT},
-    {"backing_format", break_backing_format, Q2_ERR_ARGUMENT},
-    {"guest_sectors", break_guest_sectors, Q2_ERR_ARGUMENT},
-    {"many_backing_files", break_many_backing_files, Q2_ERR_LIMIT},
-    {"overlay_without_size", break_overlay_without_size, Q2_ERR_ARGUMENT},
-    {"size_without_overlay", break_size_without_overlay, Q2_ERR_ARGUMENT},
-    {"written_snapshot", break_written_snapshot, Q2_ERR_ARGUMENT},
-    {"no_file", break_no_file, Q2_ERR_ARGUMENT},
-    {"many_files", break_many_files, Q2_ERR_LIMIT},
-    {"many_keys", break_many_keys, Q2_ERR_LIMIT},
-    {"role", break_role, Q2_ERR_ARGUMENT},
-    {"layer", break_layer, Q2_ERR_ARGUMENT},
-    {"empty_path", break_empty_path, Q2_ERR_ARGUMENT},
-    {"same_path", break_same_path, Q2_ERR_ARGUMENT},
-    {"two_tops", break_two_tops, Q2_ERR_ARGUMENT},
-    {"no_top", break_no_top, Q2_ERR_ARGUMENT},
-    {"gap", break_gap, Q2_ERR_ARGUMENT},
-    {"short_map", break_short_map, Q2_ERR_ARGUMENT},
-    {"long_map", break_long_map, Q2_ERR_ARGUMENT},
-    {"empty_extent", break_empty_extent, Q2_ERR_ARGUMENT},
-    {"extent_off_sector", break_extent_off_sector, Q2_ERR_ARGUMENT},
-    {"extent_outside", break_extent_outside, Q2_ERR_ARGUMENT},
-    {"extent_wraps", break_extent_wraps, Q2_ERR_ARGUMENT},
-    {"samples_order", break_samples_order, Q2_ERR_ARGUMENT},
-    {"sample_outside", break_sample_outside, Q2_ERR_ARGUMENT},
-    {"many_samples", break_many_samples, Q2_ERR_LIMIT},
-    {"many_extents", break_many_extents, Q2_ERR_LIMIT},
-    {"key_file", break_key_file, Q2_ERR_ARGUMENT},
-    {"key_of_data", break_key_of_data, Q2_ERR_ARGUMENT},
-    {"key_method", break_key_method, Q2_ERR_ARGUMENT},
-    {"short_key", break_short_key, Q2_ERR_ARGUMENT},
-    {"long_key", break_long_key, Q2_ERR_ARGUMENT},
-    {"long_legacy_key", break_long_legacy_key, Q2_ERR_ARGUMENT},
+    {"scheme", change_scheme, Q2_ERR_ARGUMENT},
+    {"no_guid", change_no_guid, Q2_ERR_ARGUMENT},
+    {"two_ids", change_two_ids, Q2_ERR_ARGUMENT},
+    {"mbr_without_id", change_mbr_without_id, Q2_ERR_ARGUMENT},
+    {"whole_disk_with_start", change_whole_disk_with_start, Q2_ERR_ARGUMENT},
+    {"whole_disk_with_guid", change_whole_disk_with_guid, Q2_ERR_ARGUMENT},
+    {"whole_disk_with_signature", change_whole_disk_with_signature, Q2_ERR_ARGUMENT},
+    {"whole_disk_without_volume_id", change_whole_disk_without_volume_id, Q2_ERR_ARGUMENT},
+    {"mbr_with_guid", change_mbr_with_guid, Q2_ERR_ARGUMENT},
+    {"sector_size", change_sector_size, Q2_ERR_ARGUMENT},
+    {"start", change_start, Q2_ERR_ARGUMENT},
+    {"far_partition", change_far_partition, Q2_ERR_ARGUMENT},
+    {"huge_partition", change_huge_partition, Q2_ERR_ARGUMENT},
+    {"empty_partition", change_empty_partition, Q2_ERR_ARGUMENT},
+    {"volume_id", change_volume_id, Q2_ERR_ARGUMENT},
+    {"volume_id_without_place", change_volume_id_without_place, Q2_ERR_ARGUMENT},
+    {"mode", change_mode, Q2_ERR_ARGUMENT},
+    {"lane", change_lane, Q2_ERR_ARGUMENT},
+    {"format", change_format, Q2_ERR_ARGUMENT},
+    {"names", change_names, Q2_ERR_ARGUMENT},
+    {"backing_format", change_backing_format, Q2_ERR_ARGUMENT},
+    {"guest_sectors", change_guest_sectors, Q2_ERR_ARGUMENT},
+    {"many_backing_files", change_many_backing_files, Q2_ERR_LIMIT},
+    {"overlay_without_size", change_overlay_without_size, Q2_ERR_ARGUMENT},
+    {"size_without_overlay", change_size_without_overlay, Q2_ERR_ARGUMENT},
+    {"written_snapshot", change_written_snapshot, Q2_ERR_ARGUMENT},
+    {"no_file", change_no_file, Q2_ERR_ARGUMENT},
+    {"many_files", change_many_files, Q2_ERR_LIMIT},
+    {"many_keys", change_many_keys, Q2_ERR_LIMIT},
+    {"role", change_role, Q2_ERR_ARGUMENT},
+    {"layer", change_layer, Q2_ERR_ARGUMENT},
+    {"empty_path", change_empty_path, Q2_ERR_ARGUMENT},
+    {"same_path", change_same_path, Q2_ERR_ARGUMENT},
+    {"long_path", change_long_path, Q2_ERR_LIMIT},
+    {"same_role", change_same_role, Q2_ERR_ARGUMENT},
+    {"two_tops", change_two_tops, Q2_ERR_ARGUMENT},
+    {"no_top", change_no_top, Q2_ERR_ARGUMENT},
+    {"hole", change_hole, Q2_ERR_ARGUMENT},
+    {"gap", change_gap, Q2_ERR_ARGUMENT},
+    {"short_map", change_short_map, Q2_ERR_ARGUMENT},
+    {"long_map", change_long_map, Q2_ERR_ARGUMENT},
+    {"empty_extent", change_empty_extent, Q2_ERR_ARGUMENT},
+    {"extent_off_sector", change_extent_off_sector, Q2_ERR_ARGUMENT},
+    {"extent_outside", change_extent_outside, Q2_ERR_ARGUMENT},
+    {"extent_wraps", change_extent_wraps, Q2_ERR_ARGUMENT},
+    {"samples_order", change_samples_order, Q2_ERR_ARGUMENT},
+    {"sample_outside", change_sample_outside, Q2_ERR_ARGUMENT},
+    {"many_samples", change_many_samples, Q2_ERR_LIMIT},
+    {"many_extents", change_many_extents, Q2_ERR_LIMIT},
+    {"key_file", change_key_file, Q2_ERR_ARGUMENT},
+    {"key_of_data", change_key_of_data, Q2_ERR_ARGUMENT},
+    {"key_method", change_key_method, Q2_ERR_ARGUMENT},
+    {"short_key", change_short_key, Q2_ERR_ARGUMENT},
+    {"long_key", change_long_key, Q2_ERR_ARGUMENT},
+    {"long_legacy_key", change_long_legacy_key, Q2_ERR_ARGUMENT},
 };
 
 static void test_handoff_encode_broken_rules_are_refused(void)
@@ -316,10 +336,55 @@ static void test_handoff_encode_broken_rules_are_refused(void)
 
         t_row(broken_rows[i].name);
         build(&handoff);
-        broken_rows[i].break_it(&handoff);
+        broken_rows[i].change(&handoff);
         T_CHECK_U64(q2_handoff_encode(&handoff, bytes, sizeof(bytes), &length, &what),
                     broken_rows[i].want);
         T_CHECK(what != NULL);
+    }
+}
+
+/* Each row is another right record: what it has instead of build()'s values is allowed too. */
+ROW(mbr, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 7;
+    memset(h->disk.partition_guid, 0, 16))
+ROW(whole_disk, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
+    memset(h->disk.partition_guid, 0, 16))
+ROW(no_volume_id, h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
+ROW(small_guest_sectors, h->guest_sector_size = 512)
+ROW(second_layer, h->files[1].role = Q2_HANDOFF_IMAGE; h->files[1].layer = 1)
+ROW(legacy_key, h->keys[0].crypt_method = Q2_CRYPT_AES; h->keys[0].length = 16)
+
+static const struct {
+    const char *name;
+    void (*change)(struct q2_handoff *handoff);
+} right_rows[] = {
+    {"mbr", change_mbr},
+    {"whole_disk", change_whole_disk},
+    {"no_volume_id", change_no_volume_id},
+    {"small_guest_sectors", change_small_guest_sectors},
+    {"second_layer", change_second_layer},
+    {"legacy_key", change_legacy_key},
+};
+
+static void test_handoff_encode_every_right_value_comes_back(void)
+{
+    for (size_t i = 0; i < sizeof(right_rows) / sizeof(right_rows[0]); i++) {
+        static struct q2_handoff handoff, got;
+        uint8_t bytes[MAX_RECORD], again[MAX_RECORD];
+        const char *what = NULL;
+        size_t length = 0, again_length = 0;
+
+        t_row(right_rows[i].name);
+        build(&handoff);
+        right_rows[i].change(&handoff);
+        T_CHECK_U64(q2_handoff_encode(&handoff, bytes, sizeof(bytes), &length, &what), Q2_OK);
+        T_CHECK_U64(q2_handoff_decode(bytes, length, &memory, &got, &what), Q2_OK);
+        T_CHECK_U64(got.disk.scheme, handoff.disk.scheme);
+        T_CHECK_U64(got.disk.mbr_signature, handoff.disk.mbr_signature);
+        T_CHECK_U64(got.guest_sector_size, handoff.guest_sector_size);
+        T_CHECK_U64(got.files[1].layer, handoff.files[1].layer);
+        T_CHECK_U64(got.keys[0].length, handoff.keys[0].length);
+        T_CHECK_U64(q2_handoff_encode(&got, again, sizeof(again), &again_length, &what), Q2_OK);
+        T_CHECK(again_length == length && memcmp(again, bytes, length) == 0);
     }
 }
 
@@ -490,6 +555,7 @@ int main(void)
     T_RUN(test_handoff_decode_every_flipped_bit_is_refused);
     T_RUN(test_handoff_decode_every_changed_byte_behind_the_checksum_is_safe);
     T_RUN(test_handoff_encode_broken_rules_are_refused);
+    T_RUN(test_handoff_encode_every_right_value_comes_back);
     T_RUN(test_handoff_decode_broken_rules_are_refused);
     T_RUN(test_handoff_encode_long_names_are_refused);
     T_RUN(test_handoff_encode_small_buffer_is_refused);

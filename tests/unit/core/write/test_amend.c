@@ -505,6 +505,53 @@ static void test_discard_behind_a_raw_data_file(void)
     cleanup();
 }
 
+/* Zeros after the end of a short raw data file: nothing is written for what reads as zeros there
+ * already, and the bytes before the end stay. */
+static void test_zeros_behind_a_raw_data_file(void)
+{
+    static uint8_t want[256 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    image_data(&image, 0, 1);
+    memset(data_bytes, 'x', 64 * KIB);
+    memset(want, 'x', 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 128 * KIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(f.data.nb_writes, 0);
+    check_content(want, 256 * KIB);
+    cleanup();
+}
+
+static enum q2_status refuse_to_truncate(struct q2_source *source, uint64_t new_size)
+{
+    (void)source, (void)new_size;
+    return Q2_ERR_DENIED;
+}
+
+/* A file that cannot become shorter: the disk is empty all the same, and its old clusters are free
+ * ones at the end of the file. */
+static void test_make_empty_of_a_file_that_keeps_its_size(void)
+{
+    static uint8_t zeros[512 * KIB];
+    struct q2_source_ops ops;
+    uint64_t size;
+
+    image_start(&image, &(struct image_spec){.size = 512 * KIB});
+    image_data(&image, 0, 1);
+    image_data(&image, 64 * KIB, 2);
+    setup(false);
+    ops = *f.image.source.ops;
+    ops.truncate = refuse_to_truncate;
+    f.image.source.ops = &ops;
+    size = f.image.source.size;
+    T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_OK);
+    T_CHECK_U64(f.image.source.size, size);
+    check_content(zeros, 512 * KIB);
+    cleanup();
+}
+
 /* Clusters that were used before do not bring their old bytes back. */
 static void test_preallocate_changes_no_byte(void)
 {
@@ -712,6 +759,8 @@ int main(void)
     T_RUN(test_resize_with_a_raw_data_file);
     T_RUN(test_resize_of_a_raw_data_file_that_ends_in_a_cluster);
     T_RUN(test_discard_behind_a_raw_data_file);
+    T_RUN(test_zeros_behind_a_raw_data_file);
+    T_RUN(test_make_empty_of_a_file_that_keeps_its_size);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file);
     T_RUN(test_resize_of_a_raw_data_file_after_zeros_at_its_end);

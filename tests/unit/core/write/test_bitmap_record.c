@@ -56,14 +56,19 @@ static void build(uint32_t nb)
     build_sized(nb, 512 * KIB);
 }
 
-static void setup(void)
+static void setup_for(bool writable)
 {
     memcpy(memory, image.bytes, image.size);
     fixture_start(&f, &image);
     fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
-    f.options.keep_bitmaps = true;
+    f.options.writable = writable;
+    f.options.keep_bitmaps = writable;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+static void setup(void)
+{
+    setup_for(true);
 }
 
 static void cleanup(void)
@@ -167,6 +172,21 @@ static void test_entry_of_ones_reads_and_grows(void)
     cleanup();
 }
 
+/* An entry that stands for a cluster of ones becomes one without any. */
+static void test_entry_of_ones_is_cleared(void)
+{
+    build(1);
+    image_put64(&image, table, 1);
+    image_refcount_set(&image, bits / CLUSTER, 0);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_clear(f.disk, "abc"), Q2_OK);
+    check_dirty("abc", 512 * KIB, 0);
+    T_CHECK_U64(memory[table + 7], 0);
+    T_CHECK_U64(flags_in_file(), Q2_BITMAP_AUTO);
+    check_clean();
+    cleanup();
+}
+
 /* A full file: the write is done, the bitmap that had no cluster yet is lost, and that is told. */
 static void test_write_without_room_to_record_is_done(void)
 {
@@ -208,6 +228,27 @@ static void test_more_bitmaps_than_are_recorded_are_lost(void)
     T_CHECK_U64(memory[directory + 34 * 32 + 15], Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
     check_clean();
     cleanup();
+}
+
+/* They stay marked as in use; the others follow the disk, and stay right. */
+static void test_resize_of_more_bitmaps_than_are_recorded(void)
+{
+    static const uint64_t sizes[] = {1024 * KIB, 256 * KIB};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        build(34);
+        image_put32(&image, bits, 0xff000000); /* all is dirty in the first one */
+        setup();
+        T_CHECK_U64(q2_disk_resize(f.disk, sizes[i], true), Q2_OK);
+        T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 2);
+        T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+        check_dirty("abc", 0, sizes[i] < 512 * KIB ? sizes[i] : 512 * KIB);
+        for (uint32_t k = 0; k < 34; k++)
+            T_CHECK_U64(memory[directory + k * 32 + 15],
+                        k < 32 ? Q2_BITMAP_AUTO : Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
+        check_clean();
+        cleanup();
+    }
 }
 
 static void test_store_that_fails_loses_the_bitmaps(void)
@@ -270,6 +311,7 @@ static void test_reading_says_what_is_wrong(void)
         enum q2_status status;
     } rows[] = {
         {"a bitmap's granularity is out of range", 0, 1, 40, Q2_ERR_BAD_BITMAP},
+        {"a bitmap's granularity is out of range", 0, 1, 8, Q2_ERR_BAD_BITMAP},
         {"a bitmap is too small for the disk", 0, 0, 9, Q2_ERR_BAD_BITMAP},
         {"a bitmap's table cannot be read", 1ull << 40, 1, 16, Q2_ERR_TRUNCATED},
         /* the directory's second word: a table of one entry, with flags */
@@ -291,6 +333,48 @@ static void test_reading_says_what_is_wrong(void)
         check_said(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &at, &length), rows[i].status,
                    rows[i].what);
     }
+    cleanup();
+}
+
+/* Reserved bits, an offset inside a cluster, ones and an offset. */
+static void test_wrong_entry_of_a_table_is_told(void)
+{
+    static const uint64_t entries[] = {2, 512, 1ull << 63, 16 * CLUSTER | 1};
+
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        struct q2_bitmap bitmap;
+        uint64_t at = 77, length = 77;
+
+        build(1);
+        image_put64(&image, table, entries[i]);
+        setup_for(false);
+        T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+        check_said(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &at, &length), Q2_ERR_BAD_BITMAP,
+                   "a bitmap's table entry breaks the specification");
+        T_CHECK_U64(q2_disk_fault(f.disk)->offset, table);
+        T_CHECK(at == 77 && length == 77);
+        cleanup();
+    }
+}
+
+/* The dirty range is in the first cluster of bits, and where it ends cannot be told. */
+static void test_range_whose_end_cannot_be_read_is_told(void)
+{
+    struct q2_bitmap bitmap;
+    uint64_t at = 77, length = 77;
+
+    build(1);
+    image_field_set(&image, "size", 512 * 1024 * KIB);
+    image_put32(&image, directory + 8, 2);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    image_put64(&image, table, 1);     /* all ones */
+    image_put64(&image, table + 8, 2); /* a reserved bit */
+    setup_for(false);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    check_said(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &at, &length), Q2_ERR_BAD_BITMAP,
+               "a bitmap's table entry breaks the specification");
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, table + 8);
+    T_CHECK(at == 77 && length == 77);
     cleanup();
 }
 
@@ -552,13 +636,17 @@ int main(void)
     T_RUN(test_dirty_last_granule_is_cut_and_nothing_comes_after_it);
     T_RUN(test_write_to_what_is_dirty_writes_no_metadata);
     T_RUN(test_entry_of_ones_reads_and_grows);
+    T_RUN(test_entry_of_ones_is_cleared);
     T_RUN(test_write_without_room_to_record_is_done);
     T_RUN(test_shared_cluster_is_not_written);
     T_RUN(test_more_bitmaps_than_are_recorded_are_lost);
+    T_RUN(test_resize_of_more_bitmaps_than_are_recorded);
     T_RUN(test_store_that_fails_loses_the_bitmaps);
     T_RUN(test_bitmap_that_does_not_fit_is_lost);
     T_RUN(test_snapshot_is_not_applied_under_bitmaps);
     T_RUN(test_reading_says_what_is_wrong);
+    T_RUN(test_wrong_entry_of_a_table_is_told);
+    T_RUN(test_range_whose_end_cannot_be_read_is_told);
     T_RUN(test_add_says_what_is_wrong);
     T_RUN(test_changes_say_what_is_wrong);
     T_RUN(test_resize_that_is_refused_changes_nothing);

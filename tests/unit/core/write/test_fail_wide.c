@@ -29,13 +29,14 @@
 static struct image image;
 static struct fixture f;
 static uint8_t *memory;
+static uint8_t *repaired; /* NULL: the image is used as it was built */
 static uint64_t file_size;
 
-/* The image as it was built, in a file of its size. */
+/* The image as it was built or repaired, in a file of its size. */
 static void place(void)
 {
     memset(memory, 0, CAPACITY);
-    memcpy(memory, image.bytes, image.size);
+    memcpy(memory, repaired ? repaired : image.bytes, repaired ? file_size : image.size);
     fixture_start(&f, &image);
     fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, file_size, CAPACITY);
 }
@@ -110,6 +111,19 @@ static void build_without_blocks(void)
     file_size = 40 * MIB;
 }
 
+/* Data 4 MiB apart, and the refcounts that a repair gives it. */
+static void build_far(void)
+{
+    build_without_blocks();
+    place();
+    T_CHECK_U64(op_repair(), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    file_size = f.image.source.size;
+    repaired = malloc(file_size);
+    memcpy(repaired, memory, file_size);
+    fixture_end(&f);
+}
+
 static const struct wide_case {
     const char *name;
     void (*build)(void);
@@ -118,6 +132,7 @@ static const struct wide_case {
     {"snapshot", build_wide, op_snapshot},
     {"repair of entries", build_wrong_flags, op_repair},
     {"rebuilt refcounts", build_without_blocks, op_repair},
+    {"snapshot of far data", build_far, op_snapshot},
 };
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -170,6 +185,8 @@ static void test_fail_wide_each_call(void)
         for (enum fake_kind kind = 0; kind < FAKE_NB_KINDS; kind++)
             run(&cases[i], kind);
         image_free(&image);
+        free(repaired);
+        repaired = NULL;
     }
 }
 
