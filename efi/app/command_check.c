@@ -160,7 +160,8 @@ static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_ch
 
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header)
-        return q2_fail(fault, Q2_ERR_UNSUPPORTED, "This image format does not support checks",
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "only a qcow2 image can be checked, and this file is read as raw",
                        image->file->source->path);
     printer.cluster_bits = info.header->cluster_bits;
     if (wish != WISH_CHECK) {

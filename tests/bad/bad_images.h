@@ -394,12 +394,16 @@ static const struct row rows[] = {
      .build = build_data_not_named,
      .status = Q2_ERR_DATA_FILE_REQUIRED,
      .field = "",
-     .text = "img/top.qcow2: 'data-file' is required for this image; name the external data file"},
+     .text =
+         "img/top.qcow2: the image has an external data file but does not say which; name it with "
+         "'data-file'"},
     {.rule = "data_file_name_empty",
      .build = build_data_name_empty,
      .status = Q2_ERR_DATA_FILE_REQUIRED,
      .field = "",
-     .text = "img/top.qcow2: 'data-file' is required for this image; name the external data file"},
+     .text =
+         "img/top.qcow2: the image has an external data file but does not say which; name it with "
+         "'data-file'"},
     {.rule = "data_file_missing",
      .build = build_external,
      .arrange = arrange_data_missing,
@@ -416,26 +420,26 @@ static const struct row rows[] = {
      .arrange = arrange_data_given,
      .status = Q2_ERR_DATA_FILE_UNEXPECTED,
      .field = "",
-     .text = "img/top.qcow2: 'data-file' can only be set for images with an external data file; "
-             "leave the data file away"},
+     .text = "img/top.qcow2: a data file was given, but the image has no external data file; leave "
+             "out 'data-file'"},
     {.rule = "data_file_given_for_raw_image",
      .arrange = arrange_raw_with_data_given,
      .status = Q2_ERR_DATA_FILE_UNEXPECTED,
      .field = "",
-     .text = "img/top.qcow2: 'data-file' can only be set for images with an external data file; "
-             "leave the data file away"},
+     .text = "img/top.qcow2: a data file was given, but the image has no external data file; leave "
+             "out 'data-file'"},
     {.rule = "backing_file_given_for_image_without",
      .arrange = arrange_backing_given,
      .status = Q2_ERR_BACKING_FILE_UNEXPECTED,
      .field = "",
-     .text = "img/top.qcow2: 'backing-file' can only be set for images with a backing file; leave "
-             "the backing file away"},
+     .text = "img/top.qcow2: a backing file was given, but the image has none; leave out "
+             "'backing-file'"},
     {.rule = "backing_file_given_for_raw_image",
      .arrange = arrange_raw_with_backing_given,
      .status = Q2_ERR_BACKING_FILE_UNEXPECTED,
      .field = "",
-     .text = "img/top.qcow2: 'backing-file' can only be set for images with a backing file; leave "
-             "the backing file away"},
+     .text = "img/top.qcow2: a backing file was given, but the image has none; leave out "
+             "'backing-file'"},
     {.rule = "data_file_given_path_over_2047",
      .build = build_external,
      .arrange = arrange_given_path_too_long,

@@ -10,9 +10,9 @@ IMAGE = r"debian\.qcow2"
 ATTACH = {
     "missing-data-file": ("data-file", "", ["debian.raw"],
                           r"debian\.raw.*(does not exist|not found)"),
-    "data-file-required": ("noname", "", [], IMAGE + r".*'?data-file'? is required"),
+    "data-file-required": ("noname", "", [], IMAGE + r".*data file but does not say which"),
     "data-file-unexpected": ("plain", r"--data-file fs0:\{row}\debian.qcow2", [],
-                             r"data-file'? can only be set for images with an external data file"),
+                             r"the image has no external data file"),
     "truncated-data-file": ("truncated-data", "", [], r"debian\.raw.*ends before"),
     "wrong-data-file": ("wrong-data", "", [], r"debian\.raw.*ends before"),
     "image-as-its-data-file": ("noname", r"--data-file fs0:\{row}\debian.qcow2", [],

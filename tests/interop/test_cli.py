@@ -168,7 +168,8 @@ def test_data_file_is_required():
     with patched("nameless.qcow2", "nameless.qcow2") as data:
         at = data.index(b"nameless.data")
         struct.pack_into(">I", data, at - 8, 0x12345678)  # an unknown extension: to be passed over
-    refused(("map", "nameless.qcow2"), "nameless.qcow2", "'data-file' is required for this image")
+    refused(("map", "nameless.qcow2"), "nameless.qcow2",
+            "external data file but does not say which")
     check("17" not in good("info", "nameless.qcow2"), "info needs no data file")
     good("map", "--data-file", "nameless.data", "nameless.qcow2")
     refused(("map", "--data-file", "inexistent", "nameless.qcow2"), "inexistent", "does not exist")
@@ -178,7 +179,7 @@ def test_data_file_only_for_images_with_one():
     create("internal.qcow2")
     (FOLDER / "some.data").write_bytes(b"")
     refused(("map", "--data-file=some.data", "internal.qcow2"), "internal.qcow2",
-            "'data-file' can only be set for images with an external data file")
+            "the image has no external data file")
 
 
 def test_missing_data_file_is_named():
@@ -355,7 +356,7 @@ def test_check_is_qemu_imgs():
         check_equal(got[0], status, name)
         check_equal(ours("check", "-q", name)[:2], (status, ""), f"check -q {name}")
     (FOLDER / "check.raw").write_bytes(b"x" * 512)
-    refused(("check", "-f", "raw", "check.raw"), "does not support checks", status=63)
+    refused(("check", "-f", "raw", "check.raw"), "check.raw: only a qcow2 image", status=63)
 
 
 def test_snapshot_with_a_time_and_a_hostile_name():

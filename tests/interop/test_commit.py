@@ -172,8 +172,8 @@ def test_wrong_command_lines():
     shutil.rmtree(folder.path / "wrong", ignore_errors=True)
     make_chain("wrong", [("", MIB), ("", MIB)])
     before = (folder.path / "wrong/mid").read_bytes()
-    for arguments, words in ((("wrong/base",), "does not have a backing file"),
-                             (("-f", "raw", "wrong/mid"), "does not have a backing file"),
+    for arguments, words in ((("wrong/base",), "has no backing file"),
+                             (("-f", "raw", "wrong/mid"), "has no backing file"),
                              (("-b", "elsewhere", "wrong/mid"), "backing chain"),
                              (("-b", "mid", "wrong/mid"), "backing chain"),
                              (("gone",), "gone")):

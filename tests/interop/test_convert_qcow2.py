@@ -212,35 +212,34 @@ def test_nothing_is_written_past_the_end_of_the_backing_file():
 
 
 def test_compressing_into_a_data_file_is_refused_as_by_qemu_img():
+    """Both refuse; ours says which file it is about and which option to leave out."""
     make_source()
     remove("out.qcow2", "out.data")
     folder.qemu_img("create", "-q", "-f", "qcow2", "-o", "data_file=out.data", "out.qcow2", "5M")
-    said = []
     for program in ("qemu-img", tool.METALCOW):
         status, _, err = folder.run(program, "convert", "-n", "-c", "-O", "qcow2", "top.qcow2",
                                     "out.qcow2")
         check_equal(status, 1, f"{program}")
-        said.append(err.splitlines()[0].split(": ", 1)[1])
-    check_equal(said[1], said[0], "words")
+    check("out.qcow2: " in err and "external data file" in err and "-c" in err, err)
     remove("new.qcow2", "new.data")
     status, _, err = folder.ours("convert", "-c", "-O", "qcow2", "-o", "data_file=new.data",
                                  "top.qcow2", "new.qcow2")
-    check(status == 1 and "Operation not supported" in err, err)
+    check(status == 1 and "new.qcow2: " in err and "external data file" in err, err)
     for name in ("new.qcow2", "new.data"):
         check(not (folder.path / name).exists(), f"{name} is left behind")
 
 
 def test_wrong_command_lines_leave_no_file():
     make_source()
-    for options, words in ((("-O", "raw", "-c"), "Compression not supported"),
-                           (("-O", "qcow2", "-o", "cluster_size=5"), "Cluster size"),
+    for options, words in ((("-O", "raw", "-c"), "cannot be compressed (-c)"),
+                           (("-O", "qcow2", "-o", "cluster_size=5"), "cluster_size"),
                            (("-O", "qcow2", "-o", "compat=0.10,refcount_bits=1"), "refcount"),
                            (("-O", "qcow2", "-o", "nonsense=1"), "nonsense"),
                            (("-O", "qcow2", "-o", "size=1M"), "size"),
                            (("-O", "qcow2", "-c", "-o", "preallocation=full"), "preallocation"),
                            (("-O", "raw", "-o", "preallocation=full"), "preallocated"),
-                           (("-O", "qcow2", "-m", "17"), "between 1 and 16"),
-                           (("-O", "qcow2", "-n", "-o", "compat=1.1"), "-o has no effect"),
+                           (("-O", "qcow2", "-m", "17"), "from 1 to 16"),
+                           (("-O", "qcow2", "-n", "-o", "compat=1.1"), "-o cannot say"),
                            (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
         status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")
         check((status, out) == (1, "") and words in err, f"{options}: {status} {err}")
@@ -290,16 +289,16 @@ def test_several_inputs_are_one_disk_as_with_qemu_img():
 
 def test_what_several_inputs_do_not_go_with():
     several_inputs()
-    for options in (("-l", "first"),
-                    ("-B", "base.qcow2", "-F", "qcow2"), ("--bitmaps",),
-                    ("-o", "backing_file=base.qcow2,backing_fmt=qcow2")):
+    for options, words in (
+            (("-l", "first"), "-l takes a snapshot of one input"),
+            (("-B", "base.qcow2", "-F", "qcow2"), "cannot have a backing file"),
+            (("--bitmaps",), "--bitmaps copies the bitmaps of one input"),
+            (("-o", "backing_file=base.qcow2,backing_fmt=qcow2"), "cannot have a backing file")):
         arguments = ("convert", "-O", "qcow2", *options, "top.qcow2", "empty.qcow2", "never.qcow2")
-        said = []
         for program in ("qemu-img", tool.METALCOW):
             status, out, err = folder.run(program, *arguments)
             check_equal((status, out), (1, ""), f"{program} {options}: {err}")
-            said.append(err.split(": ", 1)[1])
-        check_equal(said[1], said[0], f"words of {options}")
+        check(err.startswith("metalcow: ") and words in err, f"{options}: {err}")
         check(not (folder.path / "never.qcow2").exists(), f"{options}: a file is left behind")
     for options, words in ((("-l", "snapshot.name=first"), "snapshot"),
                            (("--snapshot", "first"), "snapshot"),

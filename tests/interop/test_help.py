@@ -45,7 +45,7 @@ def test_help_of_a_verb_that_does_not_exist():
         for words in (["frobnicate"], ["help", "frobnicate"], ["fro\nb"]):
             status, out, err = folder.ours(*words)
             check_equal((status, out), (1, ""), words)
-            check("Command not found: fro" in err and "metalcow help" in err, err)
+            check("there is no verb 'fro" in err and "metalcow help" in err, err)
             check("\nb" not in err, "a control character reached the terminal")
 
 

@@ -66,8 +66,8 @@ def test_human_form():
 
 
 def test_wrong_command_lines():
-    for arguments, words in ((("-O", "qcow2"), "--size N or one filename"),
-                             (("-O", "qcow2", "--size", "1M", "x"), "cannot be used together"),
+    for arguments, words in ((("-O", "qcow2"), "needs --size N or a file"),
+                             (("-O", "qcow2", "--size", "1M", "x"), "not both"),
                              (("-O", "vmdk", "--size", "1M"), "vmdk"),
                              (("--size", "1Q"), "1Q"), (("-O", "qcow2", "gone.qcow2"), "gone"),
                              (("-O", "qcow2", "-o", "encrypt.format=luks", "--size", "1"), "made")):

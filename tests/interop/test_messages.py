@@ -50,7 +50,7 @@ def test_no_permission():
 def test_creation_options():
     with Folder("options") as folder:
         check_equal(say(folder, "create", "-f", "qcow2", "-o", "preallocation=1234", "a", "1M"),
-                    "metalcow: Parameter 'preallocation' does not take '1234'; possible values: "
+                    "metalcow: preallocation cannot be '1234'; give one of: "
                     "off metadata falloc full\n", "a word that is none")
         folder.good("create", "-q", "-f", "qcow2", "-o", "encryption=off", "a", "1M")
         check("cannot be made" in say(folder, "create", "-q", "-f", "qcow2", "-o", "encryption=on",

@@ -12,9 +12,9 @@ from tests import cases  # noqa: E402
 from tests.cases import check, check_equal  # noqa: E402
 from tests.interop.tool import Folder  # noqa: E402
 
-WARNING = ("WARNING: Image format was not specified for 'disk.raw' and probing guessed raw.\n"
-           "         Write operations on block 0 will be restricted.\n"
-           "         Specify the format with '-f raw' to remove the restrictions.\n")
+WARNING = ("metalcow: warning: disk.raw is taken for a raw image, because no format was given. A "
+           "write that makes its first 512 bytes look like another format is refused; -f raw "
+           "allows it.\n")
 
 
 def raw_disk(folder):

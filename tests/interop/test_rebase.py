@@ -127,7 +127,7 @@ def test_refused_changes_nothing():
     make_files(SAME, "")
     before = (folder.path / "f/top").read_bytes()
     for arguments, words in ((("-b", "gone", "-F", "qcow2", "f/top"), "gone"),
-                             (("-b", "other", "f/top"), "format must be specified"),
+                             (("-b", "other", "f/top"), "the new backing file is not given"),
                              (("-b", "top", "-F", "qcow2", "f/top"), "twice"),
                              (("-b", "other", "-F", "qcow2", "f/gone"), "gone"),
                              (("-f", "raw", "-b", "other", "-F", "qcow2", "f/top"), "raw image")):

@@ -23,9 +23,9 @@ static bool is_any(const char *word, const char *a, const char *b)
 
 static int refuse_verb(const char *name)
 {
-    fputs("metalcow: Command not found: ", stderr);
+    fputs("metalcow: there is no verb '", stderr);
     print_escaped(stderr, name);
-    fputs("\n'metalcow help' lists the verbs\n", stderr);
+    fputs("'; 'metalcow help' lists the verbs\n", stderr);
     return EXIT_ERROR;
 }
 

@@ -50,7 +50,8 @@ bool bitmaps_can_copy(struct image *from, bool skip_inconsistent)
     q2_disk_layer_info(from->disk, 0, &info);
     if (info.format != Q2_FORMAT_QCOW2 || info.is_snapshot) {
         fputs(info.is_snapshot ? "metalcow: a snapshot has no bitmaps\n"
-                               : "metalcow: Source lacks bitmap support\n",
+                               : "metalcow: only a qcow2 image has bitmaps, and the input is none; "
+                                 "leave out --bitmaps\n",
               stderr);
         return false;
     }
@@ -61,13 +62,15 @@ bool bitmaps_can_copy(struct image *from, bool skip_inconsistent)
             return false;
         if (!(bitmap.flags & Q2_BITMAP_IN_USE))
             continue;
-        fputs(skip_inconsistent ? "metalcow: warning: Skipping inconsistent bitmap '"
-                                : "metalcow: Cannot copy inconsistent bitmap '",
+        fputs(skip_inconsistent
+                  ? "metalcow: warning: not copied, because it was not stored completely: bitmap '"
+                  : "metalcow: not stored completely, so it cannot be copied: bitmap '",
               stderr);
         print_escaped(stderr, bitmap.name);
-        fputs(skip_inconsistent ? "'\n"
-                                : "'\nTry --skip-broken-bitmaps, or use 'metalcow bitmap --remove' "
-                                  "to delete it\n",
+        fputs(skip_inconsistent
+                  ? "'\n"
+                  : "'; add --skip-broken-bitmaps, or delete it with 'metalcow bitmap "
+                    "--remove'\n",
               stderr);
         if (!skip_inconsistent)
             return false;

@@ -98,10 +98,10 @@ static bool parse_word(enum create_option option, const char *text, uint32_t *re
         }
     }
     if (option == CREATE_COMPAT)
-        return refuse("Invalid compatibility level:", text, "; 0.10 and 1.1 are known");
-    fprintf(stderr, "metalcow: Parameter '%s' does not take '", rows[option].name);
+        return refuse("compat cannot be", text, "; give 0.10 or 1.1");
+    fprintf(stderr, "metalcow: %s cannot be '", rows[option].name);
     print_escaped(stderr, text);
-    fputs("'; possible values:", stderr);
+    fputs("'; give one of:", stderr);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].option == option)
             fprintf(stderr, " %s", words[i].word);
@@ -121,13 +121,14 @@ static bool parse_flag(const char *name, const char *text, bool *ret_value)
             return true;
         }
     }
-    return refuse("Parameter", name, " expects 'on' or 'off'");
+    return refuse("option", name, " must be on or off");
 }
 
 static bool parse_size(const char *name, const char *text, uint64_t *ret_value)
 {
     return size_parse(text, ret_value) ||
-           refuse("Parameter", name, " expects a size; you may use the suffixes k, M, G, T, P, E");
+           refuse("option", name,
+                  " needs a size: a number of bytes, or one with a suffix k, M, G, T, P or E");
 }
 
 static bool parse_cluster_size(const char *text, uint32_t *ret_bits)
@@ -142,7 +143,7 @@ static bool parse_cluster_size(const char *text, uint32_t *ret_bits)
             return true;
         }
     }
-    fputs("metalcow: Cluster size must be a power of two between 512 and 2048k\n", stderr);
+    fputs("metalcow: cluster_size must be a power of two from 512 to 2M\n", stderr);
     return false;
 }
 
@@ -155,7 +156,7 @@ static bool parse_refcount_bits(const char *text, uint32_t *ret_bits)
         *ret_bits = (uint32_t)bits;
         return true;
     }
-    fputs("metalcow: Refcount width must be a power of two and may not exceed 64 bits\n", stderr);
+    fputs("metalcow: refcount_bits must be 1, 2, 4, 8, 16, 32 or 64\n", stderr);
     return false;
 }
 
@@ -229,7 +230,7 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
             return true;
     }
     if (strncmp(assignment, "encrypt", 7) == 0)
-        return refuse("Parameter", assignment, ": encrypted images cannot be made");
+        return refuse("option", assignment, ": encrypted images cannot be made");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw))
             continue;
@@ -239,7 +240,8 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
                                   : rows[i].kind == VALUE_FLAG ? "on"
                                                                : "");
     }
-    return refuse("Invalid parameter", assignment, "");
+    return refuse("there is no option", assignment,
+                  "; 'metalcow create -f qcow2 -o help' lists them");
 }
 
 bool create_options_add(struct create_options *options, enum q2_image_format format,
@@ -343,10 +345,10 @@ bool create_options_check(const struct create_options *options)
     const char *what = NULL;
 
     if (image->version == 2 && create_options_refcount_bits(options) != DEFAULT_REFCOUNT_BITS)
-        what = "Different refcount widths than 16 bits require compatibility level 1.1 or above "
-               "(use version=v3 or greater)";
+        what =
+            "refcount_bits must be 16 with compat=0.10; use compat=1.1, or leave refcount_bits out";
     else if (image->extended_l2 && create_options_cluster_size(options) < 1u << MIN_EXTENDED_BITS)
-        what = "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes";
+        what = "extended_l2 needs a cluster_size of 16k or more";
     if (what)
         fprintf(stderr, "metalcow: %s\n", what);
     return !what;

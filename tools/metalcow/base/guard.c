@@ -42,11 +42,10 @@ void guard_raw(struct image *image)
 {
     struct q2_source *source = &image->file.source;
 
-    fputs("WARNING: Image format was not specified for '", stderr);
+    fputs("metalcow: warning: ", stderr);
     print_escaped(stderr, image->path);
-    fputs("' and probing guessed raw.\n"
-          "         Write operations on block 0 will be restricted.\n"
-          "         Specify the format with '-f raw' to remove the restrictions.\n",
+    fputs(" is taken for a raw image, because no format was given. A write that makes its first "
+          "512 bytes look like another format is refused; -f raw allows it.\n",
           stderr);
     image->guarded = *source->ops;
     image->unguarded_write = source->ops->write_at;

@@ -32,9 +32,11 @@ static bool check_options(const struct arguments *arguments)
     const struct image_options *how = &arguments->image[0];
 
     if (arguments->snapshot_param || how->snapshot)
-        return say("No support for concatenating multiple snapshot");
+        return say("-l takes a snapshot of one input, but there are several inputs; convert each "
+                   "by itself first");
     if (arguments->bitmaps)
-        return say("Copying bitmaps only possible with single source");
+        return say("--bitmaps copies the bitmaps of one input, but there are several inputs; leave "
+                   "it out");
     if (how->data_file || how->backing_files.nb > 0)
         return say("--data-file and --backing-file say something about one input, but there are "
                    "several");

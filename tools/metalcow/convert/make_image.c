@@ -191,9 +191,10 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
 
     if (new->options->preallocation != PREALLOCATION_OFF &&new->options->image.backing_file &&
         !new->options->image.extended_l2)
-        return fail(path, Q2_ERR_UNSUPPORTED,
-                    "Backing file and preallocation can only be used at "
-                    "the same time if extended_l2 is enabled");
+        return fail(
+            path, Q2_ERR_UNSUPPORTED,
+            "preallocated clusters would hide the backing file; leave out one of them, or add -o "
+            "extended_l2=on");
     if (!options_hold(new, path) || !open_file(new, &new->image, path))
         return false;
     if (data_file &&

@@ -4,7 +4,6 @@
  * is complete. Its magic is held back until all else is durable. An image
  * that failed is removed.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,11 +131,13 @@ static bool packed_write(struct target *target, uint64_t at, size_t length)
     return true;
 }
 
-/* QEMU's words: no data file takes compressed clusters. */
-static bool refuse(uint64_t at)
+/* Compressed clusters must be in the image file itself. (qcow2: "External Data Files") */
+static bool refuse_compression(const struct qcow2_target *qcow2)
 {
-    fprintf(stderr, "metalcow: error while writing at byte %" PRIu64 ": Operation not supported\n",
-            at);
+    fputs("metalcow: ", stderr);
+    print_escaped(stderr, qcow2->options.path);
+    fputs(": an image with an external data file has no compressed clusters; leave out -c\n",
+          stderr);
     return false;
 }
 
@@ -150,12 +151,12 @@ static bool store(void *context, const struct packed *packed)
     if (packed->zero)
         return write_zeroes(qcow2, packed->at, packed->length);
     if (qcow2->external)
-        return refuse(packed->at);
+        return refuse_compression(qcow2);
     if (!packed->stream)
         return write_plain(qcow2, packed->at, packed->bytes, packed->length);
     status = q2_disk_write_compressed(qcow2->image->disk, packed->at, packed->stream,
                                       packed->stream_length);
-    return status == Q2_ERR_UNSUPPORTED ? refuse(packed->at) : judge(qcow2, status);
+    return status == Q2_ERR_UNSUPPORTED ? refuse_compression(qcow2) : judge(qcow2, status);
 }
 
 /* --- the end ------------------------------------------------------------------------------- */

@@ -175,13 +175,14 @@ static bool check_count(const struct io_command *command, const char *name, int 
     if (nb >= min && (max < 0 || nb <= max))
         return true;
     fflush(stdout);
-    fprintf(stderr, "bad argument count %d to %s, expected ", nb, name);
+    fprintf(stderr, "metalcow: %s was given %d argument(s), but takes ", name, nb);
     if (max < 0)
-        fprintf(stderr, "at least %d arguments\n", min);
+        fprintf(stderr, "%d or more", min);
     else if (min == max)
-        fprintf(stderr, "%d arguments\n", min);
+        fprintf(stderr, "%d", min);
     else
-        fprintf(stderr, "between %d and %d arguments\n", min, max);
+        fprintf(stderr, "%d to %d", min, max);
+    fprintf(stderr, "; see 'help %s'\n", name);
     return false;
 }
 

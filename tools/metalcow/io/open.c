@@ -10,30 +10,6 @@
 
 #define MAX_OPTIONS 8 /* -o flags of one open */
 
-/* "metalcow: can't open device PATH: ", and then what the fault says, in QEMU's words where it has
- * some. */
-static void say_cannot_open(const char *path, const struct q2_fault *fault)
-{
-    const char *file = fault->file[0] != '\0' ? fault->file : path;
-    char line[2048];
-
-    fflush(stdout);
-    fputs("metalcow: can't open device ", stderr);
-    print_escaped(stderr, path);
-    fputs(": ", stderr);
-    if (fault->status == Q2_ERR_NOT_FOUND) {
-        fputs("Could not open '", stderr);
-        print_escaped(stderr, file);
-        fprintf(stderr, "': %s\n", io_error_text(Q2_ERR_NOT_FOUND));
-    } else if (fault->status == Q2_ERR_DATA_FILE_REQUIRED ||
-               fault->status == Q2_ERR_DATA_FILE_UNEXPECTED) {
-        fprintf(stderr, "%s\n", q2_status_text(fault->status));
-    } else {
-        (void)q2_fault_format(fault, line, sizeof(line));
-        fprintf(stderr, "%s\n", line);
-    }
-}
-
 /* --- options -------------------------------------------------------------------------------- */
 
 static bool parse_driver(const char *value, struct io_opening *opening)
@@ -169,12 +145,12 @@ static bool open_file(struct io *io, const struct io_opening *opening)
 
     if (io->image) {
         fflush(stdout);
-        fputs("metalcow: file open already, try 'help close'\n", stderr);
+        fputs("metalcow: a file is open already; 'close' closes it\n", stderr);
         return false;
     }
     if (!opening->path) {
         fflush(stdout);
-        fputs("metalcow: can't open: no file is named\n", stderr);
+        fputs("metalcow: open needs a file; name it after the options\n", stderr);
         return false;
     }
     if (!with_scratch || put_scratch_above(io, opening, &how, &fault))
@@ -182,7 +158,7 @@ static bool open_file(struct io *io, const struct io_opening *opening)
     io->writable = how.writable;
     io->ignore_discard = opening->ignore_discard;
     if (!io->image && fault.status != Q2_OK)
-        say_cannot_open(opening->path, &fault);
+        print_fault(opening->path, &fault);
     if (!io->image)
         scratch_close(&io->scratch);
     return io->image != NULL;
@@ -311,7 +287,7 @@ bool io_check_writable(const struct io *io)
     if (io->writable)
         return true;
     fflush(stdout);
-    fputs("metalcow: Block node is read-only\n", stderr);
+    fputs("metalcow: the image is open for reading only; open it without -r\n", stderr);
     return false;
 }
 

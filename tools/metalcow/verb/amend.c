@@ -63,14 +63,14 @@ int verb_amend(const struct arguments *arguments)
             return EXIT_ERROR;
     }
     if (options.given[CREATE_BACKING_FILE] || options.given[CREATE_BACKING_FMT])
-        return say("Cannot amend the backing file; use 'rebase -u' instead");
+        return say("amend does not change the backing file; use 'metalcow rebase -u' instead");
     if (options.given[CREATE_SIZE])
-        return say("amend does not change the size; use 'resize' instead");
+        return say("amend does not change the size; use 'metalcow resize' instead");
     if (!is_amendable(&options))
         return say(
             "amend changes data_file and lazy_refcounts only; for everything else make a new "
             "image with 'convert -o'");
     if (!options.given[CREATE_DATA_FILE] && !options.given[CREATE_LAZY_REFCOUNTS])
-        return say("Must specify options (-o)");
+        return say("nothing to change: give -o data_file=FILE or -o lazy_refcounts=on");
     return amend(arguments, &options);
 }

@@ -40,14 +40,13 @@ static bool has_action(const struct arguments *arguments, const char *name)
 static bool check_arguments(const struct arguments *arguments)
 {
     if (arguments->actions.nb == 0)
-        return say("Need at least one of --add, --remove, --clear, --enable, --disable, or "
-                   "--merge");
+        return say("nothing to do: give --add, --remove, --clear, --enable, --disable or --merge");
     if (arguments->granularity != 0 && !has_action(arguments, "add"))
-        return say("granularity only supported with --add");
+        return say("-g sets the granularity of a new bitmap, so it needs --add");
     if (arguments->base && !has_action(arguments, "merge"))
-        return say("Merge bitmap source file only supported with --merge");
+        return say("-b names the image that --merge takes a bitmap from, so it needs --merge");
     if (arguments->base_format && !arguments->base)
-        return say("-F only supported with -b");
+        return say("-F is the format of the image that -b names, so it needs -b");
     return true;
 }
 
@@ -97,10 +96,11 @@ static bool merge_from(struct work *work, struct image *from, const char *source
     if (!find(work->image, work->name, &bitmap) || !find(from, source_name, &source))
         return false;
     if (source_size != size) {
-        fprintf(stderr,
-                "metalcow: Bitmaps are of different sizes (destination size is %" PRIu64
-                ", source size is %" PRIu64 ") and can't be merged\n",
-                size, source_size);
+        fprintf(
+            stderr,
+            "metalcow: bitmaps of disks of different sizes cannot be merged: this disk has %" PRIu64
+            " bytes, the other one has %" PRIu64 "; resize one of them first\n",
+            size, source_size);
         return false;
     }
     status = bitmaps_merge(from, &source, work->image, &bitmap, &at_fault);
@@ -176,9 +176,9 @@ static bool act(struct work *work, const struct bitmap_action *action)
         if (strcmp(actions[i].name, action->name) == 0 && actions[i].act(work, action))
             return true;
     }
-    fprintf(stderr, "metalcow: Operation %s on bitmap ", action->name);
+    fprintf(stderr, "metalcow: --%s was not done on bitmap '", action->name);
     print_escaped(stderr, work->name);
-    fputs(" failed\n", stderr);
+    fputs("'\n", stderr);
     return false;
 }
 

@@ -100,7 +100,9 @@ static int check(struct image *image, const struct arguments *arguments)
 
     q2_disk_layer_info(image->disk, 0, &info);
     if (!info.header) {
-        fputs("metalcow: This image format does not support checks\n", stderr);
+        fputs("metalcow: ", stderr);
+        print_escaped(stderr, image->path);
+        fputs(": only a qcow2 image can be checked, and this file is read as raw\n", stderr);
         return CHECK_UNSUPPORTED;
     }
     printer.cluster_bits = info.header->cluster_bits;

@@ -63,7 +63,8 @@ static bool find_base(struct commit *commit, const char *name)
     uint32_t nb_layers = q2_disk_nb_layers(disk);
 
     if (nb_layers == 1)
-        return fail(commit->overlay->path, Q2_ERR_ARGUMENT, "Image does not have a backing file");
+        return fail(commit->overlay->path, Q2_ERR_ARGUMENT,
+                    "the image has no backing file that its data could go to");
     commit->base_layer = 1;
     for (; name && commit->base_layer < nb_layers; commit->base_layer++) {
         struct q2_layer_info above, layer;

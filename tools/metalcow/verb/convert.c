@@ -26,7 +26,8 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
                           struct create_options *creation)
 {
     if (arguments->options.nb > 0 && arguments->skip_create)
-        return say("-o has no effect when skipping image creation");
+        return say("-n writes into an image that exists already, so -o cannot say how to create "
+                   "it; leave one of them out");
     for (size_t i = 0; i < arguments->options.nb; i++) {
         if (!create_options_add(creation, format, arguments->options.texts[i]))
             return false;
@@ -36,14 +37,14 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (arguments->base_format)
         creation->image.backing_format = arguments->base_format;
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
-        return say(arguments->base ? "a raw output has no backing file"
-                                   : "Compression not supported for this file format");
+        return say(arguments->base ? "a raw output has no backing file (-B); use -O qcow2"
+                                   : "a raw output cannot be compressed (-c); use -O qcow2");
     if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
         return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
                    "through for zeros (-S)");
     if (creation->image.backing_file && arguments->nb_operands > 2)
-        return say("Having a backing file for the target makes no sense when concatenating "
-                   "multiple input images");
+        return say("an output of several inputs cannot have a backing file; leave out -B, or "
+                   "convert one input");
     if (creation->image.backing_file && !creation->image.backing_format && !arguments->skip_create)
         return say("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
@@ -51,14 +52,15 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (creation->preallocation != PREALLOCATION_OFF && format == Q2_FORMAT_RAW)
         return say("a raw output is not preallocated");
     if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
-        return say("Compression and preallocation not supported at the same time");
+        return say(
+            "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
     return true;
 }
 
 static bool check_bitmaps(const struct arguments *arguments, enum q2_image_format format)
 {
     if (arguments->skip_broken_bitmaps && !arguments->bitmaps)
-        return say("Use of --skip-broken-bitmaps requires --bitmaps");
+        return say("--skip-broken-bitmaps needs --bitmaps, which copies bitmaps");
     if (arguments->bitmaps && format == Q2_FORMAT_RAW)
         return say("a raw output has no bitmaps");
     return true;
@@ -71,7 +73,7 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
     if (wanted == 0)
         wanted = processors < 1 ? 1 : (uint64_t)processors;
     else if (wanted > MAX_THREADS)
-        return say("Invalid number of threads. Allowed number of threads is between 1 and 16");
+        return say("the number of threads (-m) must be from 1 to 16");
     *ret_threads = wanted < MAX_THREADS ? (unsigned)wanted : MAX_THREADS;
     return true;
 }

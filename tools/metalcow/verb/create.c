@@ -40,9 +40,11 @@ static bool collect(const struct arguments *arguments, enum q2_image_format form
             return false;
     }
     if (format == Q2_FORMAT_RAW && (arguments->backing_file || arguments->backing_format))
-        return fail(path, "Backing file not supported for file format 'raw'");
+        return fail(path, "a raw image has no backing file; create a qcow2 image (-f qcow2), or "
+                          "leave out -b and -F");
     if (size && options->given[CREATE_SIZE])
-        return fail(path, "The image size must be specified only once");
+        return fail(
+            path, "the size is given twice, by an argument and by -o size; leave one of them out");
     if (size && !arguments_size(size, &options->image.virtual_size))
         return false;
     options->given[CREATE_SIZE] |= size != NULL;
@@ -55,7 +57,7 @@ static bool collect(const struct arguments *arguments, enum q2_image_format form
 static bool parse_format(const char *path, const char *text, enum q2_image_format *ret_format)
 {
     if (!text)
-        return fail(path, "Backing file specified without backing format; say it with -F");
+        return fail(path, "the format of the backing file is not given; add -F qcow2 or -F raw");
     if (strcmp(text, "qcow2") == 0)
         *ret_format = Q2_FORMAT_QCOW2;
     else if (strcmp(text, "raw") == 0)
@@ -79,7 +81,7 @@ static struct image *open_backing(const struct arguments *arguments, const char 
         return NULL;
     backing = image_open(backing_path, &how, false);
     if (!backing)
-        fputs("Could not open backing image.\n", stderr);
+        (void)fail(path, "not created, because its backing file cannot be opened");
     if (backing && q2_disk_nb_layers(backing->disk) == Q2_MAX_LAYERS) {
         (void)fail(backing_path, "the backing chain is too deep for one more layer");
         image_close(backing);
@@ -96,10 +98,11 @@ static bool make(const struct arguments *arguments, const char *path, enum q2_im
     if (backing && !options->given[CREATE_SIZE])
         options->image.virtual_size = (q2_disk_size(backing->disk) + 511) & ~UINT64_C(511);
     else if (!options->given[CREATE_SIZE])
-        return fail(path, "Image creation needs a size parameter");
+        return fail(
+            path,
+            "the new disk has no size; give SIZE after the file name, or a backing file with -b");
     if (options->image.virtual_size > INT64_MAX)
-        return fail(path, "Invalid image size specified. Must be between 0 and "
-                          "9223372036854775807.");
+        return fail(path, "the size is too large; a disk has at most 9223372036854775807 bytes");
     if (!arguments->quiet)
         create_options_print(options, format, arguments->operands[0]);
     return make_image(path, format, options, &backing, backing ? 1 : 0, &made);

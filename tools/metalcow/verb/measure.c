@@ -73,7 +73,9 @@ static bool check_size(const struct measure *measure)
 
     if (divide_up(divide_up(measure->size, cluster_size), l2_entries) <= MAX_L1_SIZE / 8)
         return true;
-    fputs("metalcow: The image size is too large (try using a larger cluster size)\n", stderr);
+    fputs("metalcow: the disk is too large for clusters of this size; give a larger -o "
+          "cluster_size\n",
+          stderr);
     return false;
 }
 
@@ -202,9 +204,8 @@ static bool read_options(struct measure *measure, const struct arguments *argume
             return false;
     }
     if ((arguments->size_text != NULL) == (arguments->operands[0] != NULL)) {
-        fputs(arguments->size_text
-                  ? "metalcow: --size N cannot be used together with a filename.\n"
-                  : "metalcow: Either --size N or one filename must be specified.\n",
+        fputs(arguments->size_text ? "metalcow: measure takes --size N or a file, not both\n"
+                                   : "metalcow: measure needs --size N or a file\n",
               stderr);
         return false;
     }

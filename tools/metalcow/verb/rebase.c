@@ -271,7 +271,7 @@ int verb_rebase(const struct arguments *arguments)
         strcmp(wanted.backing_format, "raw") != 0)
         return say("the backing format is not supported; qcow2 and raw are");
     if (wanted.backing_file[0] != '\0' && !wanted.backing_format)
-        return say("backing format must be specified (-F)");
+        return say("the format of the new backing file is not given; add -F qcow2 or -F raw");
     options.writable = true;
     rebase.image = image_open(wanted.operands[0], &options, wanted.unsafe);
     if (!rebase.image)

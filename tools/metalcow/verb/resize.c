@@ -34,7 +34,7 @@ static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
     if (relative) /* an odd size that is made larger or smaller becomes whole sectors */
         size = size > UINT64_MAX - 511 ? size : (size + 511) & ~UINT64_C(511);
     if (size == 0)
-        return say("New image size must be positive");
+        return say("the new size would be 0 bytes; give a larger one");
     if (size > INT64_MAX)
         return say("the new image size is too large");
     *ret_size = size;
@@ -46,13 +46,12 @@ static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uin
     if (new_size >= old_size)
         return true;
     if (arguments->preallocation != PREALLOCATION_OFF)
-        return say("Preallocation can only be used for growing images");
+        return say("--preallocation is for the room that is added, but the disk becomes smaller; "
+                   "leave it out");
     if (arguments->shrink)
         return true;
-    (void)say("Use the --shrink option to perform a shrink operation.");
-    return say("warning: Shrinking an image will delete all data beyond the shrunken image's "
-               "end. Before performing such an operation, make sure there is no important data "
-               "there.");
+    return say("the disk would become smaller and lose the data past its new end; add --shrink if "
+               "nothing there is needed");
 }
 
 /* Cut a regular file, or let it grow with zeros; its disk is not used any more. */
@@ -137,7 +136,7 @@ static bool resize(struct image *image, const struct arguments *arguments)
     if (info.format == Q2_FORMAT_RAW)
         return resize_raw(image, arguments, size);
     if (size % 512 != 0)
-        return say("The new size must be a multiple of 512");
+        return say("the new size of a qcow2 image must be a multiple of 512 bytes");
     return resize_qcow2(image, arguments, size);
 }
 

@@ -52,8 +52,7 @@ int verb_snapshot(const struct arguments *arguments)
     enum q2_status status;
 
     if (nb_writing + arguments->list > 1) {
-        fputs("metalcow: Cannot mix '-l', '-a', '-c', '-d'\n"
-              "Try 'metalcow snapshot --help' for more information.\n",
+        fputs("metalcow: snapshot does one thing at a time; give one of -l, -a, -c and -d\n",
               stderr);
         return EXIT_ERROR;
     }
