@@ -16,6 +16,9 @@
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "efi/place/place.h"
+#include "attach_disk.h"
+#include "detach_disk.h"
+#include "volumes.h"
 #include "registry.h"
 
 /* The firmware calls a driver at TPL_APPLICATION; a file system may be used up to TPL_CALLBACK. */
@@ -77,7 +80,7 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
 
     if (!held)
         return EFI_UNSUPPORTED;
-    if (mc_registry_holds(Controller))
+    if (mc_volume_is_held(Controller))
         return supported_again(Controller, RemainingDevicePath);
     status = services->OpenProtocol(Controller, held, &interface, This->DriverBindingHandle,
                                     Controller, EFI_OPEN_PROTOCOL_BY_DRIVER);
@@ -117,7 +120,7 @@ static enum q2_status attach_entry(EFI_HANDLE volume, const struct mc_entry *ent
     if (mc_registry_has_entry(volume, entry->id))
         return Q2_OK;
     spec.title = mc_entry_title(entry);
-    status = mc_registry_attach(volume, &spec, &origin, &fault, &disk);
+    status = mc_disk_attach(volume, &spec, &origin, &fault, &disk);
     if (status != Q2_OK)
         say_failed(entry, &fault);
     else if (disk->no_handoff[0] != '\0')
@@ -195,18 +198,17 @@ static EFI_STATUS EFIAPI start(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Con
                                EFI_DEVICE_PATH *RemainingDevicePath)
 {
     bool was_kept = false;
-    EFI_STATUS status = can_name_child(RemainingDevicePath)
-                            ? mc_registry_keep(Controller, &was_kept)
-                            : EFI_UNSUPPORTED;
+    EFI_STATUS status = can_name_child(RemainingDevicePath) ? mc_volume_keep(Controller, &was_kept)
+                                                            : EFI_UNSUPPORTED;
 
     (void)This;
     if (EFI_ERROR(status))
         return status;
     if (!is_end(RemainingDevicePath))
         status = attach_entries(Controller, RemainingDevicePath);
-    mc_registry_started(Controller);
+    mc_volume_started(Controller);
     if (EFI_ERROR(status) && !was_kept)
-        (void)mc_registry_release(Controller);
+        (void)mc_volume_release(Controller);
     return status;
 }
 
@@ -217,7 +219,7 @@ static EFI_STATUS stop_child(EFI_HANDLE controller, EFI_HANDLE child)
 
     if (!disk)
         return EFI_SUCCESS;
-    return disk->published.volume == controller ? mc_registry_detach(disk) : EFI_DEVICE_ERROR;
+    return disk->published.volume == controller ? mc_disk_detach(disk) : EFI_DEVICE_ERROR;
 }
 
 /* Stop children, or give the volume back when there are none. */
@@ -231,7 +233,7 @@ static EFI_STATUS EFIAPI stop(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE Cont
         if (EFI_ERROR(stop_child(Controller, ChildHandleBuffer[i])))
             status = EFI_DEVICE_ERROR;
     }
-    return NumberOfChildren > 0 ? status : mc_registry_release(Controller);
+    return NumberOfChildren > 0 ? status : mc_volume_release(Controller);
 }
 
 static EFI_DRIVER_BINDING_PROTOCOL driver_binding = {
@@ -245,7 +247,7 @@ EFI_STATUS mc_binding_install(EFI_HANDLE ImageHandle)
 {
     driver_binding.ImageHandle = ImageHandle;
     driver_binding.DriverBindingHandle = ImageHandle;
-    mc_registry_init(ImageHandle);
+    mc_volumes_init(ImageHandle);
     return mc_firmware.BootServices->InstallMultipleProtocolInterfaces(
         &ImageHandle, &mc_driver_binding_guid, &driver_binding, &mc_component_name2_guid,
         &mc_component_name2, &mc_driver_diagnostics2_guid, &mc_driver_diagnostics2, NULL);

@@ -4,6 +4,7 @@
  */
 #include "component_name.h"
 
+#include "volumes.h"
 #include "registry.h"
 
 bool mc_is_english(const CHAR8 *language)
@@ -36,7 +37,7 @@ static EFI_STATUS EFIAPI get_controller_name(EFI_COMPONENT_NAME2_PROTOCOL *This,
     (void)This;
     if (!ControllerHandle || !Language || !ControllerName)
         return EFI_INVALID_PARAMETER;
-    if (!mc_is_english(Language) || !mc_registry_holds(ControllerHandle))
+    if (!mc_is_english(Language) || !mc_volume_is_held(ControllerHandle))
         return EFI_UNSUPPORTED;
     if (ChildHandle && (!disk || disk->published.volume != ControllerHandle || !disk->name))
         return EFI_UNSUPPORTED;

@@ -7,6 +7,8 @@
 #include "efi/base/console.h"
 #include "control_server.h"
 #include "efi/base/firmware.h"
+#include "attach_disk.h"
+#include "detach_disk.h"
 #include "registry.h"
 #include "efi/image/room.h"
 #include "efi/base/text.h"
@@ -22,7 +24,7 @@ static EFI_STATUS EFIAPI attach(struct mc_control *This, EFI_HANDLE Volume,
 
     (void)This;
     Message[0] = '\0';
-    status = mc_registry_attach(Volume, Spec, NULL, &fault, &disk);
+    status = mc_disk_attach(Volume, Spec, NULL, &fault, &disk);
     if (status != Q2_OK) {
         (void)q2_fault_format(&fault, (char *)Message, MC_MESSAGE_SIZE);
         return q2_efi_from_status(status);
@@ -43,7 +45,7 @@ static EFI_STATUS EFIAPI detach(struct mc_control *This, UINT32 Number, CHAR8 *M
                            "no disk has this number; see 'metalcow list'");
         return EFI_NOT_FOUND;
     }
-    status = mc_registry_detach(disk);
+    status = mc_disk_detach(disk);
     if (EFI_ERROR(status))
         (void)mc_text_copy(
             (char *)Message, MC_MESSAGE_SIZE,

@@ -11,6 +11,7 @@
 #include "efi/image/attach.h"
 #include "q2_check.h"
 #include "q2_report.h"
+#include "volumes.h"
 #include "registry.h"
 
 /* The text of one run: a few lines for each disk. */
@@ -125,13 +126,13 @@ static EFI_STATUS check_volume(EFI_HANDLE volume, const struct mc_disk *child, U
 
     if (!text)
         return EFI_OUT_OF_RESOURCES;
-    if (!mc_registry_hold_still(volume)) {
+    if (!mc_volume_hold_still(volume)) {
         mc_free(text);
         return EFI_NOT_READY;
     }
     run.text = q2_line_start(text, TEXT_SIZE);
     check_all(&run, volume, child);
-    mc_registry_let_go(volume);
+    mc_volume_let_go(volume);
     buffer = mc_to_ucs2(text);
     mc_free(text);
     if (!buffer)
@@ -155,7 +156,7 @@ static EFI_STATUS EFIAPI run_diagnostics(MC_DRIVER_DIAGNOSTICS2 *This, EFI_HANDL
     if (!ControllerHandle || !Language || !ErrorType || !BufferSize || !Buffer)
         return EFI_INVALID_PARAMETER;
     if (DiagnosticType != MC_DIAGNOSTICS_STANDARD || !mc_is_english(Language) ||
-        !mc_registry_holds(ControllerHandle))
+        !mc_volume_is_held(ControllerHandle))
         return EFI_UNSUPPORTED;
     if (ChildHandle && (!child || child->published.volume != ControllerHandle))
         return EFI_UNSUPPORTED;

@@ -9,7 +9,7 @@
 #include "control_server.h"
 #include "efi/base/console.h"
 #include "efi/handoff/handoff.h"
-#include "registry.h"
+#include "detach_disk.h"
 
 static EFI_STATUS uninstall_protocols(EFI_HANDLE ImageHandle)
 {
@@ -27,16 +27,16 @@ EFI_STATUS EFIAPI mc_unload(EFI_HANDLE ImageHandle)
 {
     struct q2_fault fault;
 
-    if (EFI_ERROR(mc_registry_suspend(&fault))) {
+    if (EFI_ERROR(mc_disks_suspend(&fault))) {
         mc_say_fault(&fault);
         return EFI_ACCESS_DENIED;
     }
     if (EFI_ERROR(uninstall_protocols(ImageHandle))) {
-        mc_registry_resume();
+        mc_disks_resume();
         mc_say("the firmware does not let go of the driver's protocols, so it is not unloaded");
         return EFI_ACCESS_DENIED;
     }
-    mc_registry_close();
+    mc_disks_close();
     mc_handoff_stop();
     return EFI_SUCCESS;
 }

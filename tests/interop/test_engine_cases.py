@@ -117,7 +117,8 @@ def test_dirty_image_is_repaired_on_the_way_to_writing():
         folder.run("qemu-io", "-f", "qcow2", "-c", "write -P 3 0 1M", "-c", "abort", "l.qcow2")
         status, _, err = folder.ours("io", "-c", "write -P 4 0 4k", "l.qcow2")
         check_equal((status, err), (0, "metalcow: l.qcow2: the image was not closed cleanly; its "
-                                       "refcounts have been repaired\n"), "writing a dirty image")
+                                       "record of which clusters are in use has been repaired\n"),
+                    "writing a dirty image")
         check_clean(folder, "l.qcow2")
         folder.qemu_io("qcow2", "l.qcow2", "read -P 4 0 4k", "read -P 3 4k 1020k")
 

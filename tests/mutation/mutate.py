@@ -42,7 +42,8 @@ WORK = ROOT / BUILD / f"mutation/{os.getpid()}"
 EQUIVALENT = ROOT / "tests/mutation/equivalent.txt"
 # What is mutated; what does not exist is left out.
 SOURCES = ("core/*/*.c", "drivers/efi/block_io.c", "drivers/efi/disk_io.c", "efi/config/*.c",
-           "efi/driver/registry.c", "efi/driver/publish.c")
+           "efi/driver/attach_disk.c", "efi/driver/detach_disk.c", "efi/driver/publish.c",
+           "efi/driver/registry.c", "efi/driver/volumes.c")
 # A program below tests/fault/, or one that takes longer on the reference machine, needs --all.
 QUICK_SECONDS = 20
 TOO_LONG = 1e9

@@ -3,8 +3,8 @@ EFI_DRIVER_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/efi/driver/test_*.c))
 OWN_TEST_SRCS    += $(EFI_DRIVER_TESTS:%=%.c)
 
 EFI_DRIVER_TEST_SRCS := tests/unit/efi/driver/mock.c \
-    $(addprefix efi/driver/,binding.c component_name.c control_server.c diagnostics.c publish.c \
-      registry.c unload.c upkeep.c) \
+    $(addprefix efi/driver/,attach_disk.c binding.c component_name.c control_server.c \
+      detach_disk.c diagnostics.c publish.c registry.c unload.c upkeep.c volumes.c) \
     $(addprefix efi/base/,console.c device_path.c firmware.c) \
     $(addprefix efi/image/,attach.c entries.c opener.c overlay.c room.c unlock.c \
       verify_image.c) \

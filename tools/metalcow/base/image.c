@@ -84,7 +84,10 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
     if (status == Q2_OK && q2_disk_was_repaired(image->disk)) {
         fputs("metalcow: ", stderr);
         print_escaped(stderr, image->path);
-        fputs(": the image was not closed cleanly; its refcounts have been repaired\n", stderr);
+        fputs(
+            ": the image was not closed cleanly; its record of which clusters are in use has been "
+            "repaired\n",
+            stderr);
     }
     return status;
 }

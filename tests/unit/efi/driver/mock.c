@@ -736,7 +736,7 @@ void mock_begin(void)
         }
     }
     mc_firmware_init(MOCK_IMAGE, &table);
-    mc_registry_init(MOCK_IMAGE);
+    mc_volumes_init(MOCK_IMAGE);
 }
 
 void mock_check_nothing_left(void)

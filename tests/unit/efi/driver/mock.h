@@ -13,7 +13,10 @@
 
 #include "efi/base/control.h"
 #include "efi/driver/diagnostics.h"
+#include "efi/driver/attach_disk.h"
+#include "efi/driver/detach_disk.h"
 #include "efi/driver/registry.h"
+#include "efi/driver/volumes.h"
 #include "tests/support/t.h"
 
 #define DISK_SIZE      (1u << 20)  /* of the raw images /a, /b, /c */

@@ -165,7 +165,7 @@ static void test_start_again_adds_what_is_missing(void)
     T_CHECK_U64(start(NULL), EFI_SUCCESS);
     T_CHECK_U64(nb_disks(), 3);
     T_CHECK_STR(fw.text, "");
-    T_CHECK_U64(mc_registry_detach(find("one")), EFI_SUCCESS);
+    T_CHECK_U64(mc_disk_detach(find("one")), EFI_SUCCESS);
     T_CHECK_U64(start(NULL), EFI_SUCCESS);
     T_CHECK_U64(nb_disks(), 3);
     T_CHECK(find("three") == kept);
@@ -606,9 +606,9 @@ static void nested_in_diagnostics(void)
     struct mc_disk *disk = mc_registry_first();
 
     T_CHECK(disk != NULL);
-    nested_status = mc_registry_hold_still(VOLUME) ? EFI_SUCCESS : mc_registry_detach(disk);
+    nested_status = mc_volume_hold_still(VOLUME) ? EFI_SUCCESS : mc_disk_detach(disk);
     if (nested_status == EFI_SUCCESS && mc_registry_first() == disk)
-        mc_registry_let_go(VOLUME);
+        mc_volume_let_go(VOLUME);
 }
 
 static void test_diagnostics_called_back_at_each_call(void)

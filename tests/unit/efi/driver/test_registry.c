@@ -30,7 +30,7 @@ static struct mc_disk *attach(size_t volume, const char *image, enum mc_mode mod
     spec.image = image;
     spec.mode = mode;
     spec.format = Q2_FORMAT_RAW;
-    return mc_registry_attach(&volumes[volume], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
+    return mc_disk_attach(&volumes[volume], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
 }
 
 /* What must hold between two operations, whatever came in between. */
@@ -44,7 +44,7 @@ static void check_registry(void)
         T_CHECK(mc_registry_find_handle(a->published.handle) == a);
         T_CHECK(mc_registry_find_number(a->number) == a);
         T_CHECK_U64(a->published.block_io.media.MediaId, a->number + 1);
-        T_CHECK(mc_registry_holds(a->published.volume));
+        T_CHECK(mc_volume_is_held(a->published.volume));
     }
     T_CHECK_U64(fw.nb_installed, nb);
     T_CHECK_U64(fw.nb_open, nb);
@@ -62,9 +62,9 @@ static void end(void)
 {
     fw.at = 0;
     while (mc_registry_first())
-        T_CHECK_U64(mc_registry_detach(mc_registry_first()), EFI_SUCCESS);
+        T_CHECK_U64(mc_disk_detach(mc_registry_first()), EFI_SUCCESS);
     for (size_t i = 0; i < NB_VOLUMES; i++)
-        T_CHECK_U64(mc_registry_release(&volumes[i]), EFI_SUCCESS);
+        T_CHECK_U64(mc_volume_release(&volumes[i]), EFI_SUCCESS);
     check_registry();
     mock_check_nothing_left();
 }
@@ -73,7 +73,7 @@ static void detach_first(void)
 {
     struct mc_disk *disk = mc_registry_first();
 
-    nested_efi_status = disk ? mc_registry_detach(disk) : EFI_NOT_FOUND;
+    nested_efi_status = disk ? mc_disk_detach(disk) : EFI_NOT_FOUND;
 }
 
 /* The firmware stops the child that it knows: the stick is pulled. */
@@ -82,7 +82,7 @@ static void stop_child(void)
 {
     struct mc_disk *disk = mc_registry_find_handle(child);
 
-    nested_efi_status = disk ? mc_registry_detach(disk) : EFI_NOT_FOUND;
+    nested_efi_status = disk ? mc_disk_detach(disk) : EFI_NOT_FOUND;
 }
 
 static void attach_other_volume(void)
@@ -99,14 +99,14 @@ static void start_volume(void)
 {
     bool was_kept;
 
-    nested_efi_status = mc_registry_keep(&volumes[0], &was_kept);
+    nested_efi_status = mc_volume_keep(&volumes[0], &was_kept);
     if (!EFI_ERROR(nested_efi_status))
-        mc_registry_started(&volumes[0]);
+        mc_volume_started(&volumes[0]);
 }
 
 static void release_volume(void)
 {
-    nested_efi_status = mc_registry_release(&volumes[0]);
+    nested_efi_status = mc_volume_release(&volumes[0]);
 }
 
 static void list(void)
@@ -189,7 +189,7 @@ static void test_attach_called_back_at_each_call_keeps_numbers_and_files_apart(v
 static EFI_STATUS outer;
 static void detach_a(void)
 {
-    outer = mc_registry_detach(first);
+    outer = mc_disk_detach(first);
 }
 
 /* The outer detach is the one that wins: a second one from inside is refused. */
@@ -218,8 +218,8 @@ static void keep(void)
 {
     bool was_kept;
 
-    outer = mc_registry_keep(&volumes[0], &was_kept);
-    mc_registry_started(&volumes[0]);
+    outer = mc_volume_keep(&volumes[0], &was_kept);
+    mc_volume_started(&volumes[0]);
 }
 
 static void test_keep_called_back_at_each_call(void)
@@ -247,11 +247,11 @@ static void test_release_of_a_volume_that_is_starting_is_refused(void)
     bool was_kept = true;
 
     begin();
-    T_CHECK_U64(mc_registry_keep(&volumes[0], &was_kept), EFI_SUCCESS);
+    T_CHECK_U64(mc_volume_keep(&volumes[0], &was_kept), EFI_SUCCESS);
     T_CHECK(!was_kept);
-    T_CHECK_U64(mc_registry_release(&volumes[0]), EFI_DEVICE_ERROR);
-    mc_registry_started(&volumes[0]);
-    T_CHECK_U64(mc_registry_release(&volumes[0]), EFI_SUCCESS);
+    T_CHECK_U64(mc_volume_release(&volumes[0]), EFI_DEVICE_ERROR);
+    mc_volume_started(&volumes[0]);
+    T_CHECK_U64(mc_volume_release(&volumes[0]), EFI_SUCCESS);
     end();
 }
 
@@ -263,7 +263,7 @@ static void test_detach_that_the_firmware_refuses_leaves_the_disk(void)
         begin();
         attach_a();
         *refusals[i] = 1;
-        T_CHECK(EFI_ERROR(mc_registry_detach(first)));
+        T_CHECK(EFI_ERROR(mc_disk_detach(first)));
         *refusals[i] = 0;
         check_registry();
         T_CHECK(first->published.block_io.media.MediaPresent);
@@ -286,7 +286,7 @@ static void test_attach_that_gets_stuck_frees_nothing(void)
     fw.refuse_by_child = fw.refuse_uninstall = 0;
     T_CHECK(mc_registry_first() == NULL);
     T_CHECK_U64(volumes[0].files[0].nb_open, 1);
-    T_CHECK_U64(mc_registry_release(&volumes[0]), EFI_DEVICE_ERROR);
+    T_CHECK_U64(mc_volume_release(&volumes[0]), EFI_DEVICE_ERROR);
     stuck = mc_registry_find_handle((EFI_HANDLE)0);
     T_CHECK(stuck == NULL);
     for (uintptr_t handle = 0x1000; handle < 0x1000000 && !stuck; handle += 16)
@@ -297,7 +297,7 @@ static void test_attach_that_gets_stuck_frees_nothing(void)
     T_CHECK_U64(protocol->ReadBlocks(protocol, protocol->Media->MediaId, 0, 512, block),
                 EFI_NO_MEDIA);
     T_CHECK_U64(protocol->FlushBlocks(protocol), EFI_NO_MEDIA);
-    T_CHECK_U64(mc_registry_detach(stuck), EFI_DEVICE_ERROR);
+    T_CHECK_U64(mc_disk_detach(stuck), EFI_DEVICE_ERROR);
 }
 
 int main(void)

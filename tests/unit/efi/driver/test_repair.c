@@ -41,7 +41,7 @@ static enum q2_status attach(enum mc_mode mode, struct mc_disk **ret_disk)
     mc_spec_init(&spec);
     spec.image = "/image";
     spec.mode = mode;
-    return mc_registry_attach(&volumes[0], &spec, NULL, &fault, ret_disk);
+    return mc_disk_attach(&volumes[0], &spec, NULL, &fault, ret_disk);
 }
 
 static EFI_STATUS write_first(void)
@@ -63,13 +63,13 @@ static bool attach_typing(const char *typed)
     spec.mode = MC_MODE_READ_WRITE;
     spec.may_ask = true;
     disk = NULL;
-    T_CHECK_U64(mc_registry_attach(&volumes[0], &spec, NULL, &fault, &disk), Q2_OK);
+    T_CHECK_U64(mc_disk_attach(&volumes[0], &spec, NULL, &fault, &disk), Q2_OK);
     return disk != NULL;
 }
 
 static void end(void)
 {
-    T_CHECK_U64(mc_registry_detach(disk), EFI_SUCCESS);
+    T_CHECK_U64(mc_disk_detach(disk), EFI_SUCCESS);
     mock_check_nothing_left();
 }
 
@@ -89,8 +89,8 @@ static void test_attach_repairs_a_dirty_image_and_says_so(void)
     T_CHECK_U64(refcount[1], 1);
     refcount[1] = 0;
     T_CHECK_U64(attach(MC_MODE_READ_WRITE, &disk), Q2_OK);
-    T_CHECK(is_said_once("/image: the image was not closed cleanly; its refcounts have been "
-                         "repaired"));
+    T_CHECK(is_said_once("/image: the image was not closed cleanly; its record of which clusters "
+                         "are in use has been repaired"));
     T_CHECK_U64(file->bytes[79] & 1, 0);
     T_CHECK_U64(refcount[1], 1);
     T_CHECK_U64(write_first(), EFI_SUCCESS);
@@ -171,7 +171,7 @@ static void test_dirty_encrypted_image_asks_once(void)
     if (!attach_typing("secret\r"))
         return;
     T_CHECK(is_said_once("Passphrase of /image"));
-    T_CHECK(is_said_once("its refcounts have been repaired"));
+    T_CHECK(is_said_once("its record of which clusters are in use has been repaired"));
     T_CHECK_U64(file->bytes[79] & 1, 0);
     T_CHECK_U64(write_first(), EFI_SUCCESS);
     mock_exit_boot_services();

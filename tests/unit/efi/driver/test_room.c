@@ -31,7 +31,7 @@ static enum q2_status attach(const char *image)
     spec.image = image;
     spec.mode = MC_MODE_READ_WRITE;
     disk = NULL;
-    return mc_registry_attach(&volumes[0], &spec, NULL, &fault, &disk);
+    return mc_disk_attach(&volumes[0], &spec, NULL, &fault, &disk);
 }
 
 static EFI_STATUS write_at(uint64_t offset, uint64_t length)
@@ -53,7 +53,7 @@ static EFI_STATUS read_at(uint64_t offset, uint64_t length)
 
 static void end(void)
 {
-    T_CHECK_U64(mc_registry_detach(disk), EFI_SUCCESS);
+    T_CHECK_U64(mc_disk_detach(disk), EFI_SUCCESS);
     mock_check_nothing_left();
 }
 
