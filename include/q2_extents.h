@@ -1,6 +1,6 @@
 /* The extent map: where the bytes of a file are stored on its volume.
  *
- * Made by core/fs/fat_chain.c at attach, read by drivers/memory/extents.c on every request, and
+ * Made by core/fs/fat_chain.c at attach, read by drivers/extents/source.c on every request, and
  * written down in the hand-off record. A struct q2_file_extent is a plain value without pointers:
  * three 64-bit numbers, no padding. The array belongs to whoever had it filled.
  *

@@ -6,7 +6,10 @@
 #ifndef Q2_FOREIGN_H
 #define Q2_FOREIGN_H
 
-/* Bytes of a file that must be read to compare all rows. */
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes of a file's beginning that all rows can be compared with. */
 #define Q2_FOREIGN_SIZE 512u
 
 /* ROW(offset in the file, bytes there, how many, what it is) for each format. */
@@ -22,5 +25,14 @@
     ROW(0, "LUKS\xba\xbe", 6, "a LUKS container")                                                  \
     ROW(0, "WithoutFreeSpace", 16, "a Parallels image")                                            \
     ROW(0, "WithouFreSpacExt", 16, "a Parallels image")
+
+#define Q2_FOREIGN_ONE(offset, bytes, length, name) +1
+#define Q2_NB_FOREIGN                               ((size_t)(0 Q2_FOREIGN_FORMATS(Q2_FOREIGN_ONE)))
+
+/* Find the row that a file's first bytes fit.
+ *
+ * length  bytes that are there: all of the file, or at least Q2_FOREIGN_SIZE of it
+ * returns the row's index in Q2_FOREIGN_FORMATS; Q2_NB_FOREIGN: none fits */
+size_t q2_foreign_find(const uint8_t *bytes, size_t length);
 
 #endif

@@ -100,14 +100,14 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
 }
 
 /* What one read takes out of an extent: bytes from `skip` on. */
-struct piece {
+struct extent_part {
     const struct q2_extent *extent;
     uint64_t skip;
     size_t length;
 };
 
 /* The same as an extent of its own. */
-static struct q2_extent piece_extent(const struct piece *piece)
+static struct q2_extent extent_of_part(const struct extent_part *piece)
 {
     struct q2_extent extent = *piece->extent;
 
@@ -118,9 +118,10 @@ static struct q2_extent piece_extent(const struct piece *piece)
     return extent;
 }
 
-static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *piece, void *buffer)
+static enum q2_status read_encrypted(struct q2_disk *disk, const struct extent_part *piece,
+                                     void *buffer)
 {
-    const struct q2_extent extent = piece_extent(piece);
+    const struct q2_extent extent = extent_of_part(piece);
 
     return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
 }
@@ -149,7 +150,7 @@ static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
  * cluster: the rest of that one was never written. A disk that is open for writing was checked as
  * a whole. For others the refcounts are asked, if the caller allows that, because they cannot tell
  * whether the file has lost the end of this one cluster. */
-static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
+static enum q2_status read_past_end(struct q2_disk *disk, const struct extent_part *piece,
                                     uint64_t host_offset, uint8_t *buffer)
 {
     const struct q2_image *image = &disk->layers[piece->extent->layer];
@@ -172,7 +173,7 @@ static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *pi
     return Q2_OK;
 }
 
-static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece, void *buffer)
+static enum q2_status read_data(struct q2_disk *disk, const struct extent_part *piece, void *buffer)
 {
     const struct q2_image *image = &disk->layers[piece->extent->layer];
     struct q2_source *source = image->data;
@@ -190,9 +191,10 @@ static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece,
     return Q2_OK;
 }
 
-static enum q2_status read_compressed(struct q2_disk *disk, const struct piece *piece, void *buffer)
+static enum q2_status read_compressed(struct q2_disk *disk, const struct extent_part *piece,
+                                      void *buffer)
 {
-    const struct q2_extent extent = piece_extent(piece);
+    const struct q2_extent extent = extent_of_part(piece);
     const struct q2_image *image = &disk->layers[extent.layer];
     struct q2_codec *codec =
         image->header.compression_type == Q2_COMPRESSION_ZSTD ? disk->zstd : disk->zlib;
@@ -201,7 +203,8 @@ static enum q2_status read_compressed(struct q2_disk *disk, const struct piece *
                               piece->length);
 }
 
-static enum q2_status read_piece(struct q2_disk *disk, const struct piece *piece, void *buffer)
+static enum q2_status read_piece(struct q2_disk *disk, const struct extent_part *piece,
+                                 void *buffer)
 {
     switch (piece->extent->kind) {
     case Q2_EXTENT_DATA:
@@ -219,7 +222,7 @@ static enum q2_status read_piece(struct q2_disk *disk, const struct piece *piece
 /* The piece at offset, at most to end: of the extent that was looked up last while it reaches here
  * and no metadata has changed, so that small requests in a row cost one look at the tables. */
 static enum q2_status piece_at(struct q2_disk *disk, uint64_t offset, uint64_t end,
-                               uint64_t horizon, struct piece *ret_piece)
+                               uint64_t horizon, struct extent_part *ret_piece)
 {
     struct q2_extent *recent = &disk->recent;
     uint64_t skip = offset - recent->guest_offset;
@@ -255,7 +258,7 @@ enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer,
         horizon += q2_min_u64(look_ahead(disk), q2_disk_size(disk) - end);
     disk->next_offset = end;
     while (offset < end) {
-        struct piece piece;
+        struct extent_part piece;
         enum q2_status status = piece_at(disk, offset, end, horizon, &piece);
 
         if (status == Q2_OK)

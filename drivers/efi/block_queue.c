@@ -6,7 +6,7 @@
  */
 #include "block_queue.h"
 
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "status.h"
 
 /* How long a drain waits: EDK2's drivers end a request that hangs after 5 to 10 seconds. */
@@ -14,7 +14,7 @@
 #define WAIT_STEPS (15u * 1000000 / WAIT_STEP)
 
 /* Bytes of one read that are stored in one piece on the volume. */
-struct piece {
+struct volume_piece {
     struct q2_source_efi_disk_io *device;
     uint64_t offset; /* on the volume */
     uint8_t *buffer;
@@ -22,7 +22,7 @@ struct piece {
 };
 
 struct plan {
-    struct piece pieces[Q2_BLOCK_QUEUE_PIECES];
+    struct volume_piece pieces[Q2_BLOCK_QUEUE_PIECES];
     uint32_t nb;
 };
 
@@ -112,7 +112,7 @@ void q2_block_queue_close(struct q2_block_queue *queue)
 
 /* Whole blocks at a multiple of their size are what Block I/O 2 takes; the caller's buffer has the
  * device's alignment since the disk's IoAlign is not smaller. */
-static bool fits_blocks(const struct piece *piece)
+static bool fits_blocks(const struct volume_piece *piece)
 {
     const struct q2_source_efi_disk_io *device = piece->device;
 
@@ -126,7 +126,7 @@ static bool plan_data(struct plan *plan, struct q2_source *source, uint64_t offs
                       size_t length)
 {
     while (length > 0) {
-        struct piece piece = {.buffer = buffer};
+        struct volume_piece piece = {.buffer = buffer};
         struct q2_source *volume;
         if (plan->nb == Q2_BLOCK_QUEUE_PIECES ||
             !q2_source_extents_locate(source, offset, length, &volume, &piece.offset,
@@ -194,7 +194,7 @@ static struct q2_block_slot *take_slot(struct q2_block_queue *queue, struct q2_b
 
 /* Queue a piece below. What the firmware does not take (its own queue may be full) is read here and
  * now. */
-static void start_piece(struct q2_block_slot *slot, const struct piece *piece)
+static void start_piece(struct q2_block_slot *slot, const struct volume_piece *piece)
 {
     struct q2_source_efi_disk_io *device = piece->device;
     EFI_BLOCK_IO2_PROTOCOL *BlockIo2 = device->BlockIo2;

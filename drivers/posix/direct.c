@@ -56,18 +56,18 @@ static bool is_aligned(const struct q2_source_direct *direct, uint64_t offset, c
 }
 
 /* The next piece of an unaligned request: the sectors around it fit into the bounce buffer. */
-struct piece {
+struct sector_piece {
     uint64_t start; /* of the first sector */
     size_t skip;    /* bytes of it before the request */
     size_t length;  /* of the request that is done */
     size_t span;    /* of the sectors */
 };
 
-static struct piece next_piece(const struct q2_source_direct *direct, uint64_t offset,
-                               size_t length)
+static struct sector_piece next_sector_piece(const struct q2_source_direct *direct, uint64_t offset,
+                                             size_t length)
 {
     size_t mask = direct->sector_size - 1;
-    struct piece piece = {.start = offset & ~(uint64_t)mask, .skip = (size_t)offset & mask};
+    struct sector_piece piece = {.start = offset & ~(uint64_t)mask, .skip = (size_t)offset & mask};
 
     piece.length = direct->bounce_size - piece.skip;
     if (piece.length > length)
@@ -92,7 +92,7 @@ static enum q2_status direct_read(struct q2_source *source, uint64_t offset, voi
     if (is_aligned(direct, offset, buffer, length))
         return read_aligned(direct, offset, to, length);
     while (length > 0) {
-        struct piece piece = next_piece(direct, offset, length);
+        struct sector_piece piece = next_sector_piece(direct, offset, length);
         enum q2_status status = read_aligned(direct, piece.start, direct->bounce, piece.span);
 
         if (status != Q2_OK)
@@ -106,7 +106,7 @@ static enum q2_status direct_read(struct q2_source *source, uint64_t offset, voi
 }
 
 /* Have the old bytes of the sectors that the piece covers in part. */
-static enum q2_status read_edges(struct q2_source_direct *direct, const struct piece *piece)
+static enum q2_status read_edges(struct q2_source_direct *direct, const struct sector_piece *piece)
 {
     size_t sector = direct->sector_size;
     bool head = piece->skip > 0, tail = piece->skip + piece->length < piece->span;
@@ -133,7 +133,7 @@ static enum q2_status direct_write(struct q2_source *source, uint64_t offset, co
     if (is_aligned(direct, offset, buffer, length))
         return write_aligned(direct, offset, from, length);
     while (length > 0) {
-        struct piece piece = next_piece(direct, offset, length);
+        struct sector_piece piece = next_sector_piece(direct, offset, length);
         enum q2_status status = read_edges(direct, &piece);
 
         if (status != Q2_OK)

@@ -42,27 +42,20 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
 }
 
 #define ROW(offset, bytes, length, name)                                                           \
-    {offset, bytes, length,                                                                        \
-     name ", which metalcow does not read; make a qcow2 image of it with "                         \
-          "'qemu-img convert -O qcow2'"},
+    name ", which metalcow does not read; make a qcow2 image of it with 'qemu-img convert -O "     \
+         "qcow2'",
 
 /* What a file is that is no qcow2 image, and what to do: static text. */
 static const char *name_format(struct q2_source *source)
 {
-    static const struct {
-        size_t offset;
-        const char *bytes;
-        size_t length;
-        const char *text;
-    } rows[] = {Q2_FOREIGN_FORMATS(ROW)};
+    static const char *const texts[] = {Q2_FOREIGN_FORMATS(ROW)};
     uint8_t bytes[Q2_FOREIGN_SIZE];
+    size_t length = source->size < sizeof(bytes) ? (size_t)source->size : sizeof(bytes), row;
 
-    if (source->size >= sizeof(bytes) &&
-        source->ops->read_at(source, 0, bytes, sizeof(bytes)) == Q2_OK) {
-        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-            if (__builtin_memcmp(bytes + rows[i].offset, rows[i].bytes, rows[i].length) == 0)
-                return rows[i].text;
-        }
+    if (length > 0 && source->ops->read_at(source, 0, bytes, length) == Q2_OK) {
+        row = q2_foreign_find(bytes, length);
+        if (row < Q2_NB_FOREIGN)
+            return texts[row];
     }
     return "not a qcow2 image; if it is a raw disk, say so with 'format raw' in its entry or with "
            "'--format raw'";

@@ -12,7 +12,7 @@
 
 #include "drivers/efi/disk_io.h"
 #include "drivers/efi/file.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "drivers/memory/source.h"
 #include "fat_extents.h"
 #include "file_system.h"

@@ -9,8 +9,8 @@ OWN_TEST_SRCS += $(SOURCE_TESTS:%=%.c)
 CFLAGS_tests_contract_test_sources_efi.c := $(EFI_HOST_CFLAGS)
 
 SOURCE_TEST_LIB := $(BUILD)/san/libsources.a
-$(SOURCE_TEST_LIB): $(call objects,san,$(wildcard core/base/*.c core/fs/*.c drivers/memory/*.c \
-                      drivers/posix/*.c drivers/efi/*.c))
+$(SOURCE_TEST_LIB): $(call objects,san,$(wildcard core/base/*.c core/fs/*.c drivers/extents/*.c \
+                      drivers/memory/*.c drivers/posix/*.c drivers/efi/*.c))
 	@rm -f $@
 	@mkdir -p $(@D)
 	$(AR) qcs $@ $^

@@ -6,7 +6,7 @@
 #include "block_rig.h"
 
 #include "drivers/efi/disk_io.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "efi_mock.h"
 
 #define FILE_SIZE    (512u * 1024)

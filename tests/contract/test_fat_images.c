@@ -1,7 +1,7 @@
 /* FAT volumes as mkfs.fat and mtools make them: files found and read through their extent maps must
  * be the bytes that mcopy gives, and the maps must be the clusters that mshowfat shows. */
 #include "core/fs/fat_judge.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "drivers/posix/source.h"
 #include "tests/support/t.h"
 #include "fat_image.h"

@@ -1,7 +1,7 @@
 /* The source contract against the host's sources: memory, POSIX file, file of a FAT image through
  * its extent map. */
 #include "core/fs/fat_chain.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "drivers/memory/source.h"
 #include "drivers/posix/source.h"
 #include "fat_image.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/fs/fat_judge.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

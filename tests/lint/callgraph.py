@@ -43,12 +43,12 @@ POSITIONAL = (
 # files that its calls do not reach}, and why.
 NARROWED = {
     # A file's extents lie on a whole volume, whose source is the device's own.
-    "drivers/memory/extents.c": {"drivers/memory/extents.c", "efi/place/fat_check.c",
+    "drivers/extents/source.c": {"drivers/extents/source.c", "efi/place/fat_check.c",
                                  "efi/place/fat_fresh.c"},
     # The guard of a file of a FAT volume is above the file's extents and is no source of its own.
     "efi/place/fat_check.c": {"efi/place/fat_check.c", "efi/place/fat_fresh.c"},
     # The fresh reading of a file is above the file system's own file.
-    "efi/place/fat_fresh.c": {"drivers/memory/extents.c", "efi/place/fat_check.c",
+    "efi/place/fat_fresh.c": {"drivers/extents/source.c", "efi/place/fat_check.c",
                               "efi/place/fat_fresh.c"},
 }
 

@@ -12,7 +12,7 @@
 #include "drivers/codec/zlib.h"
 #include "drivers/codec/zstd.h"
 #include "drivers/crypto/key_unlocker.h"
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "drivers/memory/source.h"
 #include "drivers/nbd/disk_export.h"
 #include "drivers/nbd/routed_export.h"

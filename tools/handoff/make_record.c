@@ -22,8 +22,8 @@
 #include "core/fs/fat_chain.h"
 #include "drivers/codec/zlib.h"
 #include "drivers/codec/zstd.h"
-#include "drivers/memory/extents.h"
-#include "drivers/memory/handoff_files.h"
+#include "drivers/extents/source.h"
+#include "drivers/extents/handoff_files.h"
 #include "q2_handoff_cpio.h"
 
 #define MAX_EXTENTS 65536u

@@ -1,4 +1,4 @@
-/* What a file is by its first bytes. May call the source. */
+/* What a file is by its first bytes. May call the source and core/base/foreign.c. */
 #include "probe.h"
 
 #include <string.h>
@@ -8,26 +8,19 @@
 #define QCOW_MAGIC "QFI\xfb"
 
 #define ROW(offset, bytes, length, name)                                                           \
-    {offset, bytes, length,                                                                        \
-     name ", which metalcow does not read; '-f raw' takes its bytes as they are"},
+    name ", which metalcow does not read; '-f raw' takes its bytes as they are",
 
 /* What a person is told of each format. */
-static const struct {
-    size_t offset;
-    const char *bytes;
-    size_t length;
-    const char *name;
-} rows[] = {Q2_FOREIGN_FORMATS(ROW)};
+static const char *const names[] = {Q2_FOREIGN_FORMATS(ROW)};
 _Static_assert(PROBE_SIZE >= Q2_FOREIGN_SIZE, "every row can be compared");
 
 enum probed probe_bytes(const uint8_t *bytes, size_t length, const char **ret_name)
 {
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (rows[i].offset + rows[i].length <= length &&
-            memcmp(bytes + rows[i].offset, rows[i].bytes, rows[i].length) == 0) {
-            *ret_name = rows[i].name;
-            return PROBED_FOREIGN;
-        }
+    size_t row = q2_foreign_find(bytes, length);
+
+    if (row < Q2_NB_FOREIGN) {
+        *ret_name = names[row];
+        return PROBED_FOREIGN;
     }
     return length >= 4 && memcmp(bytes, QCOW_MAGIC, 4) == 0 ? PROBED_QCOW2 : PROBED_RAW;
 }

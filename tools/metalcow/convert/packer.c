@@ -21,7 +21,7 @@ struct slot {
     uint64_t at;
     size_t length;
     uint8_t *input, *output; /* chunk_size each; cluster i's stream is at i * cluster_size */
-    struct piece {
+    struct encoded_cluster {
         bool zero;
         uint32_t stream_length; /* 0: not encoded */
     } * pieces;
@@ -68,7 +68,7 @@ static void pack(const struct packer *packer, struct q2_encoder *encoder, struct
     size_t cluster_size = packer->options.cluster_size;
 
     for (size_t at = 0, i = 0; at < slot->length; at += cluster_size, i++) {
-        struct piece *piece = &slot->pieces[i];
+        struct encoded_cluster *piece = &slot->pieces[i];
 
         piece->stream_length = 0;
         piece->zero = packer->options.find_zeros && is_zero(slot->input + at, cluster_size);
@@ -111,7 +111,7 @@ static bool store_slot(struct packer *packer, const struct slot *slot)
     size_t cluster_size = packer->options.cluster_size;
 
     for (size_t at = 0, i = 0; at < slot->length; at += cluster_size, i++) {
-        const struct piece *piece = &slot->pieces[i];
+        const struct encoded_cluster *piece = &slot->pieces[i];
         struct packed packed = {
             .at = slot->at + at,
             .bytes = slot->input + at,

@@ -1,5 +1,5 @@
 /* The check of an extent map: what it looks at, in which order, and what it finds. */
-#include "drivers/memory/extents.h"
+#include "drivers/extents/source.h"
 #include "drivers/memory/source.h"
 #include "tests/support/t.h"
 

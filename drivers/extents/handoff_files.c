@@ -6,7 +6,7 @@
 #include "handoff_files.h"
 
 #include "q2_fail.h"
-#include "extents.h"
+#include "source.h"
 
 static enum q2_status add_file(struct q2_handoff *handoff, const struct q2_source *source,
                                enum q2_handoff_role role, uint32_t layer,

@@ -3,7 +3,7 @@
  * May call the source of the volume only. Invariant: it touches only bytes of the volume that the
  * map names. The map was found valid when the source was made.
  */
-#include "extents.h"
+#include "source.h"
 #include "core/base/range.h"
 
 static struct q2_source_extents *extents_of(struct q2_source *source)
@@ -43,16 +43,17 @@ const struct q2_file_extent *q2_source_extents_at(struct q2_source_extents *exte
 }
 
 /* The part of a request that is in one extent. */
-struct piece {
+struct extent_piece {
     uint64_t volume_offset;
     size_t length;
 };
 
-static struct piece next_piece(struct q2_source_extents *file, uint64_t offset, size_t length)
+static struct extent_piece next_extent_piece(struct q2_source_extents *file, uint64_t offset,
+                                             size_t length)
 {
     const struct q2_file_extent *extent = q2_source_extents_at(file, offset);
     uint64_t skip = offset - extent->file_offset;
-    struct piece piece = {.length = length};
+    struct extent_piece piece = {.length = length};
 
     if (length > extent->length - skip)
         piece.length = (size_t)(extent->length - skip);
@@ -69,7 +70,7 @@ static enum q2_status extents_read(struct q2_source *source, uint64_t offset, vo
     if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     while (length > 0) {
-        struct piece piece = next_piece(file, offset, length);
+        struct extent_piece piece = next_extent_piece(file, offset, length);
         enum q2_status status =
             file->volume->ops->read_at(file->volume, piece.volume_offset, to, piece.length);
         if (status != Q2_OK)
@@ -93,7 +94,7 @@ void q2_source_extents_own_pages(const struct q2_source_extents *extents,
 }
 
 /* Only the first and the last page of an extent can be shared, so of a piece too. */
-static void note_shared(struct q2_source_extents *file, const struct piece *piece)
+static void note_shared(struct q2_source_extents *file, const struct extent_piece *piece)
 {
     uint64_t start = piece->volume_offset - file->page_start;
     uint64_t first = start >> file->page_bits;
@@ -122,7 +123,7 @@ static enum q2_status extents_write(struct q2_source *source, uint64_t offset, c
     if (!q2_range_fits(offset, length, source->size))
         return Q2_ERR_IO;
     while (length > 0) {
-        struct piece piece = next_piece(file, offset, length);
+        struct extent_piece piece = next_extent_piece(file, offset, length);
         enum q2_status status;
         note_shared(file, &piece);
         status = file->volume->ops->write_at(file->volume, piece.volume_offset, from, piece.length);
@@ -172,12 +173,12 @@ bool q2_source_extents_locate(struct q2_source *source, uint64_t offset, size_t 
                               struct q2_source **ret_volume, uint64_t *ret_offset,
                               size_t *ret_length)
 {
-    struct piece piece;
+    struct extent_piece piece;
 
     if (source->ops->read_at != extents_read || !q2_range_fits(offset, length, source->size) ||
         length == 0)
         return false;
-    piece = next_piece(extents_of(source), offset, length);
+    piece = next_extent_piece(extents_of(source), offset, length);
     *ret_volume = extents_of(source)->volume;
     *ret_offset = piece.volume_offset;
     *ret_length = piece.length;
