@@ -3,7 +3,7 @@
 #   DRIVERS_HOST_SRCS  the host's adapters: POSIX, memory
 #   DRIVERS_EFI_SRCS   firmware's adapters; they compile on the host too, for tests with mocks
 #   DRIVERS_NBD_SRCS   the NBD protocol, over byte streams: no platform, but only hosts serve
-#   DRIVERS_BOTH_SRCS  know no platform: byte arrays, and files reached by their extent maps; in both
+#   DRIVERS_BOTH_SRCS  know no platform: byte arrays, files by their extent maps; in both lists
 
 DRIVERS_BOTH_SRCS     := $(sort $(wildcard drivers/extents/*.c drivers/memory/*.c))
 DRIVERS_EFI_ONLY_SRCS := $(sort $(wildcard drivers/efi/*.c))

@@ -37,9 +37,7 @@ bool q2_map_entry_join(struct q2_map_entry *run, const struct q2_map_entry *next
 #define Q2_MAP_HEADING "Offset          Length          Mapped to       File"
 
 /* What is said instead of a line when q2_map_entry_has_place() is false; the map ends there. */
-#define Q2_MAP_REFUSAL                                                                             \
-    "this part of the disk has no place in a file where it could be read as it is: it is "         \
-    "compressed or encrypted"
+#define Q2_MAP_REFUSAL "compressed or encrypted data has no place that a map could name"
 
 /* False: it is stored, but at no place where it could be read as it is. */
 bool q2_map_entry_has_place(const struct q2_map_entry *entry);

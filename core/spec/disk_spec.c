@@ -65,7 +65,7 @@ const struct mc_spec_key mc_spec_keys[] = {
      .help = "how a system keeps the disk after the firmware's end"},
     {"handoff-secure-boot", "--handoff-secure-boot", AT(handoff_secure_boot), MC_SPEC_WORD,
      yes_words, "is neither yes nor no", "yes|no", "no",
-     .help = "add to the loader's initrd although Secure Boot is on"},
+     .help = "give Linux the program that keeps its disk although Secure Boot is on"},
     {"verify", NULL, AT(sums), MC_SPEC_SUMS, .value = "SHA256",
      .help = "the image's SHA-256, said again its data file's, and so on; only where it is read"},
     {"sort-key", NULL, AT(sort_key), MC_SPEC_TEXT, .value = "TEXT",

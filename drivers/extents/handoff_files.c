@@ -1,6 +1,6 @@
 /* The files of an open disk, as a hand-off record has them.
  *
- * Calls include/q2_disk.h, include/q2_handoff.h and extents.h. Invariant: what the record says of a
+ * Calls include/q2_disk.h, include/q2_handoff.h and source.h. Invariant: what the record says of a
  * file is what its source reads from.
  */
 #include "handoff_files.h"

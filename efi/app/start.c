@@ -115,7 +115,7 @@ static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_di
         mc_say(
             "a system loses this disk while it starts, unless it runs from memory (its initramfs)");
     else if (record->no_handoff[0] == '\0')
-        mc_say("Linux gets this disk through its initrd; other systems lose it");
+        mc_say("Linux keeps this disk when it starts; other systems lose it");
 }
 
 /* With the driver there. */

@@ -71,8 +71,9 @@ static const char *reason_against(const struct mc_handoff *handoff, enum mc_payl
     if (!is_secure_boot())
         return NULL;
     if (whose == MC_PAYLOAD_FOR_UKI)
-        return "Secure Boot is on, and this kernel image's signature covers its initrd: nothing is "
-               "added, so the running system will not find its disk; use 'handoff ramdisk' in its "
+        return "Secure Boot is on, and this kernel image's signature covers all its start files "
+               "(initrd): nothing is added, so the running system will not find its disk; use "
+               "'handoff ramdisk' in its "
                "entry";
     return handoff->may_under_secure_boot
                ? NULL

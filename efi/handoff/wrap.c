@@ -130,9 +130,8 @@ static VOID EFIAPI on_installed(EFI_EVENT event, VOID *context)
     if (!found || mc_initrd_own_is(found) || found->LoadFile == load_file)
         return;
     if (!may_be_written(found)) {
-        mc_say("nothing can be added to the loader's initrd, because the firmware protects its "
-               "memory; the "
-               "running system will not find its disk");
+        mc_say("nothing can be added to the files that Linux starts with (initrd), because the "
+               "firmware protects their memory; the running system will not find its disk");
         return;
     }
     wrap.theirs = found;

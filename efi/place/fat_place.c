@@ -51,9 +51,9 @@ static void explain(const struct q2_place_file *place_file, struct q2_line *text
         q2_line_put(text, ")");
         return;
     }
-    q2_line_put(text, "extent map (");
+    q2_line_put(text, "the volume itself (");
     q2_line_put_number(text, file->nb_extents, 10);
-    q2_line_put(text, file->nb_extents == 1 ? " extent)" : " extents)");
+    q2_line_put(text, file->nb_extents == 1 ? " piece)" : " pieces)");
     put_oddities(text, "; odd, and harmless for reading: ", file->odd);
     put_oddities(text, "; put right: ", file->repaired);
 }

@@ -35,7 +35,7 @@ def test_boot_plain_image_without_data_file_starts_guest():
     with harness.stick(image="plain", entry=IMAGE) as stick:
         text = harness.check_guest_boots(stick)
         # A person has to know who keeps the disk.
-        line = "metalcow: Linux gets this disk through its initrd; other systems lose it"
+        line = "metalcow: Linux keeps this disk when it starts; other systems lose it"
         cases.check(line in text, f"no '{line}' in:\n{text[-2000:]}")
 
 

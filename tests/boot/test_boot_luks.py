@@ -11,7 +11,7 @@ from tests import cases  # noqa: E402
 from tests.boot import harness  # noqa: E402
 from tools.guest.make_image import PASSPHRASE  # noqa: E402
 
-KEPT = "Linux gets this disk through its initrd"
+KEPT = "Linux keeps this disk when it starts"
 LOST = "a system that starts from this disk loses it"
 WORDS = harness.BUILD / "san/tests/boot/luks_words"
 IMAGE = {"image": "/img/debian.qcow2"}

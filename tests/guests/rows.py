@@ -150,7 +150,7 @@ ROWS = [
     Row("secure-boot-not-allowed", loader="shim", secure_boot=True,
         refusal="Secure Boot is on and the entry does not say 'handoff-secure-boot yes'"),
     Row("secure-boot-uki", loader="uki", secure_boot=True, entry={"handoff-secure-boot": "yes"},
-        refusal="Secure Boot is on, and this kernel image's signature covers its initrd"),
+        refusal="Secure Boot is on, and this kernel image's signature covers all its start files"),
 ]
 
 
