@@ -36,23 +36,26 @@ static bool is_known(struct q2_block_gather *gather, const EFI_BLOCK_IO2_TOKEN *
 {
     bool known = false;
 
-    for (size_t i = 0; i + 1 < Q2_BLOCK_GATHER_NEEDED; i++) {
+    for (size_t i = 0; i + 1 < Q2_BLOCK_GATHER_TOKENS; i++) {
         known = known || gather->tokens[i] == token;
         gather->tokens[i] = gather->tokens[i + 1];
     }
-    known = known || gather->tokens[Q2_BLOCK_GATHER_NEEDED - 1] == token;
-    gather->tokens[Q2_BLOCK_GATHER_NEEDED - 1] = token;
+    known = known || gather->tokens[Q2_BLOCK_GATHER_TOKENS - 1] == token;
+    gather->tokens[Q2_BLOCK_GATHER_TOKENS - 1] = token;
     return known;
 }
 
 bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_t length,
                           const EFI_BLOCK_IO2_TOKEN *token)
 {
-    bool goes_on = offset == gather->next_offset && !is_known(gather, token);
+    bool is_new = !is_known(gather, token);
+    bool goes_on = offset == gather->next_offset;
 
     gather->next_offset = offset + length;
-    if (!goes_on || length < Q2_BLOCK_GATHER_MIN || length > Q2_BLOCK_GATHER_MAX)
+    if (!is_new || length < Q2_BLOCK_GATHER_MIN || length > Q2_BLOCK_GATHER_MAX)
         gather->nb_run = 0;
+    else if (!goes_on)
+        gather->nb_run = 1;
     else if (gather->nb_run < gather->nb_needed)
         gather->nb_run++;
     else
@@ -81,7 +84,8 @@ bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void 
 
 bool q2_block_gather_is_full(const struct q2_block_gather *gather)
 {
-    return gather->length >= Q2_BLOCK_GATHER_ALL || gather->nb_held == Q2_BLOCK_GATHER_HELD;
+    return gather->length >= Q2_BLOCK_GATHER_ALL || gather->nb_held == Q2_BLOCK_GATHER_HELD ||
+           (gather->offset + gather->length) % Q2_BLOCK_GATHER_ALL == 0;
 }
 
 void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick)

@@ -5,9 +5,10 @@
  * and copying them takes as long as reading them. Here they are held back until they make a MiB,
  * which is read into their buffers in one piece (DESIGN.md, 5.5).
  *
- * Only a caller that is sure to go on is made to wait: NB_NEEDED reads in sequence with different
- * tokens come before the first that is held. A timer ends what is held at the firmware's next tick,
- * and then more reads have to come before the next is held.
+ * Only a caller that is sure to go on is made to wait: a few reads in sequence come before the first
+ * that is held, and none of the last tokens comes twice. A timer ends what is held at the firmware's
+ * next tick, and then more reads have to come before the next is held. What ends at a multiple of a
+ * MiB of the disk is read at once, since long reads end there.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
@@ -27,9 +28,12 @@
 #define Q2_BLOCK_GATHER_ALL  (1024u * 1024) /* what is held is read when it is that long */
 #define Q2_BLOCK_GATHER_HELD (Q2_BLOCK_GATHER_ALL / Q2_BLOCK_GATHER_MIN)
 
-/* Reads that must come before one is held: a MiB of 64 KiB each. After a tick twice as many, up to
- * the last number; as at first when so many bytes were read in long reads since. */
-#define Q2_BLOCK_GATHER_NEEDED      16u
+/* A caller that has fewer requests outstanding uses one of the last so many tokens again. */
+#define Q2_BLOCK_GATHER_TOKENS 16u
+
+/* Reads that must come before one is held. After a tick twice as many, up to the last number; as at
+ * first when so many bytes were read in long reads since. */
+#define Q2_BLOCK_GATHER_NEEDED      4u
 #define Q2_BLOCK_GATHER_MOST_NEEDED 1024u
 #define Q2_BLOCK_GATHER_GOOD        (16u * 1024 * 1024)
 
@@ -42,7 +46,7 @@ struct q2_block_gather {
     EFI_BOOT_SERVICES *services;
     EFI_EVENT timer; /* NULL: it is not open, and nothing is held */
     /* The reads that were seen. */
-    const EFI_BLOCK_IO2_TOKEN *tokens[Q2_BLOCK_GATHER_NEEDED]; /* the last ones */
+    const EFI_BLOCK_IO2_TOKEN *tokens[Q2_BLOCK_GATHER_TOKENS]; /* the last ones */
     uint64_t next_offset;                                      /* where the last one ended */
     uint32_t nb_run;    /* in sequence, with different tokens */
     uint32_t nb_needed; /* before one is held */
