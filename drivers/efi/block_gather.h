@@ -5,10 +5,10 @@
  * and copying them takes as long as reading them. Here they are held back until they make a MiB,
  * which is read into their buffers in one piece (DESIGN.md, 5.5).
  *
- * Only a caller that is sure to go on is made to wait: a few reads in sequence come before the first
- * that is held, and none of the last tokens comes twice. A timer ends what is held at the firmware's
- * next tick, and then more reads have to come before the next is held. What ends at a multiple of a
- * MiB of the disk is read at once, since long reads end there.
+ * Only a caller that is sure to go on is made to wait: a few reads in sequence come before the
+ * first that is held, and none of the last tokens comes twice. A timer ends what is held at the
+ * firmware's next tick, and then more reads have to come before the next is held. What ends at a
+ * multiple of a MiB of the disk is read at once, since long reads end there.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
