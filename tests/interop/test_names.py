@@ -88,7 +88,7 @@ def test_every_layer_can_be_given():
         check_equal([layer["filename"] for layer in chain],
                     ["top.qcow2", "a/mid.qcow2", "a/low.qcow2"], "chain")
         refused(folder, "read", *both, "--backing-file=a/low.qcow2", "0", "4", "top.qcow2",
-                words=["a/low.qcow2", "images with a backing file"])
+                words=["a/low.qcow2", "the image has none"])
 
 
 def test_spellings_of_plain_files():
