@@ -31,27 +31,18 @@ void mc_memory_map_free(struct mc_memory_map *map)
 
 bool mc_memory_map_read(struct mc_memory_map *map)
 {
+    UINTN key;
     UINT32 version;
 
     map->size = map->capacity;
     if (!map->bytes ||
         EFI_ERROR(mc_firmware.BootServices->GetMemoryMap(
-            &map->size, (EFI_MEMORY_DESCRIPTOR *)(void *)map->bytes, &map->key, &map->step,
-            &version)) ||
+            &map->size, (EFI_MEMORY_DESCRIPTOR *)(void *)map->bytes, &key, &map->step, &version)) ||
         map->step < sizeof(EFI_MEMORY_DESCRIPTOR)) {
         map->size = 0;
         return false;
     }
     return true;
-}
-
-bool mc_memory_map_has_changed(UINTN key)
-{
-    UINTN size = 0, now = key + 1, step;
-    UINT32 version;
-
-    (void)mc_firmware.BootServices->GetMemoryMap(&size, NULL, &now, &step, &version);
-    return now != key;
 }
 
 static uint64_t end_of(const EFI_MEMORY_DESCRIPTOR *descriptor)

@@ -16,7 +16,6 @@ struct mc_memory_map {
     UINTN capacity; /* bytes of room */
     UINTN size;     /* bytes that the last read has filled */
     UINTN step;     /* bytes from one descriptor to the next */
-    UINTN key;      /* of the last read: another one when memory was taken or freed since */
 };
 
 /* Reserve room for a map that is four times as long as today's. false: no memory. */
@@ -25,10 +24,6 @@ void mc_memory_map_free(struct mc_memory_map *map);
 
 /* Read the map. false: it has outgrown the room, or the firmware refuses; the map is empty then. */
 bool mc_memory_map_read(struct mc_memory_map *map);
-
-/* Whether memory was taken or freed since a read that had this key. Asks for the key alone, which
- * costs much less than a read. Firmware that gives no key without the map: true. */
-bool mc_memory_map_has_changed(UINTN key);
 
 /* The descriptor at *at, which starts at 0 and moves on; NULL: that was the last. */
 const EFI_MEMORY_DESCRIPTOR *mc_memory_map_next(const struct mc_memory_map *map, UINTN *at);

@@ -17,15 +17,12 @@ static struct {
     struct mc_memory_map *map;
     struct mc_payload *payload;
     EFI_HANDLE handle; /* NULL: not installed */
-    bool has_looked;   /* and then found no kernel, in the memory map of this key */
-    UINTN key;
 } own = {.load_file2 = {load_file}};
 
 void mc_initrd_own_init(struct mc_memory_map *map, struct mc_payload *payload)
 {
     own.map = map;
     own.payload = payload;
-    own.has_looked = false;
 }
 
 bool mc_initrd_own_is(const struct mc_load_file2 *load_file2)
@@ -101,18 +98,10 @@ static void install(void)
         own.handle = NULL;
 }
 
-/* A loader takes memory for a kernel's boot parameters, and again for its initrd before it reads
- * that. So while nobody has taken memory since a look, there is no new kernel. Reading the map
- * takes as long as reading a MiB from a fast disk, and this runs after each. */
 void mc_initrd_own_look(void)
 {
-    bool waits;
+    bool waits = kernel_waits();
 
-    if (own.has_looked && !own.handle && !mc_memory_map_has_changed(own.key))
-        return;
-    waits = kernel_waits();
-    own.has_looked = own.map->size > 0;
-    own.key = own.map->key;
     if (waits && !own.handle)
         install();
     else if (!waits && own.handle)

@@ -34,9 +34,6 @@ static struct {
     struct mc_load_file2 *load_file2;
     EFI_EVENT_NOTIFY notify;
     bool read_only;
-    UINTN key;         /* of the memory map */
-    bool key_with_map; /* and only there */
-    unsigned nb_maps;  /* times that it was read whole */
 } firmware;
 static EFI_HANDLE the_handle = (EFI_HANDLE)&firmware;
 
@@ -46,14 +43,12 @@ static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map,
     UINTN needed = nb_ranges * 48; /* firmware has longer descriptors than the struct */
 
     *step = 48;
+    *key = 1;
     *version = 1;
-    if (!firmware.key_with_map || *size >= needed)
-        *key = firmware.key;
     if (*size < needed) {
         *size = needed;
         return EFI_BUFFER_TOO_SMALL;
     }
-    firmware.nb_maps++;
     for (size_t i = 0; i < nb_ranges; i++)
         memcpy((uint8_t *)map + i * 48, &ranges[i], sizeof(ranges[i]));
     *size = needed;
@@ -259,7 +254,6 @@ static uint8_t *make_kernel(size_t at, bool handover, size_t initrd, size_t init
     uint8_t *page = arena + at * PAGE, *bytes = arena + initrd * PAGE;
     uint8_t *command_line = arena + 23 * PAGE;
 
-    firmware.key++; /* a loader has taken memory for it */
     memset(page, 0, PAGE);
     put32(page + 0x202, 0x53726448);
     page[0x210] = handover ? 0x21 : 0x72;
@@ -398,28 +392,6 @@ static void test_own_appears_and_goes_with_the_kernel(void)
     mc_initrd_own_look();
     T_CHECK(firmware.load_file2 == NULL);
     end();
-}
-
-/* Reads of a disk are many, and most of them are of no kernel. */
-static void test_own_looks_again_when_memory_was_taken(void)
-{
-    for (int with_map = 0; with_map < 2; with_map++) {
-        start();
-        firmware.key_with_map = with_map;
-        mc_initrd_own_init(&map, &owner.payload);
-        firmware.nb_maps = 0;
-        for (int i = 0; i < 5; i++)
-            mc_initrd_own_look();
-        T_CHECK_U64(firmware.nb_maps, with_map ? 5 : 1);
-        (void)make_kernel(9, true, 18, 0);
-        mc_initrd_own_look();
-        T_CHECK(mc_initrd_own_is(firmware.load_file2));
-        T_CHECK_U64(firmware.nb_maps, with_map ? 6 : 2);
-        mc_initrd_own_look(); /* it may go at any time */
-        T_CHECK_U64(firmware.nb_maps, with_map ? 7 : 3);
-        mc_initrd_own_stop();
-        end();
-    }
 }
 
 static EFI_STATUS ask(struct mc_load_file2 *load_file2, void *buffer, UINTN *size)
@@ -595,7 +567,6 @@ int main(void)
     T_RUN(test_patch_two_kernels_get_places_of_their_own);
     T_RUN(test_patch_leaves_alone_what_it_cannot_trust);
     T_RUN(test_own_appears_and_goes_with_the_kernel);
-    T_RUN(test_own_looks_again_when_memory_was_taken);
     T_RUN(test_own_gives_both_archives);
     T_RUN(test_wrap_appends_to_a_loaders_initrd);
     T_RUN(test_wrap_passes_through_when_nothing_is_added);
