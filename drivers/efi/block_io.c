@@ -2,9 +2,8 @@
  *
  * Top of the data path: the firmware calls in, the engine's read, write, erase and flush are called
  * below; beside them only RaiseTPL, RestoreTPL, SignalEvent, and the timer of block_gather.c.
- * Invariants: TPL at exit is TPL at
- * entry; at most one request is inside a disk; a medium that is gone stays gone, one that turned
- * read-only stays so; an accepted token is signalled once.
+ * Invariants: TPL at exit is TPL at entry; at most one request is inside a disk; a medium that is
+ * gone stays gone, one that turned read-only stays so; an accepted token is signalled once.
  */
 #include "block_io.h"
 

@@ -1,9 +1,9 @@
 /* Attaching: from an entry's or a command's words to a disk that the firmware has.
  *
  * May call registry.c, volumes.c, publish.c, upkeep.c, mc_disk_free(), efi/image and efi/handoff.
- * Invariant: a disk that cannot be attached leaves nothing but a clean image file: no
- * handle, number, room or held volume. The one exception is a disk that the firmware lists and does
- * not give back (MC_DISK_STUCK).
+ * Invariant: a disk that cannot be attached leaves nothing but a clean image file: no handle,
+ * number, room or held volume. The one exception is a disk that the firmware lists and does not
+ * give back (MC_DISK_STUCK).
  */
 #include "attach_disk.h"
 

@@ -91,22 +91,11 @@ def test_aarch64_guest_by_grub_in_mode_rw():
     boot_by_application("plain", "grub", "rw")
 
 
-@contextlib.contextmanager
-def kept_variables():
-    path = harness.BUILD / f"boot/vars-aa64-{os.getpid()}.fd"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def test_aarch64_driver_variable_alone_starts_the_guest():
     """`metalcow install` in the shell; then the boot manager alone, without the application."""
     content = {"/metalcow.efi": PROGRAMS / "metalcow.efi",
                **guest_files("plain", "systemd-boot", {"attach": "yes"})}
-    with stick_of(content) as path, kept_variables() as variables:
+    with stick_of(content) as path, harness.kept_variables() as variables:
         with Machine([Drive(path, snapshot=False)], log=harness.log_path(), timeout=TIMEOUT,
                      variables=variables) as running:
             running.enter_shell()

@@ -99,6 +99,18 @@ def log_path():
     return BUILD / f"boot/log/{frame.f_code.co_name if frame else 'unknown'}.log"
 
 
+@contextlib.contextmanager
+def kept_variables():
+    """A file of firmware variables that outlives a machine."""
+    path = BUILD / f"boot/vars-{os.getpid()}.fd"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def machine(path, bus="virtio", **options):
     """A machine with this stick, its serial output logged under the case's name."""
     return Machine([Drive(path, bus=bus)], log=log_path(), **options)

@@ -33,21 +33,9 @@ def driver_stick(entry=None, **more):
         yield stick
 
 
-@contextlib.contextmanager
-def kept_variables():
-    """A file of firmware variables that outlives a machine."""
-    path = harness.BUILD / "boot/vars-driver.fd"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def test_boot_driver_variable_alone_starts_guest():
     """One boot installs Driver0000 from the shell; the next is the firmware's own boot manager."""
-    with driver_stick() as stick, kept_variables() as variables:
+    with driver_stick() as stick, harness.kept_variables() as variables:
         with harness.shell(stick, variables=variables) as shell:
             output = shell.shell("bcfg driver add 0 fs0:\\metalcowdxe.efi metalcow")
             cases.check("Add Driver0000" in output, f"bcfg: {output}")

@@ -5,7 +5,6 @@ The application is stored as \\metalcow.efi, where no firmware looks by itself.
 """
 
 import contextlib
-import os
 import pathlib
 import sys
 
@@ -22,23 +21,18 @@ PROGRAM = "/metalcow.efi"
 def installed(*commands):
     """A stick and firmware variables after a visit to the shell; yields (stick, variables) for the
     next boot. commands: (what to say to metalcow, what it must answer)."""
-    variables = harness.BUILD / f"boot/vars-install-{os.getpid()}.fd"
-    variables.parent.mkdir(parents=True, exist_ok=True)
-    variables.unlink(missing_ok=True)
-    try:
-        with harness.stick(image="data-file", entry=ENTRY, application=PROGRAM) as stick:
-            with Machine([Drive(stick, snapshot=False)], log=harness.log_path(),
-                         variables=variables) as running:
-                running.enter_shell()
-                running.shell("fs0:")
-                for words, answer in commands:
-                    check_answer(running, words, answer)
-                remove_shell_option(running)
-                running.send_line("reset -s")
-                running.wait_end()
-            yield stick, variables
-    finally:
-        variables.unlink(missing_ok=True)
+    with harness.kept_variables() as variables, \
+            harness.stick(image="data-file", entry=ENTRY, application=PROGRAM) as stick:
+        with Machine([Drive(stick, snapshot=False)], log=harness.log_path(),
+                     variables=variables) as running:
+            running.enter_shell()
+            running.shell("fs0:")
+            for words, answer in commands:
+                check_answer(running, words, answer)
+            remove_shell_option(running)
+            running.send_line("reset -s")
+            running.wait_end()
+        yield stick, variables
 
 
 def check_answer(running, words, answer):

@@ -137,3 +137,51 @@ void fixture_check_flushed(struct fixture *f, const uint8_t *model, uint64_t siz
     T_CHECK_U64(q2_disk_check(f->disk, NULL, &result), Q2_OK);
     T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
 }
+
+struct counter {
+    struct q2_check_reporter reporter;
+    uint32_t nb_dangerous;
+};
+
+static void count_finding(struct q2_check_reporter *reporter,
+                          const struct q2_check_finding *finding)
+{
+    if (finding->kind != Q2_CHECK_LEAK && finding->kind != Q2_CHECK_COPIED)
+        ((struct counter *)reporter)->nb_dangerous++;
+}
+
+uint32_t fixture_nb_dangerous(struct fixture *f)
+{
+    struct counter counter = {.reporter = {.report = count_finding}};
+    struct q2_check_result result;
+
+    T_CHECK_U64(q2_disk_check(f->disk, &counter.reporter, &result), Q2_OK);
+    return counter.nb_dangerous;
+}
+
+uint8_t fixture_byte(struct fixture *f, uint64_t at)
+{
+    uint8_t byte = 0;
+
+    T_CHECK_U64(q2_disk_read(f->disk, at, &byte, 1), Q2_OK);
+    return byte;
+}
+
+bool fixture_is_dirty(struct fixture *f, const struct q2_bitmap *bitmap, uint64_t at)
+{
+    uint64_t offset = 0, length = 0;
+
+    T_CHECK_U64(q2_disk_bitmap_dirty(f->disk, bitmap, at, &offset, &length), Q2_OK);
+    return length > 0 && offset <= at;
+}
+
+bool fixture_settle(struct fixture *f, enum q2_status status)
+{
+    if (status != Q2_OK)
+        T_CHECK_U64(q2_disk_fault(f->disk)->status, status);
+    if (status == Q2_OK)
+        status = q2_disk_bitmaps_store(f->disk);
+    if (status == Q2_OK)
+        status = q2_disk_flush(f->disk);
+    return status == Q2_OK && q2_disk_nb_bitmaps_lost(f->disk) == 0;
+}

@@ -10,6 +10,7 @@
 #include "fake_opener.h"
 #include "fake_source.h"
 #include "image_builder.h"
+#include "q2_bitmap.h"
 #include "q2_disk.h"
 
 #define FIXTURE_IMAGE_PATH "img/top.qcow2"
@@ -52,6 +53,21 @@ enum q2_status fixture_fill(struct fixture *f, uint8_t *model, uint64_t offset, 
 /* The disk's content is the model's, also when it was flushed and opened again, and the check finds
  * nothing. */
 void fixture_check_flushed(struct fixture *f, const uint8_t *model, uint64_t size);
+
+/* Check the disk: how many findings are more than leaks and COPIED flags? Leaks cost space. A
+ * COPIED flag that says less than it could costs a copy; one that says more stands beside a
+ * refcount that was raised for a snapshot that did not come. */
+uint32_t fixture_nb_dangerous(struct fixture *f);
+
+/* A byte of the disk, which can be read. */
+uint8_t fixture_byte(struct fixture *f, uint64_t at);
+
+/* Is a byte dirty in a bitmap, which can be read? */
+bool fixture_is_dirty(struct fixture *f, const struct q2_bitmap *bitmap, uint64_t at);
+
+/* Store the bitmaps and flush after an operation that ended with status; true: all was done, and no
+ * bitmap was lost. */
+bool fixture_settle(struct fixture *f, enum q2_status status);
 
 /* The last fault as a person reads it: of the disk, or of the open that failed. */
 const char *fixture_text(struct fixture *f);

@@ -563,3 +563,19 @@ uint64_t image_snapshots_write(struct image *image)
     image_field_set(image, "nb_snapshots", image->nb_snapshots);
     return at;
 }
+
+void image_start_crowded(struct image *image, uint64_t nb_tables)
+{
+    const uint64_t set = 4 * IMAGE_CROWDED_CLUSTER; /* slices this far apart want the same set */
+    uint64_t l1;
+
+    image_start(image,
+                &(struct image_spec){.size = nb_tables * IMAGE_CROWDED_REACH, .cluster_bits = 14});
+    l1 = image_field(image, "l1_table_offset");
+    while (image->size % set != l1 % set)
+        (void)image_alloc(image, 1);
+    for (uint64_t i = 0; i < nb_tables; i++) {
+        for (uint64_t k = 0; k < 3; k++)
+            image_data(image, i * IMAGE_CROWDED_REACH + k * IMAGE_CROWDED_CLUSTER, 1);
+    }
+}

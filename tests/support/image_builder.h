@@ -102,6 +102,12 @@ uint64_t image_zero(struct image *image, uint64_t guest_offset, bool allocated);
 /* Extended: subclusters of alloc hold data, those of zero read as zeros. */
 uint64_t image_subclusters(struct image *image, uint64_t guest_offset, uint32_t alloc,
                            uint32_t zero, uint32_t seed);
+/* Clusters of 16 KiB, and nb_tables L2 tables that all want the slices of the L1 table's set, which
+ * are fewer. Each table has three clusters of data at its beginning. */
+#define IMAGE_CROWDED_CLUSTER (16u * 1024)
+#define IMAGE_CROWDED_REACH   (32ull * 1024 * 1024) /* guest bytes of a table */
+void image_start_crowded(struct image *image, uint64_t nb_tables);
+
 /* A compressed cluster with this stream; the model is not changed. */
 uint64_t image_stream(struct image *image, uint64_t guest_offset, const uint8_t *stream,
                       size_t length);

@@ -15,23 +15,21 @@ enum state {
     STATE_BELOW, /* the target shows it without having it: from its backing file, or past its end */
 };
 
-/* The state at a guest offset, and how far it holds. */
+/* The state at a guest offset, and how far it holds: the entry's length. */
 static bool look(struct conversion *conversion, uint64_t at, enum state *ret_state,
-                 uint64_t *ret_length)
+                 struct q2_map_entry *ret_entry)
 {
     const struct target *target = conversion->target;
-    struct q2_map_entry entry;
 
-    if (!inputs_look(conversion->inputs, at, &entry))
+    if (!inputs_look(conversion->inputs, at, ret_entry))
         return false;
-    *ret_state = entry.zero ? STATE_ZERO : STATE_DATA;
-    if (target->shares_backing && entry.depth > 0)
+    *ret_state = ret_entry->zero ? STATE_ZERO : STATE_DATA;
+    if (target->shares_backing && ret_entry->depth > 0)
         *ret_state = STATE_BELOW;
-    if (entry.zero && at >= target->blank_from)
+    if (ret_entry->zero && at >= target->blank_from)
         *ret_state = STATE_BELOW;
-    *ret_length = entry.length;
-    if (entry.zero && at < target->blank_from && entry.length > target->blank_from - at)
-        *ret_length = target->blank_from - at;
+    if (ret_entry->zero && at < target->blank_from && ret_entry->length > target->blank_from - at)
+        ret_entry->length = target->blank_from - at;
     return true;
 }
 
@@ -56,14 +54,14 @@ static bool gather(struct conversion *conversion, uint64_t at, size_t *ret_lengt
     uint64_t most = left < conversion->target->chunk ? left : conversion->target->chunk;
 
     while (length < most) {
+        struct q2_map_entry next;
         enum state state;
-        uint64_t next;
 
         if (!look(conversion, at + length, &state, &next))
             return false;
-        if (length > 0 && worth_skipping(conversion, at + length, state, next) > 0)
+        if (length > 0 && worth_skipping(conversion, at + length, state, next.length) > 0)
             break;
-        length += next;
+        length += next.length;
     }
     length = (length + unit - 1) / unit * unit;
     *ret_length = (size_t)(length < most ? length : most);
@@ -87,45 +85,36 @@ static bool copy_data(struct conversion *conversion, uint64_t at, uint64_t *ret_
     return target->ops->write(target, at, length);
 }
 
-/* -C: the file system copies a run that is stored as it is. 0: it has to be read and written. */
-static bool offload(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
+/* -C: have the file system copy data that is stored as it is. Returns how many bytes it has copied;
+ * 0: they have to be read and written. */
+static uint64_t offload(struct conversion *conversion, uint64_t at,
+                        const struct q2_map_entry *entry)
 {
     struct target *target = conversion->target;
-    struct q2_map_entry entry;
-    uint64_t length;
+    uint64_t length = entry->length < OFFLOAD_MOST ? entry->length : OFFLOAD_MOST;
 
-    *ret_length = 0;
-    if (!conversion->offload || !target->ops->offload)
-        return true;
-    if (!inputs_look(conversion->inputs, at, &entry))
-        return false;
-    if (entry.zero || !entry.has_offset)
-        return true;
-    length = entry.length < OFFLOAD_MOST ? entry.length : OFFLOAD_MOST;
-    *ret_length = target->ops->offload(target, at, inputs_file(conversion->inputs, &entry),
-                                       entry.offset, length);
-    conversion->offload = *ret_length > 0;
-    return true;
+    if (!conversion->offload || !target->ops->offload || !entry->has_offset)
+        return 0;
+    length = target->ops->offload(target, at, inputs_file(conversion->inputs, entry), entry->offset,
+                                  length);
+    conversion->offload = length > 0;
+    return length;
 }
 
 /* Copy what begins at at. */
 static bool copy_next(struct conversion *conversion, uint64_t at, uint64_t *ret_length)
 {
+    struct q2_map_entry entry;
     enum state state;
-    uint64_t length;
 
-    *ret_length = 0;
-    if (!look(conversion, at, &state, &length))
+    if (!look(conversion, at, &state, &entry))
         return false;
-    if (state == STATE_DATA && !offload(conversion, at, ret_length))
-        return false;
-    if (state == STATE_DATA && *ret_length > 0)
-        return true;
-    length = worth_skipping(conversion, at, state, length);
-    if (length == 0)
+    *ret_length = state == STATE_DATA ? offload(conversion, at, &entry)
+                                      : worth_skipping(conversion, at, state, entry.length);
+    if (*ret_length == 0)
         return copy_data(conversion, at, ret_length);
-    *ret_length = length;
-    return state == STATE_BELOW || conversion->target->ops->zeros(conversion->target, at, length);
+    return state != STATE_ZERO ||
+           conversion->target->ops->zeros(conversion->target, at, *ret_length);
 }
 
 bool conversion_run(struct conversion *conversion)

@@ -14,6 +14,9 @@
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/convert/inputs.h"
 
+/* Bytes of zeros in a row that become a hole, if nobody says so. */
+#define TARGET_SPARSE_SIZE 4096u
+
 struct target;
 
 struct target_ops {

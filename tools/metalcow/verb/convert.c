@@ -12,9 +12,6 @@
 
 #define MAX_THREADS 16u
 
-/* Bytes of zeros in a row that become a hole, if nobody says so. */
-#define SPARSE_SIZE 4096u
-
 static bool say(const char *text)
 {
     fprintf(stderr, "metalcow: %s\n", text);
@@ -85,7 +82,7 @@ static int convert(struct conversion *conversion, const struct arguments *argume
         .path = path,
         .inputs = conversion->inputs,
         .sparse_size =
-            arguments->sparse_size == SPARSE_UNSAID ? SPARSE_SIZE : arguments->sparse_size,
+            arguments->sparse_size == SPARSE_UNSAID ? TARGET_SPARSE_SIZE : arguments->sparse_size,
         .cache = arguments->output_cache,
         .skip_create = arguments->skip_create,
         .keeps_backing = arguments->base != NULL,

@@ -13,9 +13,8 @@
 #include "tools/metalcow/convert/copy.h"
 #include "tools/metalcow/verbs.h"
 
-#define BLOCK_SIZE  512u
-#define BLOCK_MOST  INT32_MAX
-#define SPARSE_SIZE 4096u
+#define BLOCK_SIZE 512u
+#define BLOCK_MOST INT32_MAX
 
 struct dd {
     const char *input, *output;
@@ -104,7 +103,7 @@ static bool copy(struct inputs *inputs, const char *path, enum q2_image_format f
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
     const struct target_options options = {.path = path,
                                            .inputs = inputs,
-                                           .sparse_size = SPARSE_SIZE,
+                                           .sparse_size = TARGET_SPARSE_SIZE,
                                            .nb_threads = 1,
                                            .creation = &creation};
     struct conversion conversion = {.inputs = inputs};

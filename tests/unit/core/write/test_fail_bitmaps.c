@@ -187,34 +187,6 @@ static void build(void)
     fixture_end(&f);
 }
 
-struct counter {
-    struct q2_check_reporter reporter;
-    uint32_t nb_dangerous;
-};
-
-static void count_finding(struct q2_check_reporter *reporter,
-                          const struct q2_check_finding *finding)
-{
-    if (finding->kind != Q2_CHECK_LEAK && finding->kind != Q2_CHECK_COPIED)
-        ((struct counter *)reporter)->nb_dangerous++;
-}
-
-static bool is_dirty(const struct q2_bitmap *bitmap, uint64_t at)
-{
-    uint64_t offset = 0, length = 0;
-
-    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, bitmap, at, &offset, &length), Q2_OK);
-    return length > 0 && offset <= at;
-}
-
-static uint8_t byte_at(uint64_t at)
-{
-    uint8_t byte = 0;
-
-    T_CHECK_U64(q2_disk_read(f.disk, at, &byte, 1), Q2_OK);
-    return byte;
-}
-
 /* A bitmap that is not in use has all that it must have; is it there and so? */
 static bool judge_bitmap(const char *name, bool records)
 {
@@ -226,9 +198,9 @@ static bool judge_bitmap(const char *name, bool records)
     T_CHECK_U64(bitmap.table_size, q2_bitmap_nb_entries(&f.disk->layers[0], q2_disk_size(f.disk),
                                                         bitmap.granularity_bits));
     if (records) {
-        T_CHECK(is_dirty(&bitmap, FIRST) && is_dirty(&bitmap, LAST));
-        T_CHECK(byte_at(SECOND) == 0 || is_dirty(&bitmap, SECOND));
-        T_CHECK(!is_dirty(&bitmap, SHRUNK + 512));
+        T_CHECK(fixture_is_dirty(&f, &bitmap, FIRST) && fixture_is_dirty(&f, &bitmap, LAST));
+        T_CHECK(fixture_byte(&f, SECOND) == 0 || fixture_is_dirty(&f, &bitmap, SECOND));
+        T_CHECK(!fixture_is_dirty(&f, &bitmap, SHRUNK + 512));
     }
     return true;
 }
@@ -236,32 +208,15 @@ static bool judge_bitmap(const char *name, bool records)
 /* Open again: consistent, what was written before is there, the bitmaps lack nothing. */
 static void judge(bool complete, bool removed)
 {
-    struct counter counter = {.reporter = {.report = count_finding}};
-    struct q2_check_result result;
 
     fake_source_fail_nth(&f.image, FAKE_READ, 0);
     if (!T_CHECK_U64(open_image(false), Q2_OK))
         return;
-    T_CHECK_U64(q2_disk_check(f.disk, &counter.reporter, &result), Q2_OK);
-    T_CHECK_U64(counter.nb_dangerous, 0);
-    T_CHECK_U64(byte_at(FIRST), 0x11);
-    T_CHECK_U64(byte_at(LAST), 0x11);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    T_CHECK_U64(fixture_byte(&f, FIRST), 0x11);
+    T_CHECK_U64(fixture_byte(&f, LAST), 0x11);
     T_CHECK(judge_bitmap("live", true) || !complete);
     T_CHECK(judge_bitmap("idle", false) || !complete || removed);
-}
-
-/* Returns whether all was done and no bitmap was lost. */
-static bool run(const struct op *op)
-{
-    enum q2_status status = op->run(f.disk);
-
-    if (status != Q2_OK)
-        T_CHECK_U64(q2_disk_fault(f.disk)->status, status);
-    if (status == Q2_OK)
-        status = q2_disk_bitmaps_store(f.disk);
-    if (status == Q2_OK)
-        status = q2_disk_flush(f.disk);
-    return status == Q2_OK && q2_disk_nb_bitmaps_lost(f.disk) == 0;
 }
 
 static void run_kind(const struct op *op, enum fake_kind kind)
@@ -273,7 +228,7 @@ static void run_kind(const struct op *op, enum fake_kind kind)
     if (!open_start())
         return;
     fake_source_fail_nth(&f.image, kind, 0);
-    T_CHECK(run(op) == !forget);
+    T_CHECK(fixture_settle(&f, op->run(f.disk)) == !forget);
     nb = fake_source_nb_calls(&f.image, kind);
     judge(!forget, op->run == op_remove);
     fixture_end(&f);
@@ -286,7 +241,7 @@ static void run_kind(const struct op *op, enum fake_kind kind)
         if (!open_start())
             return;
         fake_source_fail_nth(&f.image, kind, n);
-        complete = run(op);
+        complete = fixture_settle(&f, op->run(f.disk));
         judge(complete, op->run == op_remove);
         fixture_end(&f);
     }

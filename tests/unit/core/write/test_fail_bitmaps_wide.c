@@ -18,9 +18,9 @@
 #define CAPACITY (4 * MIB)
 
 /* Tables of 16 KiB, one in 64 KiB: 16 sets of slices. */
-#define CLUSTER   (16 * KIB)
+#define CLUSTER   ((uint64_t)IMAGE_CROWDED_CLUSTER)
 #define NB_TABLES 20u /* more than a set has ways */
-#define REACH     (32 * MIB)
+#define REACH     IMAGE_CROWDED_REACH
 #define SIZE      (NB_TABLES * REACH)
 #define SHRUNK    (2 * REACH + 512)
 
@@ -54,21 +54,6 @@ static void place(const uint8_t *bytes, uint64_t size)
     q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
 }
 
-/* L2 tables that begin in one set of slices, each with three clusters of data. */
-static void build_tables(void)
-{
-    uint64_t l1;
-
-    image_start(&image, &(struct image_spec){.size = SIZE, .cluster_bits = 14});
-    l1 = image_field(&image, "l1_table_offset");
-    while (image.size % (4 * CLUSTER) != l1 % (4 * CLUSTER))
-        (void)image_alloc(&image, 1);
-    for (uint64_t i = 0; i < NB_TABLES; i++) {
-        for (uint64_t k = 0; k < 3; k++)
-            image_data(&image, i * REACH + k * CLUSTER, 1);
-    }
-}
-
 /* New directories, until one is where the tables want their slices. In between data takes clusters,
  * one more in each round. */
 static void move_directory(void)
@@ -90,7 +75,7 @@ static void build(void)
 {
     struct q2_bitmap bitmap;
 
-    build_tables();
+    image_start_crowded(&image, NB_TABLES);
     place(image.bytes, image.size);
     T_CHECK_U64(q2_disk_bitmap_add(f.disk, "live", 9, true), Q2_OK);
     T_CHECK_U64(q2_disk_bitmap_add(f.disk, "idle", 9, false), Q2_OK);
@@ -186,34 +171,6 @@ static const struct op {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-struct counter {
-    struct q2_check_reporter reporter;
-    uint32_t nb_dangerous;
-};
-
-static void count_finding(struct q2_check_reporter *reporter,
-                          const struct q2_check_finding *finding)
-{
-    if (finding->kind != Q2_CHECK_LEAK && finding->kind != Q2_CHECK_COPIED)
-        ((struct counter *)reporter)->nb_dangerous++;
-}
-
-static uint8_t byte_at(uint64_t at)
-{
-    uint8_t byte = 0;
-
-    T_CHECK_U64(q2_disk_read(f.disk, at, &byte, 1), Q2_OK);
-    return byte;
-}
-
-static bool is_dirty(const struct q2_bitmap *bitmap, uint64_t at)
-{
-    uint64_t offset = 0, length = 0;
-
-    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, bitmap, at, &offset, &length), Q2_OK);
-    return length > 0 && offset <= at;
-}
-
 /* The bitmap has the size that the disk needs, and is there; in use: nobody trusts it. */
 static bool judge_bitmap(const char *name, struct q2_bitmap *ret_bitmap)
 {
@@ -229,40 +186,23 @@ static bool judge_bitmap(const char *name, struct q2_bitmap *ret_bitmap)
 /* Open again: consistent, the data is there, no bitmap that is called right lacks a write. */
 static void judge(bool complete, bool removed)
 {
-    struct counter counter = {.reporter = {.report = count_finding}};
-    struct q2_check_result result;
     struct q2_bitmap bitmap;
 
     fake_source_fail_nth(&f.image, FAKE_READ, 0);
     f.image.bad_end = 0;
     if (!T_CHECK_U64(open_image(false), Q2_OK))
         return;
-    T_CHECK_U64(q2_disk_check(f.disk, &counter.reporter, &result), Q2_OK);
-    T_CHECK_U64(counter.nb_dangerous, 0);
-    T_CHECK_U64(byte_at(0), image_byte(1, 0));
-    T_CHECK_U64(byte_at(REACH + OLD), 0x11);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    T_CHECK_U64(fixture_byte(&f, 0), image_byte(1, 0));
+    T_CHECK_U64(fixture_byte(&f, REACH + OLD), 0x11);
     T_CHECK(judge_bitmap("idle", &bitmap) || !complete || removed);
     if (!judge_bitmap("live", &bitmap)) {
         T_CHECK(!complete);
         return;
     }
-    T_CHECK(is_dirty(&bitmap, REACH + OLD));
+    T_CHECK(fixture_is_dirty(&f, &bitmap, REACH + OLD));
     for (uint64_t at = NEW; at < q2_disk_size(f.disk) && at < SIZE; at += REACH)
-        T_CHECK(byte_at(at) == 0 || is_dirty(&bitmap, at));
-}
-
-/* Returns whether all was done and no bitmap was lost. */
-static bool run(const struct op *op)
-{
-    enum q2_status status = op->run(f.disk);
-
-    if (status != Q2_OK)
-        T_CHECK_U64(q2_disk_fault(f.disk)->status, status);
-    if (status == Q2_OK)
-        status = q2_disk_bitmaps_store(f.disk);
-    if (status == Q2_OK)
-        status = q2_disk_flush(f.disk);
-    return status == Q2_OK && q2_disk_nb_bitmaps_lost(f.disk) == 0;
+        T_CHECK(fixture_byte(&f, at) == 0 || fixture_is_dirty(&f, &bitmap, at));
 }
 
 static void run_kind(const struct op *op, enum fake_kind kind)
@@ -273,7 +213,7 @@ static void run_kind(const struct op *op, enum fake_kind kind)
     t_row(op->name);
     place(start, start_size);
     fake_source_fail_nth(&f.image, kind, 0);
-    T_CHECK(run(op));
+    T_CHECK(fixture_settle(&f, op->run(f.disk)));
     nb = fake_source_nb_calls(&f.image, kind);
     judge(true, op->run == op_remove);
     fixture_end(&f);
@@ -285,7 +225,7 @@ static void run_kind(const struct op *op, enum fake_kind kind)
         t_row(row);
         place(start, start_size);
         fake_source_fail_nth(&f.image, kind, n);
-        complete = run(op);
+        complete = fixture_settle(&f, op->run(f.disk));
         judge(complete, op->run == op_remove);
         fixture_end(&f);
     }

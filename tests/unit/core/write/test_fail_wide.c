@@ -19,9 +19,9 @@
 #define COPIED   (1ull << 63)
 
 /* Tables of 16 KiB, one in 64 KiB: 16 sets of slices. */
-#define CLUSTER   (16 * KIB)
+#define CLUSTER   ((uint64_t)IMAGE_CROWDED_CLUSTER)
 #define NB_TABLES 20u /* more than a set has ways */
-#define REACH     (32 * MIB)
+#define REACH     IMAGE_CROWDED_REACH
 
 /* Failures tried per kind of call; fewer for the file that is large. */
 #define MAX_TRIES     60u
@@ -71,16 +71,7 @@ static enum q2_status op_repair(void)
 /* L2 tables in the sets of the L1 table, each with three clusters of data and one stream. */
 static void build_wide(void)
 {
-    uint64_t l1;
-
-    image_start(&image, &(struct image_spec){.size = NB_TABLES * REACH, .cluster_bits = 14});
-    l1 = image_field(&image, "l1_table_offset");
-    while (image.size % (4 * CLUSTER) != l1 % (4 * CLUSTER))
-        (void)image_alloc(&image, 1);
-    for (uint64_t i = 0; i < NB_TABLES; i++) {
-        for (uint64_t k = 0; k < 3; k++)
-            image_data(&image, i * REACH + k * CLUSTER, 1);
-    }
+    image_start_crowded(&image, NB_TABLES);
     for (uint64_t i = 0; i < NB_TABLES; i++)
         (void)image_compressed(&image, i * REACH + 3 * CLUSTER, 2);
     file_size = image.size;
