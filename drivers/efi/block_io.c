@@ -122,14 +122,13 @@ static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status
     return q2_efi_block_from_status(status);
 }
 
-/* Not after each read: what is told looks through memory for a kernel. */
-static void tell_reader(struct q2_block_io *block_io, uint64_t nb_bytes)
+static void tell_of_read(struct q2_block_io *block_io, const struct q2_block_request *request)
 {
-    block_io->nb_read += nb_bytes;
-    if (!block_io->read || block_io->is_quiet || block_io->nb_read < Q2_BLOCK_IO_READ_STEP)
-        return;
-    block_io->nb_read = 0;
-    (void)block_io->services->SignalEvent(block_io->read);
+    uint64_t offset = request->LBA << block_bits(&block_io->media);
+
+    if (block_io->read && !block_io->is_quiet &&
+        q2_read_watch_note(&block_io->watch, offset, request->BufferSize))
+        (void)block_io->services->SignalEvent(block_io->read);
 }
 
 /* The files below were written: by the request itself, or by a flush that wrote metadata. */
@@ -386,7 +385,7 @@ EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_blo
     if (!serve_or_queue(block_io, request, token, &tpl, &status))
         return EFI_DEVICE_ERROR;
     if (request->kind == Q2_BLOCK_READ)
-        tell_reader(block_io, request->BufferSize);
+        tell_of_read(block_io, request);
     q2_block_io_release(block_io, tpl);
     return status;
 }

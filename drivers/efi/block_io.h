@@ -26,6 +26,7 @@
 #include "block_gather.h"
 #include "block_queue.h"
 #include "q2_disk.h"
+#include "read_watch.h"
 
 /* All of it is the caller's memory; it must not move while the protocol is installed. */
 struct q2_block_io {
@@ -34,7 +35,7 @@ struct q2_block_io {
     struct q2_disk *disk;
     EFI_BOOT_SERVICES *services;     /* RaiseTPL, RestoreTPL and SignalEvent are used */
     EFI_EVENT written, read, turned; /* of the options */
-    uint64_t nb_read;                /* bytes, since `read` was signalled last */
+    struct q2_read_watch watch;      /* when `read` is signalled */
     bool attention;      /* signal it after the next write; the owner's and files' to set */
     uint64_t nb_writes;  /* writes and flushes that reached the disk */
     uint64_t nb_changes; /* of metadata, when the event was signalled last */
@@ -53,13 +54,9 @@ struct q2_block_io_options {
     uint32_t io_align;   /* what the host volume wants of a buffer: 0, or a power of two */
     uint32_t media_id;
     EFI_EVENT written; /* signalled after writes and flushes, see above; NULL: none */
-    EFI_EVENT read;    /* signalled after Q2_BLOCK_IO_READ_STEP bytes were read; NULL: none */
+    EFI_EVENT read;    /* signalled as read_watch.h says; NULL: none */
     EFI_EVENT turned;  /* signalled after requests while q2_block_io_has_turned(); NULL: none */
 };
-
-/* Bytes that are read between two signals of `read`, by which the driver notices a loader that
- * reads a kernel. The notification runs at the same TPL as that of `written`. */
-#define Q2_BLOCK_IO_READ_STEP (1024u * 1024)
 
 /* Alignment at which the engine itself copies fastest. IoAlign is this or the volume's. */
 #define Q2_BLOCK_IO_ALIGN 8u

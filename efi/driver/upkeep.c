@@ -17,9 +17,9 @@
 #define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
 #define MAX_DELAYS  20u
 
-/* So many MiB are less than any kernel with its initrd, and more than the firmware reads to find
- * the partitions and file systems of a disk. */
-#define KERNEL_READS 4u
+/* So much is less than any kernel with its initrd, and more than the firmware reads to find the
+ * partitions and file systems of a disk. */
+#define KERNEL_READS (4u * 1024 * 1024) /* bytes */
 
 static bool set_timer(struct mc_upkeep *upkeep)
 {
@@ -116,8 +116,7 @@ static VOID EFIAPI on_read(EFI_EVENT event, VOID *context)
     (void)event;
     if (upkeep->block_io->is_quiet)
         return;
-    upkeep->nb_reads++;
-    if (upkeep->nb_reads >= KERNEL_READS && !upkeep->has_all_room)
+    if (upkeep->block_io->watch.nb_bytes >= KERNEL_READS && !upkeep->has_all_room)
         take_all_room(upkeep);
     (void)mc_firmware.BootServices->SignalEvent(upkeep->handoff_read);
 }

@@ -23,7 +23,6 @@ struct mc_upkeep {
     EFI_EVENT read; /* NULL: nobody is handed over, or the disk is not written */
     struct mc_handoff *handoff;
     EFI_EVENT handoff_read; /* signalled after `read` */
-    uint32_t nb_reads;      /* how often `read` came: MiB */
     bool has_all_room;      /* room was made for a system that starts */
     bool timer_is_set;
     bool is_lost;        /* a file is another one now, or the medium is gone: it was said */

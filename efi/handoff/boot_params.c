@@ -56,12 +56,16 @@ static bool read_entry(const uint8_t *page, enum mc_boot_entry *ret_entry)
 
 bool mc_boot_params_read(const uint8_t *page, struct mc_boot_params *ret_params)
 {
-    struct mc_boot_params params = {.command_line = get(page, COMMAND_LINE, 4)};
-    bool has_upper = page[SENTINEL] == 0;
+    struct mc_boot_params params;
+    bool has_upper;
 
-    if (get(page, MAGIC, 4) != 0x53726448u /* "HdrS" */ || !read_entry(page, &params.entry) ||
-        params.command_line == 0)
+    /* One comparison for each of thousands of pages that are something else. */
+    if (__builtin_memcmp(page + MAGIC, "HdrS", 4) != 0)
         return false;
+    params.command_line = get(page, COMMAND_LINE, 4);
+    if (params.command_line == 0 || !read_entry(page, &params.entry))
+        return false;
+    has_upper = page[SENTINEL] == 0;
     params.initrd = get(page, INITRD, 4);
     params.initrd_size = get(page, INITRD_SIZE, 4);
     if (has_upper) {
