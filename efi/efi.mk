@@ -3,8 +3,8 @@
 #   build/ARCH/metalcowdxe.efi   the resident driver
 #   build/ARCH/metalcow.efi      the application; it carries a copy of the driver
 #
-# What an architecture needs stands in efi/arch/ARCH/arch.mk; a new one adds such a folder and its
-# name to FIRMWARE_ARCHS.
+# What an architecture needs is in efi/arch/ARCH/arch.mk. A new one adds such a folder and its name
+# to FIRMWARE_ARCHS.
 
 FIRMWARE_ARCHS ?= x64
 
@@ -39,9 +39,9 @@ $(foreach arch,$(FIRMWARE_ARCHS),$(eval $(call handoff_carried,$(arch))))
 EFI_LDFLAGS := -nostdlib -znocombreloc -znoexecstack -shared -Bsymbolic --no-undefined \
                --no-warn-rwx-segments --build-id=none
 
-# $(call efi_link,ARCH): link what the rule's prerequisites are. The decoders come first, and whole:
-# so both programs have them at the same place in their pages, and the bench compares like with
-# like. A loop over the border of a page is slow under emulation.
+# $(call efi_link,ARCH): link the prerequisites of the rule. All decoders are linked, and linked
+# first, so that both programs have them at the same offsets in their pages. A loop that crosses the
+# border of a page is slow under emulation, and would spoil what the bench compares.
 efi_link = $($(1)_LD) $(EFI_LDFLAGS) -T efi/link/efi.lds -o $@ \
     --whole-archive $(filter %/decoders.a,$^) --no-whole-archive $(filter %.o,$^) \
     --start-group $(filter %.a,$^) --end-group
@@ -49,7 +49,7 @@ efi_link = $($(1)_LD) $(EFI_LDFLAGS) -T efi/link/efi.lds -o $@ \
 # The version goes into the section that revocation under Secure Boot looks at.
 CFLAGS_efi_base_sbat.c = $(METALCOW_CFLAGS)
 
-# Whoever builds before anything was installed is told what to do.
+# Without gnu-efi's headers the build ends with a line that says what to do.
 efi-headers:
 	@test -e /usr/include/efi/efi.h || \
 	    { echo "gnu-efi's headers are missing: 'make setup' installs what is needed" >&2; exit 1; }
@@ -62,7 +62,7 @@ sbsign --key '$(KEY)' --cert '$(CERT)' --output '$(2)' '$(1)' 2>'$(2).log' || \
 sbverify --cert '$(CERT)' '$(2)' >/dev/null
 endef
 
-# A key's file name is no prerequisite: whoever signs gets fresh signatures.
+# `make sign` signs anew each time, because make cannot see whether KEY names another key now.
 sign-key:
 	@test -n '$(KEY)' -a -n '$(CERT)' || \
 	    { echo "make sign needs a key: make sign KEY=my.key CERT=my.pem" >&2; exit 1; }
@@ -77,7 +77,7 @@ sign: $(FIRMWARE_ARCHS:%=sign-%) ## sign both programs: KEY=FILE CERT=FILE
 # $(call firmware,ARCH): the rules of both programs. Subsystems: application 10, boot service
 # driver 11.
 define firmware
-# The engine and the adapters come out of an archive: a program holds what it calls.
+# The engine and the drivers are in an archive, so that a program has only what it calls of them.
 EFI_LIB_$(1) := $(BUILD)/$(1)/libmetalcow.a
 $$(EFI_LIB_$(1)): $$(call objects,$(1),$$(CORE_SRCS) $$(DRIVERS_EFI_SRCS))
 	@rm -f $$@

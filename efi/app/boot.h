@@ -12,7 +12,8 @@
  *
  * Q2_OK              it was started, and returned
  * Q2_ERR_UNTRUSTED   Secure Boot does not allow it
- * Q2_ERR_NOT_FOUND, Q2_ERR_UNSUPPORTED, Q2_ERR_LIMIT, Q2_ERR_IO   it cannot be loaded
+ * Q2_ERR_NOT_FOUND, Q2_ERR_UNSUPPORTED, Q2_ERR_IO   the firmware cannot load it
+ * Q2_ERR_LIMIT       no memory
  */
 enum q2_status mc_boot(EFI_HANDLE volume, const char *path, struct q2_fault *fault,
                        EFI_STATUS *ret_status);

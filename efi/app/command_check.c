@@ -1,7 +1,7 @@
 /* check: consistency of an image and its repair, in the words of qemu-img.
  *
- * Opens the image's metadata with an engine of its own, and no other file. Invariant: what a disk
- * uses is not changed.
+ * Opens the image's metadata with an engine of its own, and no other file. Invariant: a file that
+ * an attached disk uses is not changed.
  */
 #include "efi/image/attach.h"
 #include "efi/image/room.h"
@@ -24,7 +24,7 @@ struct printer {
     uint32_t nb_printed;
     EFI_EVENT delay; /* NULL: no bar */
     bool is_slow;    /* the delay is over */
-    bool has_bar;    /* the cursor stands after one */
+    bool has_bar;    /* the cursor is after a bar that has not ended its line */
 };
 
 static void start_bar(struct printer *printer)
@@ -37,7 +37,7 @@ static void start_bar(struct printer *printer)
         (void)services->SetTimer(printer->delay, TimerRelative, BAR_DELAY);
 }
 
-/* What comes next begins on a line of its own. */
+/* Start a new line if the cursor is after a bar. */
 static void leave_bar(struct printer *printer)
 {
     if (printer->has_bar)
@@ -53,7 +53,7 @@ static void end_bar(struct printer *printer)
     printer->delay = NULL;
 }
 
-/* The event is signalled once, and then a bar is there for good. */
+/* CheckEvent() reports the timer only once, so is_slow remembers it. */
 static void show_progress(struct q2_check_reporter *reporter, uint64_t done, uint64_t total)
 {
     struct printer *printer = (struct printer *)reporter;
@@ -182,7 +182,7 @@ static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_ch
     return Q2_OK;
 }
 
-/* Room that the repair did not use. A file that keeps its room is whole all the same. */
+/* Give back the room that the repair did not use. If that fails, the file is only longer. */
 static void give_back(struct mc_image *image)
 {
     struct q2_fault fault;

@@ -20,7 +20,7 @@ struct target {
     EFI_HANDLE volume;
     char *file;            /* pool memory */
     EFI_DEVICE_PATH *path; /* pool memory: of the volume and the file */
-    EFI_DEVICE_PATH *said; /* the part of path that the option has */
+    EFI_DEVICE_PATH *said; /* the part of path that is stored in the option */
 };
 
 /* The application's own file on its volume. */

@@ -119,7 +119,7 @@ static const struct option *find_option(const char *word)
     return NULL;
 }
 
-/* Words that were taken, and what is known of them. */
+/* A command line while it is read. */
 struct parsing {
     struct mc_session *session;
     const struct mc_arguments *arguments;
@@ -127,7 +127,7 @@ struct parsing {
     uint64_t seen; /* bit i: mc_spec_keys[i] was given */
 };
 
-/* The word after an option; NULL: there is none, and the fault says so. */
+/* Take the word after an option. NULL: there is none, and the fault says so. */
 static const char *take_value(struct parsing *p)
 {
     const char *option = p->arguments->words[p->at];

@@ -76,11 +76,11 @@ bool mc_session_find(struct mc_session *session, uint32_t number);
  */
 enum q2_status mc_image_arguments_get(struct mc_session *session);
 
-/* The operand as an image: by its name and options, or by the number of an attached disk, whose
- * image is meant as it is now. Errors as mc_image_arguments_get(). */
+/* Read the operand into session->image: the name of an image with its options, or the number of an
+ * attached disk, which stands for its image file. Errors as mc_image_arguments_get(). */
 enum q2_status mc_session_image(struct mc_session *session);
 
-/* May be called again, and without a mc_image_arguments_get() before. */
+/* Free what session->image has. May be called twice, and before mc_image_arguments_get(). */
 void mc_image_arguments_free(struct mc_session *session);
 
 #endif

@@ -23,7 +23,7 @@ struct mc_client {
  */
 enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fault *fault);
 
-/* Unload the driver if this program loaded it; with disks and all. */
+/* Unload the driver, with its disks, if this program loaded it. */
 void mc_client_unload(struct mc_client *client);
 
 #endif

@@ -11,13 +11,13 @@
 #include "embedded_driver.h"
 #include "q2_fail.h"
 
-#define OWN_FOLDER   L"\\EFI\\metalcow"
-#define NEW_FILE     L"\\EFI\\metalcow\\metalcowdxe.new"
-#define FINAL_NAME   L"\\EFI\\metalcow\\metalcowdxe.efi"
-#define FINAL_UNITS  (sizeof(FINAL_NAME) / sizeof(CHAR16))
+#define OWN_FOLDER L"\\EFI\\metalcow"
+#define NEW_FILE   L"\\EFI\\metalcow\\metalcowdxe.new"
+#define FINAL_NAME L"\\EFI\\metalcow\\metalcowdxe.efi"
+
 #define CREATE_MODES (EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE)
 
-/* As much as the headers of a program take. */
+/* Bytes that are read of a file: the headers of a program end before. */
 #define HEAD_SIZE 768u
 
 /* PE: the field Subsystem of PE32+, counted from the signature; its values for UEFI. */
@@ -54,7 +54,7 @@ static EFI_STATUS rename_new(EFI_FILE_PROTOCOL *root, EFI_FILE_PROTOCOL *file)
     if (!info)
         return status;
     if (!EFI_ERROR(root->Open(root, &old, FINAL_NAME, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, 0)))
-        (void)old->Delete(old); /* if that fails, so does the next step */
+        (void)old->Delete(old); /* if this fails, SetInfo() below fails too */
     status = file->GetInfo(file, &mc_file_info_guid, &size, info);
     if (!EFI_ERROR(status)) {
         info->Size = offsetof(EFI_FILE_INFO, FileName) + sizeof(FINAL_NAME);

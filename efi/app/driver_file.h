@@ -14,7 +14,11 @@
 /* Store the driver that is inside the application as MC_DRIVER_FILE, unless it is there already. It
  * is written under another name first, so that a cut leaves no half driver under its own.
  *
- * Q2_ERR_READ_ONLY, Q2_ERR_NO_SPACE, Q2_ERR_IO, Q2_ERR_UNSUPPORTED (no file system), Q2_ERR_LIMIT
+ * Q2_ERR_UNSUPPORTED  the volume has no file system that the firmware knows
+ * Q2_ERR_READ_ONLY    the volume is write-protected
+ * Q2_ERR_NO_SPACE     the volume is full
+ * Q2_ERR_LIMIT        no memory
+ * Q2_ERR_IO           the volume cannot be read or written
  */
 enum q2_status mc_driver_file_store(EFI_HANDLE volume, struct q2_fault *fault);
 

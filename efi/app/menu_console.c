@@ -46,7 +46,8 @@ static void get_size(struct mc_menu_console *console)
     if (EFI_ERROR(out->QueryMode(out, (UINTN)out->Mode->Mode, &columns, &rows)))
         return;
     console->columns = columns;
-    /* A terminal has no size that the firmware could know; most have this one. */
+    /* Without a graphics console there is only a serial terminal, whose size the firmware cannot
+     * know: use no more rows than most terminals have. */
     console->rows =
         mc_protocol_anywhere(&mc_graphics_guid) || rows < USUAL_ROWS ? rows : USUAL_ROWS;
 }
@@ -90,7 +91,8 @@ static void write_part(const uint16_t *units, size_t from, size_t to, uint32_t l
     for (size_t i = from; i < to; i++)
         text[n++] = units[i];
     text[n] = 0;
-    /* A letter that a console does not have takes no column there. */
+    /* OutputString() leaves out letters that a console does not have, which would move the rest of
+     * the row. */
     if (EFI_ERROR(out->TestString(out, text))) {
         for (size_t i = 0; i < n; i++)
             text[i] = text[i] < 0x7f ? text[i] : (CHAR16)'?';
@@ -135,7 +137,7 @@ enum mc_menu_event mc_menu_console_wait(struct mc_menu_console *console, struct 
     EFI_INPUT_KEY key;
     UINTN index;
 
-    /* The event of a key may come without one. */
+    /* The event may come without a key: half of one, or a key that another reader took. */
     do {
         status = mc_firmware.BootServices->WaitForEvent(2, events, &index);
         if (!EFI_ERROR(status) && index == 0)

@@ -1,8 +1,8 @@
 /* Load options in variables.
  * (UEFI 2.10, 8.2 "Variable Services", 3.3 "Globally Defined Variables")
  *
- * May call efi/base/ and the variable services. Invariant: an order never names an option that is
- * not there because of us. So an option is written before the order that names it, and taken out of
+ * May call efi/base/ and the variable services. Invariant: no step of ours leaves an order that
+ * names a missing option. So an option is written before the order that names it, and taken out of
  * the order before it is removed.
  */
 #include "option_store.h"
@@ -20,7 +20,7 @@ const struct mc_option_kind mc_boot_options = {"Boot", "BootOrder", true};
 /* "DriverOrder" and "Driver0000" with their NUL. */
 #define NAME_UNITS 16u
 
-/* A variable of the firmware has seldom more than 32 KiB; longer names than this are not ours. */
+/* Room for the name of any variable. The list fails at a longer name. */
 #define MAX_NAME_BYTES 4096u
 
 #define ATTRIBUTES                                                                                 \
@@ -112,7 +112,7 @@ static enum q2_status set_variable(CHAR16 *name, const void *bytes, size_t size,
     return EFI_ERROR(status) ? refuse_write(status, fault) : Q2_OK;
 }
 
-/* What is known of a list of options. Some 8 KiB, in pool memory. */
+/* What is known of a list of options. Some 16 KiB, in pool memory. */
 struct options {
     const struct mc_option_kind *kind;
     const uint8_t *path;

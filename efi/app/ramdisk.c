@@ -15,10 +15,10 @@
 /* One read. Large reads are fast on every bus. */
 #define STEP_SIZE (1u << 20)
 
-/* EDK2's RAM disks have sectors of 512 bytes, and the protocol has no word about others. */
+/* EDK2's RAM disks have sectors of 512 bytes, and the protocol cannot ask for others. */
 #define SECTOR_SIZE 512u
 
-/* UEFI 2.10, 13.15. gnu-efi has no header for it. */
+/* UEFI 2.10, 13.17. gnu-efi has no header for it. */
 typedef struct {
     EFI_STATUS(EFIAPI *Register)
     (UINT64 RamDiskBase, UINT64 RamDiskSize, EFI_GUID *RamDiskType,
@@ -44,7 +44,8 @@ enum q2_status mc_ramdisk_check(const char *image, struct q2_fault *fault)
         image);
 }
 
-/* Add up the free memory of the memory map; false: no memory, or the firmware does not give it. */
+/* Add up the free memory of the memory map. false: there is no memory to read the map into, or the
+ * firmware does not give it. */
 static bool count_memory(struct mc_ramdisk_memory *ret_memory)
 {
     const EFI_MEMORY_DESCRIPTOR *piece;
@@ -88,7 +89,7 @@ static enum q2_status read_all(const struct mc_ramdisk *ramdisk, EFI_BLOCK_IO_PR
     return Q2_OK;
 }
 
-/* Say in one sentence whether the memory suffices, and take it. */
+/* Take memory for the disk if it suffices, and say so. Else the fault has the sentence. */
 static enum q2_status take_memory(struct mc_ramdisk *ramdisk, const char *image,
                                   struct q2_fault *fault)
 {

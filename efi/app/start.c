@@ -1,7 +1,8 @@
 /* From an entry to a running loader.
  *
- * May call the driver, connect.c, loaders.c, ramdisk.c, boot.c. Invariant: when this returns, the
- * disk that it attached is gone again, its RAM disk and the driver that it loaded too.
+ * May call the driver, connect.c, loaders.c, ramdisk.c, boot.c. Invariant: before mc_start_entry()
+ * returns, it takes away the disk that it attached, its RAM disk, and the driver that it loaded. A
+ * line says so if the firmware refuses that.
  */
 #include "start.h"
 
@@ -87,7 +88,8 @@ static EFI_STATUS start_loader(struct mc_session *session, const char *path, con
     return status;
 }
 
-/* The one line that tells what is booted. Not inlined: it would stay on the stack. */
+/* Print the line that tells what is booted. Not inlined, because its buffer would then be on the
+ * stack while the loader runs. */
 __attribute__((noinline)) static void say_entry(const struct mc_entry *entry,
                                                 const struct mc_disk_spec *spec)
 {
@@ -118,7 +120,7 @@ static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_di
         mc_say("Linux keeps this disk when it starts; other systems lose it");
 }
 
-/* With the driver there. */
+/* Attach the disk, start its loader, and detach the disk. The driver is loaded. */
 __attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *session,
                                                              EFI_HANDLE volume,
                                                              const struct mc_disk_spec *spec,
@@ -143,8 +145,8 @@ __attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *
     return status;
 }
 
-/* With the driver there: attach the disk, unpack it, and detach it again. A system must not find
- * the same partitions on two disks, so the RAM disk is registered only when this one is gone. */
+/* Attach the disk, read it into memory, and detach it again. The driver is loaded. A system must
+ * not find the same partitions on two disks, so the caller registers the RAM disk afterwards. */
 __attribute__((noinline)) static EFI_STATUS unpack(struct mc_session *session, EFI_HANDLE volume,
                                                    const struct mc_disk_spec *spec,
                                                    struct mc_ramdisk *ramdisk)
@@ -169,7 +171,7 @@ __attribute__((noinline)) static EFI_STATUS unpack(struct mc_session *session, E
     return EFI_ERROR(status) ? status : EFI_DEVICE_ERROR;
 }
 
-/* handoff ramdisk, with the driver there. */
+/* Start an entry that says `handoff ramdisk`. The driver is loaded. */
 static EFI_STATUS start_from_memory(struct mc_session *session, EFI_HANDLE volume,
                                     const struct mc_disk_spec *spec, const char *id)
 {

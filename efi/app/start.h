@@ -8,11 +8,11 @@
  *
  * volume    of the entry
  * entry     names the disk in what is said
- * spec      what is attached; its title does not count
+ * spec      what is attached; its title is replaced by the entry's
  * remember  whether `default @saved` means this entry from now on
  *
- * returns   what the loader returned. On an error session->message says why, and was said; then
- *           session->loaders has more than one loader if that is why
+ * returns   what the loader returned. On an error session->message says why, and was printed.
+ *           If there were several loaders to choose from, session->loaders has them
  */
 EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
                           const struct mc_entry *entry, const struct mc_disk_spec *spec,

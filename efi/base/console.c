@@ -1,7 +1,8 @@
 /* Text on the console.
  *
- * Calls ConOut and ConIn. Invariant: bytes of any kind make printable output; whoever prints text
- * out of an image escapes it first (q2_fault_format(), q2_line_put_escaped()).
+ * May call ConOut, ConIn and boot services' timers. Invariant: malformed UTF-8 is printed as '?'.
+ * Control characters are not changed, so text out of an image must be escaped before
+ * (q2_fault_format(), q2_line_put_escaped()).
  */
 #include "console.h"
 
@@ -62,7 +63,7 @@ struct mc_said *mc_say_new(struct mc_said *said)
     return before;
 }
 
-/* FNV-1a. Two lines with one hash cost a message that was new. */
+/* FNV-1a. A new line is left out if it has the hash of an old one, which is improbable. */
 static uint64_t hash_of(const char *text)
 {
     uint64_t hash = 0xcbf29ce484222325;

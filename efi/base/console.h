@@ -17,22 +17,23 @@ void mc_print(const char *text);
 /* Print "metalcow: TEXT", on a line of its own. */
 void mc_say(const char *text);
 
-/* Lines that were said before, so that they are not said again: as hashes. */
+/* Lines that were said, so that they are not said again. */
 #define MC_MAX_SAID 64u
 struct mc_said {
     uint32_t nb;
-    uint32_t nb_before; /* those that count: of before mc_say_new() */
-    uint64_t lines[MC_MAX_SAID];
+    uint32_t nb_before;          /* mc_say() leaves out only these: from before mc_say_new() */
+    uint64_t lines[MC_MAX_SAID]; /* hashes */
 };
 
-/* From now on mc_say() leaves out lines that were said under `said` before, and adds the others to
- * it; NULL: says everything. Returns what was set before. What has no place in `said` is said. */
+/* Have mc_say() leave out lines that it said with the same `said` before this call. It adds the
+ * lines that it says, as long as there is room. NULL: it says everything. Returns the `said` of the
+ * call before. */
 struct mc_said *mc_say_new(struct mc_said *said);
 
 /* Print a fault as a line that begins with "metalcow: ". */
 void mc_say_fault(const struct q2_fault *fault);
 
-/* Print "metalcow: WHAT" and how far it is (mc_put_bar()) over the line of the call before. The
+/* Print "metalcow: WHAT" and how far it is (mc_put_bar()), over what the last call printed. The
  * line ends when done == total. total >= 1, done <= total. */
 void mc_print_bar(const char *what, uint64_t done, uint64_t total);
 

@@ -43,13 +43,17 @@ struct mc_disk_record {
 struct mc_control {
     UINT32 Version;
 
-    /* Attach and publish; the disk is not connected. message gets MC_MESSAGE_SIZE bytes. */
+    /* Attach an image and publish its disk; the caller connects it. An error attaches nothing, and
+     * Message says why.
+     *
+     * Volume   a handle of a volume that has the files
+     * Message  room for MC_MESSAGE_SIZE bytes */
     EFI_STATUS(EFIAPI *Attach)
     (struct mc_control *This, EFI_HANDLE Volume, const struct mc_disk_spec *Spec, CHAR8 *Message,
      UINT32 *RetNumber);
 
-    /* Take a disk away. EFI_NOT_FOUND: no such number. Other errors: the firmware does not let go
-     * of it, and it keeps working. */
+    /* Take a disk away. Message as for Attach(). EFI_NOT_FOUND: no such number. Other errors: the
+     * firmware does not let go of it, and it keeps working. */
     EFI_STATUS(EFIAPI *Detach)(struct mc_control *This, UINT32 Number, CHAR8 *Message);
 
     /* EFI_ACCESS_DENIED: a disk uses the file with this identity (struct q2_source), so nobody else

@@ -34,7 +34,7 @@ static void append_node(UINT8 **at, UINT8 type, UINT8 subtype, size_t size)
     *at += size;
 }
 
-/* Append a file path node; *at has room for it. The name's '/' become '\' here and nowhere else. */
+/* Append a file path node; *at has room for it. Its components are separated by '\'. */
 static void append_file(UINT8 **at, const CHAR16 *name, size_t nb_units)
 {
     size_t size = END_DEVICE_PATH_LENGTH + nb_units * sizeof(CHAR16);
@@ -147,7 +147,7 @@ bool mc_device_path_below(const EFI_DEVICE_PATH *device, const EFI_DEVICE_PATH *
            __builtin_memcmp(device, path, prefix) == 0;
 }
 
-/* Append the name in a file path node, as UCS-2, at most to its NUL. */
+/* Copy the name in a file path node up to its NUL. Returns its units of UCS-2. */
 static size_t take_name(const EFI_DEVICE_PATH *node, CHAR16 *to)
 {
     const UINT8 *bytes = (const UINT8 *)node + END_DEVICE_PATH_LENGTH;

@@ -1,7 +1,7 @@
 /* Device paths: of our disks, of files, and what can be read from them.  (UEFI 2.10, 10.3)
  *
- * Pure functions on the nodes' bytes but for the allocations; a device path from the firmware is
- * well-formed.
+ * The functions look at the nodes' bytes, and some allocate. They trust a device path of the
+ * firmware to be well-formed.
  */
 #ifndef METALCOW_EFI_DEVICE_PATH_H
 #define METALCOW_EFI_DEVICE_PATH_H
@@ -23,7 +23,8 @@ EFI_DEVICE_PATH *mc_device_path_file(const EFI_DEVICE_PATH *volume, const char *
 
 /* A disk of ours: the host volume's path, the image's path node, our vendor node, in pool memory.
  *
- * instance  0 unless the same image is attached several times: what keeps the paths apart
+ * instance  0 to 255; a number for each time that the same image is attached, so that paths differ
+ * NULL      as mc_device_path_file()
  */
 EFI_DEVICE_PATH *mc_device_path_disk(const EFI_DEVICE_PATH *volume, const char *image,
                                      unsigned int instance);

@@ -144,9 +144,11 @@ EFI_HANDLE *mc_handles(EFI_GUID *guid, UINTN *ret_nb)
     EFI_HANDLE *handles = NULL;
 
     *ret_nb = 0;
-    if (EFI_ERROR(
-            mc_firmware.BootServices->LocateHandleBuffer(ByProtocol, guid, NULL, ret_nb, &handles)))
+    if (EFI_ERROR(mc_firmware.BootServices->LocateHandleBuffer(ByProtocol, guid, NULL, ret_nb,
+                                                               &handles))) {
+        *ret_nb = 0;
         return NULL;
+    }
     return handles;
 }
 

@@ -1,7 +1,7 @@
 /* The firmware, as every file of efi/ sees it: its tables, memory, protocols, and our GUIDs.
  *
- * Set once by the entry point, before anything else is called. Nothing here is called from inside
- * a request: no file of efi/ is on the data path.
+ * The entry point calls mc_firmware_init() before anything else. Nothing here is called from inside
+ * a request of Block I/O.
  */
 #ifndef METALCOW_EFI_FIRMWARE_H
 #define METALCOW_EFI_FIRMWARE_H
@@ -46,7 +46,8 @@ void *mc_protocol(EFI_HANDLE handle, EFI_GUID *guid);
 /* The only interface of a protocol in the system, or the first one; NULL if there is none. */
 void *mc_protocol_anywhere(EFI_GUID *guid);
 
-/* The handles that have a protocol, in pool memory; *ret_nb is 0 and NULL returned if none. */
+/* The handles that have a protocol, in pool memory. If there are none, *ret_nb is 0 and the result
+ * NULL. */
 EFI_HANDLE *mc_handles(EFI_GUID *guid, UINTN *ret_nb);
 
 /* The TPL now. */

@@ -44,7 +44,7 @@ size_t mc_option_path_size(const uint8_t *path, size_t size);
 
 /* The bytes of a path before its last partition node (HD) of a hard disk; 0: it has none. What
  * follows names the same partition however the disk is connected.
- * (UEFI 2.10, 3.1.2 "Load Options Processing", short-form device paths) */
+ * (UEFI 2.10, 3.1.2 "Load Option Processing", short-form device paths) */
 size_t mc_option_path_prefix(const uint8_t *path, size_t size);
 
 enum mc_option_match {

@@ -1,7 +1,7 @@
 /* The firmware's memory map, read into memory that was reserved before.  (UEFI 2.10, 7.2.3)
  *
- * Calls GetMemoryMap() only, so it may be used while boot services end. Invariant: nothing is
- * allocated after mc_memory_map_reserve().
+ * After mc_memory_map_reserve() only GetMemoryMap() is called and nothing is allocated, so a map
+ * may be read while boot services end.
  */
 #ifndef METALCOW_EFI_MEMORY_MAP_H
 #define METALCOW_EFI_MEMORY_MAP_H

@@ -1,7 +1,7 @@
-/* Words, and the two encodings that the firmware programs deal in.
+/* Text of the firmware programs: words, sizes, paths, and the change between UTF-8 and UCS-2.
  *
- * The firmware programs keep text as UTF-8; UEFI's text is UCS-2. Pure functions on memory, no
- * allocation, so they are tested on the host.
+ * The programs keep text as UTF-8, and UEFI's text is UCS-2. The functions are pure and allocate
+ * nothing, so they are tested on the host.
  */
 #ifndef METALCOW_EFI_TEXT_H
 #define METALCOW_EFI_TEXT_H

@@ -89,6 +89,7 @@ static void keep(struct mc_bench *bench, const struct mc_bench_row *row, uint32_
         uint64_t ticks = mc_bench_median(times->ticks, row->nb_turns);
         result->ways[way].nb_requests = times->left_out ? 0 : times->nb_requests;
         result->ways[way].ns[round] = mc_clock_ns(ticks, bench->frequency);
+        /* mc_bench_median() has sorted the turns. */
         result->ways[way].least[round] = mc_clock_ns(times->ticks[0], bench->frequency);
     }
 }
@@ -124,7 +125,7 @@ enum q2_status mc_bench_run(struct mc_bench *bench, const struct mc_bench_row *r
     return status;
 }
 
-/* Opening an image: its map and the engine's, and its way back. */
+/* Time opening an image, with the map of its file; closing it is not timed. */
 static enum q2_status open_once(struct mc_bench *bench, uint64_t *ret_ticks)
 {
     struct mc_image *image;
@@ -138,7 +139,7 @@ static enum q2_status open_once(struct mc_bench *bench, uint64_t *ret_ticks)
     return status;
 }
 
-/* One FAT in pieces of a MiB; nothing to read on other volumes. */
+/* Time reading one FAT in pieces of 1 MiB. On other volumes there is nothing to read. */
 static enum q2_status read_fat_once(struct mc_bench *bench, uint64_t *ret_ticks)
 {
     EFI_DISK_IO_PROTOCOL *disk_io = bench->volume_disk_io;

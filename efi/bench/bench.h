@@ -1,8 +1,8 @@
 /* The bench: our disk beside other ways to the same bytes, in turns.
  *
- * command_bench.c opens everything, bench_rows.c says what is read, bench_ways.c how, bench.c lets
- * the ways take turns, bench_report.c prints. A row is read in rounds; in a round every way reads
- * the same ranges, a few MiB at a time, one way after the other, and each round starts with another
+ * command_bench.c opens everything. bench_rows.c says what is read, bench_ways.c how. bench.c lets
+ * the ways take turns, and bench_report.c prints. A row is read in rounds of several turns. In a
+ * turn every way reads the same ranges, one way after the other. The next turn starts with another
  * way, so that other work on the machine disturbs all ways alike.
  */
 #ifndef METALCOW_EFI_BENCH_H
@@ -109,7 +109,7 @@ struct mc_bench_row {
     void (*draw)(struct mc_bench *bench);
 };
 #define MC_BENCH_NB_ROWS 5u
-#define MC_BENCH_OPEN    "open" /* the row that is no reading: mc_bench_open() */
+#define MC_BENCH_OPEN    "open" /* the row that reads nothing: mc_bench_open() */
 extern const struct mc_bench_row mc_bench_rows[MC_BENCH_NB_ROWS];
 
 /* Sorts the values; nb >= 1. */
@@ -133,7 +133,7 @@ enum q2_status mc_bench_write_prepare(struct mc_bench *bench);
 enum q2_status mc_bench_write(struct mc_bench *bench, size_t index,
                               struct mc_bench_result *ret_result);
 
-/* Open and map the image in rounds, beside reading a FAT once. */
+/* In each round, time opening and mapping the image, and beside it reading one FAT. */
 enum q2_status mc_bench_open(struct mc_bench *bench, struct mc_bench_result *ret_result);
 
 /* bench_report.c: print a result as part of the table, and the same as JSON.

@@ -13,7 +13,7 @@ uint64_t mc_clock_frequency(void)
 {
     uint64_t least = UINT64_MAX;
 
-    /* Stall() never ends early; what makes it end late has nothing to do with the counter. */
+    /* Stall() may end late, but never early. So the shortest try is the best. */
     for (unsigned int i = 0; i < NB_TRIES; i++) {
         uint64_t start = mc_clock_now(), ticks;
         (void)mc_firmware.BootServices->Stall(STALL_US);

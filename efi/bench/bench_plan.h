@@ -1,7 +1,7 @@
 /* What the bench reads without the engine: guest ranges as pieces of files, streams and zeros.
  *
- * Made before the clock starts, so that a bare loop knows of the image all that there is to know.
- * May call q2_disk_map() and the maps of the files.
+ * A plan is made before the clock starts, so that the loops that are timed look nothing up. May
+ * call q2_disk_map() and the maps of the files.
  */
 #ifndef METALCOW_EFI_BENCH_PLAN_H
 #define METALCOW_EFI_BENCH_PLAN_H

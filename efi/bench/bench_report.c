@@ -82,7 +82,7 @@ void mc_bench_print_head(const struct mc_bench *bench)
     line_start(&line);
     q2_line_put(&line.text, "median of ");
     q2_line_put_number(&line.text, bench->nb_rounds, 10);
-    q2_line_put(&line.text, " rounds (of the fastest turns); the last: times as long as ours");
+    q2_line_put(&line.text, " rounds (their fastest turn); last column: times as long as ours");
     line_end(&line);
     q2_line_put(&line.text, "what");
     pad_to(&line.text, 18);

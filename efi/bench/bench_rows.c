@@ -1,6 +1,6 @@
 /* What the bench reads.
  *
- * Every draw is the same in every run.
+ * Pure but for the reads of warm(). Invariant: the offsets are the same in every run.
  */
 #include "bench.h"
 
@@ -9,10 +9,13 @@ static uint64_t slice_reach(const struct mc_bench *bench)
 {
     struct q2_layer_info info;
 
+    bool is_extended;
+
     q2_disk_layer_info(bench->image->disk, 0, &info);
     if (!info.header)
         return q2_disk_size(bench->image->disk);
-    return (uint64_t)(Q2_SLICE_SIZE / 8) << info.header->cluster_bits;
+    is_extended = (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0;
+    return (uint64_t)(Q2_SLICE_SIZE / (is_extended ? 16 : 8)) << info.header->cluster_bits;
 }
 
 static uint64_t nb_slices(const struct mc_bench *bench)
@@ -76,7 +79,7 @@ static void draw_random(struct mc_bench *bench)
         bench->offsets[i] = next_number(bench) % nb * bench->request;
 }
 
-/* The number of slices, chosen so that a slice has left the cache before it is read again. */
+/* Are there so many slices that one has left the cache before it is read again? */
 static bool exceeds_cache(const struct mc_bench *bench)
 {
     return nb_slices(bench) >= 2 * NB_CACHED;
@@ -98,7 +101,8 @@ static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
     return a;
 }
 
-/* Every slice in turn, never its neighbour: about the golden section of their number as step. */
+/* Read every slice once before any is read again, and no neighbours in sequence: the step is about
+ * the golden section of their number. */
 static void draw_misses(struct mc_bench *bench)
 {
     uint64_t nb = nb_slices(bench), reach = slice_reach(bench), step = nb * 618 / 1000;

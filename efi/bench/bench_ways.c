@@ -1,6 +1,6 @@
 /* The ways to the bytes of a turn.
  *
- * The plan holds all that a way must know, so a way does nothing but read.
+ * Invariant: a way takes what it must know from the plan, so that it does nothing but read.
  */
 #include "bench.h"
 

@@ -123,7 +123,8 @@ enum q2_status mc_bench_write(struct mc_bench *bench, size_t index,
             ret_result->ways[way].way = ways[way].name;
             ret_result->ways[way].nb_requests = row->nb_requests;
             ret_result->ways[way].ns[round > 0 ? round - 1 : 0] =
-                mc_clock_ns(ticks[way], bench->frequency);
+                ret_result->ways[way].least[round > 0 ? round - 1 : 0] =
+                    mc_clock_ns(ticks[way], bench->frequency); /* a round is one turn */
         }
     }
     ret_result->nb_rounds = bench->nb_rounds;

@@ -77,7 +77,7 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
     uint32_t number;
     enum q2_status status = mc_image_arguments_get(session);
 
-    /* The word is there so that nobody loses an image by a slip. */
+    /* The word "scratch" must be typed, so that nobody loses an image by mistake. */
     if (status == Q2_OK && session->line.write &&
         (!mc_text_equal(session->line.write, "scratch") ||
          mc_number_parse(session->line.operand, &number)))
@@ -105,7 +105,7 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
     return status;
 }
 
-/* Everything that is not the disk itself. */
+/* Get all that measuring needs beside the disk. */
 static enum q2_status prepare(struct mc_session *session, struct run *run)
 {
     struct mc_bench *bench = &run->bench;

@@ -134,7 +134,8 @@ static bool is_control(uint32_t c)
     return (c < 0x20 && c != '\t') || (c >= 0x7f && c < 0xa0);
 }
 
-/* Comments too: a line with such bytes is no text, or made to look different from what it is. */
+/* Comments are checked too, because a line with such bytes is no text, or was made to look
+ * different from what it is. */
 static bool line_check(struct parser *p, struct slice line)
 {
     uint32_t c = 0;

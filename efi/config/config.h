@@ -12,9 +12,8 @@
  * end of the line; blanks (space, tab) around both are dropped. The keys of an entry are the rows
  * of mc_spec_keys (core/spec/disk_spec.h).
  *
- * What is wrong costs the line that it is on and nothing else: the line is a problem, with its
- * number and its key, and counts as if it were not there. An entry whose line of mode, of files or
- * of anything else was so left out is never written to: its mode rw becomes ro.
+ * A line that is wrong is left out, and becomes a problem with its number and its key. The other
+ * lines count. The image of an entry with a problem is never written to: mode rw becomes ro.
  *
  * A path is on the volume of the configuration (boot: on the published disk), is absolute with or
  * without a separator in front, and has '/' or '\' between its components. It comes out as
@@ -32,10 +31,10 @@
 /* A configuration file is a page of text; more than this is not one. */
 #define MC_MAX_CONFIG_SIZE (64u * 1024)
 
-/* Bytes of a key that are kept for a message; the longest known key has 15. */
+/* Bytes of a key that are kept for a message: more than any known key has. */
 #define MC_MAX_KEY_LENGTH 31u
 
-/* And of a value; three dots follow what is longer. */
+/* Bytes of a value that are kept for a message; three dots follow if it is longer. */
 #define MC_MAX_VALUE_SHOWN 40u
 
 #define MC_MAX_TIMEOUT_SECONDS 3600u

@@ -1,6 +1,6 @@
 /* Passphrases: a file's first line, and a line that is typed.
  *
- * May call nothing. Invariant: what is typed is UTF-8 of whole characters, at most
+ * May call utf8.h and wipe.h. Invariant: what is typed is UTF-8 of whole characters, at most
  * Q2_MAX_PASSPHRASE_LENGTH bytes.
  */
 #include "passphrase.h"

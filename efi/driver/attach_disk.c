@@ -100,8 +100,8 @@ static enum q2_status check_contested(const struct mc_image *image, struct q2_fa
     return Q2_OK;
 }
 
-/* Repair an image that was not closed cleanly, and say so: its file is changed before anybody
- * writes to the disk. Nothing but the firmware can refuse the disk after this. */
+/* Repair an image that was not closed cleanly, and say so, because its file changes although nobody
+ * has written to the disk. */
 static enum q2_status repair(struct mc_image *image, const struct mc_disk_spec *spec,
                              struct q2_fault *fault)
 {
@@ -140,7 +140,7 @@ static enum q2_status open_image(struct mc_disk *disk, EFI_HANDLE volume,
     return status;
 }
 
-/* Keep the sentence for whoever starts the disk. */
+/* Keep the reason, so that it can be shown before the disk is started. */
 static void explain(struct mc_disk *disk, const struct q2_fault *fault)
 {
     static const char because[] =
@@ -178,7 +178,8 @@ static void drop(struct mc_volume *volume, struct mc_disk *disk)
     volume->nb_disks--;
 }
 
-/* Nothing refuses the disk any more. Less room than asked for does no harm before a write. */
+/* Make the first room of a disk that was attached. Less room than asked for is only said, because
+ * it does no harm before a write. */
 static void make_first_room(struct mc_image *image)
 {
     struct q2_fault fault;
@@ -208,8 +209,8 @@ static enum q2_status open_and_publish(struct mc_disk *disk, EFI_HANDLE volume,
                       read, fault);
 }
 
-/* Attach on a volume that is held. The number is taken first: whoever attaches from inside gets
- * another one. */
+/* Attach on a volume that is held. The number is taken first, because the firmware may call the
+ * driver again before the disk is attached, and another disk must get another number. */
 static enum q2_status attach_on(struct mc_volume *volume, const struct mc_disk_spec *spec,
                                 const struct mc_origin *origin, struct q2_fault *fault,
                                 struct mc_disk **ret_disk)
@@ -238,8 +239,8 @@ static enum q2_status attach_on(struct mc_volume *volume, const struct mc_disk_s
     return Q2_OK;
 }
 
-/* Find the volume among those that are held, or hold it; refuse it while a disk of it is on its
- * way. */
+/* Find the volume among those that are held, or hold it. Refuse it while a disk of it is being
+ * attached or detached. */
 static enum q2_status take_volume(EFI_HANDLE handle, const char *path, struct q2_fault *fault,
                                   struct mc_volume **ret_volume)
 {

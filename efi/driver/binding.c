@@ -1,9 +1,9 @@
 /* Driver Binding: a bus driver whose bus is a volume and whose children are the disks in its
  * images.
  *
- * May call registry.c, the place and entries.c. Supported() is called for every handle, so it opens
- * nothing but one folder and says nothing. Invariant: a volume is held from Start() to Stop(),
- * whatever becomes of its disks.
+ * May call registry.c, the place and entries.c. Supported() is called for every handle, so it looks
+ * at the volume's first sector and for one folder at most, and prints nothing. Invariant: a volume
+ * is held from Start() to Stop(), whatever becomes of its disks.
  */
 #include "binding.h"
 
@@ -54,8 +54,8 @@ static bool is_end(const EFI_DEVICE_PATH *remaining)
     return remaining && IsDevicePathEnd(remaining);
 }
 
-/* May the driver be asked for this?  A path that does not begin with an end node names one child of
- * ours; nodes after that child's do not matter. */
+/* Is this NULL, an end node, or a path that begins with the nodes of a child of ours?  What follows
+ * those nodes does not matter. */
 static bool can_name_child(const EFI_DEVICE_PATH *remaining)
 {
     return !remaining || is_end(remaining) || mc_device_path_child_size(remaining) > 0;
@@ -92,7 +92,7 @@ static EFI_STATUS EFIAPI supported(EFI_DRIVER_BINDING_PROTOCOL *This, EFI_HANDLE
     return EFI_SUCCESS;
 }
 
-/* Not inlined: its lines would stay on the stack while the disk is attached. */
+/* Not inlined, because its buffers would then be on the stack while the disk is attached. */
 __attribute__((noinline)) static void say_failed(const struct mc_entry *entry,
                                                  const struct q2_fault *fault)
 {
@@ -170,7 +170,8 @@ static EFI_STATUS attach_missing(EFI_HANDLE volume, const struct mc_entries *ent
     return remaining ? EFI_NOT_FOUND : EFI_SUCCESS;
 }
 
-/* Without a path, a volume whose entries cannot be read is one without disks: that is said. */
+/* Without a path, a volume whose entries cannot be read is started without disks, and the reason is
+ * said. */
 static EFI_STATUS attach_entries(EFI_HANDLE volume, const EFI_DEVICE_PATH *remaining)
 {
     struct mc_entries *entries = NULL;

@@ -13,7 +13,7 @@
 /* Install the protocols on the image's handle. */
 EFI_STATUS mc_binding_install(EFI_HANDLE ImageHandle);
 
-/* Uninstall them. Volumes and disks are given back by registry.c. */
+/* Uninstall them. Volumes and disks are given back by detach_disk.h. */
 EFI_STATUS mc_binding_uninstall(EFI_HANDLE ImageHandle);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <efi.h>
 
-/* The only language of names and diagnostics: "en" or "en-...", in the words of RFC 4646. */
+/* Is this English, the only language of names and diagnostics?  "en" or "en-..." (RFC 4646). */
 bool mc_is_english(const CHAR8 *language);
 
 extern EFI_COMPONENT_NAME2_PROTOCOL mc_component_name2;

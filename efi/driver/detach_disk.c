@@ -95,7 +95,8 @@ EFI_STATUS mc_disk_detach(struct mc_disk *disk)
 
 /* --- all disks -------------------------------------------------------------------------------- */
 
-/* Is any attach or detach under way? Then the driver must not be unloaded. */
+/* The first disk that is being attached, detached or used; NULL: none. While there is one, the
+ * driver must not be unloaded. */
 static const struct mc_disk *disk_in_use(void)
 {
     const struct mc_disk *disk = mc_registry_all();
@@ -170,7 +171,7 @@ static struct mc_disk *first_away(void)
     return disk;
 }
 
-/* What does not come back is closed: nobody can reach it any more. */
+/* A disk that the firmware does not take back is closed, because nobody can reach it any more. */
 static void bring_back(struct mc_disk *disk)
 {
     struct mc_volume *volume = mc_volume_find(disk->published.volume);

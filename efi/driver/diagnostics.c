@@ -40,7 +40,7 @@ static void name_finding(struct q2_check_reporter *reporter, const struct q2_che
     q2_line_put(&run->text, "\n");
 }
 
-/* Not inlined, as what follows: together they need too much of the stack. */
+/* Neither this nor put_fault() is inlined, because both together need too much of the stack. */
 __attribute__((noinline)) static enum q2_status
 check_image(struct run *run, const struct mc_image *image, struct q2_fault *fault)
 {
@@ -76,7 +76,7 @@ __attribute__((noinline)) static void put_fault(struct run *run, const struct q2
     q2_line_put(&run->text, "\n");
 }
 
-/* The image of a disk as it is in its file now, opened anew: the disk itself is not held up. */
+/* Check the file of a disk's image with an engine of its own. The disk itself serves on. */
 static void check_disk(struct run *run, struct mc_disk *disk)
 {
     EFI_BLOCK_IO_PROTOCOL *protocol = &disk->published.block_io.protocol;

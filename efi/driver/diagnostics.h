@@ -20,7 +20,8 @@ typedef struct mc_driver_diagnostics2 {
     /* Buffer gets a text in pool memory, the caller's to free, on EFI_SUCCESS and EFI_DEVICE_ERROR.
      *
      * EFI_DEVICE_ERROR       the check found corruption, or could not read all of an image
-     * EFI_NOT_READY          a disk of the volume is just being attached or detached
+     * EFI_NOT_READY          a disk of the volume is just being attached or detached, or the TPL is
+     *                        above TPL_APPLICATION
      * EFI_INVALID_PARAMETER  ControllerHandle or a pointer is NULL
      * EFI_UNSUPPORTED        not a handle of ours, another language, another kind of diagnostics
      * EFI_OUT_OF_RESOURCES */

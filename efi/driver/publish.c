@@ -25,7 +25,7 @@ static void close_by_child(const struct mc_published *published)
                                                   published->agent, published->handle);
 }
 
-/* The end of the list of protocols for a disk that was read-only from the start. */
+/* NULL, which ends the list of protocols, for a disk that was read-only from the start. */
 static EFI_GUID *erase_guid(const struct mc_published *published)
 {
     return published->has_erase_block ? &mc_erase_block_guid : NULL;
@@ -47,8 +47,8 @@ static EFI_STATUS uninstall(struct mc_published *published)
         erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
-/* Reads are queued below where the volume can do that, and those that go on from each other are
- * gathered. Without events left they are not. */
+/* Gather reads that go on from each other, and queue reads at the volume if it can do that. If the
+ * firmware has no events left, reads are served one by one. */
 static void open_queue(struct mc_published *published, const struct mc_image *image)
 {
     (void)q2_block_io_gather(&published->block_io);
@@ -58,10 +58,10 @@ static void open_queue(struct mc_published *published, const struct mc_image *im
         published->block_io.queue = &published->queue;
 }
 
-/* The medium has gone or turned read-only. The firmware stops what is above, which is made for the
- * old medium, and connects it anew.  (UEFI 2.10, 13.9: the owner of Block I/O reinstalls it) It
- * comes at TPL_CALLBACK, outside of every request; where one is inside all the same, its end
- * signals once more. */
+/* The medium has gone or turned read-only, so Block I/O is reinstalled: the firmware stops the
+ * drivers above, which know the old medium, and connects them anew.  (UEFI 2.10, 13.9)
+ * The notification comes at TPL_CALLBACK, outside of requests. If a request is inside all the same,
+ * its end signals the event once more. */
 static VOID EFIAPI on_turn(EFI_EVENT event, VOID *context)
 {
     EFI_BOOT_SERVICES *services = mc_firmware.BootServices;

@@ -30,11 +30,19 @@ struct mc_published {
 /* Publish an image as a child of its volume.
  *
  * agent     the driver's binding handle, which has the volume open BY_DRIVER
- * instance  how often the same image is published already
+ * instance  0 to 255, for the device path: unlike that of any other disk of the same image
  * media_id  unlike that of any disk before
- * written   signalled after each write; NULL: none
- * read      signalled after each MiB that was read; NULL: none
- * fault     filled on any error; then nothing is published
+ * written   signalled after writes, as drivers/efi/block_io.h says; NULL: none
+ * read      signalled after reads, as drivers/efi/read_watch.h says; NULL: none
+ * fault     filled on any error
+ *
+ * After an error the disk is not published; but if handle is not NULL, the firmware did not let go
+ * of it, and nothing of it may be freed.
+ *
+ * Q2_ERR_UNSUPPORTED  the volume has no device path
+ * Q2_ERR_LIMIT        no memory
+ * Q2_ERR_BUSY         the firmware does not take the disk
+ * other errors        of q2_block_io_init()
  */
 enum q2_status mc_publish(struct mc_published *published, const struct mc_image *image,
                           EFI_HANDLE agent, unsigned int instance, uint32_t media_id,
@@ -44,8 +52,8 @@ enum q2_status mc_publish(struct mc_published *published, const struct mc_image 
  * stays usable for whoever looks after the disk, and mc_publish_again() or mc_published_close()
  * must follow. On an error the firmware did not let go; the disk is as it was.
  *
- * EFI_DEVICE_ERROR  reads that are on their way do not end, or those above are just being told that
- *                   the medium has turned
+ * EFI_DEVICE_ERROR  reads that are on their way do not end, or the drivers above are just being
+ *                   told that the medium is gone or has turned read-only
  * EFI_ACCESS_DENIED ...  what the firmware gave
  */
 EFI_STATUS mc_unpublish(struct mc_published *published);
@@ -55,7 +63,7 @@ EFI_STATUS mc_unpublish(struct mc_published *published);
  * EFI_OUT_OF_RESOURCES ...  what the firmware gave; the disk stays away */
 EFI_STATUS mc_publish_again(struct mc_published *published);
 
-/* Give back what a disk needs that is away. Nothing if it never was there. */
+/* Give back what a disk that is not published still has. Does nothing if it never was published. */
 void mc_published_close(struct mc_published *published);
 
 #endif

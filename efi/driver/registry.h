@@ -55,7 +55,7 @@ struct mc_disk *mc_registry_next(const struct mc_disk *disk);
 struct mc_disk *mc_registry_find_number(uint32_t number);
 struct mc_disk *mc_registry_find_handle(EFI_HANDLE handle);
 
-/* Has a disk, in any state, a device path that goes on from this one? */
+/* Does a path begin with the device path of a disk, in any state? */
 bool mc_registry_has_path(const EFI_DEVICE_PATH *path);
 
 /* --- for those who attach and detach ---------------------------------------------------------- */

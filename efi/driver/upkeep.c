@@ -17,8 +17,8 @@
 #define FLUSH_DELAY (50u * 10000) /* units of 100 ns */
 #define MAX_DELAYS  20u
 
-/* So much is less than any kernel with its initrd, and more than the firmware reads to find the
- * partitions and file systems of a disk. */
+/* A disk of which so much was read is being booted from: a kernel with its initrd is longer, and
+ * the firmware reads less to find partitions and file systems. */
 #define KERNEL_READS (4u * 1024 * 1024) /* bytes */
 
 static bool set_timer(struct mc_upkeep *upkeep)

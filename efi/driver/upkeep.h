@@ -20,27 +20,33 @@ struct mc_upkeep {
     EFI_EVENT written;            /* NULL: the disk needs no upkeep */
     EFI_EVENT timer;
     EFI_EVENT before_exit, exit;
-    EFI_EVENT read; /* NULL: nobody is handed over, or the disk is not written */
+    EFI_EVENT read; /* NULL: the disk is not handed over, or not written */
     struct mc_handoff *handoff;
     EFI_EVENT handoff_read; /* signalled after `read` */
     bool has_all_room;      /* room was made for a system that starts */
     bool timer_is_set;
-    bool is_lost;        /* a file is another one now, or the medium is gone: it was said */
-    uint64_t nb_changes; /* of metadata, when room was looked at last: writes in place need none */
-    uint64_t nb_writes;  /* block_io's when the timer came last */
-    unsigned int nb_delays; /* how often the timer found more of them */
+    bool is_lost;        /* a file is another one now, or the medium is gone, and that was said */
+    uint64_t nb_changes; /* of metadata, when room was looked at last. Writes in place need none */
+    uint64_t nb_writes;  /* of block_io, when the timer came last */
+    unsigned int nb_delays; /* how often the timer found more writes */
 };
 
 /* Create the events. Q2_ERR_LIMIT: the firmware has none left. */
 enum q2_status mc_upkeep_start(struct mc_upkeep *upkeep, struct mc_image *image,
                                struct q2_block_io *block_io, struct q2_fault *fault);
 
-/* Make room before a system is told where the files are stored: returns the event that Block I/O
- * shall signal after reads in place of handoff_read, which follows; NULL: none. */
+/* Watch the reads of a disk, so that room is made before a system is told where the files are
+ * stored.
+ *
+ * handoff       of the disk; NULL: none
+ * handoff_read  event that the hand-off wants signalled after reads; NULL: none
+ * returns       the event that Block I/O shall signal instead. It makes room and then signals
+ *               handoff_read. handoff_read itself if no room is ever made
+ */
 EFI_EVENT mc_upkeep_watch_reads(struct mc_upkeep *upkeep, struct mc_handoff *handoff,
                                 EFI_EVENT handoff_read);
 
-/* Close the events; nothing if there are none. What is not flushed yet stays the caller's to do. */
+/* Close the events, if there are any. Flushes nothing: that is left to the caller. */
 void mc_upkeep_stop(struct mc_upkeep *upkeep);
 
 #endif

@@ -19,9 +19,9 @@ struct mc_volume {
     bool keep;             /* between Start and Stop */
     bool is_starting;      /* Start() is attaching its entries */
     bool is_opening;       /* OpenProtocol() has not returned yet */
-    bool is_changing;      /* a disk on it is on its way in or out: its files have no owner that can
-                              be asked, so no other disk is attached meanwhile */
-    bool is_held_still;    /* its files are looked at: no disk of it goes either */
+    bool is_changing;      /* a disk on it is being attached or detached. No other disk is attached
+                              meanwhile, because whether both share a file cannot be told */
+    bool is_held_still;    /* its files are looked at: no disk of it may be detached either */
     struct mc_said said;   /* by Start() */
     struct mc_said *outer; /* what filtered messages before Start() */
 };
@@ -41,7 +41,7 @@ EFI_STATUS mc_volume_keep(EFI_HANDLE handle, bool *ret_was_kept);
 /* Start() is done with a volume that it keeps. Until then the volume is not given back. */
 void mc_volume_started(EFI_HANDLE handle);
 
-/* Give a volume back; one that is not held is none of ours.
+/* Give a volume back. EFI_SUCCESS if it is not held.
  *
  * EFI_DEVICE_ERROR  it carries disks, or one is on its way in or out */
 EFI_STATUS mc_volume_release(EFI_HANDLE handle);

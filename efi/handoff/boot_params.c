@@ -36,8 +36,8 @@ static void put32(uint8_t *page, size_t offset, uint32_t value)
         page[offset + i] = (uint8_t)(value >> (8 * i));
 }
 
-/* GRUB's own loader zeroes what stands before the setup header, and the boot flag with it; the one
- * that goes through the stub copies the first bytes of the kernel's file, and keeps it. */
+/* GRUB's own loader zeroes what is before the setup header, and so the boot flag. GRUB's loader for
+ * the stub copies the first bytes of the kernel's file, and so keeps the boot flag. */
 static bool read_entry(const uint8_t *page, enum mc_boot_entry *ret_entry)
 {
     uint32_t flag = get(page, BOOT_FLAG, 2);

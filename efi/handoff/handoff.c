@@ -1,9 +1,9 @@
 /* Deciding about the hand-off, and keeping what is delivered up to date.
  *
- * May call record.c and core/handoff. Invariants: what get() returns was encoded from where the
- * files are stored now; while boot services end nothing is allocated and nothing can have moved.
- * Keys of encrypted images are in the archive and in the record, not in what is published, and in
- * nothing of ours after boot services have ended.
+ * May call record.c and core/handoff. Invariants: get() encodes where the files are stored now; if
+ * they cannot be read any more while boot services end, it returns what it encoded last. Nothing is
+ * allocated while boot services end. Keys of encrypted images are in the archive and in the record,
+ * not in what is published, and in nothing of ours after boot services have ended.
  */
 #include "handoff.h"
 
@@ -20,8 +20,8 @@
 #include "variable.h"
 #include "wrap.h"
 
-/* A record may grow by so many bytes, by new extents of a file that is made longer, before new
- * memory is needed. */
+/* Bytes by which a record may grow before new memory is needed. It grows by the new extents of a
+ * file that is made longer. */
 #define SPARE_SIZE 4096u
 
 struct mc_handoff {
@@ -117,7 +117,8 @@ static enum q2_status fit(struct mc_handoff *handoff, size_t record_size, struct
     return q2_fail_memory(fault);
 }
 
-/* The archive, made of what was found; what is left encoded is the form without keys. */
+/* Make the archive of what mc_record_look() found. handoff->encoded is the record without keys
+ * afterwards. */
 static enum q2_status make_archive(struct mc_handoff *handoff, struct q2_fault *fault)
 {
     struct q2_handoff_cpio parts = {.program = mc_handoff_program,
@@ -142,7 +143,7 @@ static enum q2_status make_archive(struct mc_handoff *handoff, struct q2_fault *
     return status;
 }
 
-/* Make the archive anew from what is true now. */
+/* Look where the files are stored now, and make the archive anew. */
 static enum q2_status refresh(struct mc_handoff *handoff, struct q2_fault *fault)
 {
     size_t size;
@@ -163,7 +164,8 @@ static void say_no(struct mc_handoff *handoff, const char *why)
     handoff->has_said_no = true;
 }
 
-/* Prepared guests read the record from variables. A long one fits the archive alone. */
+/* Guests that were prepared read the record from variables. A record that is too long for them is
+ * in the archive only. */
 static void publish(const struct mc_handoff *handoff)
 {
     if (!state.exiting)
@@ -206,7 +208,8 @@ static void measure(struct mc_payload *payload)
     (void)mc_measure(state.current->archive, state.current->size);
 }
 
-/* The archive was delivered, or will not be: our copies of keys end with boot services. */
+/* Wipe our copies of the keys when boot services end. The archive was delivered by then, or will
+ * not be. */
 static void wipe_keys(void)
 {
     for (struct mc_handoff *handoff = state.all; handoff; handoff = handoff->next) {
@@ -229,10 +232,11 @@ static VOID EFIAPI on_exit(EFI_EVENT event, VOID *context)
     state.exiting = false; /* the call may fail, and boot services go on */
 }
 
-/* The last moment at which every disk can be read: USB's driver stops its device when boot services
- * end. A file may have become longer since the archive was made, and what was sampled may have been
- * written. More memory is needed only if a file has many new extents; the map's key changes then,
- * and loaders try a second time, as UEFI has them do. */
+/* Make the archive at the last moment at which every disk can be read, because USB's driver stops
+ * its device when boot services end. A file may have become longer since the archive was made, and
+ * what was sampled may have been written. More memory is needed only if a file has many new
+ * extents. The key of the memory map changes then, and the loader calls ExitBootServices() once
+ * more, as UEFI says. */
 static VOID EFIAPI on_before_exit(EFI_EVENT event, VOID *context)
 {
     struct q2_fault fault;

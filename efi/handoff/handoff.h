@@ -26,7 +26,8 @@ void mc_handoff_stop(void);
 /* Get ready to hand a disk over, if the specification asks for it.
  *
  * image        open, until mc_handoff_remove()
- * read         event to be signalled after reads of a MiB altogether; NULL if *ret_handoff is
+ * ret_read     event to be signalled after reads, as drivers/efi/read_watch.h says; NULL if
+ *              *ret_handoff is
  * fault        filled on any error; the disk can be attached all the same
  * ret_handoff  pool memory; NULL: not asked for, or an error
  *

@@ -1,5 +1,5 @@
 /* The device path under which a Linux kernel looks for its initrd, and the protocol there.
- * (Linux, Documentation/admin-guide/efi-stub.rst; UEFI 2.10, 13.1 "Load File 2 Protocol")
+ * (Linux, Documentation/admin-guide/efi-stub.rst; UEFI 2.10, 13.2 "Load File 2 Protocol")
  */
 #ifndef METALCOW_EFI_HANDOFF_INITRD_PATH_H
 #define METALCOW_EFI_HANDOFF_INITRD_PATH_H

@@ -1,7 +1,7 @@
 /* Measuring what the hand-off adds.  (TCG EFI Protocol Specification, "EFI_TCG2_PROTOCOL")
  *
- * A kernel's stub measures the initrd that it gets by LoadFile2. Where there is no stub, nobody
- * would: a loader has measured its own initrd before it grew.
+ * A kernel's stub measures the initrd that it gets by LoadFile2. Without the stub nobody measures
+ * what we add, because the loader has measured its initrd before.
  */
 #ifndef METALCOW_EFI_HANDOFF_MEASURE_H
 #define METALCOW_EFI_HANDOFF_MEASURE_H

@@ -17,9 +17,12 @@ enum mc_payload_for {
 struct mc_payload {
     /* Get the archive as it is to be delivered now.
      *
-     * ret_size  bytes, a multiple of 4; the same in every call between two changes of what is armed
-     * returns   the archive, which stays where it is; NULL: nothing is to be added. The owner has
-     *           told the person why. It allocates nothing.
+     * ret_size  bytes, a multiple of 4. It changes when the record does, as after a file was made
+     *           longer
+     * returns   the archive, valid until the next call; NULL: nothing is to be added, and the owner
+     *           has told the person why
+     *
+     * Allocates nothing while boot services end.
      */
     const uint8_t *(*get)(struct mc_payload *payload, enum mc_payload_for whose, size_t *ret_size);
 

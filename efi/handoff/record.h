@@ -30,10 +30,10 @@ struct mc_record {
 enum q2_status mc_record_init(struct mc_record *record, struct mc_image *image,
                               const struct mc_disk_spec *spec, struct q2_fault *fault);
 
-/* Wipe the keys. A record that had some can be encoded no more. */
+/* Wipe the keys. mc_record_look() refuses a record that had some. */
 void mc_record_wipe(struct mc_record *record);
 
-/* The keys are wiped. */
+/* Wipe the keys, and free what the record holds. */
 void mc_record_free(struct mc_record *record);
 
 /* Look anew where the files are stored, and at what is in them. Allocates nothing.

@@ -34,7 +34,7 @@ static EFI_STATUS set_part(unsigned int part, const uint8_t *bytes, size_t lengt
 void mc_variable_withdraw(void)
 {
     for (unsigned int part = 0; part < Q2_HANDOFF_MAX_VARIABLES; part++)
-        (void)set_part(part, NULL, 0); /* one that is not there is none of our worries */
+        (void)set_part(part, NULL, 0); /* EFI_NOT_FOUND: there was no such part */
 }
 
 bool mc_variable_publish(const uint8_t *record, size_t length)

@@ -13,7 +13,8 @@
 #include "own.h"
 #include "pe.h"
 
-/* EFI_MEMORY_ATTRIBUTE_PROTOCOL (UEFI 2.10, 37.8); gnu-efi does not declare it. */
+/* EFI_MEMORY_ATTRIBUTE_PROTOCOL (UEFI 2.10, 37 "Secure Technologies"). gnu-efi does not declare it.
+ */
 struct memory_attribute {
     EFI_STATUS(EFIAPI *GetMemoryAttributes)
     (struct memory_attribute *This, EFI_PHYSICAL_ADDRESS Base, UINT64 Length, UINT64 *Attributes);

@@ -45,7 +45,7 @@ static void use_openers_fault(const struct mc_opener *opener, struct q2_fault *f
     name ", which metalcow does not read; make a qcow2 image of it with 'qemu-img convert -O "     \
          "qcow2'",
 
-/* What a file is that is no qcow2 image, and what to do: static text. */
+/* Say what a file is that is no qcow2 image, and what to do. The text is static. */
 static const char *name_format(struct q2_source *source)
 {
     static const char *const texts[] = {Q2_FOREIGN_FORMATS(ROW)};
@@ -61,7 +61,8 @@ static const char *name_format(struct q2_source *source)
            "'--format raw'";
 }
 
-/* The person who names an image reads what it is instead of one. Version 1 is another format. */
+/* If the file that was named as the image is no qcow2 image, say what it is. Version 1 of qcow is
+ * another format. */
 static void explain_format(const struct mc_image *image, struct q2_fault *fault)
 {
     if ((fault->status == Q2_ERR_BAD_MAGIC ||
@@ -133,8 +134,8 @@ static enum q2_status open_disk(struct mc_image *image, const struct mc_disk_spe
     return status;
 }
 
-/* The overlay is made before the disk is opened for good, and must know its size: that stands in
- * the image's metadata. */
+/* Make the overlay before the disk is opened for good. Its size is in the image's metadata, which
+ * is opened here and closed again. */
 static enum q2_status make_overlay(struct mc_image *image, const struct mc_disk_spec *spec,
                                    struct q2_fault *fault)
 {
@@ -286,7 +287,7 @@ uint32_t mc_image_sector_size(const struct mc_image *image)
     return !has_gpt_at(image, 512) && has_gpt_at(image, 4096) ? 4096 : 512;
 }
 
-/* Who reads the files next, through the file system, reads what is there. */
+/* Whoever reads the files through the file system afterwards must get their current bytes. */
 static void forget_old_bytes(struct mc_image *image)
 {
     struct q2_place *place = image->opener.place;

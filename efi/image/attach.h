@@ -1,7 +1,7 @@
 /* An image in a place, opened: everything below one published disk.
  *
- * mc_image_open() gets memory and files, mc_image_close() gives them back; in between no memory
- * changes hands. May call the place and the engine, outside of requests only.
+ * mc_image_open() gets memory and opens files, and mc_image_close() gives them back. May call the
+ * place and the engine, outside of requests only.
  */
 #ifndef METALCOW_EFI_ATTACH_H
 #define METALCOW_EFI_ATTACH_H
@@ -30,16 +30,23 @@ struct mc_image {
     uint64_t room;             /* MC_MODE_READ_WRITE: what is asked for, bytes */
     uint64_t growth;           /* bytes that new clusters can take at most, without tables;
                                   UINT64_MAX: not known */
-    bool no_more_room;         /* room was asked for in vain */
+    bool no_more_room;         /* making room has failed, so it is not tried again */
     bool needs_repair; /* MC_MODE_READ_WRITE: it was not closed cleanly. It is open for reading, and
                           mc_image_repair() comes before anything is written */
 };
 
 /* Open an image.
  *
- * metadata_only  open the image's file alone, for looking at it; the mode means nothing then
+ * volume         a handle of the place that has all files of the image
+ * metadata_only  open the image's file alone, for looking at it; spec->mode is ignored then
  * fault          filled on any error
  * ret_image      pages, until mc_image_close()
+ *
+ * Q2_ERR_UNSUPPORTED  the handle is no place; mode rw on a volume that is not FAT
+ * Q2_ERR_DENIED       a file has not the SHA-256 that spec->sums says
+ * Q2_ERR_LIMIT        no memory
+ * other errors        of q2_disk_open(), mc_unlock_init(), mc_overlay_make() and of
+ *                     struct q2_place_ops.open_file
  */
 enum q2_status mc_image_open(EFI_HANDLE volume, const struct mc_disk_spec *spec, bool metadata_only,
                              struct q2_fault *fault, struct mc_image **ret_image);
@@ -67,11 +74,12 @@ uint32_t mc_image_sector_size(const struct mc_image *image);
 
 void mc_image_close(struct mc_image *image);
 
-/* Is all the data there that the image says is there?  A copy that broke off is said at attach,
- * not by a loader that finds its file damaged.
+/* Are all data clusters of the image inside their files?  So a copy that broke off is reported at
+ * attach, and not by a loader that finds its file damaged.
  *
- * Q2_ERR_TRUNCATED  the fault names the file and its size
- * other errors are not told: a broken spot does not make the rest of a disk unusable
+ * Q2_ERR_TRUNCATED  a cluster is not; the fault names the file and its size
+ * Other errors are not reported, because one damaged place does not make the rest of a disk
+ * unusable.
  *
  * Sets image->growth, because it looks at every extent.
  */

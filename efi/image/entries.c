@@ -10,7 +10,7 @@
 #include "efi/base/firmware.h"
 #include "efi/base/text.h"
 
-/* One entry file more than the parser takes, so that it can refuse. */
+/* One byte more than the parser takes, so that it refuses a file that is too large. */
 #define FILE_BUFFER_SIZE (MC_MAX_CONFIG_SIZE + 1)
 
 /* Memory to read with, beside the result. */

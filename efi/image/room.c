@@ -109,6 +109,7 @@ uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, 
     return free_to_take;
 }
 
+/* Is the room enough for its purpose after one step, or must the person be told? */
 static bool is_enough(const struct need *need, enum mc_room_for purpose, uint64_t step,
                       uint64_t space)
 {
@@ -124,8 +125,8 @@ static bool is_enough(const struct need *need, enum mc_room_for purpose, uint64_
     }
 }
 
-/* A little less than asked for is no matter for a word; a system that starts has to live with it,
- * and a write that finds nothing fails. */
+/* Make one file longer. Too little room is an error only if is_enough() says so, and never for the
+ * first room of a disk. */
 static enum q2_status fill_need(const struct need *need, enum mc_room_for purpose, uint64_t first,
                                 struct q2_fault *fault)
 {

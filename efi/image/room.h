@@ -2,10 +2,13 @@
  *
  * A file can be made longer only through the firmware's file system, which must not be called from
  * inside a request; so room must be there before a request needs it. Making it is not safe against
- * a power cut on FAT, so it is done rarely and in large steps. Other files need room too: so little
- * is taken before anything is written, none by an image whose clusters are all there, the last part
- * of the free space is left alone until a write needs it, and what was not used is given back. May
- * call the place, outside of requests only.
+ * a power cut on FAT, so it is done rarely and in large steps.
+ *
+ * Other files need the free space too. So little is taken before anything is written, and nothing
+ * for an image whose clusters are all allocated. The last part of the free space is left alone
+ * until a write needs it. What was not used is given back.
+ *
+ * May call the place, outside of requests only.
  */
 #ifndef METALCOW_EFI_ROOM_H
 #define METALCOW_EFI_ROOM_H
@@ -31,7 +34,7 @@ enum mc_room_for {
 uint64_t mc_room_step(enum mc_room_for purpose, uint64_t left, uint64_t wanted, uint64_t first,
                       uint64_t space);
 
-/* Top up the room of an image that is open for writing, where half of it is gone.
+/* Top up the room of an image that is open for writing, if less than half of it is left.
  *
  * needed  bytes of the write that found too little; 0 for other purposes
  * fault   filled on any error

@@ -73,7 +73,7 @@ static void stop_watchdog(void)
     (void)mc_firmware.BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 }
 
-/* q2_unlocker_passphrase.ask; typed keys of before the prompt do not count. */
+/* q2_unlocker_passphrase.ask. Keys that were typed before the prompt are dropped. */
 static bool ask(struct q2_unlocker_passphrase *unlocker, const char *path, uint32_t nb_failed)
 {
     struct mc_unlock *unlock = unlocker->ask_context;
@@ -99,7 +99,7 @@ static bool ask(struct q2_unlocker_passphrase *unlocker, const char *path, uint3
     return typing == MC_TYPING_DONE;
 }
 
-/* Once a second, between the instructions of whatever runs. */
+/* Print a dot each second. The timer interrupts whatever runs. */
 static VOID EFIAPI tick(EFI_EVENT Event, VOID *Context)
 {
     (void)Event;

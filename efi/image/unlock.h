@@ -24,7 +24,7 @@ struct mc_unlock {
     struct q2_unlocker_passphrase unlocker;
     struct mc_passphrase passphrase; /* empty once the disk is open */
     EFI_EVENT ticking;               /* while a passphrase is tried; NULL: no dots */
-    EFI_EVENT exiting;               /* ends with boot services; NULL: no key is there */
+    EFI_EVENT exiting;               /* wipes keys when boot services end; NULL: there is no key */
 };
 
 /* Make an unlocker, and read the file that the specification names.
@@ -38,12 +38,14 @@ struct mc_unlock {
 enum q2_status mc_unlock_init(struct mc_unlock *unlock, struct q2_place *place,
                               const struct mc_disk_spec *spec, struct q2_fault *fault);
 
-/* q2_disk_open() has returned status: the passphrase is forgotten, but not the keys of an unlocker
- * that remembers them. Says in the fault what to do
- * about an image that nobody could be asked about. */
+/* Forget the passphrase after q2_disk_open() has returned, but not the keys of an unlocker that
+ * remembers them.
+ *
+ * status  what q2_disk_open() returned
+ * fault   gets what to do if the image is encrypted and nobody could be asked */
 void mc_unlock_forget(struct mc_unlock *unlock, enum q2_status status, struct q2_fault *fault);
 
-/* q2_disk_close() has returned, or nothing was opened: every byte is zero. */
+/* Wipe everything, after q2_disk_close() or if nothing was opened. */
 void mc_unlock_close(struct mc_unlock *unlock);
 
 #endif

@@ -16,14 +16,13 @@
 /* Below this it takes no time that needs a bar. */
 #define QUICK_SIZE (8u * 1024 * 1024)
 
-/* A read is too short for a person to see the bar more often. */
 static void draw(uint64_t done, uint64_t total)
 {
     if (total >= QUICK_SIZE)
         mc_print_bar("verifying", done, total);
 }
 
-/* Top down, each layer's file and then its data file. The overlay of a mode is in memory. */
+/* Top down, each layer's file and then its data file. The overlay of mode overlay is no file. */
 static void list_files(const struct mc_image *image, struct mc_verification *verification)
 {
     uint32_t first = image->mode == MC_MODE_OVERLAY ? 1 : 0;

@@ -24,8 +24,8 @@ void mc_grid_init(struct mc_grid *grid, size_t columns, size_t rows)
     }
 }
 
-/* Characters that are no single column, or that change what stands beside them.  (Unicode: East
- * Asian Width W and F, combining marks, format controls.) */
+/* Characters that do not take one column, or that change the characters beside them.  (Unicode:
+ * East Asian Width W and F, combining marks, format controls.) */
 static bool is_one_column(uint32_t c)
 {
     static const struct {

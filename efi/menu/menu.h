@@ -39,7 +39,7 @@ struct mc_menu_child {
     char label[256]; /* what the menu shows */
 };
 
-/* A line: an entry, and what of it. */
+/* A line: an entry, or something below it. */
 struct mc_menu_line {
     size_t entry; /* index into entries->sorted */
     size_t child; /* index into children; MC_MENU_NONE: the entry itself */

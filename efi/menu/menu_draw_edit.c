@@ -2,7 +2,7 @@
  *
  * May call grid.c and options.c. Invariant: the cursor is inside the picture.
  *
- *     | Debian, for this boot only                               |
+ *     | For this boot only: Debian                               |
  *     |                                                          |
  *     | <age=/img/debian.qcow2 mode=overlay_                     |
  *     |                                                          |
@@ -17,12 +17,13 @@
 /* The column of the frame's text. */
 #define LEFT 2u
 
-/* Where the text begins that is shown: byte, and how many characters are before it. */
+/* The part of a text that is shown. */
 struct view {
-    size_t at, skipped;
+    size_t at;      /* its first byte */
+    size_t skipped; /* characters before it */
 };
 
-/* So many characters to the right that the cursor is in `room` columns. */
+/* Skip as many characters as are needed to have the cursor within `room` columns. */
 static struct view scroll(const struct mc_field *field, size_t room)
 {
     size_t cursor = mc_field_characters(field->text, field->cursor);

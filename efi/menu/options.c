@@ -68,7 +68,8 @@ static const char **string_at(struct mc_disk_spec *spec, const struct mc_spec_ke
     return mc_spec_string(spec, key, index);
 }
 
-/* A sum that was none is "", and stays so: the line is refused until it is right. */
+/* A sum that could not be read is "". It is written as such, so that mc_options_parse() refuses the
+ * line until somebody has corrected it. */
 static void put_strings(struct q2_line *line, const struct mc_spec_key *key,
                         struct mc_disk_spec *spec)
 {

@@ -141,7 +141,8 @@ static uint64_t take_stale(struct mc_fat_place *place)
     return slots;
 }
 
-/* Who reads the files through the file system next reads fresh pages, where there are two. */
+/* Evict old pages of each file where it has two pages in a slot, so that whoever reads the file
+ * through the file system afterwards gets its current bytes. */
 static void refresh(struct emptying *emptying, struct mc_fat_place *place)
 {
     for (struct mc_fat_file *file = place->written; file; file = file->next_written) {
@@ -162,7 +163,7 @@ enum q2_status mc_fat_forget(struct q2_place *q2_place, bool all, struct q2_faul
         refresh(&emptying, place);
     evict(&emptying, place);
 
-    /* What is kept still is tried again next time. */
+    /* What could not be evicted is tried again next time. */
     if (place->written)
         place->written->as.extents.stale = emptying.slots & stale;
     for (struct mc_fat_file *file = place->written; file; file = file->next_written) {

@@ -12,7 +12,8 @@
 #define BUFFER_SIZE     (1024u * 1024)
 #define MAX_BUFFER_SIZE (65u * 1024 * 1024)
 
-/* What is followed at first. In more pieces than this, jumps cost more than reading the FAT. */
+/* Extents that are looked for at first. For a file with more, jumps in the FAT cost more time than
+ * reading all of it. */
 #define FEW_EXTENTS 64u
 
 /* A file that is being mapped. */

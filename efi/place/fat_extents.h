@@ -18,9 +18,9 @@ struct mc_fat_map {
 
 /* Find a file, map it and judge it.
  *
- * Memory: 1 MiB while it works. A file in more than some dozen pieces is worth holding the whole
- * FAT, up to 65 MiB of it. What stays are 24 bytes for each extent, up to 192 MiB for a file of 4
- * GiB in clusters of 512 bytes that are all apart.
+ * Memory: 1 MiB while it works, and for a file in more than 64 pieces the whole FAT, up to 65 MiB
+ * of it. What stays are 24 bytes for each extent: at most 192 MiB, for a file of 4 GiB in clusters
+ * of 512 bytes that are all apart.
  *
  * path     UTF-8, absolute, '/' between components
  * fault    filled on any error, and if chain.size < file.size with what ends the chain

@@ -15,7 +15,7 @@
 /* Clusters that the file system shall walk at most to check the map of a file that is only read. */
 #define MAX_WALK 8192u
 
-/* A path of short names: EDK2's driver opens none that is longer. */
+/* Room for a path of short names: more than EDK2's driver opens. */
 #define MAX_SHORT_PATH 512u
 
 /* Pieces in which a file is read into memory: large, so that the file system walks forward. */

@@ -14,7 +14,7 @@ static bool is_separator(char c)
     return c == '/' || c == '\\';
 }
 
-/* Take the next component off the path; its length is 0 at the end and between two separators. */
+/* Take the next component off the path; its length is 0 at the end. */
 static struct component take(const char **path)
 {
     struct component component;

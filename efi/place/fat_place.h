@@ -54,7 +54,7 @@ struct mc_fat_file {
     EFI_FILE_PROTOCOL *File; /* while it is opened, and as long as a writable file is open */
     uint32_t odd;            /* Q2_FAT_ODD_ bits, if there is a map */
     bool keeps_tail;         /* its chain goes on into clusters that may belong to another file */
-    uint32_t repaired;       /* those that were put right when it was opened for writing */
+    uint32_t repaired;       /* Q2_FAT_ODD_ bits of what was put right when it was opened */
 
     /* Of a writable file. */
     struct mc_fat_file *next_written;

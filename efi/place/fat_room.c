@@ -61,7 +61,7 @@ static EFI_STATUS make_longer(struct mc_fat_file *file, EFI_FILE_INFO *info, uin
     return status;
 }
 
-/* What the file system says after an attempt, whether it worked or not. */
+/* Note the size that the file system says after an attempt, whether it worked or not. */
 static void note_size(struct mc_fat_file *file)
 {
     UINT64 size;
@@ -96,7 +96,8 @@ static enum q2_status remap(struct mc_fat_file *file, struct q2_fault *fault)
     return status == Q2_OK ? Q2_OK : q2_fail(fault, status, NULL, file->path);
 }
 
-/* On an odd volume only what was made here is taken back. */
+/* May the file become shorter than it was when it was opened?  On an odd volume only room that was
+ * made since then is taken back. */
 static bool can_change_length(const struct mc_fat_file *file)
 {
     return q2_fat_write_limit(file->odd) <= Q2_FAT_WRITE_REPAIRED && !file->keeps_tail;

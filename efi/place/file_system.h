@@ -18,7 +18,8 @@
  * mode      EFI_FILE_MODE_READ, with EFI_FILE_MODE_WRITE or without
  * ret_File  the caller closes it
  *
- * Q2_ERR_NOT_FOUND, Q2_ERR_BAD_NAME, Q2_ERR_LIMIT (no memory), Q2_ERR_IO ...
+ * Q2_ERR_BAD_NAME  the path is no UCS-2 text, or there is no memory for it
+ * other errors     of the file system: q2_status_from_efi()
  */
 enum q2_status mc_file_system_open(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *FileSystem, const char *path,
                                    UINT64 mode, EFI_FILE_PROTOCOL **ret_File);
@@ -34,8 +35,9 @@ enum q2_status mc_file_system_list_folders(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *File
                                            const char *folder, struct q2_place_visitor *visitor,
                                            struct q2_fault *fault);
 
-/* A number for a file that its volume does not number: of its path, with the case of ASCII letters
- * dropped. Two names of one file escape it, so it is used only where nothing can be written. */
+/* A number for a file whose volume has no number for it: a hash of its path, without the case of
+ * ASCII letters. Two names of one file have two numbers, so it is used only where nothing can be
+ * written. */
 uint64_t mc_file_system_path_id(const char *path);
 
 #endif

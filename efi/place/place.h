@@ -18,7 +18,7 @@ struct mc_place_kind {
     /* Open the place on a handle.
      *
      * fault      filled on any error
-     * ret_place  pool memory, until ops->close(); it may move no more
+     * ret_place  pool memory, until ops->close(); it must not be moved
      *
      * Q2_ERR_UNSUPPORTED  the handle is no place of this kind: the next kind is asked
      * Q2_ERR_LIMIT        no memory

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """metalcow.efi bench: it runs, and what it prints can be read. No time is judged."""
 
+import os
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -34,6 +36,27 @@ def test_bench_prints_times_of_every_way():
             cases.check_equal(report["rounds"], 2, "rounds")
             cases.check("no disk is attached" in shell.shell("metalcow.efi list"),
                         "the bench leaves a disk behind")
+
+
+def test_bench_write_prints_times_of_every_way():
+    scratch = harness.BUILD / f"boot/scratch-{os.getpid()}.qcow2"
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([harness.BUILD / "host/metalcow", "create", "-q", "-f", "qcow2", scratch,
+                    "128M"], check=True)
+    try:
+        with harness.stick(files={"/scratch.qcow2": scratch}, application="/metalcow.efi",
+                           size=512 << 20) as stick:
+            with harness.shell(stick) as shell:
+                report = firmware.parse(shell.shell(
+                    r"metalcow.efi bench fs0:\scratch.qcow2 --write scratch --rounds 1 --room 128M",
+                    timeout=240))
+    finally:
+        scratch.unlink()
+    found = {(result["row"], result["way"]) for result in report["results"] if result}
+    cases.check_equal(found, {(row, way) for row in ("write-1M", "write-4K-random", "write-1M-new")
+                              for way in ("ours", "disk-io")}, "rows and ways")
+    for result in report["results"]:
+        cases.check(min(result["ns"]) > 0 and min(result["least"]) > 0, f"no time: {result}")
 
 
 if __name__ == "__main__":

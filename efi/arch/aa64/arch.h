@@ -15,7 +15,7 @@
 /* The architecture in the names of boot loaders: shimaa64.efi. */
 #define MC_ARCH_NAME "aa64"
 
-/* A counter that every machine has, always at the same speed. */
+/* A counter that every machine has, and that runs at a constant rate. */
 static inline uint64_t mc_arch_ticks(void)
 {
     uint64_t ticks;
@@ -24,7 +24,7 @@ static inline uint64_t mc_arch_ticks(void)
     return ticks;
 }
 
-/* No instruction fills memory by itself. */
+/* No instruction that every machine has fills memory of any length. */
 #define MC_ARCH_HAS_FILL false
 static inline void mc_arch_fill(void *to, size_t nb_words)
 {

@@ -1,8 +1,8 @@
 # AArch64 firmware: cross compiler and flags.
 #
-# The C compiler and its tools come with gcc-aarch64-linux-gnu. Of gnu-efi's arm64 package one
-# header is needed; fetch_package.sh unpacks it below build/, and the system's architectures stay as
-# they are.
+# The C compiler and its tools come with gcc-aarch64-linux-gnu. gnu-efi's headers come from its
+# arm64 package, because the amd64 package has no aarch64/efibind.h. fetch_package.sh unpacks it
+# below build/, and the system's architectures stay as they are.
 
 aa64_CROSS := aarch64-linux-gnu-
 aa64_CC    := $(aa64_CROSS)gcc
@@ -24,8 +24,8 @@ $(aa64_GNU_EFI)/stamp: efi/arch/aa64/fetch_package.sh
 	@touch $@
 efi-headers: $(aa64_GNU_EFI)/stamp
 
-# The Linux program of the hand-off (tools/handoff/handoff.mk): musl's headers and archive come out
-# of its arm64 package, the kernel's headers with the cross compiler.
+# The Linux program of the hand-off (tools/handoff/handoff.mk). musl's headers and archive come from
+# its arm64 package, and the kernel's headers come with the cross compiler.
 linux_aa64_MUSL  := $(BUILD)/linux_aa64/musl
 linux_aa64_LIB   := $(linux_aa64_MUSL)/usr/lib/aarch64-linux-musl
 linux_aa64_CC    := $(aa64_CROSS)gcc

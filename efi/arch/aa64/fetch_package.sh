@@ -28,7 +28,7 @@ if [ -z "$deb" ]; then
         -o Dir::Etc::trustedparts=/etc/apt/trusted.gpg.d/
         -o APT::Architecture=arm64 -o APT::Architectures=arm64
         -o APT::Sandbox::User=root -o Acquire::Languages=none)
-    # A source of somebody else's that has no arm64 is no reason to stop; the download shows it.
+    # One source without arm64 packages makes the update fail; the others may have the package.
     apt-get "${options[@]}" update >"$downloads/arm64.log" 2>&1 || true
     if ! (cd "$downloads" && apt-get "${options[@]}" download "$package" >>arm64.log 2>&1); then
         tail -n 5 "$downloads/arm64.log" >&2

@@ -15,13 +15,13 @@
 /* The architecture in the names of boot loaders: shimx64.efi. */
 #define MC_ARCH_NAME "x64"
 
-/* A counter that every machine has, always at the same speed. */
+/* A counter that every machine has, and that runs at a constant rate. */
 static inline uint64_t mc_arch_ticks(void)
 {
     return __builtin_ia32_rdtsc();
 }
 
-/* An instruction that fills memory by itself. */
+/* Fill nb_words words of 8 bytes with zeros, by one instruction. */
 #define MC_ARCH_HAS_FILL true
 static inline void mc_arch_fill(void *to, size_t nb_words)
 {
