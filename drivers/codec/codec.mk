@@ -5,9 +5,9 @@
 # Without them tools/third_party/fetch.sh takes the distribution's source packages. Others link
 #
 #   $(THIRD_PARTY_LIB_host)        decoders: inflate and zstd. Variants: host san cov fuzz ARCH
-#   $(THIRD_PARTY_ENCODERS_host)   encoders: deflate and zstd. Variants: host san cov; it stands
-#                                  before THIRD_PARTY_LIB_* on a link line. They allocate only
-#                                  through the callbacks given to them (malloc is a shim).
+#   $(THIRD_PARTY_ENCODERS_host)   encoders: deflate and zstd. Variants: host san cov; on a link
+#                                  line before THIRD_PARTY_LIB_*. They allocate only by the
+#                                  callbacks given to them (malloc is a shim).
 #
 # Every variant compiles the same sources with the same options and without a C library:
 # tools/third_party/freestanding/ stands in for its headers, so that the only symbols left over are
@@ -71,8 +71,8 @@ $(eval $(call third_party_variant,host,HOST,$(CC)))
 $(eval $(call third_party_variant,san,SAN,$(CC)))
 $(foreach a,$(FIRMWARE_ARCHS),$(eval $(call third_party_variant,$(a),$(a),$($(a)_CC))))
 
-# Coverage counts our lines only. Encoders make trusted bytes out of trusted bytes: they are not
-# worth the minute and a half that building them with sanitizers takes.
+# Coverage counts our lines only. The encoders' input is trusted, so they are not built with
+# sanitizers, which would take a minute and a half.
 THIRD_PARTY_LIB_cov       := $(THIRD_PARTY_LIB_host)
 THIRD_PARTY_ENCODERS_host := $(BUILD)/host/third_party/encoders.a
 THIRD_PARTY_ENCODERS_san  := $(THIRD_PARTY_ENCODERS_host)
@@ -114,5 +114,5 @@ $(call codec_objects,zstd,$(CODEC_VARIANTS)): $(ZSTD_STAMP)
 $(call codec_objects,encoder_zlib,host san cov): $(ZLIB_STAMP)
 $(call codec_objects,encoder_zstd,host san cov): $(ZSTD_STAMP)
 
-# The lint reads them, whatever the firmware programs link.
+# The lints look at these objects, also at those that no firmware program links.
 all: $(THIRD_PARTY_LIB_x64) $(call objects,x64,$(CODEC_SRCS))

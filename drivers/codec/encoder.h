@@ -1,9 +1,9 @@
 /* The encoder: turns one cluster into the stream that is stored for it.  (qcow2: "Compressed
  * Clusters Descriptor")
  *
- * Host only: the engine stores streams and never makes them. Implemented by
- * encoder_zlib.c and encoder_zstd.c on the distribution's libraries. An encoder belongs to one
- * thread; it lives in memory that the caller gives and allocates nothing.
+ * Host only: the engine stores streams and never makes them. encoder_zlib.c and encoder_zstd.c
+ * implement it by the distribution's libraries. An encoder belongs to one thread. It is stored in
+ * memory that the caller gives, and allocates nothing.
  */
 #ifndef Q2_DRIVERS_ENCODER_H
 #define Q2_DRIVERS_ENCODER_H

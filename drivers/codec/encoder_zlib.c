@@ -1,5 +1,7 @@
-/* The zlib encoder: raw deflate. May call zlib (built from the distribution's source
- * package, drivers/codec/codec.mk). Keeps: the library sees no memory but the encoder's own.
+/* The zlib encoder: raw deflate.
+ *
+ * May call zlib (built from the distribution's source package, drivers/codec/codec.mk). Invariant:
+ * the library gets no memory but the encoder's own.
  */
 #include "encoder.h"
 
@@ -8,11 +10,12 @@
 
 #include <zlib.h>
 
-/* A window of 4 KiB is what qcow2 allows writers; the rest is QEMU's choice too. */
+/* qcow2 allows writers a window of 4 KiB. The other parameters are those of QEMU. */
 #define WINDOW_BITS  (-12)
 #define MEMORY_LEVEL 9
 
-/* What deflate takes with these: window, chains, hash, pending bytes, state. */
+/* The memory that deflate takes with these parameters: window, chains, hash, pending bytes, state.
+ */
 #define ARENA_SIZE (400u << 10)
 
 struct zlib_encoder {

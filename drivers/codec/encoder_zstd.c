@@ -1,5 +1,7 @@
-/* The zstd encoder. May call zstd (built from the distribution's source package,
- * drivers/codec/codec.mk). Keeps: the library sees no memory but the encoder's own.
+/* The zstd encoder.
+ *
+ * May call zstd (built from the distribution's source package, drivers/codec/codec.mk). Invariant:
+ * the library gets no memory but the encoder's own.
  */
 #include "encoder.h"
 
@@ -24,7 +26,7 @@ static size_t encode(struct q2_encoder *encoder, const void *input, size_t clust
     return ZSTD_isError(length) ? 0 : length;
 }
 
-/* The estimate for one-shot encoding; the library adds its buffers for streams only there. */
+/* The library's estimate for encoding in one call, which needs no buffers for streams. */
 static size_t context_size(size_t cluster_size)
 {
     return ZSTD_estimateCCtxSize_usingCParams(

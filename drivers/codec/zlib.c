@@ -1,8 +1,8 @@
-/* The zlib codec: core/read/compressed.c -> q2_codec_ops.decode -> zlib's inflate.
+/* The zlib codec: q2_codec_ops.decode by zlib's inflate.
  *
  * May call zlib (built from the distribution's source package, drivers/codec/codec.mk) and nothing
- * else. Keeps: one call of inflate decodes one cluster, reading only the input and writing only the
- * output; the only memory besides is the arena.
+ * else. Invariant: one call of inflate decodes one cluster. It reads only the input and writes only
+ * the output. The only other memory is the arena.
  */
 #include "zlib.h"
 
@@ -21,8 +21,8 @@ _Static_assert(sizeof(struct inflate_state) <= Q2_CODEC_ZLIB_ARENA_SIZE,
                "inflate's state fits into the arena");
 _Static_assert(sizeof(struct q2_codec_zlib) <= Q2_CODEC_ZLIB_ARENA_SIZE + 32, "no hidden growth");
 
-/* Only the state is ever given out. inflate asks for a window too, but only when it stops before
- * the stream's end; that cluster is refused anyway, and so is the window.
+/* Give inflate memory for its state only. It asks for a window too when it stops before the
+ * stream's end; that is refused, because such a cluster is refused anyway.
  */
 static voidpf arena_alloc(voidpf opaque, uInt items, uInt size)
 {
@@ -58,7 +58,7 @@ static enum q2_status zlib_decode(struct q2_codec *codec, const void *input, siz
     zlib->arena_used = 0;
     if (inflateInit2(&stream, RAW_DEFLATE_WINDOW_BITS) != Z_OK)
         return Q2_ERR_BAD_COMPRESSED;
-    /* Z_STREAM_END and a full output: not one byte less, and nothing that would come after. */
+    /* The stream must end exactly where the cluster is full. */
     if (inflate(&stream, Z_FINISH) != Z_STREAM_END || stream.avail_out != 0)
         return Q2_ERR_BAD_COMPRESSED;
     return Q2_OK;

@@ -1,7 +1,7 @@
 /* The zlib codec: raw deflate, as qcow2's compression type 0 stores it.
  *
- * Binds include/q2_codec.h to zlib's inflate. Made by whoever opens disks (efi/, tools/), given to
- * core/ as a struct q2_codec.
+ * Binds include/q2_codec.h to zlib's inflate. A program that opens disks makes it and gives it to
+ * the engine as a struct q2_codec.
  */
 #ifndef METALCOW_DRIVERS_CODEC_ZLIB_H
 #define METALCOW_DRIVERS_CODEC_ZLIB_H

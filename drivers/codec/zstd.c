@@ -1,8 +1,8 @@
-/* The zstd codec: core/read/compressed.c -> q2_codec_ops.decode -> zstd's one-shot decoder.
+/* The zstd codec: q2_codec_ops.decode by zstd's one-shot decoder.
  *
  * May call zstd (built from the distribution's source package, drivers/codec/codec.mk) and nothing
- * else. Keeps: a frame is decoded only after its header was found to be within bounds, in one call
- * that reads only the input and writes only the output; the only memory besides is the arena.
+ * else. Invariant: a frame is decoded only after its header was found to be within bounds, in one
+ * call that reads only the input and writes only the output. The only other memory is the arena.
  */
 #include "zstd.h"
 
@@ -13,8 +13,8 @@
 
 #include <decompress/zstd_decompress_internal.h>
 
-/* Writers may ask for this much even if the cluster is smaller: zstd's own lower bound for what
- * every decoder supports is between the two common cluster sizes, 64 KiB and 2 MiB.
+/* A frame may have a window of this size even if the cluster is smaller. Windows cost no memory
+ * here, because the output is the window. The limit refuses headers that no cluster needs.
  */
 #define WINDOW_SIZE_ALWAYS_ALLOWED (128u << 10)
 
@@ -63,9 +63,9 @@ static bool frame_decode(ZSTD_DCtx *context, const uint8_t *input, size_t input_
     return true;
 }
 
-/* Frames until the cluster is full; what follows is slack. Writers make one frame, but the format
- * defines frames in a row as one content, and QEMU reads them. Each takes input, which bounds the
- * loop.
+/* Decode frames until the cluster is full; the rest of the input is not looked at. Writers make one
+ * frame, but the format says that several frames are one content, and QEMU reads them. Each frame
+ * takes input, which bounds the loop.
  */
 static enum q2_status zstd_decode(struct q2_codec *codec, const void *input, size_t input_length,
                                   void *output, size_t cluster_size)

@@ -1,7 +1,7 @@
 /* The zstd codec: Zstandard frames, as qcow2's compression type 1 stores them.
  *
- * Binds include/q2_codec.h to zstd's decoder. Made by whoever opens disks (efi/, tools/), given to
- * core/ as a struct q2_codec.
+ * Binds include/q2_codec.h to zstd's decoder. A program that opens disks makes it and gives it to
+ * the engine as a struct q2_codec.
  */
 #ifndef METALCOW_DRIVERS_CODEC_ZSTD_H
 #define METALCOW_DRIVERS_CODEC_ZSTD_H

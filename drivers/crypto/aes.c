@@ -1,12 +1,12 @@
-/* AES-XTS and AES-CBC over sectors. May call BearSSL.
+/* AES-XTS and AES-CBC over sectors.
  *
  * May call BearSSL's bit-sliced AES (built from the distribution's source package,
- * drivers/crypto/crypto.mk) and SHA-256; the modes are ours, because the library has CBC with one
- * IV only and no XTS. Keeps: what is done and which memory is touched never depends on a key or on
- * data.
+ * drivers/crypto/crypto.mk) and SHA-256. The modes are ours, because the library has CBC with one
+ * IV only and no XTS. Invariant: neither the instructions nor the memory that they access depend on
+ * a key or on data.
  *
- * The bit-sliced AES turns four blocks at once for the price of one. So data goes through in
- * quads, and the IVs of four sectors are made together.
+ * The bit-sliced AES takes as long for four blocks as for one. So data is worked on in quads of
+ * four blocks, and the IVs of four sectors are made together.
  */
 #include "aes.h"
 
@@ -15,9 +15,9 @@
 
 #include "wipe.h"
 
-#define QUAD         4u
-#define QUAD_SIZE    (QUAD * Q2_AES_BLOCK_SIZE)
-#define XTS_POLYNOME 0x87u
+#define QUAD           4u
+#define QUAD_SIZE      (QUAD * Q2_AES_BLOCK_SIZE)
+#define XTS_POLYNOMIAL 0x87u
 
 _Static_assert(sizeof(((br_aes_ct64_cbcdec_keys *)0)->skey) * 4 ==
                    sizeof(((struct q2_aes_key *)0)->words),
@@ -37,8 +37,8 @@ static void key_init(struct q2_aes_key *key, const uint8_t *bytes, uint32_t leng
     q2_wipe(compressed, sizeof(compressed));
 }
 
-/* Turn four blocks in place, each by itself. */
-static void turn_quad(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
+/* Encrypt or decrypt four independent blocks in place (ECB). */
+static void crypt_quad(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
 {
     uint32_t w[QUAD_SIZE / 4];
     uint64_t q[8];
@@ -70,21 +70,21 @@ static void make_ivs(const struct q2_cipher_aes *aes, uint64_t sector, uint8_t i
     for (size_t i = 0; i < QUAD; i++)
         br_enc64le(ivs + i * Q2_AES_BLOCK_SIZE, sector + i);
     if (aes->mode != Q2_AES_CBC_PLAIN64)
-        turn_quad(&aes->iv, ENCRYPT, ivs);
+        crypt_quad(&aes->iv, ENCRYPT, ivs);
 }
 
-/* (IEEE 1619) The next block's tweak: times x in GF(2^128). */
+/* Make the next block's tweak: multiply by x in GF(2^128).  (IEEE 1619) */
 static void next_tweak(uint64_t *low, uint64_t *high)
 {
     uint64_t carry = *high >> 63;
 
     *high = *high << 1 | *low >> 63;
-    *low = *low << 1 ^ (XTS_POLYNOME & (0 - carry));
+    *low = *low << 1 ^ (XTS_POLYNOMIAL & (0 - carry));
 }
 
-/* One sector, or the start of one: data_length is at most a sector. */
-static void turn_xts(const struct q2_cipher_aes *aes, enum direction direction, const uint8_t *iv,
-                     uint8_t *data, size_t length)
+/* One sector, or the start of one. length: at most a sector. */
+static void crypt_xts(const struct q2_cipher_aes *aes, enum direction direction, const uint8_t *iv,
+                      uint8_t *data, size_t length)
 {
     uint64_t low = br_dec64le(iv), high = br_dec64le(iv + 8);
 
@@ -99,7 +99,7 @@ static void turn_xts(const struct q2_cipher_aes *aes, enum direction direction, 
         }
         memcpy(blocks, data + at, n);
         xor_bytes(blocks, tweaks, QUAD_SIZE);
-        turn_quad(&aes->data, direction, blocks);
+        crypt_quad(&aes->data, direction, blocks);
         xor_bytes(blocks, tweaks, QUAD_SIZE);
         memcpy(data + at, blocks, n);
     }
@@ -118,14 +118,14 @@ static void decrypt_cbc(const struct q2_cipher_aes *aes, const uint8_t *iv, uint
 
         memcpy(blocks, data + at, n);
         memcpy(before + Q2_AES_BLOCK_SIZE, blocks, QUAD_SIZE);
-        turn_quad(&aes->data, DECRYPT, blocks);
+        crypt_quad(&aes->data, DECRYPT, blocks);
         xor_bytes(blocks, before, QUAD_SIZE);
         memcpy(data + at, blocks, n);
         memcpy(before, before + QUAD_SIZE, Q2_AES_BLOCK_SIZE);
     }
 }
 
-/* Each block needs the one before: the other three of the quad are idle. */
+/* Each block needs the ciphertext of the one before, so a quad has one block in use. */
 static void encrypt_cbc(const struct q2_cipher_aes *aes, const uint8_t *iv, uint8_t *data,
                         size_t length)
 {
@@ -134,24 +134,24 @@ static void encrypt_cbc(const struct q2_cipher_aes *aes, const uint8_t *iv, uint
     memcpy(blocks, iv, Q2_AES_BLOCK_SIZE);
     for (size_t at = 0; at < length; at += Q2_AES_BLOCK_SIZE) {
         xor_bytes(blocks, data + at, Q2_AES_BLOCK_SIZE);
-        turn_quad(&aes->data, ENCRYPT, blocks);
+        crypt_quad(&aes->data, ENCRYPT, blocks);
         memcpy(data + at, blocks, Q2_AES_BLOCK_SIZE);
     }
 }
 
-static void turn_sector(const struct q2_cipher_aes *aes, enum direction direction,
-                        const uint8_t *iv, uint8_t *data, size_t length)
+static void crypt_sector(const struct q2_cipher_aes *aes, enum direction direction,
+                         const uint8_t *iv, uint8_t *data, size_t length)
 {
     if (aes->mode == Q2_AES_XTS_PLAIN64)
-        turn_xts(aes, direction, iv, data, length);
+        crypt_xts(aes, direction, iv, data, length);
     else if (direction == DECRYPT)
         decrypt_cbc(aes, iv, data, length);
     else
         encrypt_cbc(aes, iv, data, length);
 }
 
-static void turn(const struct q2_cipher *cipher, enum direction direction, uint64_t sector,
-                 uint8_t *data, size_t length)
+static void crypt_sectors(const struct q2_cipher *cipher, enum direction direction, uint64_t sector,
+                          uint8_t *data, size_t length)
 {
     const struct q2_cipher_aes *aes = (const struct q2_cipher_aes *)cipher;
     uint8_t ivs[QUAD_SIZE];
@@ -161,7 +161,7 @@ static void turn(const struct q2_cipher *cipher, enum direction direction, uint6
 
         if (i == 0)
             make_ivs(aes, sector, ivs);
-        turn_sector(aes, direction, ivs + i * Q2_AES_BLOCK_SIZE, data, n);
+        crypt_sector(aes, direction, ivs + i * Q2_AES_BLOCK_SIZE, data, n);
         sector++;
         data += n;
         length -= n;
@@ -170,12 +170,12 @@ static void turn(const struct q2_cipher *cipher, enum direction direction, uint6
 
 static void aes_decrypt(struct q2_cipher *cipher, uint64_t sector, void *buffer, size_t length)
 {
-    turn(cipher, DECRYPT, sector, buffer, length);
+    crypt_sectors(cipher, DECRYPT, sector, buffer, length);
 }
 
 static void aes_encrypt(struct q2_cipher *cipher, uint64_t sector, void *buffer, size_t length)
 {
-    turn(cipher, ENCRYPT, sector, buffer, length);
+    crypt_sectors(cipher, ENCRYPT, sector, buffer, length);
 }
 
 static const struct q2_cipher_ops aes_ops = {

@@ -1,7 +1,7 @@
 /* AES for encrypted images: XTS and CBC over sectors of 512 bytes.
  *
- * Binds include/q2_cipher.h to BearSSL's constant-time AES. Made by drivers/crypto/unlocker.c for
- * an image's data, and by drivers/crypto/luks_key.c for the key material of a LUKS key slot.
+ * Binds include/q2_cipher.h to BearSSL's constant-time AES. A cipher is for an image's data, or for
+ * the key material of a LUKS key slot.
  */
 #ifndef METALCOW_DRIVERS_CIPHER_AES_H
 #define METALCOW_DRIVERS_CIPHER_AES_H
@@ -14,7 +14,8 @@
 
 #define Q2_AES_BLOCK_SIZE 16u
 
-/* An expanded AES key, as BearSSL's bit-sliced code takes it: 8 words a round, at most 15 keys. */
+/* An expanded AES key, as BearSSL's bit-sliced code takes it: 8 words for each of at most 15 round
+ * keys. */
 struct q2_aes_key {
     uint64_t words[120];
     uint32_t nb_rounds;

@@ -48,5 +48,5 @@ LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c drivers/crypto/key_un
 DRIVERS_HOST_SRCS += $(LUKS_SRCS)
 DRIVERS_EFI_SRCS  += $(LUKS_SRCS)
 
-# The lint reads them, whatever the firmware programs link.
+# The lints look at these objects, also at those that no firmware program links.
 all: $(BUILD)/x64/third_party/crypto.a $(call objects,x64,$(LUKS_SRCS))

@@ -1,5 +1,7 @@
-/* An unlocker that has the keys already. May call aes.h and luks_key.h. Keeps: outside a call, the
- * only secrets in its memory are the expanded keys of ciphers that are in use.
+/* An unlocker that has the keys already.
+ *
+ * May call aes.h, luks_key.h and the image's source. Invariant: outside a call, the only secrets in
+ * its memory are the expanded keys of ciphers that are in use.
  */
 #include "key_unlocker.h"
 

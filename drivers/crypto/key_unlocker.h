@@ -1,7 +1,7 @@
 /* An unlocker that has the keys of the images already, as a hand-off record brings them.
  *
- * Implements q2_unlocker of include/q2_cipher.h. Made by tools/handoff/: no passphrase is needed
- * and nobody is asked. LUKS: the key is compared with the digest in the image's header.
+ * Implements q2_unlocker of include/q2_cipher.h. No passphrase is needed and nobody is asked. With
+ * LUKS the key is compared with the digest in the image's header.
  */
 #ifndef METALCOW_DRIVERS_KEY_UNLOCKER_H
 #define METALCOW_DRIVERS_KEY_UNLOCKER_H

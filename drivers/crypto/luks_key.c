@@ -1,9 +1,9 @@
 /* LUKS1 keys: from a passphrase to the key of the disk.
  *
  * May call the image's source, drivers/crypto/aes.h and BearSSL's hash and HMAC functions (built
- * from the distribution's source package, drivers/crypto/crypto.mk); PBKDF2 and the anti-forensic
- * merge are ours, the library has neither. Keeps: the work is bounded by the checked header, and no
- * secret is left on the stack by this file.
+ * from the distribution's source package, drivers/crypto/crypto.mk). PBKDF2 and the anti-forensic
+ * merge are ours, because the library has neither. Invariant: the work is bounded by the checked
+ * header, and no secret is left on the stack by this file.
  */
 #include "luks_key.h"
 

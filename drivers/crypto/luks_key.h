@@ -1,8 +1,8 @@
 /* From a passphrase to the master key of a LUKS1 header: PBKDF2, the anti-forensic merge, and the
  * digest that tells whether the key is right.  (LUKS1 specification, "Reading a key"; RFC 8018)
  *
- * Works in memory that the caller gives and wipes nothing of
- * the caller's; what it keeps on the stack it wipes itself.
+ * Works in memory that the caller gives, and leaves it to the caller to wipe that. What is on the
+ * stack is wiped here.
  */
 #ifndef METALCOW_DRIVERS_LUKS_KEY_H
 #define METALCOW_DRIVERS_LUKS_KEY_H
@@ -42,13 +42,13 @@ struct q2_luks_merge {
 void q2_luks_merge_init(struct q2_luks_merge *merge, enum q2_luks_hash hash, uint32_t key_length,
                         uint32_t stripes);
 
-/* Add the next bytes of decrypted key material. More than all stripes is not looked at. */
+/* Add the next bytes of decrypted key material. Bytes after the last stripe are ignored. */
 void q2_luks_merge_add(struct q2_luks_merge *merge, const uint8_t *material, size_t length);
 
 /* Is this the key that the header's digest was made of? Takes as long for every key. */
 bool q2_luks_key_is_right(const struct q2_luks_header *header, const uint8_t *key);
 
-/* What opening a slot works in. Secret: the caller wipes it. */
+/* Memory to open a slot in. The caller wipes it, because it has secrets afterwards. */
 struct q2_luks_work {
     uint8_t slot_key[Q2_AES_MAX_KEY_LENGTH]; /* derived from the passphrase */
     struct q2_cipher_aes slot_cipher;        /* made of it */

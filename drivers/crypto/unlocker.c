@@ -1,8 +1,8 @@
 /* The unlocker: makes the cipher of an encrypted image from a passphrase.
  *
- * May call core/luks/header.h, luks_key.h, aes.h and the image's source. Keeps: outside a call, the
- * only secrets in its memory are the keys of ciphers that are in use: expanded, and raw as well if
- * keep_keys says so.
+ * May call core/luks/header.h, luks_key.h, aes.h and the image's source. Invariant: outside a call,
+ * the only secrets in its memory are the keys of ciphers that are in use: expanded, and raw as well
+ * if keep_keys or remembers says so.
  */
 #include "unlocker.h"
 
@@ -13,9 +13,9 @@
 /* Legacy encryption cuts or pads every passphrase to one AES-128 key. */
 #define LEGACY_KEY_LENGTH 16u
 
-/* What our callees and BearSSL may leave below our frame: PBKDF2 on SHA-512 goes 2.4 KiB deep. In
- * steps, because no frame may reach 1 KiB; each calls the next one before its own wipe, because a
- * call at the end could take over the frame instead of going below it. */
+/* Wipe what our callees and BearSSL may leave below our frame: PBKDF2 on SHA-512 goes 2.4 KiB deep.
+ * It is wiped in three steps, because no frame may reach 1 KiB. Each step calls the next one before
+ * its own wipe, because the compiler could let a call at the end reuse the frame. */
 #define STACK_STEP 896u
 
 static __attribute__((noinline)) void burn_third_step(void)
@@ -169,7 +169,7 @@ static enum q2_status unlock_legacy(struct q2_unlocker_passphrase *unlocker,
     return Q2_OK;
 }
 
-/* Called while unlocker->key and its header have not been wiped yet. */
+/* Keep the raw key of an image. Comes before unlocker->key and the header are wiped. */
 static void keep_key(struct q2_unlocker_passphrase *unlocker, const struct q2_source *image,
                      uint32_t crypt_method, const struct q2_cipher_aes *aes)
 {

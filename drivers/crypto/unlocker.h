@@ -1,6 +1,6 @@
 /* The unlocker: gets the cipher of an encrypted image with a passphrase.
  *
- * Implements q2_unlocker of include/q2_cipher.h. Made by whoever opens disks (efi/, tools/):
+ * Implements q2_unlocker of include/q2_cipher.h. A program that opens disks makes it:
  *
  *     struct q2_unlocker_passphrase *memory = ...;          about 70 KiB, all the memory there is
  *     options.unlocker = q2_unlocker_passphrase_init(memory);
@@ -13,11 +13,12 @@
  * The passphrase is needed inside q2_disk_open() only; memory must live until q2_disk_close(),
  * which wipes every key in it. One unlocker may serve several disks.
  *
- * Who hands disks over to another program sets keep_keys before q2_disk_open() and finds the raw
- * keys in kept[] afterwards; who has taken them wipes them there.
+ * A caller that hands disks over to another program sets keep_keys before q2_disk_open(). It finds
+ * the raw keys in kept[] afterwards, and wipes them there when it has taken them.
  *
- * Who opens a disk a second time with the same unlocker sets remembers before the first time, and
- * needs no passphrase for images that were unlocked then. q2_unlocker_passphrase_forget() ends it.
+ * A caller that opens a disk a second time with the same unlocker sets remembers before the first
+ * time. It needs no passphrase for images that were unlocked then, until it calls
+ * q2_unlocker_passphrase_forget().
  */
 #ifndef METALCOW_DRIVERS_UNLOCKER_H
 #define METALCOW_DRIVERS_UNLOCKER_H

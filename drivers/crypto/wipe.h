@@ -1,6 +1,6 @@
 /* Wiping secrets: a memset() that no optimiser removes.
  *
- * Bottom of drivers/; may call memset. Keeps: when q2_wipe() returns, the bytes are zero in memory.
+ * May call memset. Invariant: when q2_wipe() returns, the bytes are zero in memory.
  */
 #ifndef METALCOW_DRIVERS_WIPE_H
 #define METALCOW_DRIVERS_WIPE_H

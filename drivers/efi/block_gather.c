@@ -6,8 +6,8 @@
  */
 #include "block_gather.h"
 
-/* The shortest time, in 100 ns: the next tick. 0 would be now with EDK2, although UEFI says that it
- * is the next tick. */
+/* The shortest time, in 100 ns: the next tick. UEFI says that 0 is the next tick, but EDK2 signals
+ * at once then. */
 #define SOON 1u
 
 EFI_STATUS q2_block_gather_open(struct q2_block_gather *gather, EFI_BOOT_SERVICES *services,
@@ -31,7 +31,7 @@ void q2_block_gather_close(struct q2_block_gather *gather)
         (void)gather->services->CloseEvent(timer);
 }
 
-/* Is a token among the last ones? It is one of them from now on. */
+/* Is a token among the last ones? Make it one of them. */
 static bool is_known(struct q2_block_gather *gather, const EFI_BLOCK_IO2_TOKEN *token)
 {
     bool known = false;

@@ -5,10 +5,10 @@
  * and copying them takes as long as reading them. Here they are held back until they make a MiB,
  * which is read into their buffers in one piece (DESIGN.md, 5.5).
  *
- * Only a caller that is sure to go on is made to wait: a few reads in sequence come before the
- * first that is held, and none of the last tokens comes twice. A timer ends what is held at the
- * firmware's next tick, and then more reads have to come before the next is held. What ends at a
- * multiple of a MiB of the disk is read at once, since long reads end there.
+ * Only a caller that will probably go on is made to wait: it must have made a few reads in sequence
+ * before the first one is held, each with a token that is none of the last ones. A timer ends what
+ * is held at the firmware's next tick, and then more reads have to come before the next is held.
+ * What ends at a multiple of a MiB of the disk is read at once, because long reads end there.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
@@ -28,11 +28,13 @@
 #define Q2_BLOCK_GATHER_ALL  (1024u * 1024) /* what is held is read when it is that long */
 #define Q2_BLOCK_GATHER_HELD (Q2_BLOCK_GATHER_ALL / Q2_BLOCK_GATHER_MIN)
 
-/* A caller that has fewer requests outstanding uses one of the last so many tokens again. */
+/* Tokens that are remembered. A caller that waits for its reads uses one of the last tokens again,
+ * and its reads are not held. */
 #define Q2_BLOCK_GATHER_TOKENS 16u
 
-/* Reads that must come before one is held. After a tick twice as many, up to the last number; as at
- * first when so many bytes were read in long reads since. */
+/* Reads in sequence that must come before one is held: at first NEEDED. Each tick that ends held
+ * reads doubles the number, up to MOST_NEEDED. It is NEEDED again at a tick if GOOD bytes were read
+ * in long reads since the tick before. */
 #define Q2_BLOCK_GATHER_NEEDED      4u
 #define Q2_BLOCK_GATHER_MOST_NEEDED 1024u
 #define Q2_BLOCK_GATHER_GOOD        (16u * 1024 * 1024)
@@ -76,8 +78,8 @@ bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_
 
 /* Hold a read that should be held.
  *
- * false  it does not go on from those that are held: end them, then hold it. With none held: the
- *        firmware gives no timer, so it must be served at once */
+ * false  it does not go on from those that are held: end them, then try again. If none is held, the
+ *        firmware gives no timer, and the read must be served at once */
 bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void *buffer,
                           size_t length, EFI_BLOCK_IO2_TOKEN *token);
 

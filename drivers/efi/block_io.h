@@ -36,17 +36,17 @@ struct q2_block_io {
     EFI_BOOT_SERVICES *services;     /* RaiseTPL, RestoreTPL and SignalEvent are used */
     EFI_EVENT written, read, turned; /* of the options */
     struct q2_read_watch watch;      /* when `read` is signalled */
-    bool attention;      /* signal it after the next write; the owner's and files' to set */
+    bool attention;      /* signal `written` after the next write; the owner and files set it */
     uint64_t nb_writes;  /* writes and flushes that reached the disk */
     uint64_t nb_changes; /* of metadata, when the event was signalled last */
     uint64_t short_of;   /* bytes of the last write, if it found too little room in the files; 0
                             if not, or if the owner has made room for it */
     bool busy;           /* a request is in the disk */
-    bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner's
-                                    to set */
+    bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner sets it
+                          */
     BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */
     struct q2_block_queue *queue;         /* the owner's; NULL: no request is queued below */
-    struct q2_block_gather gather;        /* closed: no read is held until others make it longer */
+    struct q2_block_gather gather;        /* if it is not open, no read is held */
 };
 
 struct q2_block_io_options {

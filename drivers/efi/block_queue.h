@@ -2,7 +2,7 @@
  *
  * A read with an event that needs nothing but bytes of files on the image's volume is mapped by the
  * engine and handed to the Block I/O 2 of that volume, piece by piece; the last piece that ends
- * signals the caller's event. Everything else is served before its call returns (block_io.c).
+ * signals the caller's event. block_io.c serves all other requests, or holds them (block_gather.h).
  *
  * Small reads in sequence are not queued: the engine's windows give them faster than a queue whose
  * ends are noticed at the firmware's timer ticks (DESIGN.md, 5.5).

@@ -42,7 +42,7 @@ static bool is_direct(const struct q2_source_efi_disk_io *disk_io, uint64_t offs
            ((uintptr_t)buffer & (disk_io->source.io_align - 1)) == 0;
 }
 
-/* A failure may well be the medium's last word: look again, so that the answer is the right one. */
+/* A request may have failed because the medium has gone, so look at the medium again. */
 enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_io,
                                             EFI_STATUS Status)
 {
@@ -81,8 +81,8 @@ static uint8_t *aligned_bounce(struct q2_source_efi_disk_io *disk_io)
     return disk_io->bounce + (((at + mask) & ~mask) - at);
 }
 
-/* Some bytes by way of the blocks that they are stored in, as many as the buffer holds; a write
- * keeps what is around them. */
+/* Move bytes through the bounce buffer, as many as it has room for. A write reads the blocks
+ * before, so that the bytes around it stay. */
 static EFI_STATUS bounce_some(struct q2_source_efi_disk_io *disk_io, uint64_t offset,
                               uint8_t *buffer, size_t *length, bool write)
 {

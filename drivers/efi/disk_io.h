@@ -1,6 +1,6 @@
 /* A byte source over a volume (or a whole device) that the firmware publishes.
  *
- * For firmware, at TPL_CALLBACK or below; sources over extent maps stand on it. Requests that are
+ * For firmware, at TPL_CALLBACK or below; sources over extent maps use it. Requests that are
  * aligned to blocks go through Block I/O, all others through Disk I/O of the same handle. Firmware
  * without Disk I/O (U-Boot) is asked for whole blocks, into a buffer in here.
  * Implements include/q2_source.h. No file system driver is ever called.

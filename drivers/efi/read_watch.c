@@ -1,4 +1,7 @@
-/* When the owner of a disk is told that it was read. Calls nothing. */
+/* When the owner of a disk is told that it was read.
+ *
+ * May call range.h. Invariant: step is at most Q2_READ_WATCH_MOST.
+ */
 #include "read_watch.h"
 
 #include "core/base/range.h"

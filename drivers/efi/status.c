@@ -1,10 +1,10 @@
 /* Statuses of ours and of UEFI, both ways: two tables.
  *
- * Beside the data path; calls nothing. Invariant: every value has a row.
+ * Calls nothing. Invariant: every status of ours has a row.
  */
 #include "status.h"
 
-/* One row per status. Block I/O first asks the table and then may see only what it is allowed. */
+/* One row per status. q2_efi_block_from_status() narrows it to the codes of Block I/O. */
 static const EFI_STATUS from_status[] = {
     [Q2_OK] = EFI_SUCCESS,
     [Q2_ERR_ARGUMENT] = EFI_INVALID_PARAMETER,
@@ -49,7 +49,8 @@ static const EFI_STATUS from_status[] = {
 };
 _Static_assert(sizeof(from_status) / sizeof(from_status[0]) == Q2_NB_STATUS, "one row per status");
 
-/* One row per error code of UEFI whose meaning we have; the number without the error bit. */
+/* One row per error code of UEFI that means more to us than Q2_ERR_IO. The index is the code
+ * without the error bit. */
 #define NB_EFI_ERRORS 36u
 #define INDEX(code)   ((code) & ~EFI_ERROR_MASK)
 static const enum q2_status from_efi[NB_EFI_ERRORS] = {

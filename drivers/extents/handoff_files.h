@@ -1,8 +1,8 @@
 /* The files of an open disk, as a hand-off record has them.
  *
- * For programs that make a record: firmware when a boot loader asks for the initrd, and
- * tools/handoff/make_record.c on a host. Every source of the disk must be a struct
- * q2_source_extents on one volume.
+ * For programs that make a record on a host. (The firmware's disks are described by
+ * efi/handoff/record.c, because not all of their sources have extents.) Every source of the disk
+ * must be a struct q2_source_extents on one volume.
  */
 #ifndef Q2_DRIVERS_HANDOFF_FILES_H
 #define Q2_DRIVERS_HANDOFF_FILES_H
@@ -15,8 +15,7 @@
 
 /* Fill handoff->files: role, layer, path, size with the room after the end, extents, samples.
  *
- * disk         open with all its files; flushed, because the samples are what is stored on the
- * volume
+ * disk         open with all its files, and flushed, because samples are read from the volume
  * first_layer  the layer of the top image: 1 if the disk has an overlay in memory, else 0
  * samples      Q2_HANDOFF_ALL_SAMPLES of them; the record points into it, and into the sources
  * buffer       Q2_HANDOFF_SAMPLE_SIZE bytes

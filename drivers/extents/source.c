@@ -93,7 +93,8 @@ void q2_source_extents_own_pages(const struct q2_source_extents *extents,
     *ret_end = (start + extent->length) >> extents->page_bits;
 }
 
-/* Only the first and the last page of an extent can be shared, so of a piece too. */
+/* Note the pages of a piece that the file shares with others. Only the first and the last page of
+ * an extent can be shared, so only the first and the last page of a piece. */
 static void note_shared(struct q2_source_extents *file, const struct extent_piece *piece)
 {
     uint64_t start = piece->volume_offset - file->page_start;

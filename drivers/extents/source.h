@@ -8,10 +8,9 @@
  * system, outside of every request; then the file is mapped anew and q2_source_extents_remap()
  * takes the longer map.
  *
- * Whoever else writes to the volume may hold whole pages of it, as a file system driver's cache
- * does: a page that the file shares with others would be written back with our bytes as they were.
- * So the source keeps account of the shared pages that it wrote to, and its owner makes the cache
- * forget them.
+ * A file system driver may keep whole pages of the volume in a cache. If it writes back a page that
+ * our file shares with another file, it writes our old bytes. So the source keeps account of the
+ * shared pages that it wrote to, and its owner makes the cache forget them.
  */
 #ifndef Q2_DRIVERS_SOURCE_EXTENTS_H
 #define Q2_DRIVERS_SOURCE_EXTENTS_H

@@ -1,14 +1,17 @@
-/* An overlay in memory. Calls source.h and q2_create(). */
+/* An overlay in memory.
+ *
+ * May call source.h and q2_create(). Invariant: nothing past the capacity is written.
+ */
 #include "overlay.h"
 
 #include "q2_create.h"
 
-/* Small clusters waste little memory on small writes, but each L1 entry maps fewer of them: the L1
- * table gets no more than this part of the overlay. */
+/* Small clusters waste little memory on small writes, but need a longer L1 table. So the smallest
+ * size is taken whose L1 table is at most this part of the overlay. */
 #define SMALLEST_CLUSTER_BITS 12u
 #define MAX_L1_PART           64u
 
-/* An L2 table is a cluster of entries of 8 bytes. */
+/* An L2 table is a cluster of entries of 8 bytes, so an L1 entry maps 2^(2 * bits - 3) bytes. */
 static uint32_t choose_cluster_bits(uint64_t virtual_size, uint64_t capacity)
 {
     uint32_t bits = SMALLEST_CLUSTER_BITS;

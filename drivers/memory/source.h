@@ -1,7 +1,7 @@
 /* A byte source over a buffer in memory.
  *
- * For tests, and for files that are read into memory at attach. Implements include/q2_source.h;
- * the buffer is the caller's and must outlive the source.
+ * For overlays, for files that are read into memory, and for tests. Implements
+ * include/q2_source.h. The buffer is the caller's and must outlive the source.
  */
 #ifndef Q2_DRIVERS_SOURCE_MEMORY_H
 #define Q2_DRIVERS_SOURCE_MEMORY_H

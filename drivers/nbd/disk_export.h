@@ -1,7 +1,7 @@
 /* A disk of the engine as an NBD export.
  *
- * Made by tools/metalcow/serve/ and tools/handoff/. Implements export.h. The engine takes one call
- * at a time, so every call is made between lock() and unlock().
+ * Implements export.h. The engine takes one call at a time, so every call is made between lock()
+ * and unlock().
  */
 #ifndef Q2_DRIVERS_NBD_DISK_EXPORT_H
 #define Q2_DRIVERS_NBD_DISK_EXPORT_H

@@ -1,7 +1,8 @@
 /* What an NBD session serves: a range of bytes that can be read, maybe written.
  *
- * Implemented by disk_export.c over a disk of the engine, and by tests. Sessions in several threads
- * may share an export, so its functions take a lock of their own where they need one.
+ * Implemented by disk_export.c over a disk of the engine, by routed_export.c over another export,
+ * and by tests. Sessions in several threads may share an export, so its functions take a lock of
+ * their own where they need one.
  */
 #ifndef Q2_DRIVERS_NBD_EXPORT_H
 #define Q2_DRIVERS_NBD_EXPORT_H
@@ -23,7 +24,7 @@ struct nbd_export_ops {
     enum q2_status (*write_zeroes)(struct nbd_export *export, uint64_t offset, uint64_t length);
     enum q2_status (*trim)(struct nbd_export *export, uint64_t offset, uint64_t length);
 
-    /* Make everything durable that any session of the export was told is done. */
+    /* Make every change durable that was reported as done to any session of the export. */
     enum q2_status (*flush)(struct nbd_export *export);
 
     /* The kind of a run of bytes from offset on.

@@ -191,7 +191,8 @@ static bool answer_structured(struct nbd_session *session, struct data *data)
     return reply(session, NBD_OPT_STRUCTURED_REPLY, NBD_REP_ACK, NULL, 0);
 }
 
-/* The old way to begin: no error can be told, so a client with another name is left. */
+/* NBD_OPT_EXPORT_NAME has no error reply, so the session with a client that asks for another export
+ * is ended. */
 static bool answer_export_name(struct nbd_session *session, struct data *data, bool *ret_go)
 {
     uint8_t answer[NBD_EXPORT_NAME_REPLY_SIZE + NBD_EXPORT_NAME_ZEROES] = {0}, *to = answer;
@@ -230,7 +231,8 @@ static bool answer(struct nbd_session *session, uint32_t option, uint32_t length
     }
 }
 
-/* Read and forget; a client that sends more than anybody needs is left. */
+/* Read the data of an option and drop it. false: the client is gone, or sends more than any client
+ * needs. */
 static bool skip(struct nbd_session *session, uint32_t length)
 {
     if (length > NBD_MAX_PAYLOAD)

@@ -1,7 +1,7 @@
 /* The NBD protocol's messages.
  *
- * Bottom of drivers/nbd/; may call nothing. Invariant: an encoder writes exactly the bytes of its
- * array, a decoder reads no others.
+ * May call nothing. Invariant: an encoder writes exactly the bytes of its array, and a decoder
+ * reads no others.
  */
 #include "protocol.h"
 
@@ -77,7 +77,7 @@ void nbd_encode_chunk(uint8_t bytes[NBD_CHUNK_SIZE], uint32_t flags, uint32_t ty
     (void)nbd_put(bytes, length, 4);
 }
 
-/* What has a meaning of its own to a client; the rest is an I/O error. */
+/* Statuses that have an error code of their own; all others are NBD_EIO. */
 static const struct {
     enum q2_status status;
     enum nbd_error error;

@@ -1,13 +1,13 @@
 /* The part of a disk that goes through the server, as an NBD export.
  *
- * For a device that is only one half of a disk: the other half goes straight to where it is stored
- * (include/q2_handoff_routes.h), and something like a device mapper puts the halves together.
- * Implements export.h on top of another export.
+ * For a device that has a part of a disk only: requests for the other part go straight to where it
+ * is stored (include/q2_handoff_routes.h), and something like a device mapper puts the parts
+ * together. Implements export.h over another export.
  *
  * - Before and after the disk there is a margin of zeros. Nobody who looks for partition tables or
  *   file systems finds any, so the disk and its file systems do not appear a second time.
- * - What goes straight cannot be changed here: a trim would give away clusters that the other half
- *   still writes to.
+ * - What goes straight cannot be changed here, because a trim would free clusters that requests of
+ *   the other part still write to.
  */
 #ifndef Q2_DRIVERS_NBD_ROUTED_EXPORT_H
 #define Q2_DRIVERS_NBD_ROUTED_EXPORT_H

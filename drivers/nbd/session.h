@@ -1,9 +1,9 @@
 /* One client of an NBD server: handshake, then requests until it goes.
  *
  * A session knows no sockets. Bytes are read and written through a struct nbd_stream of the caller,
- * which is a client's socket, or a socket pair with the kernel. Keeps to
- * the protocol whatever the client sends; a client that breaks it is left, and nothing of a request
- * that was not received whole reaches the export but bytes of a write that was cut off.
+ * which is a client's socket, or a socket pair with the kernel. The session keeps to the protocol
+ * whatever the client sends, and ends if the client breaks it. A request reaches the export only
+ * after it was received whole; a long write reaches it piece by piece.
  */
 #ifndef Q2_DRIVERS_NBD_SESSION_H
 #define Q2_DRIVERS_NBD_SESSION_H
@@ -17,11 +17,11 @@ struct nbd_stream {
     bool (*send)(struct nbd_stream *stream, const void *buffer, size_t length);
 };
 
-/* Longest data of an option: an export name or query of 4096 bytes, as the protocol allows for
- * strings, with what stands around it. */
+/* Longest data of an option: an export name or query of 4096 bytes, the protocol's limit for
+ * strings, and the fields around it. */
 #define NBD_MAX_OPTION_LENGTH (8u * 1024)
 
-/* Options of one client before it must begin to read; a client needs five. */
+/* Options of one client before the transmission phase must begin; a client needs five. */
 #define NBD_MAX_OPTIONS 256u
 
 /* Descriptors of one answer about block status. */
@@ -34,12 +34,11 @@ struct nbd_session {
     size_t buffer_size; /* larger requests are served in pieces of this size */
     bool no_zeroes;
     bool structured;      /* structured replies were agreed on */
-    bool base_allocation; /* so was the context base:allocation, */
-    uint32_t export_flags;
+    bool base_allocation; /* the metadata context base:allocation was agreed on */
 };
 
-#define NBD_MIN_BUFFER_SIZE (64u * 1024) /* what a client may ask for in one piece */
-#define NBD_CONTEXT_ID      1u
+#define NBD_MIN_BUFFER_SIZE (64u * 1024) /* a read of this length can have NBD_CMD_FLAG_DF */
+#define NBD_CONTEXT_ID      1u           /* of base:allocation */
 
 /* Serve a client that connected just now: handshake and requests.
  *
@@ -55,7 +54,7 @@ void nbd_serve_requests(struct nbd_stream *stream, struct nbd_export *export, vo
 /* Transmission flags of an export. */
 uint32_t nbd_export_flags(const struct nbd_export *export);
 
-/* The two parts of a session. The first is true if the second shall follow. */
+/* The two parts of a session. nbd_transmission() follows if nbd_handshake() returns true. */
 bool nbd_handshake(struct nbd_session *session);
 void nbd_transmission(struct nbd_session *session);
 

@@ -135,8 +135,8 @@ static enum q2_status read_pieces(struct nbd_session *session, const struct nbd_
     return Q2_OK;
 }
 
-/* A simple reply says before its data that all of it can be read. What does not fit the buffer is
- * therefore read twice; if it cannot be read the second time, the client is left. */
+/* A simple reply says before its data that all of it can be read. So what does not fit into the
+ * buffer is read twice; if it cannot be read the second time, the session ends. */
 static bool read_simple(struct nbd_session *session, const struct nbd_request *request)
 {
     bool fits = request->length <= session->buffer_size, sent;
@@ -344,7 +344,7 @@ static bool serve(struct nbd_session *session, const struct nbd_request *request
         return serve_write_zeroes(session, request);
     case NBD_CMD_BLOCK_STATUS:
         return serve_block_status(session, request);
-    default: /* a hole of the table: 5 is a command that nobody may send */
+    default: /* 5, which is no command of ours and has a row of zeros */
         return reply(session, request, NBD_EINVAL);
     }
 }

@@ -1,8 +1,8 @@
 /* A byte source over a block device that is read and written past the page cache (O_DIRECT).
  *
- * Made by tools/handoff/ over the host partition, which it holds exclusively. Implements
- * include/q2_source.h. Requests that are not aligned to the device's sectors go through a buffer of
- * the caller; what they do not cover of a sector that they write is read before.
+ * For a host partition that the caller holds exclusively. Implements include/q2_source.h. Requests
+ * that are not aligned to the device's sectors go through a buffer of the caller. A write that
+ * covers a sector in part reads the sector before.
  */
 #ifndef Q2_DRIVERS_DIRECT_POSIX_H
 #define Q2_DRIVERS_DIRECT_POSIX_H

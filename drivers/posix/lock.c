@@ -1,8 +1,9 @@
 /* Locks on a POSIX file.
  *
  * May call the C library. Each byte below is a statement about the file that any number of programs
- * can make (a shared lock); who makes one that contradicts another's withdraws. Statements are made
- * first and looked for second, so of two that start at once at least one sees the other.
+ * can make, by a shared lock. A program whose statements contradict those of another one gives up.
+ * It makes its statements before it looks for others, so of two programs that start at once at
+ * least one sees the other.
  */
 #include "lock.h"
 
@@ -45,7 +46,8 @@ static struct flock byte_at(short type, short at)
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
 }
 
-/* false: somebody has the byte to himself. A file system without locks says yes to all. */
+/* Make a statement. false: somebody has an exclusive lock on its byte. A file system without locks
+ * gives true. */
 static bool state(int fd, short at)
 {
     struct flock lock = byte_at(F_RDLCK, at);

@@ -1,4 +1,4 @@
-/* Locks on a POSIX file, in the language of QEMU's image locks.
+/* Locks on a POSIX file that QEMU and qemu-img understand.
  *
  * An image that a virtual machine or qemu-img has open for writing is refused, and so is one that
  * they rely on not to change (a backing file, an image being copied) when it is to be written; they
@@ -14,7 +14,7 @@
  *
  * fd  open for reading and writing, not shared with another process
  *
- * Q2_OK        it is locked, or its file system has no locks (no reason not to work there)
+ * Q2_OK        it is locked, or its file system has no locks
  * Q2_ERR_BUSY  somebody else writes it or relies on it; what was locked is free again once fd is
  *              closed
  */

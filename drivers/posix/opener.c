@@ -1,7 +1,7 @@
 /* The opener of the host.
  *
- * Beside the data path: called by core/read/backing_chain.c when a disk is opened and closed; calls
- * drivers/posix/source.c. Invariant: a source is handed out from a slot that nobody else holds.
+ * May call drivers/posix/source.c. Invariant: a source is handed out from a slot that nobody else
+ * holds.
  */
 #include "opener.h"
 

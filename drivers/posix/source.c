@@ -42,7 +42,7 @@ static struct q2_source_posix *posix_of(struct q2_source *source)
     return (struct q2_source_posix *)source;
 }
 
-/* So much may be in the page cache before it is left. */
+/* With UNCACHED, bytes that may be moved before leave_cache(). */
 #define CACHED_MOST ((uint64_t)8 << 20)
 
 /* Take the file's pages out of the page cache; those that wait to be written are written first. A
@@ -72,7 +72,6 @@ static enum q2_status posix_read(struct q2_source *source, uint64_t offset, void
     uint8_t *to = buffer;
 
     count_moved(posix_of(source), length);
-
     while (length > 0) {
         ssize_t n = pread(posix_of(source)->fd, to, length, (off_t)offset);
         if (n < 0 && errno == EINTR)
@@ -138,7 +137,7 @@ static enum q2_status posix_grow(struct q2_source *source, uint64_t new_size)
     return Q2_OK;
 }
 
-/* One call of fallocate(). What a file system does not know is no error of the file. */
+/* One call of fallocate(). Q2_ERR_UNSUPPORTED: the file system cannot do it. */
 static enum q2_status allocate(struct q2_source *source, int mode, uint64_t offset, uint64_t length)
 {
     if (!source->writable)
@@ -202,8 +201,8 @@ static bool kind_allowed(const struct stat *stat, unsigned int flags)
            (S_ISBLK(stat->st_mode) && (flags & Q2_POSIX_BLOCK_DEVICES) != 0);
 }
 
-/* Look before opening: opening alone already moves some devices (tapes), and opening a directory
- * for writing would say EISDIR where a reader gets an open directory. */
+/* Look before opening, because opening a device may already do something (rewind a tape), and
+ * because open() refuses a directory for writing only. */
 static enum q2_status judge_path(const char *path, unsigned int flags)
 {
     struct stat found;

@@ -1,7 +1,7 @@
 /* A byte source over a file or block device of a POSIX system.
  *
- * Implements include/q2_source.h. The struct is the
- * caller's; a file descriptor is held between open and close.
+ * Implements include/q2_source.h. The struct is the caller's. It has a file descriptor between open
+ * and close.
  */
 #ifndef Q2_DRIVERS_SOURCE_POSIX_H
 #define Q2_DRIVERS_SOURCE_POSIX_H
@@ -15,7 +15,7 @@ struct q2_source_posix {
     struct q2_source source;
     int fd;
     unsigned int flags;          /* enum q2_posix_flags */
-    uint64_t cached;             /* UNCACHED: bytes moved since the page cache was left */
+    uint64_t cached;             /* UNCACHED: bytes moved since leave_cache() */
     uint8_t held[Q2_POSIX_HELD]; /* the first bytes, while they are held */
     char path[Q2_MAX_PATH_LENGTH + 1];
 };
@@ -47,14 +47,15 @@ enum q2_posix_flags {
  * Q2_ERR_BAD_NAME   path longer than Q2_MAX_PATH_LENGTH, or empty
  * Q2_ERR_LIMIT      no file descriptor left
  * Q2_ERR_NO_SPACE   CREATE: no room for a file
- * Q2_ERR_NO_MEDIA, Q2_ERR_IO
+ * Q2_ERR_NO_MEDIA   a device without a medium or without a driver
+ * Q2_ERR_IO         the device failed
  */
 enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *path,
                                     unsigned int flags);
 
-/* Hold the first bytes of the file back: reads give them, writes change them in memory only. So a
- * file that begins with a magic number is nothing until it is complete. reserve() stays, punch()
- * and truncate() are gone while they are held.
+/* Hold the first bytes of the file back: reads give them, and writes change them in memory only. So
+ * a file has no magic number until it is complete. The source has no punch() and truncate() while
+ * bytes are held.
  *
  * bytes  what they are
  */
