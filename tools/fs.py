@@ -1,8 +1,8 @@
 """Disk images out of plain files, without root: GPT, FAT and ext4 inside an image file.
 
-Every function takes byte offsets into the image and
-calls one Debian tool (sfdisk, mkfs.fat, mtools, mke2fs); nothing here is mounted. The same input
-gives the same image: GUIDs, volume numbers and times are the caller's or fixed.
+Functions take byte offsets into the image and call Debian's tools (sfdisk, mkfs.fat, mtools,
+mke2fs). Nothing is mounted. The same input gives the same image: GUIDs, volume numbers and times
+are the caller's or fixed.
 """
 
 import os
@@ -26,8 +26,8 @@ class ToolError(Exception):
 
 
 def calibrated(function, *arguments):
-    """Call a function that has QEMU make a LUKS key slot. QEMU times PBKDF2 before and gives up
-    where the machine is too busy to be timed: then once more, at most nine times."""
+    """Call a function that has QEMU make a LUKS key slot. QEMU times PBKDF2 before, and gives up
+    if the machine is too busy for that. Then the function is called again, ten times in all."""
     for _ in range(9):
         try:
             return function(*arguments)

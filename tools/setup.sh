@@ -5,7 +5,7 @@
 #
 # Silent and quick when nothing is missing. Debian packages come from the machine's own configured
 # apt sources. The guest's kernel, boot loaders and busybox are downloaded and unpacked below
-# build/, never installed: a test guest has no business in this system's /boot.
+# build/, and never installed, because a test guest must not change this system's /boot.
 # The plain `build` group fetches nothing for the guest.
 
 # shellcheck disable=SC2034 # the arrays are read by name, in members()

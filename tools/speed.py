@@ -13,7 +13,8 @@ stretched by the ratio to what that work takes on the reference machine with not
     speed.py SECONDS             print the seconds of a watch, rounded up
 
 The measurement includes what other programs take, a slow processor, and a lower priority of the
-test. May call the standard library only. Invariant: a second here is never shorter than a second.
+test. May call the standard library only. Invariant: a second of the reference machine is never
+shorter here than a second of a watch.
 """
 
 import math
@@ -29,8 +30,8 @@ REFERENCE = 0.05
 NB_STEPS = 1_500_000
 # Between two measurements of a clock. The work costs 2 % of a processor.
 PERIOD = 2.5
-# A process that has slept runs at once for some milliseconds, so the work sees less of the load
-# than a program that has run all the time.
+# A process that has slept runs at once for some milliseconds, so work() sees less of the load than
+# a program that has run all the time. So a ratio above BUSY is multiplied by BUSY_MARGIN.
 BUSY = 1.3
 BUSY_MARGIN = 1.6
 

@@ -219,10 +219,20 @@ def test_help():
 def test_a_word_too_many_and_control_characters():
     reset()
     status, out, err = run([str(METALCOW), "io"], "-f qcow2",
-                           ["read \x1b[2J 1", "\x1b[2J", "length " + "x " * 100], "t.qcow2")
+                           ["read \x1b[2J 1", "\x1b[2J", "length " + "x " * 50], "t.qcow2")
     check_equal(status, 1, "status")
     check("\x1b" not in out + err and "\\x1b" in out and "\\x1b" in err, out + err)
     check("argument(s), but takes" in err, err)
+
+
+def test_a_line_of_more_than_64_words_changes_nothing():
+    reset()
+    before = (FOLDER / "t.qcow2").read_bytes()
+    line = "writev 0 " + "512 " * 100
+    status, out, err = run([str(METALCOW), "io"], "-f qcow2", [line], "t.qcow2")
+    check_equal((status, out), (1, ""), err)
+    check("more than 64 words" in err, err)
+    check((FOLDER / "t.qcow2").read_bytes() == before, "the image was changed")
 
 
 if __name__ == "__main__":

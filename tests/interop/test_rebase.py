@@ -99,6 +99,17 @@ def test_file_of_the_same_chain():
     check_equal(allocated("f/top"), allocated("f/theirs"), "nothing is copied above the same file")
 
 
+def test_backing_files_of_the_command_line_are_compared():
+    """--backing-file puts `other` below `mid`, and mid's own name leads to `base`."""
+    make_files(SAME, "")
+    below = ("--backing-file", "f/mid", "--backing-file", "f/other")
+    folder.good("convert", "-O", "raw", *below, "f/top", "want.raw")
+    want = (folder.path / "want.raw").read_bytes()
+    check(content("f/top") != want, "the two chains hold the same")
+    folder.good("rebase", *below, "-b", "mid", "-F", "qcow2", "f/top")
+    check(content("f/top") == want, "content")
+
+
 def test_sizes_differ():
     for sizes in ((MIB, 3 * MIB, 2 * MIB, 5 * MIB), (3 * MIB, MIB, 2 * MIB, MIB)):
         for base, base_format in (("other", "qcow2"), ("other.raw", "raw"), ("base", "qcow2"),

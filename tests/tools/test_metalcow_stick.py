@@ -535,6 +535,7 @@ def test_stick_add_finds_the_esp():
             here.check_run(0, "add", "--yes", here.top)
             check_same(here.target, "/img/top/top.qcow2", here.top,
                        0 if scheme == "superfloppy" else fs.MIB)
+        here.check_run(3, "add", "--yes", here.top, "--partition", 2, says="without partitions")
         two = [{"start": (1 + 20 * n) * fs.MIB, "size": 20 * fs.MIB, "type": fs.TYPE_ESP,
                 "name": "esp",
                 "guid": f"4d435753-0000-4000-8000-00000000001{n}"} for n in range(2)]

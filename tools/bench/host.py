@@ -28,7 +28,7 @@ SCALE = 2 * GIB
 REQUEST = 256 * 1024
 NB_RANDOM = 300_000
 MIN_ROUNDS = 5
-# A reader that is two: ours and the bare codec in turns inside one process.
+# One process that measures two readers in turns: our engine and the bare codec.
 PAIR, PAIR_OURS, PAIR_BARE = "pair", "ours, in turns", "bare, in turns"
 # Cases where a smaller image tells the same, since cost per byte does not depend on size.
 QUARTER, SIXTEENTH = 4, 16
@@ -253,7 +253,7 @@ def print_case(row):
 
 
 def print_targets(rows):
-    """The issue's table, with what was measured."""
+    """The targets of every case, with what was measured."""
     print(f"\n{'case':<12} {'what':<32} {'measured':>9}   target")
     for row in rows:
         for target in row["targets"]:

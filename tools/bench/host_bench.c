@@ -294,8 +294,8 @@ static double time_bare(const struct q2_extent *extents, size_t nb)
     return meter_now() - start;
 }
 
-/* Engine and bare loop take turns, a few MiB at a time, each first every other time: on a machine
- * with other work a difference of a percent drowns in anything coarser. */
+/* Engine and bare loop take turns, a few MiB at a time, and another one is first each time. With
+ * longer turns, other work on the machine would hide a difference of one percent. */
 static int run_pair(const char *path, uint64_t request)
 {
     uint8_t *buffer = allocate(request);

@@ -25,7 +25,7 @@ def make_pool():
 
 
 def content(pool, offset, length):
-    """Guest bytes; offset and length are multiples of a block, and every block is another one."""
+    """Guest bytes. offset and length are multiples of a block, and no two blocks are the same."""
     parts = []
     for number in range(offset // BLOCK, (offset + length) // BLOCK):
         parts += [number.to_bytes(16, "big"), pool[number * 7919 % POOL][16:]]
@@ -115,7 +115,7 @@ def write_table(image, pool, at, cluster_bits, first, marks):
 
 
 def write_span(image, pool, offset, length):
-    """Guest bytes of any alignment to where the file stands, a piece at a time."""
+    """Write guest bytes of any alignment at the file's position, piece by piece."""
     end = offset + length
     while offset < end:
         base = offset // BLOCK * BLOCK

@@ -23,8 +23,8 @@ def legend(series):
 
 
 def bars(title, groups, series):
-    """groups: (name, {series: value}); every group has a scale of its own, since cases differ by a
-    factor of fifty, and its values stand at the bars' ends."""
+    """The chart. groups: (name, {series: value}). Every group has a scale of its own, because cases
+    differ by a factor of fifty. The values are written at the bars' ends."""
     parts, y = [], TOP
     for name, values in groups:
         present = [one for one in series if one in values]

@@ -47,7 +47,7 @@ static enum q2_status file_read(struct q2_source *source, uint64_t offset, void 
     return Q2_OK;
 }
 
-/* The engine never calls the three members that are NULL, because `writable` is false. */
+/* The engine never calls the members that are NULL, because `writable` is false. */
 static const struct q2_source_ops file_ops = {.read_at = file_read};
 
 static enum q2_status file_open(struct file *file, const char *path)

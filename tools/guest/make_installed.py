@@ -141,7 +141,7 @@ def chroot(root, *command):
 
 
 def install(root, packages):
-    """By apt in the system, with /proc; its mount goes with the name space."""
+    """Install by apt in the system, which needs /proc. The mount ends with the name space."""
     script = ('mount -t proc proc "$0/proc" && DEBIAN_FRONTEND=noninteractive chroot "$0" apt-get '
               '-qq -y -o APT::Sandbox::User=root --no-install-recommends install "$@"')
     fs.run("unshare", "--mount", "--propagation", "private", "sh", "-c", script, root, *packages)

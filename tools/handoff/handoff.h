@@ -1,7 +1,7 @@
 /* The program of the hand-off: what its files share.
  *
- * One static program without threads of its own at start; see main.c for the order of steps. All
- * memory is one block, got at start and locked.
+ * A static program without threads; see main.c for the order of steps. Its memory is got before it
+ * serves requests, and is locked.
  */
 #ifndef METALCOW_TOOLS_HANDOFF_H
 #define METALCOW_TOOLS_HANDOFF_H
@@ -46,7 +46,7 @@ struct host {
     struct q2_source_direct source;
 };
 
-/* Everything. */
+/* The state of the program. */
 struct handoff {
     struct q2_handoff record;
     uint8_t *record_bytes; /* strings and keys of the record are stored there */
@@ -109,11 +109,12 @@ void record_forget(struct handoff *handoff);
  * cannot be used. */
 bool host_find(struct handoff *handoff);
 
-/* Open the partition that was found again, exclusively; -1 if somebody else has taken it. */
+/* Open the partition that was found, exclusively, once more; -1, and said in the log: somebody else
+ * has taken it. */
 int host_open(struct handoff *handoff);
 
-/* Hold the partition open without keeping others from it, or hold it exclusively again: the device
- * mapper holds it exclusively in between. */
+/* Hold the partition open without keeping others from it, while the device mapper holds it
+ * exclusively; or hold it exclusively again. false: it cannot be opened. */
 bool host_share(struct handoff *handoff);
 bool host_take_back(struct handoff *handoff);
 
@@ -124,7 +125,6 @@ bool files_verify(struct handoff *handoff);
 
 /* Open the disk as the record says. */
 bool disk_open(struct handoff *handoff);
-void disk_close(struct handoff *handoff);
 
 /* ioctl(), whose request is an int in musl and an unsigned long in glibc. */
 int device_control(int fd, unsigned long request, const void *argument);

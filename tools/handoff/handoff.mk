@@ -3,7 +3,7 @@
 #
 # musl, because a static program of glibc has twice the size; -Os, because the time goes into I/O.
 
-# What makes a record or a cpio on a host, for tests, links these two alone.
+# The host program that makes a record and a cpio for tests; it is no part of the guest's program.
 HANDOFF_TOOL_SRCS := tools/handoff/make_record.c
 HANDOFF_SRCS      := $(sort $(filter-out $(HANDOFF_TOOL_SRCS),$(wildcard tools/handoff/*.c)))
 HANDOFF_MAX_SIZE  := 307200 # bytes, compressed: what firmware may grow by

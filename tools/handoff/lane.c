@@ -68,8 +68,8 @@ static const char *why_not(const struct plan *plan, const struct q2_extent *exte
     return NULL;
 }
 
-/* Leave away what is not a whole cluster: other subclusters of it may have no data yet, and then
- * the cluster's entry still changes. At the disk's end a cluster may be cut. */
+/* Leave out what is not a whole cluster: other subclusters of it may have no data yet, and then the
+ * cluster's L2 entry still changes. At the disk's end a cluster may be cut. */
 static struct q2_extent whole_clusters(const struct plan *plan, const struct q2_extent *extent,
                                        const struct q2_layer_info *layer)
 {
@@ -123,9 +123,9 @@ static bool map_disk(struct plan *plan)
     return true;
 }
 
-/* What the engine does before its first write must be done although it may write nothing more:
- * clear the autoclear bits of what it does not keep up to date. So it writes the first sector as it
- * is. */
+/* Have the engine write the first sector as it is. Before its first write the engine clears the
+ * autoclear bits of what it does not keep up to date, and that must happen although all other
+ * writes may go straight. */
 static bool announce_writing(struct handoff *handoff)
 {
     uint8_t sector[512];

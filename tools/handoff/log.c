@@ -1,7 +1,7 @@
-/* The kernel log. Calls the C library.
+/* The kernel log.
  *
- * Invariant: one call is one line, at most LINE_SIZE bytes; a log that cannot be written stops
- * nothing.
+ * May call the C library. Invariant: one call is one line of at most LINE_SIZE bytes, and a failure
+ * to write it is ignored.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ void log_open(void)
 {
     int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 
-    /* The numbers of the standard descriptors are given to others later. */
+    /* Not a number of a standard descriptor, which process_settle() replaces. */
     log_fd = fd >= 0 && fd <= 2 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : fd;
 }
 
@@ -34,7 +34,7 @@ void log_say(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(line + head, sizeof(line) - 1 - (size_t)head, format, arguments);
     va_end(arguments);
-    /* The kernel shows a line that does not end only when somebody else has said something. */
+    /* The kernel shows a line without a line feed only after somebody has written another one. */
     length = strlen(line);
     line[length++] = '\n';
     if (log_fd >= 0)

@@ -11,9 +11,9 @@
  *   5. attaches it in one of three ways                  lane.c
  *   6. serves requests until the machine is off
  *
- * After step 2 it has all its memory, and locks it. The host's file system is never mounted, so
- * there is nothing to unmount. If this process dies the guest sees I/O errors, and the image is as
- * after a power cut: consistent.
+ * It gets and locks its memory before step 2; only an overlay's memory comes later. The host's file
+ * system is never mounted, so there is nothing to unmount. If this process dies the guest sees I/O
+ * errors, and the image is as after a power cut: consistent.
  */
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +52,7 @@ static void give_disk(void)
 int main(int argc, char **argv)
 {
     bool present = false, good;
+    pid_t child;
 
     if (argc != 2 || strcmp(argv[1], "start") != 0) {
         fputs("usage: handoff start\nStarted in an initrd by metalcow's hooks.\n", stderr);
@@ -63,8 +64,11 @@ int main(int argc, char **argv)
         return 0; /* not started by metalcow, or a second start */
     if (!good)
         return 1;
-    if (fork() != 0)
-        return 0;
+    child = fork();
+    if (child < 0)
+        log_say(LOG_ERROR, "no process for the disk's server");
+    if (child != 0)
+        return child < 0;
     if (!get_memory()) {
         log_say(LOG_ERROR, "no memory for the disk's server");
         return 1;

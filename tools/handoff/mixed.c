@@ -12,8 +12,9 @@
 
 #include "handoff.h"
 
-/* In a child: whoever loads the table or looks for partitions waits for answers of the server,
- * which is this process. Tells the parent by a byte whether it worked; if not, the server ends. */
+/* Load the table in a child, because loading it and looking for partitions waits for answers of the
+ * server, which is the parent. A byte tells the parent that it worked; if not, the child has the
+ * kernel let go of the server's device, and the server ends. */
 static _Noreturn void attach_in_child(struct handoff *handoff, const struct table *table,
                                       uint64_t data, int answer)
 {

@@ -1,4 +1,7 @@
-/* Kernel modules, loaded by the guest's own modprobe, and ioctl(). Calls the C library. */
+/* Kernel modules, loaded by the guest's own modprobe, and ioctl().
+ *
+ * May call the C library. Invariant: no child is left over.
+ */
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>

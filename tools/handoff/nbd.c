@@ -235,9 +235,9 @@ int server_attach(const struct handoff *handoff, const struct nbd_export *export
     return -1;
 }
 
-/* Opening the device once has its partitions looked at. Whoever opens it waits for this process to
- * answer, so a child does. Nobody waits for the child: as a zombie, which has no '@' in its name,
- * it would hold up the machine's shutdown. */
+/* Open the device once, so that the kernel looks for its partitions. A child does this, because the
+ * open waits for answers of this process. SIGCHLD is ignored, because a zombie without '@' in its
+ * name would hold up the machine's shutdown. */
 static void open_in_child(void)
 {
     (void)signal(SIGCHLD, SIG_IGN);
@@ -301,8 +301,8 @@ static void tell_failure(struct nbd_disk_export *export, enum q2_status status)
     log_fault("a request failed", q2_disk_fault(handoff_of(export)->disk));
 }
 
-/* From here on the log tells of the room. Beside an external data file the image holds only tables,
- * and the little room that all of them need. */
+/* The room below which the log tells of it. With an external data file only tables are stored in
+ * the image, and they need little room. */
 static uint64_t room_mark(const struct handoff *handoff)
 {
     uint64_t mark = handoff->record.room_mark;

@@ -59,7 +59,8 @@ static void record_close(struct q2_opener *base, struct q2_source *source)
     }
 }
 
-/* The status' advice is for firmware: there the image can be attached again. */
+/* Say that a file is another one. The text of the status is for firmware, where an image can be
+ * attached again, so it is not used. */
 static void say_different(const struct q2_fault *fault)
 {
     if (fault->status != Q2_ERR_MEDIA_CHANGED)
@@ -176,10 +177,4 @@ bool disk_open(struct handoff *handoff)
     fault.status = status;
     log_fault("the image cannot be opened", &fault);
     return false;
-}
-
-void disk_close(struct handoff *handoff)
-{
-    q2_disk_close(handoff->disk);
-    handoff->disk = NULL;
 }

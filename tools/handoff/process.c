@@ -1,6 +1,6 @@
-/* A process that lives as long as the machine. Calls the C library.
+/* A process that lives as long as the machine.
  *
- * Nothing here may fail the start: what the kernel does not have is done without.
+ * May call the C library. Invariant: no failure here keeps the program from starting.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -29,7 +29,7 @@ static void leave_descriptors(void)
         (void)close(null);
 }
 
-/* Neither is the disk's server a victim when memory is short, nor is it throttled while it writes
+/* The disk's server must not be killed when memory is short, and not be throttled while it writes
  * what others wait for. */
 static void be_spared(void)
 {
@@ -60,16 +60,16 @@ void process_settle(char *argv0)
     (void)chdir("/");
     for (int signal = 1; signal < NSIG; signal++)
         (void)sigaction(signal, &ignore, NULL);
-    /* Children are waited for: with SIG_IGN they would vanish. */
+    /* module_load() waits for its children, which is impossible if SIGCHLD is ignored. */
     (void)sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-    /* systemd: "the processes with '@' as first character of argv[0] are not killed" at switch-root
-     * and shutdown, because storage depends on them. */
+    /* At switch-root and shutdown systemd kills no process whose argv[0] begins with '@', because
+     * storage may depend on it. */
     argv0[0] = '@';
     leave_descriptors();
     be_spared();
     touch_stack();
-    /* All that is there now is made present and locked. An overlay comes later and is touched page
-     * by page: only what is used of it is locked. */
+    /* Lock all memory of now, present or not. An overlay comes later, and only the pages of it that
+     * are used are locked. */
     (void)mlockall(MCL_CURRENT);
     (void)mlockall(MCL_FUTURE | MCL_ONFAULT);
 }

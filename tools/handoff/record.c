@@ -60,8 +60,8 @@ static void erase_file(int fd, const char *path, size_t length)
     (void)unlink(path);
 }
 
-/* Of two starts one makes the mark, and only that one goes on. A system without the folder was
- * prepared in another way, and has one start. */
+/* If the program is started twice, only the start that makes the mark goes on. A system without
+ * the folder was prepared in another way, and starts the program once. */
 static bool is_first_start(void)
 {
     int fd = open(MARK_PATH, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -117,7 +117,7 @@ static ssize_t read_parts(uint8_t *buffer, size_t size)
     return (ssize_t)length;
 }
 
-/* An initrd has the file system of the variables as a module, and not mounted. */
+/* In an initrd efivarfs is a module, and is not mounted. */
 static ssize_t read_variables(uint8_t *buffer, size_t size)
 {
     ssize_t length;
@@ -142,8 +142,8 @@ static void trim(void *memory, size_t size, size_t used)
         (void)munmap((uint8_t *)memory + kept, size - kept);
 }
 
-/* Arrays of exactly the size that the record needs would need a first look at it; pages that are
- * not used are given back instead. */
+/* Decode into arrays of the largest size and give back the pages that are not used, because how
+ * many are needed is known only afterwards. */
 static bool decode(struct handoff *handoff, uint8_t *bytes, size_t length)
 {
     struct q2_handoff_memory memory = {
@@ -247,7 +247,7 @@ void record_shrink(struct handoff *handoff)
     for (uint32_t i = 0; i < record->nb_files; i++)
         record->files[i].nb_samples = 0;
     if (!block)
-        return; /* then it stays as long as it is */
+        return; /* keep the whole record */
     copy_strings(record, &at);
     for (uint32_t i = 0; i < record->nb_keys; i++) {
         record->keys[i].bytes = memcpy(at, record->keys[i].bytes, record->keys[i].length);

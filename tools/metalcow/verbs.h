@@ -58,7 +58,7 @@ struct verb {
     const char *operands; /* as help shows them */
     const char *summary;
     int nb_operands;      /* at most; ANY_NUMBER: the first may be given again */
-    int nb_optional;      /* how many of them, the last ones, may be left away: NULL then */
+    int nb_optional;      /* how many of them, the last ones, may be missing: NULL then */
     bool last_is_operand; /* whatever it begins with: "-1M" of resize */
     int usage_status;     /* exit status of a wrong command line */
     int (*run)(const struct arguments *arguments);

@@ -8,9 +8,9 @@
 
 The machine has no network and no display. Its firmware variables are a private copy, kept over
 several boots when the caller names a file. What the guest writes to the serial port is read as
-text without terminal escapes. A drive is never written to unless it says so (`snapshot=False`), so
-one stick serves many boots. Every wait has a limit in seconds of the reference machine
-(tools/speed.py), so a busy machine waits longer. A Machine left by `with` is gone.
+text without terminal escapes. A drive is never written to unless it says so (`snapshot=False` or
+`log`), so one stick serves many boots. Every wait has a limit in seconds of the reference machine
+(tools/speed.py), so a busy machine waits longer. The end of `with` ends QEMU.
 """
 
 import argparse
@@ -52,7 +52,7 @@ GUEST_UP = r"^METALCOW-GUEST-UP (\w+)\s*\n"
 GAVE_UP = (r"UEFI Interactive Shell|BdsDxe: No bootable option|Kernel panic|"
            r"Press any key to enter the Boot Manager|^grub> |^grub rescue> ")
 
-# Firmware that can verify, in its setup mode.
+# A value of secure_boot: the firmware can verify, but is in setup mode.
 NO_KEYS = "no keys"
 
 SHELL_PROMPT = r"^(Shell|FS\d+:[^>\n]*)> $"
@@ -68,7 +68,7 @@ BUSES = {
 
 @dataclasses.dataclass
 class Drive:
-    """A disk of the machine: a file, the bus it hangs on, its format as QEMU names it."""
+    """A disk of the machine: a file, its bus (a key of BUSES), its format as QEMU names it."""
 
     path: str
     bus: str = "virtio"
@@ -76,7 +76,8 @@ class Drive:
     snapshot: bool = True
     boot_index: int | None = None
     cache: str = ""  # as QEMU names it; "": QEMU's own choice
-    log: str = ""  # an empty file, which gets every write and flush (tests/guests/write_log.py)
+    log: str = ""  # an empty file, which gets every write and flush (tests/guests/write_log.py);
+    # the disk is written to then, whatever snapshot says
 
     def arguments(self, number):
         name = f"drive{number}"
@@ -206,7 +207,7 @@ class Machine:
 
     @property
     def seconds(self):
-        """Since the start, by the watch."""
+        """Real seconds since the start, not those of the reference machine."""
         return time.monotonic() - self.started
 
     def running(self):
@@ -304,7 +305,7 @@ class Machine:
     def shell(self, command, timeout=60):
         """Run one command in the UEFI shell, which must be at its prompt; return its output."""
         self.send_line(command)
-        # The echo is broken where the screen ends.
+        # The firmware begins a new line in the echo at the right edge of the screen.
         self.expect(r"\n*".join(re.escape(key) for key in command) + r"\s*?\n", timeout=timeout)
         start = self.mark
         match = self.expect(SHELL_PROMPT, timeout=timeout)
@@ -332,7 +333,7 @@ class Machine:
                 self.fail(f"the machine stopped before the status '{wanted}'")
 
     def connect_monitor(self):
-        """QEMU makes the socket while it starts."""
+        """Connect to QEMU's monitor. QEMU makes the socket while it starts, so this waits."""
         deadline = self.deadline(10)
         while True:
             self.monitor = socket.socket(socket.AF_UNIX)

@@ -1,8 +1,8 @@
-"""Copy files to a volume so that a cut at any moment leaves nothing that is half and looks whole.
+"""Copy files to a volume so that an interruption leaves no incomplete file under its own name.
 
 Every file is first written under its name and ".partial". When all are written, and were read back
-and compared, they get their names, entries last. So until then no file that was there has changed,
-and an entry never names a file that is not whole.
+and compared, they get their names in the order of the list. So until then no old file has changed.
+The caller puts entries last, so an entry never names a file that is incomplete.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ def chunks_of(source):
 
 
 def same(one, other, tell=lambda nb_bytes: None):
-    """Whether two streams of chunks have the same bytes. The second one is read to its end, because
-    it may come out of a program that fails when nobody takes what it says."""
+    """Whether two streams of chunks have the same bytes. The second one is always read to its end,
+    because it may be the output of a program, which would fail if it was not read."""
     rest, equal = bytearray(), True
     one = iter(one)
     for chunk in other:
@@ -54,8 +54,8 @@ def is_there(volume, path, source):
 
 
 class Delivery:
-    """Files on their way. files: [(path on the volume, host path or bytes)], in the order in which
-    they get their names."""
+    """One copying of files. files: [(path on the volume, host path or bytes)], in the order in
+    which they get their names. new_progress: makes a Progress of (verb, total bytes)."""
 
     def __init__(self, volume, files, new_progress):
         self.volume, self.files, self.new_progress = volume, files, new_progress
@@ -104,7 +104,7 @@ class Delivery:
             self.named.append(path)
 
     def remove_partial(self):
-        """As far as that works: the medium may be the reason why we are here."""
+        """Errors are ignored, because the medium may be what failed before."""
         for path, _ in self.files:
             with contextlib.suppress(Exception):
                 self.volume.remove(path + SUFFIX)

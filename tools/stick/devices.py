@@ -168,10 +168,12 @@ def mbr_partitions(path):
 
 
 def find_volume(path, number=None):
-    """The offset of the FAT volume to install to: the whole, the partition that was asked for, or
-    the only ESP."""
+    """The offset of the FAT volume to install to: the whole device, the partition that was asked
+    for, or the only ESP."""
     partitions = gpt_partitions(path)
     if partitions is None and is_fat(path, 0):
+        if number is not None:
+            raise Refusal(f"{path} is one FAT volume without partitions; leave out --partition")
         return 0
     if partitions is None:
         partitions = mbr_partitions(path)

@@ -72,7 +72,8 @@ class Volume:
             cluster = self.entries[cluster]
 
     def folder_pieces(self, folder):
-        """(place, length) of the clusters of a folder, by mshowfat; the root of FAT12/16 is one."""
+        """(place, length) of each cluster of a folder, by mshowfat. The root of FAT12 and FAT16
+        has no clusters and is one piece."""
         if not folder and not self.is_fat32:
             return [(self.root_at, self.data_at - self.root_at)]
         shown = fs.run("mshowfat", "-i", f"{self.path}@@{self.offset}", f"::/{folder}")
@@ -94,8 +95,9 @@ class Volume:
         raise fs.ToolError(f"no entry for cluster {first_cluster} in /{folder}")
 
     def scatter(self, count, piece):
-        """`count` free clusters in runs of `piece`, no two runs in a row on the volume: runs are
-        taken by about the golden section of their number."""
+        """`count` free clusters in runs of `piece`. Each run is about 0.618 of all runs after the
+        one before, so that runs which follow each other in the file are far apart on the
+        volume."""
         free = [n for n in range(2, self.nb_clusters + 2) if self.entries[n] == 0]
         runs = [free[at:at + piece] for at in range(0, len(free) - piece + 1, piece)]
         needed = -(-count // piece)
@@ -145,7 +147,7 @@ def copy_scattered(path, offset, source, target, piece):
 
 
 def write_runs(image, content, volume, clusters):
-    """The content, each run of neighbours in one write."""
+    """Write the content; clusters that follow each other on the volume are written at once."""
     start = 0
     for at in range(1, len(clusters) + 1):
         if at == len(clusters) or clusters[at] != clusters[at - 1] + 1:

@@ -12,7 +12,7 @@ import subprocess
 
 # Characters of names on a stick. All others become "_": FAT forbids some, mtools expands some.
 UNSAFE = re.compile(r"[^A-Za-z0-9._ +@=~-]")
-MAX_NAME = 200  # characters; FAT takes 255 with what is appended while a file is copied
+MAX_NAME = 200  # characters; FAT takes 255, and ".partial" is appended while a file is copied
 
 
 class Refusal(Exception):
@@ -41,7 +41,7 @@ class Layout:
         self.taken = {}  # place in small letters, because FAT does not tell them apart: host path
 
     def put(self, place, source):
-        """Store a file at a place; False if another file has it."""
+        """Give a place to a file; False if another file has the place."""
         source = pathlib.Path(os.path.realpath(source))
         if self.taken.setdefault(place.lower(), source) != source:
             return False
@@ -50,7 +50,8 @@ class Layout:
         return True
 
     def put_somewhere(self, folder, source):
-        """Store a file in a folder, under a name that is free; the place that it has got."""
+        """Give a file a place in a folder, under a name that is free; return the place, or the one
+        that it has already."""
         real = pathlib.Path(os.path.realpath(source))
         for place, known in self.files.items():
             if known == real:
@@ -64,8 +65,9 @@ class Layout:
 
 
 def place_by_name(layout, holder, name, source):
-    """Store a file where the name inside the image at the place `holder` leads to it; None: the
-    name is absolute, leaves the folder, or has characters that a stick cannot have."""
+    """Give a file the place to which the name inside the image at the place `holder` leads; return
+    the place. None: the name is absolute, leaves the folder, has characters that a stick cannot
+    have, or leads to the place of another file."""
     parts = name.split("/")
     if name.startswith("/") or any(part in ("", ".", "..") or safe_name(part) != part
                                    for part in parts):
@@ -80,7 +82,8 @@ def layer_data_file(info):
 
 
 def place_data_file(layout, image, source, name, is_top):
-    """Store a layer's data file; the entry's line for it, or None."""
+    """Give a layer's data file a place. Return the place if the entry has to name it; None if the
+    name inside the image leads to it."""
     path = pathlib.Path(source).parent / name
     if not path.is_file():
         raise Refusal(f"{source}: its data file {path} is not there. If it is stored somewhere "
@@ -101,7 +104,7 @@ class Image:
         """options: format, backing_format, data_file (host path), mode, title, snapshot."""
         self.path, self.identity, self.options = pathlib.Path(path), identity, options
         self.lines = [("title", options.get("title") or identity)]
-        # An option is a wish for the top layer; `info` takes it as `attach` does.
+        # With these options `info` opens the files that `attach` opens by the entry's keys.
         said = [f"--{key.replace('_', '-')}={options[key]}"
                 for key in ("format", "backing_format", "data_file") if options.get(key)]
         self.layers = chain_info(metalcow, path, said)
@@ -118,8 +121,9 @@ class Image:
                 self.lines.append((key.replace("_", "-"), self.options[key]))
 
     def place_backing_files(self, layout, top):
-        """Places of all layers. The entry names backing files down to the last one whose name does
-        not lead to it, because the keys count from the top."""
+        """Give places to all layers and return them. The entry names each backing file down to the
+        last one to which the name inside an image does not lead, because the n-th key
+        backing-file is of the n-th layer below the top."""
         places, nb_named = [top], 0
         for number, below in enumerate(self.layers[1:], start=1):
             holder = self.layers[number - 1]

@@ -21,7 +21,7 @@ DISK_GUID = "4d435753-0000-4000-8000-000000000000"
 VOLUME_GUID = "4d435753-0000-4000-8000-000000000001"
 SCHEMES = ("gpt", "mbr", "superfloppy")
 
-# FAT32 needs 65525 clusters or more; the same in bytes for a cluster size, with room to spare.
+# FAT32 has 65525 clusters or more; this is a little more.
 FAT32_CLUSTERS = 66000
 
 
@@ -43,7 +43,7 @@ def source_size(source):
 
 
 def good_size(files, bits, cluster):
-    """Whole MiB that hold the files, and make a FAT of that width at all."""
+    """Bytes of a stick that holds the files, in whole MiB; for FAT32 not less than FAT32 needs."""
     needed = sum(source_size(source) + cluster for source in files.values())
     least = FAT32_CLUSTERS * cluster if bits == 32 else 0
     return (max(needed + needed // 50, least) // fs.MIB + 16) * fs.MIB

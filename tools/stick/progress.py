@@ -1,10 +1,10 @@
-"""What a person sees while bytes move: a bar on a terminal, one line for each file elsewhere."""
+"""Show how far copying is: a bar on a terminal, one line for each file elsewhere."""
 
 import sys
 import time
 
 WIDTH = 30
-STEP = 0.1  # seconds between two pictures of the bar
+STEP = 0.1  # seconds between two drawings of the bar
 
 
 def size_text(size):

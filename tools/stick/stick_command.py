@@ -35,7 +35,7 @@ DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, or a signal that asks us to end."""
+    """Ctrl-C, or another signal that asks the command to end."""
 
 
 def interrupt(*_):
@@ -65,7 +65,7 @@ def parser():
     p.add_argument("--size", type=parse_size, help="make: the size of the image file")
     p.add_argument("--partition", type=int, metavar="NUMBER", help="add: which partition")
     p.add_argument("--application", action="append", type=pathlib.Path, metavar="FILE",
-                   help="metalcow.efi; said again, that of another architecture")
+                   help="metalcow.efi; given again: that of another architecture")
     p.add_argument("--application-path", metavar="PATH",
                    help="where it is stored (default: /EFI/BOOT/BOOTX64.EFI, BOOTAA64.EFI)")
     p.add_argument("--metalcow", metavar="PROGRAM", help="the host command")
@@ -98,7 +98,7 @@ def check_usage(p, args):
 
 
 def host_command(args):
-    """The host command: named, of this tree, or installed."""
+    """The host command: the one of --metalcow, of this tree, or of PATH, in this order."""
     built = ROOT / os.environ.get("BUILD", "build") / "host/metalcow"
     found = args.metalcow or (str(built) if built.exists() else shutil.which("metalcow"))
     if not found or not shutil.which(found):
@@ -247,7 +247,8 @@ class NewStick:
             raise
 
     def fill(self, work, new_progress):
-        """The partition table is written last, so until then nobody takes the stick for whole."""
+        """Write the stick. The partition table is written last, so until then no program finds a
+        volume on it."""
         if self.is_device:
             self.state = (f"{self.path} has lost what it held. It has no partition table and no "
                           f"stick was made: run the command again")
@@ -293,8 +294,9 @@ def empty(path):
 
 
 def forget_partitions(file):
-    """The kernel refuses as invalid what it does not look for partitions on, such as a loop device
-    that was made without them: there is nothing to forget then."""
+    """Have the kernel forget the partitions of a device. On devices on which the kernel looks for
+    no partitions, such as a loop device without --partscan, the ioctl fails with EINVAL or ENOTTY;
+    then there are none to forget."""
     try:
         fcntl.ioctl(file.fileno(), BLKRRPART)
     except OSError as error:
@@ -334,7 +336,7 @@ class OldVolume:
         return volumes.FatVolume(self.path, devices.find_volume(self.path, args.partition))
 
     def keep_settings(self, force):
-        """Settings that exist are somebody's choice of the default entry."""
+        """Keep settings that exist, because they are somebody's choice of the default entry."""
         settings = [row for row in self.new if row[0] == "/metalcow/metalcow.conf"]
         if settings and not force and self.volume.has(settings[0][0]):
             self.new.remove(settings[0])
@@ -345,7 +347,7 @@ class OldVolume:
             raise Refusal(f"{self.path} has other files of these names: {', '.join(self.replaced)}."
                           f" Say --force to replace them, or --application-path "
                           f"/EFI/metalcow/metalcow.efi to leave another boot loader alone")
-        # A folder's cluster, and one for its entry in the folder above, for each file at most.
+        # Two more clusters for each file are for folders.
         needed = sum(-(-delivery.size_of(source) // self.cluster) + 2 for _, source in self.new)
         if needed * self.cluster > self.volume.free:
             raise Refusal(f"{self.path} has {size_text(self.volume.free)} free, and the files need "

@@ -26,7 +26,8 @@ def environment():
 
 
 def drop_cache(path):
-    """Write out what the kernel holds of a file, and forget it: reads come from the medium."""
+    """Have the kernel write and forget what it has cached of a file, so that reads come from the
+    medium."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -49,14 +50,15 @@ class FatVolume:
 
     @contextlib.contextmanager
     def process(self, *command, **pipes):
-        """A tool that a pipe leads to or from. It does not see the terminal's Ctrl-C, so it is
-        ended here, and its failure is an error."""
+        """Run a tool of mtools with a pipe to or from it. It runs in a session of its own, so
+        Ctrl-C does not reach it; an exception here ends it. If the tool fails, OSError is raised.
+        """
         with subprocess.Popen([command[0], "-i", self.drive, *command[1:]], env=environment(),
                               stderr=subprocess.PIPE, start_new_session=True, **pipes) as tool:
             try:
                 yield tool
             except BrokenPipeError:
-                pass  # the tool ended early, and says why
+                pass  # the tool ended early; its error is raised below
             except BaseException:
                 tool.send_signal(signal.SIGTERM)
                 raise
@@ -85,6 +87,7 @@ class FatVolume:
                 yield chunk
 
     def rename(self, old, new):
+        # mren replaces no file, so for a moment there is no file of the new name.
         if self.has(new):
             self.run("mdel", f"::{new}")
         self.run("mren", f"::{old}", f"::{new}")

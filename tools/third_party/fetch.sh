@@ -30,7 +30,7 @@ usage()
     exit 2
 }
 
-# Said at the end of every failure: what else the user can do.
+# Print why it failed and what the user can do, and end.
 give_up()
 {
     say "$1"
@@ -151,8 +151,8 @@ CONF
     [ "$(id -u)" != 0 ] || echo 'APT::Sandbox::User "root";' >>"$apt/apt.conf"
 }
 
-# A foreign repository may use the distribution's suite names; its lists go away before a source
-# package is chosen. The origin stands in the signed Release file that apt has just checked.
+# A foreign repository may use the distribution's suite names, so its lists are removed before a
+# source package is chosen. The origin is in the signed Release file that apt has just checked.
 drop_foreign_lists()
 {
     local release

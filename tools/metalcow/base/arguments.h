@@ -121,7 +121,7 @@ struct arguments {
     enum preallocation preallocation;
     bool read_only, image_opts, ignore_discard;    /* of io */
     bool no_cache;                                 /* of io: as cache none */
-    bool snapshot_mode;                            /* of io: keep what is written apart */
+    bool snapshot_mode;                            /* of io: write to a temporary file */
     const char *socket_path, *port, *bind_address; /* of serve */
     enum mc_mode mode;
     uint64_t overlay_size;
@@ -155,7 +155,7 @@ bool arguments_discard(const char *word, bool *ret_ignore);
 /* What a word of -t or -T says; false: it is none. */
 bool arguments_cache(const char *word, enum file_cache *ret_cache);
 
-/* Whether a word of -i, which says how requests reach the kernel, names the way that is here. */
+/* Whether a word of -i, which says how requests reach the kernel, is one that is supported. */
 bool arguments_aio(const char *word);
 
 /* The format that a word names; false, and nothing is said, if it is none of ours. */

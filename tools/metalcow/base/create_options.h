@@ -75,8 +75,8 @@ void create_options_help(enum q2_image_format format);
 uint64_t create_options_cluster_size(const struct create_options *options);
 uint32_t create_options_refcount_bits(const struct create_options *options);
 
-/* Whether the options fit together as far as q2_create() would say so too; said on stderr if not.
- * For those who do not call it. */
+/* Whether the options fit together, with some of the checks of q2_create(); said on stderr if not.
+ * For programs that make no image. */
 bool create_options_check(const struct create_options *options);
 
 #endif

@@ -1,4 +1,6 @@
-/* The allocation of a disk as qemu-img's `map` tells it: runs of one state, from all layers.
+/* The allocation of a disk as qemu-img's `map` shows it: runs of one state, from all layers.
+ *
+ * May call the engine, holes.h and preallocated.h.
  */
 #ifndef METALCOW_ENTRIES_H
 #define METALCOW_ENTRIES_H

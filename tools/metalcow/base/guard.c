@@ -1,4 +1,7 @@
-/* The guard of a raw image whose format nobody stated. May call probe.c and the source. */
+/* The guard of a raw image whose format nobody stated.
+ *
+ * May call probe.c and the source. Invariant: a write that is refused changes nothing.
+ */
 #include "guard.h"
 
 #include <stdio.h>
@@ -12,7 +15,7 @@ static struct image *image_of(struct q2_source *source)
     return (struct image *)((char *)source - offsetof(struct image, file));
 }
 
-/* The first block as it would be after the write. */
+/* Would the first block look like an image of another format after this write? */
 static bool makes_an_image(struct q2_source *source, uint64_t offset, const void *bytes,
                            size_t length)
 {

@@ -9,7 +9,7 @@
 
 #include "image.h"
 
-/* Say the warning on stderr and guard every write to image->file from now on. */
+/* Print the warning on stderr, and guard every write to image->file from now on. */
 void guard_raw(struct image *image);
 
 #endif

@@ -1,4 +1,4 @@
-/* Help of the host command. May call stdio. */
+/* Help of the host command. May call the tables and stdio. */
 #include "help.h"
 
 #include <stdio.h>

@@ -35,7 +35,8 @@ static struct q2_disk_options disk_options(struct image *image, const struct ima
     };
 }
 
-/* An image of another format is named for what it is, whether it was probed or said to be qcow2. */
+/* Choose the format. A file of another format is refused with its name, also if the user says that
+ * it is qcow2. */
 static bool choose_format(struct image *image, const struct image_options *options,
                           enum format_choice choice, enum q2_image_format *ret_format,
                           struct q2_fault *ret_fault)
@@ -108,7 +109,7 @@ static enum q2_status open_file(struct image *image, const char *path,
     return ret_fault->status;
 }
 
-/* Memory is there; open the image in it. */
+/* Open the image in memory that was allocated for it. */
 static bool open_image(struct image *image, const struct image_options *options, bool metadata_only,
                        struct q2_fault *ret_fault)
 {

@@ -40,8 +40,8 @@ struct image {
  */
 struct image *image_open(const char *path, const struct image_options *options, bool metadata_only);
 
-/* The same, for who says what is wrong himself: ret_fault's status is Q2_OK if that is said
- * already; it names no file if it is path. */
+/* The same for callers that print the error. ret_fault's status is Q2_OK if the error was printed
+ * already. It names no file if the file is path. */
 struct image *image_try_open(const char *path, const struct image_options *options,
                              bool metadata_only, struct q2_fault *ret_fault);
 
@@ -61,8 +61,8 @@ void image_print_fault(const struct image *image);
 /* The descriptor of a source that image_open() or its opener has made. */
 int image_source_fd(const struct q2_source *source);
 
-/* Whether path leads to a file that the image is stored in: then it is the image's own lock that
- * keeps the file from being written. */
+/* Whether path leads to a file that the image is stored in. If so, it is the image's own lock that
+ * keeps the file from being opened for writing. */
 bool image_uses_path(struct image *image, const char *path);
 
 /* Whether a file is one of those that an image, opened with all its files, is read from. */

@@ -1,5 +1,6 @@
-/* A JSON writer. May call stdio. Invariant: whatever bytes come in, the output is
- * valid JSON in ASCII.
+/* A JSON writer.
+ *
+ * May call stdio. Invariant: whatever bytes come in, the output is valid JSON in ASCII.
  */
 #include "json.h"
 

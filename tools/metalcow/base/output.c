@@ -1,4 +1,8 @@
-/* What the verbs print. May call core/base/status.c and the C library. */
+/* What the verbs print.
+ *
+ * May call core/base/status.c and the C library. Invariant: print_escaped() prints no control
+ * character.
+ */
 #include "output.h"
 
 #include <string.h>
@@ -32,7 +36,7 @@ void print_fault(const char *path, const struct q2_fault *fault)
     char line[2048];
 
     (void)q2_fault_format(fault, line, sizeof(line));
-    fflush(stdout); /* what was said before comes before */
+    fflush(stdout); /* so that the order is kept if both go to one place */
     fputs("metalcow: ", stderr);
     if (fault->file[0] == '\0') {
         print_escaped(stderr, path);

@@ -1,4 +1,7 @@
-/* What a file is by its first bytes. May call the source and core/base/foreign.c. */
+/* What a file is by its first bytes.
+ *
+ * May call the source and core/base/foreign.c. Invariant: at most PROBE_SIZE bytes are read.
+ */
 #include "probe.h"
 
 #include <string.h>

@@ -9,16 +9,16 @@
 
 struct progress {
     FILE *out;      /* NULL: show nothing */
-    bool shown;     /* something stands on the line */
-    bool automatic; /* nobody asked: only from the second second on */
+    bool shown;     /* the bar is on the line */
+    bool automatic; /* nobody asked for it: it is shown after one second */
     double last;    /* percent */
     struct timespec start;
 };
 
 /* Begin.
  *
- * wanted  -p: on stdout, from the start. Otherwise on stderr if that is a terminal, from the second
- *         second on
+ * wanted  -p: on stdout, from the start. Otherwise on stderr if that is a terminal, after one
+ *         second
  * quiet   never show anything
  */
 void progress_begin(struct progress *progress, bool wanted, bool quiet);

@@ -53,7 +53,8 @@ static bool parse_suffix(const char *text, unsigned *ret_shift)
     return true;
 }
 
-/* The digits after the point, as a fraction of 2^32 (rounded down; nine digits count). */
+/* The digits after the point, as a fraction of 2^32, rounded down. Digits after the ninth are
+ * ignored. */
 static uint64_t parse_fraction(const char **text)
 {
     uint64_t value = 0, scale = 1;

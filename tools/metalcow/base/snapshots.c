@@ -1,4 +1,7 @@
-/* Internal snapshots. May call the engine. The strings are untrusted: escaped. */
+/* Internal snapshots.
+ *
+ * May call the engine. Invariant: strings out of an image are escaped when they are printed.
+ */
 #include "snapshots.h"
 
 #include <inttypes.h>

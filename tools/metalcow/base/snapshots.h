@@ -7,7 +7,7 @@
 /* Number of snapshots of the top image. */
 uint32_t snapshots_count(const struct image *image);
 
-/* Print the table that people know; nothing if there are none. */
+/* Print the table as qemu-img does; nothing if there are no snapshots. */
 enum q2_status snapshots_print(struct image *image);
 
 /* Find a snapshot by convert's -l parameter: "snapshot.id=ID,snapshot.name=NAME" (either or both),

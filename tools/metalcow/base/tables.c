@@ -1,6 +1,7 @@
-/* Metadata of an image: two tables of offsets, read in pieces. May call the source of the image.
+/* Metadata of an image: two tables of offsets, read in pieces.
  *
- * The tables are untrusted: only the part of them that is inside the file is read.
+ * May call the source of the image. Invariant: only what is inside the file is read, because the
+ * tables are untrusted.
  */
 #include "tables.h"
 

@@ -9,9 +9,9 @@
 /* Called for each piece of metadata; offset and length are bytes and may leave the file. */
 typedef void table_visitor(void *context, uint64_t offset, uint64_t length);
 
-/* Visit header, L1 table and the L2 tables of the active state, refcount table and refcount blocks,
- * the snapshots' L1 tables and the bitmaps' are left out. What cannot be read is passed over.
- * (qcow2: "Header", "Cluster mapping", "Refcount management")
+/* Visit the header, the L1 table and L2 tables of the active state, the refcount table and the
+ * refcount blocks. Tables of snapshots and bitmaps are left out, and so is what cannot be read.
+ * (qcow2: "Header", "Cluster mapping", "Host cluster management")
  *
  * source  the image file; header is its header
  */

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Whether length bytes are all zero: the first ones are, and all equal their neighbours, which
- * memcmp() finds out as fast as memory is read. */
+/* Whether length bytes are all zero: the first 16 are, and each equals the byte 16 after it.
+ * memcmp() compares as fast as memory is read. */
 static inline bool is_zero(const uint8_t *bytes, size_t length)
 {
     size_t head = length < 16 ? length : 16;

@@ -1,7 +1,7 @@
 /* Copying inputs to a target: what convert and dd have in common.
  *
- * Walks the inputs' allocation and hands it to the target in guest order: data in chunks, zeros by
- * range; what the target's backing file has is left out.
+ * Walks the inputs' allocation, and writes it to the target in guest order: data in chunks, zeros
+ * by range. What the target's backing file has is left out.
  */
 #ifndef METALCOW_COPY_H
 #define METALCOW_COPY_H

@@ -1,4 +1,7 @@
-/* Holes of sparse files, by lseek(). */
+/* Holes of sparse files.
+ *
+ * May call lseek(). Invariant: what the file system does not call a hole is data.
+ */
 #include "holes.h"
 
 #include <errno.h>

@@ -161,8 +161,8 @@ static bool make_raw(struct new_image *new, const char *path)
            preallocate_raw(&new->image.posix, 0, new->options->preallocation);
 }
 
-/* A data file that is to be preallocated grows with that: what is known to be new needs no zeros.
- * One that is raw is the disk from the start. */
+/* The size that a data file gets first. It is 0 if preallocation makes it grow, because clusters
+ * past its end need no zeros. A raw data file has the disk's size from the start. */
 static uint64_t data_size(const struct new_image *new)
 {
     bool grows =
@@ -171,7 +171,8 @@ static uint64_t data_size(const struct new_image *new)
     return grows && new->data.posix.source.ops->grow ? 0 : new->size;
 }
 
-/* No header that opens before the image is complete; a device may still have an old one. */
+/* Hold the magic of the header back, so that the image does not open before it is complete. On a
+ * device the old magic is overwritten. */
 static bool hold_magic(struct q2_source_posix *file)
 {
     static const uint8_t nothing[Q2_POSIX_HELD];
@@ -233,8 +234,9 @@ void make_image_undo(const char *path, const struct made_files *made)
         (void)unlink(made->data_path);
 }
 
-/* What was made, opened as it will be used. A raw data file is the disk, so all of it is mapped
- * from the beginning: bytes that another program puts into it are on the disk. */
+/* Preallocate an image that was made; it is opened for that. With raw external data all clusters
+ * are mapped from the start, so that bytes that another program writes into the data file are on
+ * the disk. */
 static bool preallocate_made(const char *path, const struct create_options *options,
                              const struct made_files *made)
 {

@@ -192,7 +192,7 @@ static bool make_slots(struct packer *packer)
     return true;
 }
 
-/* As many threads as there are to be had; one at the least. */
+/* Start as many threads as the system allows, up to nb_threads. false: it allows none. */
 static bool start_threads(struct packer *packer)
 {
     packer->threads = calloc(packer->options.nb_threads, sizeof(*packer->threads));

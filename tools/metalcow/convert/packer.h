@@ -1,7 +1,7 @@
 /* The packer: threads that encode clusters, stored in guest order by the thread that submits them.
  *
- * What is stored, and in which order, does not depend on the number of
- * threads or on how they are scheduled.
+ * What is stored, and in which order, does not depend on the number of threads or on how they are
+ * scheduled.
  */
 #ifndef METALCOW_PACKER_H
 #define METALCOW_PACKER_H

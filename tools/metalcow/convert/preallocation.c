@@ -1,4 +1,7 @@
-/* Preallocation. May call core/write/preallocate.c and the file system. */
+/* Preallocation.
+ *
+ * May call core/write/preallocate.c and the file system. Invariant: the disk's content stays.
+ */
 #include "preallocation.h"
 
 #include <errno.h>
@@ -14,8 +17,8 @@ static bool judge(const struct q2_source *source, enum q2_status status)
     return status == Q2_OK;
 }
 
-/* Have the file system put blocks below the end of a file; it keeps its content. A file system that
- * cannot promise room writes zeros where there are holes. */
+/* Allocate blocks for a file from an offset to its end. Its content stays. If the file system has
+ * no call for that, posix_fallocate() writes zeros into holes. */
 static bool allocate_blocks(const struct q2_source *source, uint64_t from)
 {
     int error = 0;

@@ -1,8 +1,8 @@
 /* Converting into a qcow2 image, plain or compressed.
  *
- * May call the engine and packer.c. Invariant: an image that we make does not open as one before it
- * is complete. Its magic is held back until all else is durable. An image
- * that failed is removed.
+ * May call the engine and packer.c. Invariant: a new image does not open as one before it is
+ * complete, because its magic is held back until all else is durable. An image that failed is
+ * removed.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Converting into a raw file: written in place, as qemu-img does, sparse where it is zero. After a
- * failure the file stays, and the error says that it is incomplete.
+/* Converting into a raw file. It is written in place, as qemu-img does, and has holes where it is
+ * zero. After a failure the file stays, and the error says that it is incomplete.
  *
  * May call drivers/posix/source.c. Invariant: nothing is changed before the output is known to be
  * none of the input's own files.
@@ -74,8 +74,8 @@ static bool raw_zeros(struct target *target, uint64_t at, uint64_t length)
     return true;
 }
 
-/* Where the output does not read as zeros by itself the whole buffer is written: content first,
- * holes are only a saving. */
+/* If the output does not read as zeros by itself, the whole buffer is written, because its content
+ * matters more than holes. */
 static bool raw_write(struct target *target, uint64_t at, size_t length)
 {
     struct raw_target *raw = raw_of(target);

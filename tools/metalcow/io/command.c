@@ -15,7 +15,7 @@
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/size.h"
 
-/* A line has no more words than that; qemu-io's own commands need a dozen. */
+/* Words of one line. readv, writev and their aio forms take any number of lengths. */
 #define MAX_WORDS 64
 
 static bool run_help(struct io *io, int argc, char **argv);
@@ -42,7 +42,7 @@ static bool run_sleep(struct io *io, int argc, char **argv)
     return true;
 }
 
-/* Scripts end io like this to see what a crash leaves: nothing is flushed. */
+/* Scripts end io by a signal to see what a crash leaves, because nothing is flushed then. */
 static bool run_sigraise(struct io *io, int argc, char **argv)
 {
     uint64_t number;
@@ -155,15 +155,21 @@ bool io_number(const char *text, uint64_t *ret_value)
     return false;
 }
 
-/* Cut a line at its spaces; returns the number of words, MAX_WORDS if there are more. */
+/* Cut a line at its spaces. Returns the number of words; -1, and said on stderr: too many. */
 static int split(char *line, char **words)
 {
     char *rest = NULL;
     int nb = 0;
 
-    for (char *word = strtok_r(line, " ", &rest); word && nb < MAX_WORDS;
-         word = strtok_r(NULL, " ", &rest))
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        if (nb == MAX_WORDS) {
+            fflush(stdout);
+            fprintf(stderr, "metalcow: the line has more than %d words; use several lines\n",
+                    MAX_WORDS);
+            return -1;
+        }
         words[nb++] = word;
+    }
     words[nb] = NULL;
     return nb;
 }
@@ -192,8 +198,8 @@ bool io_run(struct io *io, char *line)
     int nb = split(line, words);
     const struct io_command *command;
 
-    if (nb == 0)
-        return true;
+    if (nb <= 0)
+        return nb == 0;
     command = find(words[0]);
     if (!command)
         return false;

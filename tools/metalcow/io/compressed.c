@@ -1,4 +1,8 @@
-/* Compressed writes of io, cluster by cluster. May call the encoders and the engine. */
+/* Compressed writes of io, cluster by cluster.
+ *
+ * May call the encoders and the engine. Invariant: only whole clusters, or the disk's last part,
+ * are written.
+ */
 #include "compressed.h"
 
 #include <stdlib.h>

@@ -46,7 +46,7 @@ extern const struct io_command io_alloc_command, io_truncate_command;
 /* Run one line of words; false if it fails (said). The line is cut up. */
 bool io_run(struct io *io, char *line);
 
-/* Print "NAME ARGUMENTS -- SUMMARY"; false, for who returns it. */
+/* Print "NAME ARGUMENTS -- SUMMARY". Returns false, so that a command can return it. */
 bool io_usage(const struct io_command *command);
 
 /* Parse a number; false, and said on stdout, if it is none or over INT64_MAX. */
@@ -55,7 +55,7 @@ bool io_number(const char *text, uint64_t *ret_value);
 /* How a file is to be opened. */
 struct io_opening {
     struct image_options how;
-    bool snapshot; /* what is written is kept apart and vanishes at close */
+    bool snapshot; /* writes go to a temporary file that vanishes at close */
     bool ignore_discard;
     const char *path; /* NULL: options name it */
 };
@@ -68,7 +68,7 @@ bool io_open(struct io *io, const struct io_opening *opening, const char *const 
 /* Make what was written durable and close; true if nothing is open. */
 bool io_close(struct io *io);
 
-/* Say on stderr that only reading is allowed; false if it is. */
+/* Whether the open file may be written; said on stderr if not. */
 bool io_check_writable(const struct io *io);
 
 /* "NAME failed: REASON" on stdout, and on stderr the disk's fault if that is the reason; false. */

@@ -1,4 +1,7 @@
-/* The commands of io that look at the open file: length, map, alloc. */
+/* The commands of io that look at the open file: length, map, alloc.
+ *
+ * May call the engine's map. Invariant: nothing is changed.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 

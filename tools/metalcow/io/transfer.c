@@ -461,17 +461,12 @@ const struct io_command io_aio_write_command = {
 
 /* --- discard, flush ------------------------------------------------------------------------- */
 
-static bool take_discard_flag(int letter, struct transfer *t, bool *ret_known)
-{
-    return take_read_flag(letter, t, ret_known);
-}
-
 static bool run_discard(struct io *io, int argc, char **argv)
 {
     struct transfer t = {0};
 
     if (!io_check_writable(io) ||
-        !parse(&io_discard_command, "Cq", take_discard_flag, argc, argv, &t) ||
+        !parse(&io_discard_command, "Cq", take_read_flag, argc, argv, &t) ||
         !check_length(&t, argv[argc - 1], ""))
         return false;
     begin(&t);

@@ -21,7 +21,7 @@ static bool open_file(struct io *io, const struct arguments *arguments)
     return io_open(io, &opening, &path, arguments->image_opts ? 1 : 0);
 }
 
-/* The lines of -c, all of them whatever the ones before did. */
+/* Run the lines of -c. A line that fails does not stop the others. */
 static bool run_given(struct io *io, const struct command_lines *commands)
 {
     bool good = true;

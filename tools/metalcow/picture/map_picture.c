@@ -1,7 +1,7 @@
 /* The picture of an image: walks the map once, counts bytes into strips, draws them.
  *
- * May call the engine, tables.c, strip.c and svg.c. Invariant: nothing is printed
- * before the whole map has been read.
+ * May call the engine, tables.c, strip.c and svg.c. Invariant: nothing is printed before the whole
+ * map has been read.
  */
 #include "map_picture.h"
 

@@ -87,7 +87,7 @@ void svg_text(FILE *out, unsigned x, unsigned y, const char *class, size_t max_l
     fputs("</text>\n", out);
 }
 
-/* How high the paints 0..last of a cell stand together. */
+/* The height of the paints 0..last of a cell together, in pixels. */
 static unsigned stack_height(const struct strip *strip, uint32_t cell, unsigned last,
                              unsigned height)
 {

@@ -23,7 +23,7 @@ void svg_begin(FILE *out, unsigned height, bool html, const char *title);
 void svg_end(FILE *out, bool html);
 
 /* One line of text with its base line at y; class is one of style[] in svg.c. Text of more than
- * max_length bytes keeps its end, which of a path says most. */
+ * max_length bytes is cut at its start, because the end of a path says most. */
 void svg_text(FILE *out, unsigned x, unsigned y, const char *class, size_t max_length,
               const char *text);
 

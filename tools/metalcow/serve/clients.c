@@ -94,8 +94,8 @@ static bool socket_send(struct nbd_stream *stream, const void *buffer, size_t le
     return true;
 }
 
-/* A client that says nothing would keep its slot for ever; once it has begun it may take its time.
- */
+/* Limit the time that recv() waits; 0: no limit. A limit is set during the handshake only, because
+ * a client that never sends anything would keep its slot. */
 static void set_patience(int fd, time_t seconds)
 {
     struct timeval limit = {.tv_sec = seconds};
@@ -197,7 +197,7 @@ static bool accept_clients(struct server *server, int listener, int signals)
         if (fd >= 0)
             begin_client(server, slot, fd);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            (void)poll(NULL, 0, 100); /* the machine is short of something: not all the time */
+            (void)poll(NULL, 0, 100); /* no descriptor or memory: wait, then try again */
     }
 }
 

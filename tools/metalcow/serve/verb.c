@@ -35,20 +35,22 @@ static void print_failure(struct nbd_disk_export *export, enum q2_status status)
     image_print_fault(((struct served *)export)->image);
 }
 
-/* The size of the disk is in the image: it is opened once before it is opened with the overlay. */
+/* The overlay needs the size of the disk, which is in the image. So the image is opened here once,
+ * and opened again with the overlay by the caller. */
 static bool make_overlay(const char *path, const struct image_options *options, uint64_t size,
                          struct overlay *overlay)
 {
     struct image *image = image_open(path, options, false);
     struct q2_fault fault = {.status = Q2_OK};
-    void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     enum q2_status status;
     uint64_t disk_size;
+    void *workspace;
 
     if (!image)
         return false;
     disk_size = q2_disk_size(image->disk);
     image_close(image);
+    workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     overlay->size = (size_t)size;
     overlay->memory = mmap(NULL, overlay->size, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -1,5 +1,5 @@
-/* metalcow amend: what the header says of the data file and of lazy refcounts. Opens no file but
- * the image. */
+/* metalcow amend: changes what the header says of the data file and of lazy refcounts. Opens no
+ * file but the image. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
 
-/* An image that has a data file has lazy refcounts too, so a refusal comes before any change. */
+/* An image with a data file is of version 3, which may have lazy refcounts. So the second call does
+ * not refuse after the first one has changed the header. */
 static enum q2_status change(struct q2_disk *disk, const struct create_options *options)
 {
     enum q2_status status = Q2_OK;

@@ -94,7 +94,8 @@ static bool grow_raw(const char *path, uint64_t size)
     return status == Q2_OK || fail(path, status, NULL);
 }
 
-/* The overlay's chain holds the base as something that does not change; that ends here. */
+/* Release the locks of a layer that keep other programs from changing it, because this program is
+ * about to write to it. */
 static void unlock_layer(const struct q2_layer_info *info)
 {
     q2_lock_posix_release(image_source_fd(info->source));

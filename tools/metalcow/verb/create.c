@@ -67,7 +67,8 @@ static bool parse_format(const char *path, const char *text, enum q2_image_forma
     return true;
 }
 
-/* Open the backing file, whole chain and all: it must be there, and it has the size. */
+/* Open the backing file with its whole chain: all files must exist, and the new disk gets the
+ * backing file's size by default. */
 static struct image *open_backing(const struct arguments *arguments, const char *path,
                                   const struct create_options *options, enum q2_image_format format)
 {

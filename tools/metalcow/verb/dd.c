@@ -21,7 +21,7 @@ struct dd {
     uint64_t block, count, skip; /* bytes, blocks, blocks */
 };
 
-/* The value of the operand NAME=VALUE; NULL: it is another one. */
+/* The value of the operand NAME=VALUE; NULL if the operand has another name. */
 static const char *value_of(const char *operand, const char *name)
 {
     size_t length = strlen(name);
@@ -82,7 +82,7 @@ static uint64_t times(uint64_t a, uint64_t b)
     return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
-/* Leave of the inputs what dd shall copy. */
+/* Cut the inputs to the range that dd copies. */
 static void cut(const struct dd *dd, struct inputs *inputs)
 {
     uint64_t start = times(dd->skip, dd->block), length = times(dd->count, dd->block);

@@ -1,5 +1,5 @@
-/* metalcow info: what an image says about itself. Opens nothing but the image, except with
- * --backing-chain. Every text out of the image is escaped.
+/* metalcow info: prints what the metadata of an image say. Opens no file but the image, except with
+ * --backing-chain. Invariant: every text out of the image is escaped.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static bool has_prefix(const char *name)
     return name[strcspn(name, ":/")] == ':';
 }
 
-/* Join a name to the folder of the image that holds it. Only shown, never opened. */
+/* Join a name to the folder of the image that holds it. The result is shown and never opened. */
 static char *join(const char *image, const char *name)
 {
     const char *slash = strrchr(image, '/');
@@ -364,11 +364,11 @@ static bool print_image(struct image *image, bool as_json, struct json *list)
 
 /* --- the chain ------------------------------------------------------------------------------ */
 
-/* Where the walk down a chain stands. No file is read but for its metadata, so that no passphrase
- * is needed. */
+/* The state of the walk down a chain. Only the metadata of each file are read, so no passphrase is
+ * needed. */
 struct walk {
-    const struct image_options *given; /* what the person says of the chain */
-    uint32_t depth;                    /* of the file to open next */
+    const struct image_options *given; /* the user's options for the chain */
+    uint32_t depth;                    /* of the file to open next; 0: the image */
     char path[Q2_MAX_PATH_LENGTH + 1]; /* of the file to open next */
     struct image_options how;
     uint64_t seen[Q2_MAX_LAYERS][2]; /* identities of the files above */
@@ -383,7 +383,8 @@ static bool fail(const struct image *image, enum q2_status status, const char *d
     return false;
 }
 
-/* The format of image's backing file. */
+/* Set the format of image's backing file. probed: the user gave this file, so its format is probed
+ * if image does not say it. */
 static bool choose_format(struct walk *walk, const struct image *image,
                           const struct q2_layer_info *layer, enum q2_unsaid_format unsaid,
                           bool probed)

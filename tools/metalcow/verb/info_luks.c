@@ -1,4 +1,4 @@
-/* The LUKS header for `info`. May call core/luks/header.c.
+/* Reads and prints the LUKS header for `info`. May call core/luks/header.c.
  * (LUKS1 On-Disk Format Specification 1.2.3, "PHDR")
  *
  * Invariant: every text ends inside its array, whatever the image holds.
@@ -10,7 +10,8 @@
 
 #include "tools/metalcow/base/output.h"
 
-/* Copy at most from_size bytes up to a NUL or one of stop; returns what follows the stop. */
+/* Copy at most from_size bytes up to a NUL or the character stop. Returns what follows the stop;
+ * "" if there is none. */
 static const char *take(char *to, const char *from, size_t from_size, char stop)
 {
     size_t n = 0;
@@ -22,7 +23,8 @@ static const char *take(char *to, const char *from, size_t from_size, char stop)
     return n < from_size && from[n] == stop && stop != '\0' ? from + n + 1 : "";
 }
 
-/* "xts-plain64", "cbc-essiv:sha256"; XTS has two keys. */
+/* Divide names such as "xts-plain64" and "cbc-essiv:sha256". The size of an XTS cipher is half of
+ * the key, because XTS takes two keys. */
 static void read_names(const struct q2_luks_header_disk *disk, struct info_luks *luks)
 {
     char mode[Q2_LUKS_NAME_LENGTH + 1], cipher[Q2_LUKS_NAME_LENGTH + 1];

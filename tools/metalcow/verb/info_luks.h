@@ -1,4 +1,4 @@
-/* What the LUKS1 header of an encrypted image says of itself; no key is needed for it. */
+/* What the LUKS1 header of an encrypted image says, which can be read without a key. */
 #ifndef METALCOW_INFO_LUKS_H
 #define METALCOW_INFO_LUKS_H
 
@@ -23,7 +23,7 @@ struct info_luks {
 /* Read the header of a layer's image; false: it has none that can be read. */
 bool info_luks_read(const struct q2_layer_info *layer, struct info_luks *ret_luks);
 
-/* Print it as qemu-img does, inside what describes the encryption. */
+/* Print the header as qemu-img does. The JSON form prints members of the object that is open. */
 void info_luks_json(struct json *json, const struct info_luks *luks);
 void info_luks_human(const struct info_luks *luks);
 

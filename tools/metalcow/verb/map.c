@@ -10,7 +10,7 @@
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/verbs.h"
 
-/* Three columns and a path of which every byte is escaped. */
+/* Room for three columns and for a path of which every byte is escaped. */
 #define LINE_SIZE (64u + 4u * PATH_MAX)
 
 static const char *word(bool value)
@@ -29,7 +29,8 @@ static void print_json(const struct q2_map_entry *entry, bool first)
     putchar('}');
 }
 
-/* Only what can be read at a place in a file has a line here. */
+/* Print the line of a run that can be read as it is at an offset of a file. Any other run of data
+ * is refused, because the columns cannot describe it. */
 static bool print_human(const struct q2_map_entry *entry)
 {
     char line[LINE_SIZE];

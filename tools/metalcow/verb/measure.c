@@ -51,7 +51,8 @@ static uint64_t refcount_bytes(uint64_t nb_clusters, uint64_t cluster_size, uint
     return last * cluster_size;
 }
 
-/* Bytes of a full image whose guest data take data bytes, whole clusters. */
+/* Bytes of an image in which all guest data are allocated. data: bytes, a multiple of the cluster
+ * size. */
 static uint64_t full_size(const struct measure *measure, uint64_t data)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);
@@ -65,7 +66,7 @@ static uint64_t full_size(const struct measure *measure, uint64_t data)
                           create_options_refcount_bits(&measure->options));
 }
 
-/* Whether the disk's L1 table stays within the limit; l2_tables as in full_size(). */
+/* Whether the disk's L1 table stays within the limit. */
 static bool check_size(const struct measure *measure)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);
@@ -97,7 +98,7 @@ static bool calculate(struct measure *measure)
     return true;
 }
 
-/* Count the clusters of the new image that FILE's data need. */
+/* Count the bytes of those clusters of the new image that FILE's data need. */
 static bool count_data(struct measure *measure, struct image *image)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);
@@ -149,7 +150,7 @@ static bool measure_image(struct measure *measure, struct image *image)
     if (!measure->qcow2)
         return calculate(measure);
     q2_disk_layer_info(image->disk, 0, &info);
-    /* What FILE shares with the new image's backing file is not known: everything counts. */
+    /* It is not known what FILE has in common with the new backing file, so everything counts. */
     if (measure->options.given[CREATE_BACKING_FILE])
         measure->data = round_up(measure->size, create_options_cluster_size(&measure->options));
     else if (!count_data(measure, image))

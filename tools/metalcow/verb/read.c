@@ -17,7 +17,7 @@ static int copy_out(struct image *image, uint64_t offset, uint64_t length)
         fputs("metalcow: out of memory\n", stderr);
         return EXIT_ERROR;
     }
-    do { /* once for no bytes too: the offset is checked then as well */
+    do { /* once also for a length of 0, because reading checks the offset */
         size_t n = length < BUFFER_SIZE ? (size_t)length : BUFFER_SIZE;
 
         if (q2_disk_read(image->disk, offset, buffer, n) != Q2_OK) {

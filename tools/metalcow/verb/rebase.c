@@ -1,9 +1,11 @@
-/* metalcow rebase: another backing file below an image, with (-u: without) a look at what they
- * hold.
+/* metalcow rebase: puts another backing file below an image.
  *
- * Where the image itself has nothing, its disk is compared with the new backing file's; what
- * differs is written into the image, through its old chain. Then the header names the new file.
- * Invariant: the disk reads the same at any moment; the header changes last, after a flush.
+ * Where the image itself has no data, its disk is compared with the new backing file's. What
+ * differs is written into the image, which still has its old chain. Then the header names the new
+ * file. With -u only the header is changed.
+ *
+ * Invariant without -u: the disk reads the same at any moment, because the header is written last,
+ * after a flush.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +25,8 @@
 struct rebase {
     struct image *image;
     struct image *base;  /* NULL: none */
-    uint32_t same_layer; /* from this layer of the image's chain on both are the same files */
-    uint64_t unit;       /* bytes; what is written begins and ends there */
+    uint32_t same_layer; /* the layer of the image's chain that is the new backing file */
+    uint64_t unit;       /* bytes; writes begin and end at multiples of it */
     bool has_zero_clusters;
     uint8_t *old, *new; /* CHUNK_SIZE each */
     struct progress progress;
@@ -45,7 +47,7 @@ static bool judge(const struct image *image, enum q2_status status)
 
 /* --- comparing and writing ------------------------------------------------------------------ */
 
-/* The new backing file's bytes; zeros where it has none. */
+/* Read the new backing file's bytes; zeros after its end. */
 static bool read_new(struct rebase *rebase, uint64_t at, size_t length)
 {
     uint64_t size = rebase->base ? q2_disk_size(rebase->base->disk) : 0;
@@ -85,7 +87,7 @@ static bool act(struct rebase *rebase, enum action action, uint64_t at, size_t o
     return judge(rebase->image, q2_disk_write(disk, at + offset, rebase->old + offset, length));
 }
 
-/* Length of the first unit of a chunk from offset on. */
+/* Bytes from an offset of the chunk to the end of its unit, or of the chunk if that is nearer. */
 static size_t unit_at(const struct rebase *rebase, uint64_t at, size_t offset, size_t length)
 {
     uint64_t n = rebase->unit - (at + offset) % rebase->unit;
@@ -93,7 +95,7 @@ static size_t unit_at(const struct rebase *rebase, uint64_t at, size_t offset, s
     return n < length - offset ? (size_t)n : length - offset;
 }
 
-/* Compare a chunk that the image does not have itself, and write what would change. */
+/* Compare a chunk that is not in the image itself, and write what would change. */
 static bool rebase_chunk(struct rebase *rebase, uint64_t at, size_t length)
 {
     size_t offset = 0;
@@ -119,8 +121,8 @@ static bool rebase_chunk(struct rebase *rebase, uint64_t at, size_t length)
     return true;
 }
 
-/* Whether a range of zeros in the old chain is one in the new backing file too; cuts it to where
- * that holds. */
+/* Whether a range that is zeros in the old chain is zeros in the new backing file too; *length is
+ * cut to the part for which that is so. */
 static bool is_zero_in_new(struct rebase *rebase, uint64_t at, uint64_t *length)
 {
     uint64_t size = rebase->base ? q2_disk_size(rebase->base->disk) : 0;
@@ -169,7 +171,8 @@ static bool rebase_all(struct rebase *rebase)
 
 /* --- opening -------------------------------------------------------------------------------- */
 
-/* A file that is in use may be the image itself, which is locked. */
+/* Print why the new backing file cannot be opened. If it is in use because it is the image itself,
+ * which this program has locked, then the chain would be a loop. */
 static bool say_base(const struct rebase *rebase, const char *path, const struct q2_fault *fault)
 {
     const char *file = fault->file[0] != '\0' ? fault->file : path;
@@ -180,12 +183,30 @@ static bool say_base(const struct rebase *rebase, const char *path, const struct
     return false;
 }
 
+/* The layer of a disk from which on its chain is the chain of the disk base; UINT32_MAX: none. All
+ * files are compared, because --backing-file may have replaced any name in the disk's chain. */
+static uint32_t find_same_layer(struct q2_disk *disk, struct q2_disk *base)
+{
+    uint32_t nb_layers = q2_disk_nb_layers(disk), nb_same = q2_disk_nb_layers(base);
+
+    if (nb_same >= nb_layers)
+        return UINT32_MAX;
+    for (uint32_t i = 0; i < nb_same; i++) {
+        struct q2_layer_info of_disk, of_base;
+
+        q2_disk_layer_info(disk, nb_layers - nb_same + i, &of_disk);
+        q2_disk_layer_info(base, i, &of_base);
+        if (!q2_same_file(of_disk.source, of_base.source) || of_disk.format != of_base.format)
+            return UINT32_MAX;
+    }
+    return nb_layers - nb_same;
+}
+
 /* Open the new backing file; it may be one of the old chain, but must not depend on the image. */
 static bool open_base(struct rebase *rebase, const struct arguments *arguments)
 {
     struct image_options options = arguments->image[0];
     char path[Q2_MAX_PATH_LENGTH + 1];
-    struct q2_layer_info base, layer;
     struct q2_fault fault;
 
     options.format = strcmp(arguments->backing_format, "raw") == 0 ? FORMAT_RAW : FORMAT_QCOW2;
@@ -201,12 +222,7 @@ static bool open_base(struct rebase *rebase, const struct arguments *arguments)
         return false;
     if (image_uses(rebase->base, &rebase->image->file.source))
         return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
-    q2_disk_layer_info(rebase->base->disk, 0, &base);
-    for (uint32_t i = 1; i < q2_disk_nb_layers(rebase->image->disk); i++) {
-        q2_disk_layer_info(rebase->image->disk, i, &layer);
-        if (q2_same_file(base.source, layer.source) && base.format == layer.format)
-            rebase->same_layer = i;
-    }
+    rebase->same_layer = find_same_layer(rebase->image->disk, rebase->base->disk);
     return true;
 }
 
@@ -226,7 +242,7 @@ static bool prepare(struct rebase *rebase)
     return (rebase->old && rebase->new) || fail(rebase->image->path, Q2_ERR_LIMIT, "out of memory");
 }
 
-/* Bring what would change into the image. */
+/* Write into the image what would read differently from the new backing file. */
 static bool bring(struct rebase *rebase, const struct arguments *arguments)
 {
     bool done;

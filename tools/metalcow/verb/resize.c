@@ -1,4 +1,4 @@
-/* metalcow resize: another size for a disk. */
+/* metalcow resize: changes the size of a disk. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
         size = size < old_size ? old_size - size : 0;
     else if (text[0] == '+')
         size = size <= INT64_MAX - old_size ? old_size + size : UINT64_MAX;
-    if (relative) /* an odd size that is made larger or smaller becomes whole sectors */
+    if (relative) /* rounded up to whole sectors, because the old size may be odd */
         size = size > UINT64_MAX - 511 ? size : (size + 511) & ~UINT64_C(511);
     if (size == 0)
         return say("the new size would be 0 bytes; give a larger one");
@@ -54,7 +54,7 @@ static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uin
                "nothing there is needed");
 }
 
-/* Cut a regular file, or let it grow with zeros; its disk is not used any more. */
+/* Set the size of a regular file: cut it or add zeros. The caller uses the disk in it no more. */
 static bool set_file_size(const struct q2_source *source, uint64_t size)
 {
     int fd = image_source_fd(source);
@@ -87,8 +87,8 @@ static bool resize_raw(struct image *image, const struct arguments *arguments, u
     return false;
 }
 
-/* The room for a larger disk was refused: the disk gets its old size back, and the file system what
- * was taken for it. The failure itself has been said. */
+/* Give a disk its old size again after its preallocation failed, and cut its data file to
+ * data_size. The caller has printed that failure. */
 static void undo_growth(struct image *image, uint64_t old_size, uint64_t data_size)
 {
     struct q2_layer_info info;

@@ -18,18 +18,20 @@ static enum q2_status create(struct image *image, const char *name)
                                    (uint32_t)(now.tv_nsec / 1000 * 1000));
 }
 
-/* As qemu-img: a name comes before an id, unlike for -a. */
-static enum q2_status delete (struct image *image, const char *name) {
+/* As with qemu-img -d, a name comes before an id. (-a looks for an id first.) */
+static enum q2_status drop(struct image *image, const char *name)
+{
     struct q2_snapshot snapshot;
 
-        for (uint32_t i = 0; i < snapshots_count(image);
-             i++){enum q2_status status = q2_disk_snapshot(image->disk, i, &snapshot);
+    for (uint32_t i = 0; i < snapshots_count(image); i++) {
+        enum q2_status status = q2_disk_snapshot(image->disk, i, &snapshot);
 
-                  if (status != Q2_OK) return status;
-                  if (strcmp(snapshot.name, name) == 0) return q2_disk_snapshot_delete(image->disk,
-                                                                                       snapshot.id);
-}
-return q2_disk_snapshot_delete(image->disk, name);
+        if (status != Q2_OK)
+            return status;
+        if (strcmp(snapshot.name, name) == 0)
+            return q2_disk_snapshot_delete(image->disk, snapshot.id);
+    }
+    return q2_disk_snapshot_delete(image->disk, name);
 }
 
 static enum q2_status act(struct image *image, const struct arguments *arguments)
@@ -39,7 +41,7 @@ static enum q2_status act(struct image *image, const struct arguments *arguments
     if (arguments->snapshot_apply)
         return q2_disk_snapshot_apply(image->disk, arguments->snapshot_apply);
     if (arguments->snapshot_delete)
-        return delete (image, arguments->snapshot_delete);
+        return drop(image, arguments->snapshot_delete);
     return snapshots_print(image);
 }
 

@@ -38,7 +38,8 @@ static bool open_input(const char *path, struct input *ret_input)
     return ret_input->file || fail(path);
 }
 
-/* Whether a regular file's rest fits; what comes through a pipe shows it later. */
+/* Whether the rest of a regular file fits. The length of a pipe is not known: if too much comes
+ * through it, the write past the end of the disk fails. */
 static bool input_fits(const struct input *input, const struct image *image, uint64_t offset)
 {
     struct stat stat;

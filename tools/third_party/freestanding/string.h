@@ -1,4 +1,5 @@
-/* <string.h> for third-party code in firmware: the four functions that every program of ours has.
+/* <string.h> for third-party code in firmware: the four functions that each firmware program
+ * defines.
  *
  * Included instead of libc's header by zlib and zstd only (drivers/codec/codec.mk). Going through
  * the builtins lets the compiler expand short copies, which -ffreestanding alone would forbid.
