@@ -100,7 +100,8 @@ def extract(stick, files, folder):
     for path in files:
         fs.run("mcopy", "-i", f"{stick}@@{FAT_OFFSET}", f"::{path}",
                folder / pathlib.Path(path).name)
-    return folder / "debian.qcow2"
+    return next(folder / name for name in ("debian.qcow2", "debian.raw")
+                if (folder / name).exists())
 
 
 def check_fat(stick):
@@ -136,7 +137,7 @@ def qemu_img(verb, top, *words, good=(0,)):
 def root_partition(top, record):
     """The root file system of an image, as a file."""
     part = top.with_suffix(".ext4")
-    image = {"driver": "qcow2", "file": {"driver": "file", "filename": top.name}}
+    image = {"driver": top.suffix[1:], "file": {"driver": "file", "filename": top.name}}
     words, secret = [], top.parent / "passphrase"
     if secret.exists():
         words = ["--object", f"secret,id=key,data={secret.read_text(encoding='ascii').rstrip()}"]
@@ -150,7 +151,8 @@ def root_partition(top, record):
 
 def check_image(top, record, blob):
     """The image is in order, and the file system in it; it holds the blob with this digest."""
-    qemu_img("check", top)
+    if top.suffix == ".qcow2":
+        qemu_img("check", top)
     part = root_partition(top, record)
     try:
         e2fsck("-fn", part)

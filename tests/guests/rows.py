@@ -79,6 +79,7 @@ class Row:
     image: str = "data-file"
     bus: str = "virtio"
     pieces: int = 0          # bytes; 0: the image is stored in one piece
+    scheme: str = "gpt"      # of the stick's partitions: "gpt", "mbr"
     root: str = ""           # the device it is on; "": expected_root()
     mode: str = "rw"
     memory: int = 1024
@@ -105,6 +106,10 @@ ROWS = [
         says="and this initrd has no device mapper"),
     Row("grub-usb", bus="usb", kernel="amd64"),  # the cloud kernel has no USB
     Row("grub-nvme", bus="nvme"),
+    Row("mbr", image="qcow2", scheme="mbr",
+        says=r"2048 of the disk with MBR signature [0-9a-f]{8} is /dev/vda1"),
+    Row("raw", image="raw", root="/dev/loop0p2", says=r"lane: fast \(loop\)"),
+    Row("raw-read-only", image="raw", mode="overlay", root="/dev/nbd0p2"),
     Row("systemd-boot", loader="systemd-boot"),
     Row("uki", loader="uki"),
     Row("dracut", initramfs="dracut", loader="systemd-boot"),
@@ -236,11 +241,16 @@ def with_signed_loader(raw, folder):
     return copy
 
 
+def top_name(row):
+    """The file name of the image that an entry names."""
+    return "debian.raw" if row.image == "raw" else "debian.qcow2"
+
+
 def make_image(row, raw, record, folder):
     """The files of an image kind, in folder; returns the keys that its entry needs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    top = folder / "debian.qcow2"
+    top = folder / top_name(row)
     convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2"]
     if row.content_mib:
         raw = with_content(raw, record, folder.parent, row.content_mib)
@@ -252,6 +262,9 @@ def make_image(row, raw, record, folder):
         raw = with_signed_loader(raw, folder.parent)
     if row.image == "qcow2":
         fs.run(*convert, raw, top)
+    elif row.image == "raw":
+        fs.run("cp", raw.resolve(), top)
+        return {"format": "raw"}
     elif row.image == "luks":
         (folder / "passphrase").write_text(PASSPHRASE + "\n", encoding="ascii")
         fs.run(*convert, *LUKS, raw, top)
@@ -304,7 +317,7 @@ def returning_entry(folder):
 def make_row_stick(row, folder, out, keys, first=None):
     """first: more files, {path: bytes}, which are stored before the image."""
     files = stick_files(folder)
-    entry = {"title": "Debian", "image": "/img/debian.qcow2", "mode": row.mode,
+    entry = {"title": "Debian", "image": f"/img/{top_name(row)}", "mode": row.mode,
              "handoff": "auto", "room": f"{row.room_mib}M", **row.entry, **keys}
     lines = [f"{key} {value}\n" for key, values in entry.items()
              for value in (values if isinstance(values, list) else [values])]
@@ -322,4 +335,5 @@ def make_row_stick(row, folder, out, keys, first=None):
     size += row.room_mib * fs.MIB
     size += sum(make_stick.source_size(data) for data in (first or {}).values())
     pieces = {name: row.pieces for name in files} if row.pieces else None
-    make_stick.make_stick(out, content, size=-(-size // fs.MIB) * fs.MIB, pieces=pieces)
+    make_stick.make_stick(out, content, size=-(-size // fs.MIB) * fs.MIB, pieces=pieces,
+                          scheme=row.scheme)

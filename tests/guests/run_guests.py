@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from tests.cases import Failure, check  # noqa: E402
 from tests.guests import cuts, judge  # noqa: E402
 from tests.guests.rows import (ROWS, WORK, expected_root, guest, make_image,  # noqa: E402
-                               make_row_stick, name_backing_files, stick_files)
+                               make_row_stick, name_backing_files, stick_files, top_name)
 from tools import fs  # noqa: E402
 from tools.qemu.machine import Drive, Machine, MachineError  # noqa: E402
 
@@ -76,7 +76,7 @@ def boot(row, stick):
 def boot_as_vm(row, disk):
     """The same image as an ordinary disk of QEMU."""
     log = WORK / f"log/{row.name}-vm.log"
-    with Machine([Drive(disk, format="qcow2", snapshot=False)], memory=row.memory, cpus=2,
+    with Machine([Drive(disk, format=disk.suffix[1:], snapshot=False)], memory=row.memory, cpus=2,
                  log=log, timeout=BOOT_SECONDS) as machine:
         machine.expect(r"METALCOW-TEST done", absent=GAVE_UP)
         machine.wait_end()
@@ -138,7 +138,7 @@ def run_row(row, args):
                 make_row_stick(row, folder, stick, keys)
             result = run_from_stick(row, record, stick, folder, before)
             if args.rounds > 1:
-                back = boot_as_vm(row, folder / "debian.qcow2")
+                back = boot_as_vm(row, folder / top_name(row))
                 check(back["before"] == result["blob"],
                       "QEMU does not see what the stick's boot wrote")
                 before = back["blob"]

@@ -83,6 +83,39 @@ static enum q2_status fake_grow(struct q2_source *source, uint64_t new_size)
 static const struct q2_source_ops writable_ops = {
     .read_at = fake_read_at, .write_at = fake_write_at, .flush = fake_flush, .grow = fake_grow};
 
+static enum q2_status fake_punch(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    struct fake_source *fake = (struct fake_source *)source;
+
+    if (length == 0 || !q2_range_fits(offset, length, source->size))
+        abort();
+    fake->nb_punches++;
+    memset(fake->memory + offset, 0, length);
+    return Q2_OK;
+}
+
+static enum q2_status fake_truncate(struct q2_source *source, uint64_t new_size)
+{
+    struct fake_source *fake = (struct fake_source *)source;
+
+    if (new_size >= source->size)
+        abort();
+    source->size = fake->nb_held = new_size;
+    return Q2_OK;
+}
+
+static const struct q2_source_ops giving_ops = {.read_at = fake_read_at,
+                                                .write_at = fake_write_at,
+                                                .flush = fake_flush,
+                                                .grow = fake_grow,
+                                                .punch = fake_punch,
+                                                .truncate = fake_truncate};
+
+void fake_source_gives_back(struct fake_source *fake)
+{
+    fake->source.ops = &giving_ops;
+}
+
 void fake_source_init(struct fake_source *fake, const char *path, const uint8_t *bytes,
                       uint64_t size)
 {
@@ -114,7 +147,7 @@ void fake_source_reset(struct fake_source *fake)
 {
     fake->nb_reads = 0;
     fake->nb_bytes = 0;
-    fake->nb_writes = fake->nb_flushes = fake->nb_grows = 0;
+    fake->nb_writes = fake->nb_flushes = fake->nb_grows = fake->nb_punches = 0;
     memset(fake->log, 0, sizeof(fake->log));
 }
 

@@ -34,7 +34,7 @@ struct fake_source {
     uint64_t fail_write, fail_flush, fail_grow;
     /* Counters. */
     uint64_t nb_reads, nb_bytes;
-    uint64_t nb_writes, nb_flushes, nb_grows;
+    uint64_t nb_writes, nb_flushes, nb_grows, nb_punches;
     struct fake_call log[FAKE_LOG_SIZE]; /* the first calls since the counters were reset */
 };
 
@@ -45,6 +45,9 @@ void fake_source_init(struct fake_source *fake, const char *path, const uint8_t 
 /* The same, writable, in memory of capacity bytes; its content past size does not matter. */
 void fake_source_init_writable(struct fake_source *fake, const char *path, uint8_t *memory,
                                uint64_t size, uint64_t capacity);
+
+/* Let a writable source punch holes and become shorter. Neither fails. */
+void fake_source_gives_back(struct fake_source *fake);
 
 /* Forget counters and log; the script counts from here. */
 void fake_source_reset(struct fake_source *fake);

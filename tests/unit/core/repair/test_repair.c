@@ -632,19 +632,31 @@ static void test_repair_leaves_an_image_whose_tables_cannot_be_followed(void)
 }
 
 /* While references are counted, in the memory of the cache of decoded clusters, new refcounts are
- * written: nothing may take a count for the state of that cache. */
+ * written: nothing may take a count for the state of that cache. The new refcounts fill a part of
+ * one block, several blocks, or many. */
 static void test_repair_rebuilds_the_refcounts_of_many_clusters(void)
 {
-    image_start(&image,
-                &(struct image_spec){.size = 512 * KIB, .cluster_bits = 9, .refcount_bits = 1});
-    for (uint64_t i = 0; i < 900; i++)
-        (void)image_data(&image, i * 512, 1);
-    image_put64(&image, image_field(&image, "refcount_table_offset"), 1);
-    place();
-    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
-    T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
-    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 512 * KIB), FIXTURE_SAME);
-    cleanup();
+    static const struct {
+        uint32_t refcount_bits;
+        uint64_t nb_fixed; /* of the clusters that the damaged entry covers; none of the others */
+    } tables[] = {{1, 918}, {16, 252}, {64, 48}};
+
+    for (size_t n = 0; n < sizeof(tables) / sizeof(tables[0]); n++) {
+        image_start(&image, &(struct image_spec){.size = 512 * KIB,
+                                                 .cluster_bits = 9,
+                                                 .refcount_bits = tables[n].refcount_bits,
+                                                 .max_clusters = 1024});
+        for (uint64_t i = 0; i < 900; i++)
+            (void)image_data(&image, i * 512, 1);
+        image_put64(&image, image_field(&image, "refcount_table_offset"), 1);
+        place();
+        T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+        T_CHECK_U64(result.left.corruptions + result.left.leaks + result.left.check_errors, 0);
+        T_CHECK_U64(result.corruptions_fixed, tables[n].nb_fixed);
+        T_CHECK_U64(result.leaks_fixed, 0);
+        T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 512 * KIB), FIXTURE_SAME);
+        cleanup();
+    }
 }
 
 /* A new refcount table that is longer than the buffer that it is written from. */
