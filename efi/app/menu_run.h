@@ -14,7 +14,7 @@ bool mc_menu_is_wanted(struct mc_key *ret_key);
  * loader.
  *
  * volume       of the entries
- * held         keys that are this one are dropped until it is let go; NULL: none
+ * held         a key that is pressed already; it is ignored until it is released. NULL: none
  * ret_by_hand  START: it was a person who chose
  *
  * returns      MC_MENU_START: menu->choice; MC_MENU_LEAVE: nothing is to be started

@@ -100,7 +100,7 @@ static enum q2_status refuse_write(EFI_STATUS efi_status, struct q2_fault *fault
     }
 }
 
-/* Write a variable; size 0 removes it, and one that is not there is as it should be. */
+/* Write a variable. size 0 removes it; it is no error if there is none. */
 static enum q2_status set_variable(CHAR16 *name, const void *bytes, size_t size,
                                    struct q2_fault *fault)
 {

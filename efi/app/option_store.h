@@ -38,14 +38,17 @@ struct mc_option_result {
  *
  * Q2_OK            *ret_result says what was written; possibly nothing
  * Q2_ERR_LIMIT     all numbers are in use, no memory
- * Q2_ERR_NO_SPACE  the firmware has no room for variables; what was there is as it was
- * Q2_ERR_DENIED, Q2_ERR_IO  it refuses to write them; the same
+ * Q2_ERR_NO_SPACE  the firmware has no room for variables
+ * Q2_ERR_DENIED    it refuses to write them
+ * Q2_ERR_IO        it fails to read or write them
+ * After an error the order is as before, and a new option was removed again.
  */
 enum q2_status mc_option_install(const struct mc_option_kind *kind, const EFI_DEVICE_PATH *path,
                                  const CHAR16 *description, struct q2_fault *fault,
                                  struct mc_option_result *ret_result);
 
-/* Remove all options that lead to a file. Errors as mc_option_install(). */
+/* Remove all options that lead to a file. Errors as mc_option_install(); options that were removed
+ * before the error stay removed. */
 enum q2_status mc_option_uninstall(const struct mc_option_kind *kind, const EFI_DEVICE_PATH *path,
                                    struct q2_fault *fault, struct mc_option_result *ret_result);
 

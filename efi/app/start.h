@@ -4,7 +4,7 @@
 
 #include "commands.h"
 
-/* Attach a disk, start its loader, and undo both when the loader comes back.
+/* Attach a disk, start its loader, and undo both when the loader returns.
  *
  * volume    of the entry
  * entry     names the disk in what is said

@@ -1,4 +1,4 @@
-/* What only the architecture at hand has. Each folder here has an arch.h with the same names. */
+/* What differs between architectures. Each folder here has an arch.h with the same names. */
 #ifndef METALCOW_EFI_ARCH_ARCH_H
 #define METALCOW_EFI_ARCH_ARCH_H
 

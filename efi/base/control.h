@@ -36,7 +36,7 @@ struct mc_disk_record {
     CHAR8 image[256];
     CHAR8 title[256];
     /* Why a system that starts from the disk loses it, although the entry wants it handed over: a
-     * sentence. Empty: it keeps it, or nobody wants that. */
+     * sentence. Empty: it is handed over, or the entry does not want that. */
     CHAR8 no_handoff[MC_MESSAGE_SIZE];
 };
 
@@ -56,8 +56,8 @@ struct mc_control {
      * firmware does not let go of it, and it keeps working. */
     EFI_STATUS(EFIAPI *Detach)(struct mc_control *This, UINT32 Number, CHAR8 *Message);
 
-    /* EFI_ACCESS_DENIED: a disk uses the file with this identity (struct q2_source), so nobody else
-     * may change it. */
+    /* EFI_ACCESS_DENIED: a disk uses the file with this identity (struct q2_source), so no other
+     * program may change it. */
     EFI_STATUS(EFIAPI *MayChange)(struct mc_control *This, const UINT64 Identity[2]);
 
     /* Describe the Index-th disk, in the order they were attached. EFI_NOT_FOUND: past the last. */

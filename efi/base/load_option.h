@@ -2,7 +2,7 @@
  * (UEFI 2.10, 3.1.3 "Load Options")
  *
  * Pure functions on bytes; may call memcpy and memcmp. Variables were written by others and are
- * untrusted: nothing outside the bytes given is read, and what is malformed is nobody's option.
+ * untrusted: nothing outside the bytes given is read, and a malformed option is never a match.
  */
 #ifndef METALCOW_EFI_LOAD_OPTION_H
 #define METALCOW_EFI_LOAD_OPTION_H

@@ -52,7 +52,7 @@ struct mc_bench {
     uint64_t next_new; /* write rows: guest offset that nothing was written to yet */
     struct mc_bench_times times[MC_BENCH_NB_WAYS];
     struct q2_fault fault;
-    /* The turn at hand. */
+    /* The current turn. */
     size_t request, nb_requests;
     uint64_t offsets[MC_BENCH_MAX_REQUESTS];
 };
@@ -73,7 +73,7 @@ struct mc_bench_result {
 /* How bytes are reached. */
 struct mc_bench_way {
     const char *name;
-    /* Can it read the turn at hand? */
+    /* Can it read the current turn? */
     bool (*applies)(const struct mc_bench *bench);
     /* Read its first requests. */
     EFI_STATUS (*run)(struct mc_bench *bench, size_t nb_requests);

@@ -19,8 +19,8 @@ void mc_disk_free(struct mc_disk *disk);
 /* Take every disk from the firmware, the newest first, or none. While they are away nothing is
  * attached or started. mc_disks_resume() or mc_disks_close() must follow.
  *
- * A disk on a volume inside another disk of ours cannot wait: it is detached, and comes back with
- * that volume if an entry asks for it.
+ * A disk on a volume inside another disk of ours is detached, because its volume goes with the
+ * other disk. It is attached again with that volume if an entry asks for it.
  *
  * fault              which disk, if not EFI_SUCCESS
  * EFI_ACCESS_DENIED  a disk is in use, or on its way in or out; all are as they were */

@@ -76,7 +76,7 @@ __attribute__((noinline)) static void put_fault(struct run *run, const struct q2
     q2_line_put(&run->text, "\n");
 }
 
-/* Check the file of a disk's image with an engine of its own. The disk itself serves on. */
+/* Check the file of a disk's image with an engine of its own. The disk still serves requests. */
 static void check_disk(struct run *run, struct mc_disk *disk)
 {
     EFI_BLOCK_IO_PROTOCOL *protocol = &disk->published.block_io.protocol;

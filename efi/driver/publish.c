@@ -47,7 +47,7 @@ static EFI_STATUS uninstall(struct mc_published *published)
         erase_guid(published), &published->erase_block.protocol, NULL);
 }
 
-/* Gather reads that go on from each other, and queue reads at the volume if it can do that. If the
+/* Gather reads that follow each other, and queue reads at the volume if it can do that. If the
  * firmware has no events left, reads are served one by one. */
 static void open_queue(struct mc_published *published, const struct mc_image *image)
 {

@@ -22,9 +22,9 @@ struct mc_published {
     struct q2_block_queue queue; /* open if the volume has Block I/O 2 */
     struct q2_erase_block erase_block;
     bool has_erase_block; /* the disk could be written when it was published */
-    EFI_EVENT turned;     /* the medium has gone or turned read-only; NULL: nobody is told */
-    bool is_turning;      /* the layers above are just being told; it cannot be taken away */
-    bool is_leaving;      /* it is being taken away, or is away */
+    EFI_EVENT turned; /* the medium has gone or turned read-only; NULL: no event could be made */
+    bool is_turning;  /* the layers above are being told; the disk cannot be taken away */
+    bool is_leaving;  /* it is being taken away, or is away */
 };
 
 /* Publish an image as a child of its volume.

@@ -46,8 +46,9 @@ void mc_volume_started(EFI_HANDLE handle);
  * EFI_DEVICE_ERROR  it carries disks, or one is on its way in or out */
 EFI_STATUS mc_volume_release(EFI_HANDLE handle);
 
-/* Keep a volume and all its disks from going and coming for a while: its files are looked at.
- * false: a disk on it is on its way in or out, or the volume is not held. */
+/* Keep a volume held, and its disks attached, until mc_volume_let_go(), because its files are
+ * looked at. No other disk is attached on it meanwhile. false: a disk on it is being attached or
+ * detached, or the volume is not held. */
 bool mc_volume_hold_still(EFI_HANDLE handle);
 void mc_volume_let_go(EFI_HANDLE handle);
 
@@ -59,9 +60,10 @@ bool mc_volume_is_held(EFI_HANDLE handle);
 /* NULL: the driver does not hold it. */
 struct mc_volume *mc_volume_find(EFI_HANDLE handle);
 
-/* Open a volume that is not held BY_DRIVER, so that nobody takes it away without asking.
+/* Open BY_DRIVER a volume that is not held, so that the firmware calls Stop() before it takes the
+ * volume away.
  *
- * EFI_ALREADY_STARTED   a call from inside has done it
+ * EFI_ALREADY_STARTED   a call from inside has held it
  * EFI_OUT_OF_RESOURCES  no memory
  * EFI_UNSUPPORTED       no disk can be on it
  * other                 of OpenProtocol(): another driver has it */

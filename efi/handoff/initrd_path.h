@@ -23,7 +23,7 @@ struct mc_initrd_path {
 
 extern struct mc_initrd_path mc_initrd_path;
 
-/* The handle and the protocol that serve the path now; NULL: nobody does. */
+/* The handle and the protocol that serve the path now; NULL: there is none. */
 struct mc_load_file2 *mc_initrd_find(EFI_HANDLE *ret_handle);
 
 /* Answer a caller of LoadFile() with theirs || padding || ours.

@@ -26,8 +26,8 @@ struct mc_payload {
      */
     const uint8_t *(*get)(struct mc_payload *payload, enum mc_payload_for whose, size_t *ret_size);
 
-    /* The archive is in the kernel's hands, and nobody but us has measured it: measure it. May be
-     * NULL. */
+    /* Called when the kernel has got the archive and nothing else has measured it. Measures it. May
+     * be NULL. */
     void (*measure)(struct mc_payload *payload);
 };
 

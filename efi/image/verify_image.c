@@ -16,9 +16,13 @@
 /* Below this it takes no time that needs a bar. */
 #define QUICK_SIZE (8u * 1024 * 1024)
 
+/* Draw the bar once for each per cent, because a serial console is slow. At most BUFFER_SIZE bytes
+ * were read since the last call. */
 static void draw(uint64_t done, uint64_t total)
 {
-    if (total >= QUICK_SIZE)
+    uint64_t before = done > BUFFER_SIZE ? done - BUFFER_SIZE : 0;
+
+    if (total >= QUICK_SIZE && (done == total || done * 100 / total != before * 100 / total))
         mc_print_bar("verifying", done, total);
 }
 

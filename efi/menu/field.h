@@ -1,7 +1,7 @@
 /* A line of text that is typed: UTF-8 with a cursor.
  *
- * Pure functions on memory, no allocation. Whole characters only: the cursor never stands inside
- * one, and no key puts a control character into the text.
+ * Pure functions on memory, no allocation. The cursor is never inside a character, and no key puts
+ * a control character into the text.
  */
 #ifndef METALCOW_EFI_FIELD_H
 #define METALCOW_EFI_FIELD_H

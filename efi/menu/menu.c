@@ -78,7 +78,7 @@ void mc_menu_open(struct mc_menu *menu, size_t nb_children)
         return;
     menu->opened = entry;
     menu->nb_children = nb_children;
-    /* A snapshot cannot be written; what wants to write gets memory for it. */
+    /* A snapshot cannot be written, so writes go to memory. */
     menu->child_mode =
         menu->modes[entry] == MC_MODE_READ_WRITE ? (uint32_t)MC_MODE_OVERLAY : menu->modes[entry];
 }

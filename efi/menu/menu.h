@@ -5,7 +5,7 @@
  *
  * A line of the menu is an entry, or something below the entry that is open: an internal snapshot,
  * or one of several loaders on its disk. Those are asked for with MC_MENU_OPEN when a person opens
- * the entry, so that a menu nobody looks at costs nothing.
+ * the entry, so that no image is opened before.
  */
 #ifndef METALCOW_EFI_MENU_H
 #define METALCOW_EFI_MENU_H
