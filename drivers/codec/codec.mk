@@ -10,7 +10,7 @@
 #                                  callbacks given to them (malloc is a shim).
 #
 # Every variant compiles the same sources with the same options and without a C library:
-# tools/third_party/freestanding/ stands in for its headers, so that the only symbols left over are
+# tools/third_party/freestanding/ has headers for it, so that the only undefined symbols are
 # memcpy, memmove, memset and memcmp (tests/lint/test_codec_symbols.sh).
 
 ZLIB_SRC ?=

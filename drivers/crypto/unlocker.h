@@ -58,8 +58,8 @@ struct q2_unlocker_passphrase {
     const uint8_t *passphrase;
     size_t passphrase_length;
 
-    /* Ask a person; NULL: nobody is there. Called when there is no passphrase, and when the one
-     * there is fits no key slot.
+    /* Ask a person; NULL: nobody can be asked. Called when there is no passphrase, and when the
+     * passphrase opens no key slot.
      *
      * path       of the image, for the prompt; untrusted bytes if an image named it
      * nb_failed  passphrases that did not fit this image, 0 before the first
@@ -69,13 +69,13 @@ struct q2_unlocker_passphrase {
      */
     bool (*ask)(struct q2_unlocker_passphrase *unlocker, const char *path, uint32_t nb_failed);
 
-    /* Told before and after a passphrase is tried, which takes seconds; NULL: nobody listens. */
+    /* Called before and after a passphrase is tried, which takes seconds; may be NULL. */
     void (*trying)(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins);
 
-    void *ask_context; /* for ask() and trying() alone */
+    void *ask_context; /* used by ask() and trying() only */
 
-    bool keep_keys; /* raw keys are kept as well; false after init() */
-    bool remembers; /* and are used when an image is unlocked again; false after init() */
+    bool keep_keys; /* keep raw keys in kept[]; false after init() */
+    bool remembers; /* keep raw keys, and unlock an image again with them; false after init() */
 
     /* The unlocker's own. */
     struct q2_luks_header header;
@@ -85,11 +85,12 @@ struct q2_unlocker_passphrase {
     struct q2_kept_key kept[Q2_MAX_LAYERS];      /* of the cipher with the same number */
 };
 
-/* Make an unlocker in memory: no passphrase, nobody to ask, no cipher given out; never fails. */
+/* Make an unlocker in memory: without a passphrase, without ask(), no cipher given out. Never
+ * fails. */
 struct q2_unlocker *q2_unlocker_passphrase_init(struct q2_unlocker_passphrase *memory);
 
-/* No disk is opened again: remembers is false, and raw keys that keep_keys does not keep are wiped.
- */
+/* The caller opens no disk again. Sets remembers to false, and wipes the raw keys unless keep_keys
+ * is true. */
 void q2_unlocker_passphrase_forget(struct q2_unlocker_passphrase *unlocker);
 
 #endif

@@ -1,4 +1,4 @@
-/* Queued reads that go on from each other, made one long read.
+/* Making one long read of queued reads that follow each other.
  *
  * May call SetTimer(), and CreateEvent() and CloseEvent() at opening and closing. Invariants: the
  * timer runs if and only if something is held; what is held is one range of the disk and one of

@@ -1,9 +1,9 @@
-/* Queued reads that go on from each other, made one long read.
+/* Making one long read of queued reads that follow each other.
  *
- * A caller that splits a long read into queued pieces hands over one after the other, each at the
- * next place of the disk and of memory. Served one by one they come out of the engine's windows,
- * and copying them takes as long as reading them. Here they are held back until they make a MiB,
- * which is read into their buffers in one piece (DESIGN.md, 5.5).
+ * A caller that splits a long read queues pieces one after the other. Each begins where the one
+ * before ends, on the disk and in memory. Served one by one, they are copied out of the engine's
+ * windows, which takes as long as reading them. So they are held until they make a MiB, which is
+ * read into their buffers at once (DESIGN.md, 5.5).
  *
  * Only a caller that will probably go on is made to wait: it must have made a few reads in sequence
  * before the first one is held, each with a token that is none of the last ones. A timer ends what
@@ -78,16 +78,16 @@ bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_
 
 /* Hold a read that should be held.
  *
- * false  it does not go on from those that are held: end them, then try again. If none is held, the
- *        firmware gives no timer, and the read must be served at once */
+ * false  it does not begin where those that are held end: end them, then try again. If none is
+ *        held, the firmware gives no timer, and the read must be served at once */
 bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void *buffer,
                           size_t length, EFI_BLOCK_IO2_TOKEN *token);
 
 /* Is it time to read what is held? */
 bool q2_block_gather_is_full(const struct q2_block_gather *gather);
 
-/* What is held is read: by_tick says whether the timer asked for that. Nothing is held after this;
- * the array and the range stay as they are until a read is held again. */
+/* Note that what was held has been read. by_tick: the timer asked for that. Nothing is held after
+ * this; the array and the range do not change until a read is held again. */
 void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick);
 
 #endif

@@ -15,7 +15,7 @@ static struct q2_block_io *block_io_of(EFI_BLOCK_IO_PROTOCOL *This)
     return (struct q2_block_io *)This;
 }
 
-/* Block sizes of ours are powers of two, and every request comes by here: no division. */
+/* log2 of the block size. Our block sizes are powers of two, so requests need no division. */
 static unsigned int block_bits(const EFI_BLOCK_IO_MEDIA *media)
 {
     return (unsigned int)__builtin_ctz(media->BlockSize);
@@ -109,8 +109,8 @@ void q2_block_io_lose_medium(struct q2_block_io *block_io)
     block_io->media.MediaPresent = FALSE;
 }
 
-/* A volume that is gone takes our medium with it for good: its extents mean nothing on another
- * one. */
+/* If the volume is gone, our medium is gone and never returns, because the extents mean nothing on
+ * another volume. */
 static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status)
 {
     if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)

@@ -78,7 +78,7 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
 bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl);
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl);
 
-/* Hold reads that go on from each other, see block_gather.h. The disk must not move from now on.
+/* Hold reads that follow each other, see block_gather.h. *block_io must not be moved afterwards.
  *
  * EFI_OUT_OF_RESOURCES  the firmware has no event left; no read will be held */
 EFI_STATUS q2_block_io_gather(struct q2_block_io *block_io);
@@ -97,7 +97,7 @@ bool q2_block_io_is_busy(const struct q2_block_io *block_io);
  * EFI_DEVICE_ERROR  there is no medium, or the firmware below does not end its requests */
 EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io);
 
-/* The medium is gone for good: no request reaches the disk any more. */
+/* The medium is gone and never returns: no request reaches the disk any more. */
 void q2_block_io_lose_medium(struct q2_block_io *block_io);
 
 /* Has the medium gone, or turned read-only, since the owner told those above of it?  (UEFI 2.10,
@@ -137,7 +137,7 @@ EFI_STATUS q2_block_request_check(const EFI_BLOCK_IO_MEDIA *media,
 /* Check a request and serve it: what every function of Block I/O 2 and Erase Block does.
  *
  * token  whose Event is signalled, once, after TransactionStatus was written. NULL, or without an
- *        Event: the result comes back from the call, and the token is left alone
+ *        Event: the call returns the result, and the token is not changed
  *
  * EFI_SUCCESS       it was served; or the token says how it ended
  * EFI_DEVICE_ERROR  it could not start: the TPL is too high, or a request is inside the disk

@@ -12,7 +12,7 @@ static struct q2_source_efi_disk_io *disk_io_of(struct q2_source *source)
     return (struct q2_source_efi_disk_io *)source;
 }
 
-/* Keep in mind that the medium is gone; gives the status back. */
+/* Record that the medium is gone, if the status says so. Returns the status. */
 static enum q2_status latch(struct q2_source_efi_disk_io *disk_io, enum q2_status status)
 {
     if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)

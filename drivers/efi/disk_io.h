@@ -6,7 +6,7 @@
  * Implements include/q2_source.h. No file system driver is ever called.
  *
  * The medium is the one that was in the drive when the source was made. Once it is gone or
- * replaced, every call fails, even when it comes back.
+ * replaced, every call fails, even after it was put in again.
  */
 #ifndef Q2_DRIVERS_SOURCE_EFI_DISK_IO_H
 #define Q2_DRIVERS_SOURCE_EFI_DISK_IO_H
@@ -27,7 +27,7 @@ struct q2_source_efi_disk_io {
     UINT32 BlockSize;
     uint32_t block_bits;                   /* log2 of BlockSize; 0: it has none */
     uint8_t bounce[2 * Q2_DISK_IO_BOUNCE]; /* without DiskIo: blocks, at the device's alignment */
-    enum q2_status gone; /* Q2_OK, Q2_ERR_NO_MEDIA or Q2_ERR_MEDIA_CHANGED for good */
+    enum q2_status gone; /* Q2_OK; Q2_ERR_NO_MEDIA or Q2_ERR_MEDIA_CHANGED, and Q2_OK never again */
 };
 
 /* Make a source.
@@ -43,15 +43,15 @@ enum q2_status q2_source_efi_disk_io_init(struct q2_source_efi_disk_io *disk_io,
                                           EFI_DISK_IO_PROTOCOL *DiskIo,
                                           EFI_BLOCK_IO_PROTOCOL *BlockIo, const char *path);
 
-/* The source as what it is, for whoever queues requests below it; NULL: it is another kind. */
+/* The source as this kind, for a caller that queues requests below it; NULL: it is another kind. */
 struct q2_source_efi_disk_io *q2_source_efi_disk_io_of(struct q2_source *source);
 
 /* Is the medium still the one that the source was made for? Asks the device for nothing.
  *
- * returns  Q2_OK; for good: Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED */
+ * returns  Q2_OK; Q2_ERR_NO_MEDIA or Q2_ERR_MEDIA_CHANGED, and from then on the same */
 enum q2_status q2_source_efi_disk_io_medium(struct q2_source_efi_disk_io *disk_io);
 
-/* Keep in mind how a request below the source ended, as the source's own requests do.
+/* Record how a request below the source ended, as the source's own requests do.
  *
  * returns  what the engine is told: Q2_OK, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED or Q2_ERR_IO */
 enum q2_status q2_source_efi_disk_io_finish(struct q2_source_efi_disk_io *disk_io,

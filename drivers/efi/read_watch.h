@@ -1,8 +1,8 @@
 /* When the owner of a disk is told that it was read.
  *
  * The driver looks for a kernel in memory then, and that takes as long as reading most of a MiB.
- * So it is told after each MiB of reads that jump, as a boot loader's do when it goes from one file
- * to the next, and ever less often in a run of reads that only go on.
+ * So it is told after each MiB of reads that jump, as those of a boot loader do when it goes from
+ * one file to the next. In a run of reads in sequence it is told less and less often.
  *
  * Pure: calls nothing.
  */

@@ -25,9 +25,9 @@ struct q2_source_extents {
     size_t hint;          /* the extent that the last call ended in */
     uint64_t mapped_size; /* bytes that the map has, >= source.size */
     uint64_t page_start;  /* where page 0 of the volume begins */
-    uint32_t page_bits;   /* 0: nobody caches */
+    uint32_t page_bits;   /* log2 of a page's bytes; 0: no file system driver caches the volume */
     uint64_t stale;  /* bit n: a shared page p with p % 64 == n was written; the owner's to clear */
-    bool *attention; /* set when stale is not 0; NULL: nobody looks */
+    bool *attention; /* set to true when a bit of stale is set; may be NULL */
 };
 
 /* What a source is made of. Everything pointed to stays the caller's and must outlive it. */

@@ -18,11 +18,11 @@ struct nbd_disk_export {
     void (*lock)(struct nbd_disk_export *export);
     void (*unlock)(struct nbd_disk_export *export);
 
-    /* Told what failed, between lock() and unlock(); q2_disk_fault() says why. NULL: nobody
-     * listens. */
+    /* Called after a failure, between lock() and unlock(); q2_disk_fault() has the reason. May be
+     * NULL. */
     void (*failed)(struct nbd_disk_export *export, enum q2_status status);
 
-    /* Told after a write, write of zeros or trim, between lock() and unlock(). NULL: nobody. */
+    /* Called after a write, write of zeros or trim, between lock() and unlock(). May be NULL. */
     void (*changed)(struct nbd_disk_export *export);
 };
 
