@@ -9,7 +9,7 @@
  *   metalcow-bench bare-random IMAGE COUNT      pread() of the same 4 KiB
  *   metalcow-bench fill SIZE REQUEST            memset()
  *   metalcow-bench run BYTES COMMAND...         someone else's program
- *   metalcow-bench dump IMAGE REQUEST           the content to stdout, to compare it
+
  *
  * Data goes into one buffer of REQUEST bytes and is forgotten. What a bare loop needs to know of
  * the image is collected before its clock starts. tools/bench/host.py drives it.
@@ -100,21 +100,6 @@ static int run_disk(const char *path, uint64_t request)
             die("read failed");
     }
     meter_print(&meter, bench.size, held);
-    free(buffer);
-    return 0;
-}
-
-static int run_dump(const char *path, uint64_t request)
-{
-    uint8_t *buffer = allocate(request);
-
-    open_disk(path);
-    for (uint64_t at = 0; at < bench.size; at += request) {
-        uint64_t length = length_at(at, request);
-        if (q2_disk_read(bench.disk, at, buffer, (size_t)length) != Q2_OK ||
-            fwrite(buffer, 1, (size_t)length, stdout) != length)
-            die("dump failed");
-    }
     free(buffer);
     return 0;
 }
@@ -417,8 +402,7 @@ int main(int argc, char **argv)
         die("usage: see the head of tools/bench/host_bench.c");
     if (!strcmp(mode, "disk"))
         return run_disk(subject, number);
-    if (!strcmp(mode, "dump"))
-        return run_dump(subject, number);
+
     if (!strcmp(mode, "pair"))
         return run_pair(subject, number);
     if (!strcmp(mode, "bare"))

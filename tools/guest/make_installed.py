@@ -110,7 +110,7 @@ done
 before=none
 [ ! -f $folder/blob ] || before=$(digest $folder/blob)
 say "before $before"
-# A test that cuts the power wants writes without end.
+# A test that cuts the power needs writes that do not end.
 if [ -e /etc/metalcow-load ] || grep -q metalcow.load /proc/cmdline; then
     dmesg --console-level debug
     say "load"
@@ -157,7 +157,7 @@ def make_system(cache, release, initramfs, kernel):
     root.mkdir(parents=True)
     later = [initramfs, KERNELS[kernel]]
     # debootstrap takes the first of a dependency's alternatives, so a kernel brings initramfs-tools
-    # whatever else is asked for, and that conflicts with dracut. apt sees what is there.
+    # even if dracut is in the list, and the two conflict. apt knows what is installed already.
     first = [*PACKAGES, *(later if initramfs == "initramfs-tools" else [])]
     print(f"debian: installing {release} with {initramfs} and the {kernel} kernel", flush=True)
     fs.run("debootstrap", "--variant=minbase", f"--include={','.join(first)}", release, root,

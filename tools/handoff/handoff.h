@@ -77,7 +77,7 @@ enum log_level {
     LOG_INFO = 6,
 };
 
-/* Open the kernel log; what is said before goes nowhere. */
+/* Open the kernel log; lines that are logged before are lost. */
 void log_open(void);
 
 /* Say one line, with "metalcow: " before it. */

@@ -154,8 +154,8 @@ static int connect_device(int fd, uint16_t family, int socket, const struct devi
     return talk(fd, &message, NULL);
 }
 
-/* udev opens every new block device once, and nbd lets nobody configure a device that is open. So
- * udev may win the race for a device that the module has just made: wait until it has closed it. */
+/* Configure the device. udev opens every new block device once, and nbd refuses to configure a
+ * device that is open. So if udev has opened it, wait until it is closed. */
 static int connect_patiently(int fd, uint16_t family, int socket, const struct device *device)
 {
     int error = connect_device(fd, family, socket, device);
@@ -206,7 +206,7 @@ void server_detach(void)
         (void)close(netlink);
 }
 
-/* The device gets one end of a socket pair; the other end comes back. */
+/* Give the device one end of a socket pair, and return the other end. */
 int server_attach(const struct handoff *handoff, const struct nbd_export *export)
 {
     const struct device device = {export, handoff->record.guest_sector_size};
@@ -312,7 +312,7 @@ static uint64_t room_mark(const struct handoff *handoff)
     return top.data_source != top.source && mark > TABLES_MARK ? TABLES_MARK : mark;
 }
 
-/* Below the mark, every halving of the room is told. */
+/* Write to the log that the room is below the mark, and again each time it has halved. */
 static void tell_room(struct nbd_disk_export *export)
 {
     struct handoff *handoff = handoff_of(export);

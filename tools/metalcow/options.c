@@ -203,6 +203,8 @@ const struct option_row option_rows[] = {
 };
 
 const size_t nb_option_rows = sizeof(option_rows) / sizeof(option_rows[0]);
+_Static_assert(sizeof(option_rows) / sizeof(option_rows[0]) <= MAX_OPTION_ROWS,
+               "the parser has room for every row");
 
 const struct mc_spec_key *option_key(const struct option_row *row)
 {

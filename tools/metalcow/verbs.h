@@ -2,6 +2,8 @@
  *
  * To add one: a line in METALCOW_VERBS, a row in verbs.c, rows in options.c for its options, and a
  * file verb/NAME.c with its function. Parser, help and `help --list` follow from the tables.
+ *
+ * A verb may call the engine, drivers/ and the other files of tools/metalcow/, but no other verb.
  */
 #ifndef METALCOW_VERBS_H
 #define METALCOW_VERBS_H

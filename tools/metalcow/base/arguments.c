@@ -14,13 +14,12 @@
 #include "size.h"
 #include "tools/metalcow/options.h"
 
-#define MAX_OPTIONS 40  /* of one verb */
-#define LONG_ONLY   256 /* getopt's value for row i of option_rows is LONG_ONLY + i */
+#define LONG_ONLY 256 /* getopt's value for row i of option_rows is LONG_ONLY + i */
 
 /* A verb's options in the form that getopt_long() takes. */
 struct getopt_table {
-    char letters[MAX_OPTIONS * 2 + 2];
-    struct option names[MAX_OPTIONS + 1];
+    char letters[1 + MAX_OPTION_ROWS * 2 + 1]; /* ':', each letter and its ':', NUL */
+    struct option names[MAX_OPTION_ROWS + 1];
 };
 
 static void make_table(const struct verb *verb, struct getopt_table *ret_table)
@@ -34,12 +33,12 @@ static void make_table(const struct verb *verb, struct getopt_table *ret_table)
 
         if ((row->verbs & verb_bit(verb)) == 0)
             continue;
-        if (row->letter && nb_letters + 3 < sizeof(ret_table->letters)) {
+        if (row->letter) {
             ret_table->letters[nb_letters++] = (char)row->letter;
             if (option_value(row))
                 ret_table->letters[nb_letters++] = ':';
         }
-        if (row->name && nb_names < MAX_OPTIONS)
+        if (row->name)
             ret_table->names[nb_names++] = (struct option){
                 .name = row->name,
                 .has_arg = option_value(row) ? required_argument : no_argument,

@@ -27,7 +27,7 @@ struct passphrase {
 bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker);
 
-/* Forget it: unlocker knows nothing any more, ciphers that it has given out go on. */
+/* Wipe it, in the unlocker too. Ciphers that the unlocker has given out still work. */
 void passphrase_wipe(struct passphrase *passphrase, struct q2_unlocker_passphrase *unlocker);
 
 #endif

@@ -1,4 +1,5 @@
-/* What the targets of convert share. */
+/* What the targets of convert have in common: they refuse an input as output, and divide data from
+ * zeros. */
 #include "target.h"
 
 #include "tools/metalcow/base/output.h"

@@ -1,4 +1,4 @@
-/* The commands of io that open and close, and what every command says of failures. */
+/* The commands of io that open and close, and the messages of failures that all commands print. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

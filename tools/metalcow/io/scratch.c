@@ -12,7 +12,7 @@
 #include "q2_create.h"
 #include "q2_fail.h"
 
-/* Make the file under a name of its own, open it and take the name away. */
+/* Make a file of a new name, open it, and remove the name. */
 static enum q2_status open_file(struct scratch *scratch, char *name)
 {
     int fd = mkstemp(name);

@@ -1,4 +1,4 @@
-/* metalcow io: qemu-io's commands, from -c flags or from standard input. */
+/* metalcow io: runs qemu-io's commands, from -c flags or from standard input. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

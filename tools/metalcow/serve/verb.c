@@ -1,4 +1,4 @@
-/* metalcow serve: an image as a disk for NBD clients. */
+/* metalcow serve: serves an image as a disk to NBD clients. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

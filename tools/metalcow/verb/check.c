@@ -1,4 +1,4 @@
-/* metalcow check: consistency of an image, and its repair, said as qemu-img says it. */
+/* metalcow check: checks an image, and repairs it with -r. Prints what qemu-img prints. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

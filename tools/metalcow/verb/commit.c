@@ -1,7 +1,8 @@
-/* metalcow commit: an overlay's data into a file of its backing chain.
+/* metalcow commit: copies an overlay's data into a file of its backing chain.
  *
- * Order, so that a cut loses nothing: data into the base, the base's flush, only then the overlay
- * is emptied. The overlay stays open, and locked, from the first read on.
+ * Invariant: an interruption loses nothing, because the data are written to the base first, then
+ * the base is flushed, and only then is the overlay emptied. The overlay stays open, and so locked,
+ * from the first read on.
  */
 #include <stdio.h>
 #include <stdlib.h>

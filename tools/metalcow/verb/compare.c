@@ -1,4 +1,4 @@
-/* metalcow compare: whether two images have the same content. */
+/* metalcow compare: tells whether two images have the same content. Both are only read. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

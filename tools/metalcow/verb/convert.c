@@ -1,4 +1,5 @@
-/* metalcow convert: a disk, or several one after the other, as a raw file or as a qcow2 image. */
+/* metalcow convert: copies a disk, or several one after the other, into a raw file or a qcow2
+ * image. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* metalcow create: a new, empty image. */
+/* metalcow create: makes a new, empty image. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

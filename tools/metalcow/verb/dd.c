@@ -1,4 +1,4 @@
-/* metalcow dd: a part of a disk, counted in blocks, as a raw file or as a qcow2 image.
+/* metalcow dd: copies a part of a disk, counted in blocks, into a raw file or a qcow2 image.
  *
  * Operands are dd's: NAME=VALUE in any order. count is a number of blocks after skip, as with
  * dd(1); qemu-img before version 9.1 counts it from the disk's start.

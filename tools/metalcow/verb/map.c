@@ -1,4 +1,4 @@
-/* metalcow map: which file has which part of the disk. */
+/* metalcow map: prints which file has which part of the disk. The image is only read. */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* metalcow measure: the file size that an image would take.
+/* metalcow measure: prints the file size that an image would take.
  *
  * As in qemu-img the required size counts all metadata of a full image, so it is an upper bound.
  */

@@ -1,4 +1,4 @@
-/* metalcow read: bytes of the disk to stdout. */
+/* metalcow read: writes bytes of the disk to stdout. The image is only read. */
 #include <stdio.h>
 #include <stdlib.h>
 

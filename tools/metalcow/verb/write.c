@@ -1,4 +1,4 @@
-/* metalcow write: bytes from standard input or a file onto the disk.
+/* metalcow write: writes bytes from standard input or a file onto the disk.
  *
  * Invariant: an input whose length is known and that does not fit changes nothing.
  */
