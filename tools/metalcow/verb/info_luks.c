@@ -40,7 +40,7 @@ static void read_names(const struct q2_luks_header_disk *disk, struct info_luks 
     take(cipher, disk->cipher_name, sizeof(disk->cipher_name), '\0');
     if (strcmp(luks->mode, "xts") == 0)
         bits /= 2;
-    (void)snprintf(luks->cipher, sizeof(luks->cipher), "%s-%" PRIu32, cipher, bits % 1000);
+    (void)snprintf(luks->cipher, sizeof(luks->cipher), "%s-%" PRIu32, cipher, bits);
 }
 
 bool info_luks_read(const struct q2_layer_info *layer, struct info_luks *ret_luks)

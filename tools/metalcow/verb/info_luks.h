@@ -12,7 +12,7 @@
 /* A header as it is shown. Texts come out of the image: untrusted. */
 struct info_luks {
     struct q2_luks_header header;
-    char cipher[Q2_LUKS_NAME_LENGTH + 8];     /* "aes-256" */
+    char cipher[Q2_LUKS_NAME_LENGTH + 12];    /* "aes-256" */
     char mode[Q2_LUKS_NAME_LENGTH + 1];       /* "xts" */
     char ivgen[Q2_LUKS_NAME_LENGTH + 1];      /* "plain64" */
     char ivgen_hash[Q2_LUKS_NAME_LENGTH + 1]; /* "" if there is none */
