@@ -104,7 +104,6 @@ class Model:
     def __init__(self, geometry):
         self.geometry = geometry
         self.content = bytearray(geometry.size)
-        self.tail = b""          # what a raw data file holds past the disk's end
         self.snapshots = {}
         self.bitmaps = {}
 
@@ -132,12 +131,8 @@ class Model:
         self.content[begin:end] = bytes(end - begin)
         return begin, end
 
-    def resize(self, size, tail_stays):
-        """tail_stays: what a raw data file holds past the end stays in it."""
-        raw = self.geometry.data_file == "raw" and tail_stays
-        both = bytes(self.content) + (self.tail if raw else b"")
-        self.content = bytearray(both[:size].ljust(size, b"\0"))
-        self.tail = both[size:] if raw else b""
+    def resize(self, size):
+        self.content = bytearray(bytes(self.content[:size]).ljust(size, b"\0"))
         for bitmap in self.bitmaps.values():
             bitmap.dirty = {at for at in bitmap.dirty if at * bitmap.granularity < size}
 

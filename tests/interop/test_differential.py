@@ -252,7 +252,7 @@ class Image:
             ours = True   # QEMU 7.2 shows what the last cluster has held past the old end
         elif self.geometry.version == 2 and self.below and len(self.below[0][2]) > model.size:
             ours = True   # QEMU 7.2 refuses: it has no clusters of zeros to hide the file below
-        model.resize(size, tail_stays=ours)
+        model.resize(size)
         self.verb(ours, "resize", "-q", "--shrink", "-f", self.geometry.image_format, self.name,
                   size)
 
