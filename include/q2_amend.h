@@ -57,6 +57,42 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
  */
 enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy);
 
+/* What an image is to be from now on. Zeros change nothing. */
+struct q2_format_change {
+    uint32_t version;       /* 2 or 3 (compat=0.10 and 1.1); 0: as it is */
+    uint32_t refcount_bits; /* 1, 2, 4, 8, 16, 32 or 64; 0: as it is */
+    bool set_lazy;          /* lazy_refcounts below counts */
+    bool lazy_refcounts;
+};
+
+/* Give the image another version of the format, another width of refcounts, lazy refcounts or
+ * exact ones.  (qcow2: "Header", version, refcount_order; "Host cluster management") Works with
+ * metadata_only. No guest byte changes, in no state.
+ *
+ * Version 3 demands data of snapshots that version 2 may leave out; it is added. Version 2 has
+ * refcounts of 16 bits, no lazy refcounts (they are turned off), no feature bits, and no zero
+ * clusters: those become unallocated where the image has no backing file, else clusters of zeros.
+ * Another width writes all refcounts anew, after the clusters in use, and gives back the old ones.
+ *
+ * Each step becomes true by the write of one sector of the header. A power cut leaves the image
+ * before or after a step, with at worst leaked clusters.
+ *
+ * Q2_ERR_ARGUMENT     a version or a width that does not exist, or that do not go together
+ * Q2_ERR_UNSUPPORTED  a raw image; a cluster with more references than the new width can count;
+ *                     version 2 and what it does not have: an external data file, extended L2
+ *                     entries, zstd, bitmaps, snapshots of another size than the disk's or with a
+ *                     VM state of 4 GiB or more, zero clusters in an encrypted image with a backing
+ *                     file
+ * Q2_ERR_LIMIT        the first cluster has no room for the other header; the refcount table would
+ *                     be too long. Nothing changed after any of these
+ * Q2_ERR_NO_SPACE     steps that were complete stay
+ */
+enum q2_status q2_disk_change_format(struct q2_disk *disk, const struct q2_format_change *change);
+
+/* Would q2_disk_change_format() refuse? Nothing is written. Errors as there. */
+enum q2_status q2_disk_can_change_format(struct q2_disk *disk,
+                                         const struct q2_format_change *change);
+
 /* Change the disk's size.  (qcow2: "Header", bytes 24 to 31 and 36 to 47) New bytes read as zeros,
  * whatever is stored past the old end: a longer backing file, clusters of a VM state, the rest of
  * the last cluster. But a raw external data file is the disk: it keeps its bytes, and what it holds

@@ -19,17 +19,6 @@
 #include "core/base/text.h"
 #include "write.h"
 
-/* Refuse what is not a live qcow2 image. */
-static enum q2_status check_image(struct q2_disk *disk)
-{
-    enum q2_status status = q2_write_possible(disk);
-
-    if (status == Q2_OK && disk->layers[0].format == Q2_FORMAT_RAW)
-        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "a raw image has no metadata to change",
-                         disk->layers[0].source->path);
-    return status;
-}
-
 /* --- names in the header -------------------------------------------------------------------- */
 
 static enum q2_status check_name(struct q2_disk *disk, const char *name, const char *field,
@@ -62,7 +51,7 @@ static enum q2_status judge_backing(struct q2_disk *disk, const char *file, cons
     struct q2_header_names names = {.backing_file = file ? file : "",
                                     .backing_format = format ? format : "",
                                     .data_file = top->data_file};
-    enum q2_status status = check_image(disk);
+    enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK)
         status = check_name(disk, names.backing_file, "backing_file", Q2_MAX_NAME_LENGTH);
@@ -102,7 +91,7 @@ enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name)
     struct q2_header_names names = {.backing_file = top->backing_file,
                                     .backing_format = top->backing_format,
                                     .data_file = name ? name : ""};
-    enum q2_status status = check_image(disk);
+    enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK && !top->rules.external_data)
         status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "the image has no external data file",
@@ -118,7 +107,7 @@ enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy)
 {
     const struct q2_image *top = &disk->layers[0];
     struct q2_header header;
-    enum q2_status status = check_image(disk);
+    enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK && !top->rules.version_3)
         status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
@@ -298,7 +287,7 @@ static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_s
 
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
 {
-    enum q2_status status = check_image(disk);
+    enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK)
         status = q2_write_allowed(disk, 0, 0);
@@ -326,7 +315,7 @@ enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_
 enum q2_status q2_disk_make_empty(struct q2_disk *disk)
 {
     const struct q2_image *top = &disk->layers[0];
-    enum q2_status status = check_image(disk);
+    enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK && q2_image_is_raw_external(top))
         status =

@@ -16,6 +16,7 @@
 #include "core/format/header_write.h"
 #include "core/base/memory.h"
 #include "core/base/range.h"
+#include "core/base/text.h"
 #include "store.h"
 
 #define SECTOR 512u
@@ -36,6 +37,7 @@ struct change {
     struct q2_disk *disk;
     const struct q2_header_names *names;
     const struct q2_bitmaps_disk *bitmaps; /* NULL: the extension stays as it is */
+    const struct q2_header *header;        /* of the other version; NULL: it stays as it is */
     size_t size;                           /* of the area, bytes */
     bool only_judge;                       /* nothing is written */
 };
@@ -105,11 +107,15 @@ static enum q2_status load(const struct change *c, struct layout *old)
     return Q2_OK;
 }
 
-/* Is an extension composed anew? */
+/* Is an extension composed anew, or left out? Version 2 has no feature bits, whose names are
+ * written anew in version 3; and no autoclear bit that could say whether to believe a list of
+ * bitmaps. */
 static bool is_replaced(const struct change *c, uint32_t type)
 {
     return type == Q2_EXTENSION_BACKING_FORMAT || type == Q2_EXTENSION_DATA_FILE ||
-           type == Q2_EXTENSION_FILLER || (type == Q2_EXTENSION_BITMAPS && c->bitmaps);
+           type == Q2_EXTENSION_FILLER ||
+           (type == Q2_EXTENSION_BITMAPS && (c->bitmaps || c->header)) ||
+           (type == Q2_EXTENSION_FEATURE_NAMES && c->header);
 }
 
 /* Copy the extensions that stay as they are. */
@@ -144,20 +150,35 @@ static void put_bitmaps_bit(const struct change *c, uint8_t *bytes)
     memcpy(bytes + offsetof(struct q2_header_disk, autoclear_features), &field, sizeof(field));
 }
 
+/* The header itself; returns its bytes. */
+static size_t put_header(const struct change *c, const uint8_t *old, uint8_t *bytes)
+{
+    static const uint8_t zeros[12];
+    size_t length = c->disk->layers[0].header.header_length;
+    struct q2_header_disk disk;
+
+    if (c->header) {
+        length = c->header->header_length;
+        q2_header_encode(c->header, &disk);
+        memcpy(bytes, &disk, length);
+    } else {
+        memcpy(bytes, old, length); /* with the fields that nobody knows */
+    }
+    memcpy(bytes + offsetof(struct q2_header_disk, backing_file_offset), zeros, sizeof(zeros));
+    put_bitmaps_bit(c, bytes);
+    return length;
+}
+
 /* Put a header together: in one piece, or (at > 0) with everything after the header itself moved
  * to offset `at`. */
 static void compose(const struct change *c, const uint8_t *old, bool feature_names, size_t at,
                     struct layout *layout)
 {
-    static const uint8_t zeros[12];
     struct q2_header_bytes to = {.bytes = layout->bytes, .size = c->size};
-    size_t header_length = c->disk->layers[0].header.header_length;
+    size_t header_length;
 
     memset(layout->bytes, 0, c->size);
-    memcpy(layout->bytes, old, header_length);
-    memcpy(layout->bytes + offsetof(struct q2_header_disk, backing_file_offset), zeros,
-           sizeof(zeros));
-    put_bitmaps_bit(c, layout->bytes);
+    header_length = put_header(c, old, layout->bytes);
     to.length = header_length;
     layout->head_end = 0;
     layout->tail_start = at;
@@ -173,6 +194,9 @@ static void compose(const struct change *c, const uint8_t *old, bool feature_nam
     copy_extensions(c, old, feature_names, &to);
     if (c->bitmaps && names_bitmaps(c))
         q2_header_bytes_extension(&to, Q2_EXTENSION_BITMAPS, c->bitmaps, sizeof(*c->bitmaps));
+    if (c->header && c->header->version == 3 && feature_names)
+        q2_header_bytes_features(&to, q2_text_length(c->names->backing_file) +
+                                          sizeof(struct q2_extension_disk));
     q2_header_bytes_end(&to, c->names->backing_file);
     layout->tail_end = at > 0 ? to.length : 0;
     if (at == 0)
@@ -281,7 +305,9 @@ static enum q2_status rewrite(const struct change *c, struct layout *old, struct
     if (new->full)
         compose(c, old->bytes, false, 0, new);
     if (new->full)
-        return no_room(c, "the names do not fit into the first cluster");
+        return no_room(c, c->header ? "a header of the other version does not fit into the first "
+                                      "cluster"
+                                    : "the names do not fit into the first cluster");
     if (can_switch(old, new))
         return c->only_judge ? Q2_OK : switch_to(c, old, new);
     if (!find_middle(c, old, new, middle))
@@ -323,14 +349,16 @@ static void take_names(const struct change *c, const struct layout *now)
         take_name(top->data_file, sizeof(top->data_file), c->names->data_file);
 }
 
-static enum q2_status change_header(struct q2_disk *disk, const struct q2_header_names *names,
-                                    const struct q2_bitmaps_disk *bitmaps, bool only_judge)
+/* what  names, and bitmaps or header if they change; the rest is filled in here */
+static enum q2_status change_header(struct q2_disk *disk, const struct change *what,
+                                    bool only_judge)
 {
     uint8_t *memory = disk->writer.bounce;
     uint64_t cluster_size = 1ull << disk->layers[0].rules.cluster_bits;
     struct change c = {.disk = disk,
-                       .names = names,
-                       .bitmaps = bitmaps,
+                       .names = what->names,
+                       .bitmaps = what->bitmaps,
+                       .header = what->header,
                        .only_judge = only_judge,
                        .size = (size_t)q2_min_u64(cluster_size, AREA_SIZE)};
     struct layout old = {.bytes = memory}, middle = {.bytes = memory + AREA_SIZE};
@@ -349,12 +377,12 @@ static enum q2_status change_header(struct q2_disk *disk, const struct q2_header
 
 enum q2_status q2_header_change(struct q2_disk *disk, const struct q2_header_names *names)
 {
-    return change_header(disk, names, NULL, false);
+    return change_header(disk, &(struct change){.names = names}, false);
 }
 
 enum q2_status q2_header_can_change(struct q2_disk *disk, const struct q2_header_names *names)
 {
-    return change_header(disk, names, NULL, true);
+    return change_header(disk, &(struct change){.names = names}, true);
 }
 
 static struct q2_header_names names_of(const struct q2_image *image)
@@ -367,7 +395,7 @@ enum q2_status q2_header_can_name_bitmaps(struct q2_disk *disk)
     const struct q2_header_names names = names_of(&disk->layers[0]);
     const struct q2_bitmaps_disk bitmaps = {.nb_bitmaps = q2_be32_make(1)};
 
-    return change_header(disk, &names, &bitmaps, true);
+    return change_header(disk, &(struct change){.names = &names, .bitmaps = &bitmaps}, true);
 }
 
 enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint64_t length,
@@ -378,7 +406,8 @@ enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint
     const struct q2_bitmaps_disk bitmaps = {.nb_bitmaps = q2_be32_make(nb),
                                             .directory_size = q2_be64_make(length),
                                             .directory_offset = q2_be64_make(offset)};
-    enum q2_status status = change_header(disk, &names, &bitmaps, false);
+    enum q2_status status =
+        change_header(disk, &(struct change){.names = &names, .bitmaps = &bitmaps}, false);
 
     if (status != Q2_OK)
         return status;
@@ -388,6 +417,43 @@ enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint
     top->nb_bitmaps = nb;
     top->bitmaps_offset = nb > 0 ? offset : 0;
     top->bitmaps_length = nb > 0 ? length : 0;
+    return Q2_OK;
+}
+
+/* The header in the other version: no feature bits, and what their absence means. */
+static struct q2_header header_in_version(const struct q2_header *now, uint32_t version)
+{
+    struct q2_header header = *now;
+
+    header.version = version;
+    header.incompatible_features = header.compatible_features = header.autoclear_features = 0;
+    header.refcount_order = 4;
+    header.compression_type = Q2_COMPRESSION_ZLIB;
+    header.header_length = version == 2 ? Q2_HEADER_V2_LENGTH : sizeof(struct q2_header_disk);
+    return header;
+}
+
+enum q2_status q2_header_can_set_version(struct q2_disk *disk, uint32_t version)
+{
+    const struct q2_header_names names = names_of(&disk->layers[0]);
+    const struct q2_header header = header_in_version(&disk->layers[0].header, version);
+
+    return change_header(disk, &(struct change){.names = &names, .header = &header}, true);
+}
+
+enum q2_status q2_header_set_version(struct q2_disk *disk, uint32_t version)
+{
+    struct q2_image *top = &disk->layers[0];
+    const struct q2_header_names names = names_of(top);
+    struct q2_header header = header_in_version(&top->header, version);
+    enum q2_status status =
+        change_header(disk, &(struct change){.names = &names, .header = &header}, false);
+
+    if (status != Q2_OK)
+        return status;
+    header.backing_file_offset = top->header.backing_file_offset; /* where the name is now */
+    top->header = header;
+    top->rules.version_3 = version == 3;
     return Q2_OK;
 }
 

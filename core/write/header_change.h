@@ -36,6 +36,21 @@ enum q2_status q2_header_can_name_bitmaps(struct q2_disk *disk);
 enum q2_status q2_header_set_bitmaps(struct q2_disk *disk, uint64_t offset, uint64_t length,
                                      uint32_t nb);
 
+/* Rewrite the header cluster as one of version 2 or 3, in the same way. The caller has seen to it
+ * that the image holds nothing that the version does not have, and nothing waits. Feature bits are
+ * all clear afterwards, and refcounts have 16 bits. The names of feature bits are written for
+ * version 3 if there is room; a list of bitmaps goes, because version 2 has no bit that makes it
+ * valid. Header fields past those that we know go, too.
+ *
+ * version  2 or 3, and not the one in force
+ *
+ * Errors as q2_header_change()
+ */
+enum q2_status q2_header_set_version(struct q2_disk *disk, uint32_t version);
+
+/* Would that be refused? Nothing is written. */
+enum q2_status q2_header_can_set_version(struct q2_disk *disk, uint32_t version);
+
 /* Change fields of the header, durably, after all that waits is durable: what the fields name is
  * then complete and counted. On Q2_OK *header is the header in force; what else is derived from it
  * is the caller's to change.

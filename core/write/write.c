@@ -36,6 +36,16 @@ enum q2_status q2_write_possible(struct q2_disk *disk)
                    top_of(disk)->source->path);
 }
 
+enum q2_status q2_write_metadata_possible(struct q2_disk *disk)
+{
+    enum q2_status status = q2_write_possible(disk);
+
+    if (status == Q2_OK && disk->layers[0].format == Q2_FORMAT_RAW)
+        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED, "a raw image has no metadata to change",
+                         disk->layers[0].source->path);
+    return status;
+}
+
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length)
 {
     enum q2_status status = q2_write_possible(disk);

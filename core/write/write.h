@@ -10,6 +10,10 @@
 /* May the image be written? Q2_ERR_READ_ONLY if not. */
 enum q2_status q2_write_possible(struct q2_disk *disk);
 
+/* May metadata of the image be changed? Q2_ERR_READ_ONLY as above; Q2_ERR_UNSUPPORTED for a raw
+ * image, which has none. */
+enum q2_status q2_write_metadata_possible(struct q2_disk *disk);
+
 /* May guest bytes [offset, offset + length) be written? Q2_ERR_READ_ONLY, Q2_ERR_NOT_OPEN,
  * Q2_ERR_RANGE as q2_disk_write(). */
 enum q2_status q2_write_allowed(struct q2_disk *disk, uint64_t offset, uint64_t length);

@@ -1,11 +1,12 @@
-/* Power cuts and failing calls while an image is resized, preallocated and emptied.
+/* Power cuts and failing calls while an image is resized, preallocated and emptied, and while its
+ * version and the width of its refcounts change.
  *
  *   test_amend_cuts [--full] [--stop] [PART ...]   PART selects cases by name
  *
- * Every geometry goes through the same list of amendments, each durable when it returns. Judged is
- * each content that the files may have after a cut, or after a call that failed: it opens, the
- * check finds no corruption, the size is that of before or after the amendment under way, and each
- * sector that the disk has is that of before or after it.
+ * Every geometry goes through the same two lists of amendments, each durable when it returns.
+ * Judged is each content that the files may have after a cut, or after a call that failed: it
+ * opens, the check finds no corruption, the size is that of before or after the amendment under
+ * way, and each sector that the disk has is that of before or after it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum kind {
     RESIZE,
     PREALLOCATE,
     EMPTY,
+    FORMAT,
 };
 
 struct amendment {
@@ -25,6 +27,7 @@ struct amendment {
     const char *name;
     uint64_t offset, size; /* guest bytes */
     bool flag;             /* may_shrink, or write_zeros */
+    struct q2_format_change format;
 };
 
 #define NB_STEPS 6
@@ -68,18 +71,34 @@ static uint64_t l1_reach(const struct subject *s)
     return 1ull << (2 * s->geometry->cluster_bits - (s->geometry->extended ? 4 : 3));
 }
 
+/* Only what has all its data in plain clusters of the image can become version 2. */
+static void plan_format(struct cuts *c)
+{
+    const struct geometry *g = c->subject->geometry;
+    const struct amendment steps[] = {
+        {FORMAT, "version 3", .format = {.version = 3}},
+        {FORMAT, "wide refcounts", .format = {.refcount_bits = 32}},
+        {FORMAT, "narrow refcounts", .format = {.refcount_bits = 4}},
+        {FORMAT, "version 2", .format = {.version = 2, .refcount_bits = 16}},
+        {FORMAT, "version 3 again", .format = {.version = 3, .refcount_bits = 8, .set_lazy = true}},
+    };
+
+    memcpy(c->steps, steps, sizeof(steps));
+    c->nb_steps = g->data == DATA_INSIDE && !g->extended && !g->bitmap ? 5 : 3;
+}
+
 static void plan(struct cuts *c)
 {
     const struct subject *s = c->subject;
     uint64_t size = s->cluster_size, reach = l1_reach(s);
     uint64_t large = (s->disk_size / reach + 1) * reach + 4 * size;
     const struct amendment steps[NB_STEPS] = {
-        {RESIZE, "shrink", 0, 10 * size + 512, true},
-        {RESIZE, "grow", 0, 22 * size + 1024, false},
-        {PREALLOCATE, "preallocate", 12 * size + 7, 6 * size, false},
-        {RESIZE, "grow the L1 table", 0, large, false},
-        {PREALLOCATE, "preallocate with zeros", large - 2 * size, 2 * size, true},
-        {EMPTY, "empty", 0, 0, false},
+        {RESIZE, "shrink", 0, 10 * size + 512, .flag = true},
+        {RESIZE, "grow", 0, 22 * size + 1024, .flag = false},
+        {PREALLOCATE, "preallocate", 12 * size + 7, 6 * size, .flag = false},
+        {RESIZE, "grow the L1 table", 0, large, .flag = false},
+        {PREALLOCATE, "preallocate with zeros", large - 2 * size, 2 * size, .flag = true},
+        {EMPTY, "empty", 0, 0, .flag = false},
     };
 
     memcpy(c->steps, steps, sizeof(steps));
@@ -131,6 +150,8 @@ static enum q2_status amend(struct q2_disk *disk, const struct amendment *step)
         return q2_disk_resize(disk, step->size, step->flag);
     case PREALLOCATE:
         return q2_disk_preallocate(disk, step->offset, step->size, step->flag);
+    case FORMAT:
+        return q2_disk_change_format(disk, &step->format);
     case EMPTY:
     default:
         return q2_disk_make_empty(disk);
@@ -407,31 +428,41 @@ static bool run_limits(struct cuts *c)
     return true;
 }
 
-static bool test_geometry(const struct geometry *geometry, const char *folder)
+static bool test_plan(const struct subject *subject, const char *list,
+                      void (*make_plan)(struct cuts *c))
 {
-    struct subject subject;
     struct bench bench;
     struct cuts *c = crash_memory(NULL, sizeof(*c));
     char name[128];
     bool ok;
 
     memset(c, 0, sizeof(*c));
-    subject_load(&subject, geometry, folder);
-    bench_start(&bench, &subject);
+    bench_start(&bench, subject);
     c->bench = &bench;
-    c->subject = &subject;
-    plan(c);
+    c->subject = subject;
+    make_plan(c);
     expect(c);
     ok = run_recorded(c) && run_cuts(c) && run_failures(c) && run_limits(c);
     if (!ok)
-        printf("# %s: %s\n", geometry->name, c->why);
-    (void)snprintf(name, sizeof(name), "test_amend_cuts_%s", geometry->name);
+        printf("# %s: %s\n", subject->geometry->name, c->why);
+    (void)snprintf(name, sizeof(name), "test_amend_cuts_%s%s", subject->geometry->name, list);
     (void)t_check(ok && c->nb_states > 0, __FILE__, __LINE__, name);
     t_case_end(name);
     for (uint32_t i = 1; i <= c->nb_steps; i++)
         free(c->versions[i]);
     free(c);
     bench_free(&bench);
+    return ok;
+}
+
+static bool test_geometry(const struct geometry *geometry, const char *folder)
+{
+    struct subject subject;
+    bool ok;
+
+    subject_load(&subject, geometry, folder);
+    ok = test_plan(&subject, "", plan);
+    ok = test_plan(&subject, "_format", plan_format) && ok;
     subject_free(&subject);
     return ok;
 }

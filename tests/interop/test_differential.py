@@ -351,25 +351,24 @@ class Image:
             self.judge_structure(name)
 
     def amend(self, ours):
-        """lazy_refcounts by both; by QEMU also the version and the width of refcounts, which
-        metalcow does not change."""
+        """lazy_refcounts, the version and the width of refcounts."""
         geometry, chooser = self.geometry, self.chooser
         if geometry.image_format == "raw":
             return
         kind = chooser.choice(("lazy", "lazy", "width", "version"))
         if kind == "version":
-            self.amend_version()
-        elif kind == "width" and geometry.version == 3 and geometry.cluster <= 64 * KIB:
+            self.amend_version(ours)
+        elif kind == "width" and geometry.version == 3 and (ours or geometry.cluster <= 64 * KIB):
             # QEMU 7.2 takes minutes with larger clusters, for each entry of its refcount table.
             geometry.refcount_bits = chooser.choice((16, 32, 64))
-            self.verb(False, "amend", "-f", "qcow2", "-o",
+            self.verb(ours, "amend", "-f", "qcow2", "-o",
                       f"refcount_bits={geometry.refcount_bits}", self.name)
         elif geometry.version == 3:
             geometry.lazy = chooser.random() < 0.5
             self.verb(ours, "amend", "-f", "qcow2", "-o",
                       f"lazy_refcounts={'on' if geometry.lazy else 'off'}", self.name)
 
-    def amend_version(self):
+    def amend_version(self, ours):
         """Upwards always, down where the image has nothing of version 3."""
         geometry, model = self.geometry, self.model
         news = (geometry.extended, geometry.data_file, geometry.lazy, model.bitmaps,
@@ -377,7 +376,7 @@ class Image:
         if geometry.version == 3 and any(news):
             return
         geometry.version = 5 - geometry.version
-        self.verb(False, "amend", "-f", "qcow2", "-o",
+        self.verb(ours, "amend", "-f", "qcow2", "-o",
                   f"compat={'1.1' if geometry.version == 3 else '0.10'}", self.name)
 
     # --- judging

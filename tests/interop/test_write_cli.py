@@ -389,7 +389,7 @@ def test_amend_changes_the_data_file():
     make("plain.qcow2")
     refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
     refused(("amend", "plain.qcow2"), "nothing to change")
-    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "data_file and lazy_refcounts only")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "and refcount_bits only")
     refused(("amend", "-o", "size=2M", "plain.qcow2"), "use 'metalcow resize' instead")
     refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'metalcow rebase -u' instead")
     sound("plain.qcow2")
@@ -409,6 +409,64 @@ def test_amend_changes_lazy_refcounts():
     before = (FOLDER / "v2.qcow2").read_bytes()
     refused(("amend", "-o", "lazy_refcounts=on", "v2.qcow2"), "have no lazy refcounts")
     check((FOLDER / "v2.qcow2").read_bytes() == before, "a refused amend changed the image")
+
+
+def told(name):
+    """What qemu-img says of an image: version, width of refcounts, lazy refcounts."""
+    said = json.loads(qemu("qemu-img", "info", "--output=json", name))["format-specific"]["data"]
+    return said["compat"], said["refcount-bits"], said.get("lazy-refcounts", False)
+
+
+def make_of_all_kinds(name, *options):
+    """Data, zero clusters of both kinds, and a snapshot that shares some of them."""
+    make(name, *options)
+    qemu("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 256k", "-c", "write -z 64k 100k",
+         "-c", "write -z 512k 128k", name)
+    qemu("qemu-img", "snapshot", "-c", "first", name)
+    qemu("qemu-io", "-f", "qcow2", "-c", "write -P 2 128k 8k", "-c", "write -z 200k 200k", name)
+
+
+def states(name):
+    qemu("qemu-img", "convert", "-f", "qcow2", "-l", "first", "-O", "raw", name, "first.raw")
+    return content(name), (FOLDER / "first.raw").read_bytes()
+
+
+def test_amend_changes_version_and_refcounts():
+    make("formats.base", size="768k")
+    qemu("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 768k", "formats.base")
+    for options in ((), ("-o", "cluster_size=4k"), ("-b", "formats.base", "-F", "qcow2")):
+        make_of_all_kinds("formats.qcow2", *options)
+        before = states("formats.qcow2")
+        for wish, want in (("compat=0.10", ("0.10", 16, False)),
+                           ("compat=1.1,lazy_refcounts=on", ("1.1", 16, True)),
+                           ("refcount_bits=64", ("1.1", 64, True)),
+                           ("refcount_bits=2,compat=v3", ("1.1", 2, True)),
+                           ("compat=0.10,refcount_bits=16", ("0.10", 16, False)),
+                           ("compat=0.10,lazy_refcounts=off", ("0.10", 16, False)),
+                           ("compat=1.1,refcount_bits=8", ("1.1", 8, False))):
+            good("amend", "-o", wish, "formats.qcow2")
+            check_equal(told("formats.qcow2"), want, f"{options} {wish}")
+            sound("formats.qcow2")
+            check(states("formats.qcow2") == before, f"{options} {wish}: content")
+        qemu("qemu-io", "-f", "qcow2", "-c", "write -P 9 300k 300k", "formats.qcow2")
+        sound("formats.qcow2")
+
+
+def test_amend_refuses_before_anything_changes():
+    make_of_all_kinds("refused.qcow2")
+    before = (FOLDER / "refused.qcow2").read_bytes()
+    for wish, words in (("refcount_bits=1,lazy_refcounts=on", "more references than refcounts"),
+                        ("compat=0.10,refcount_bits=32", "refcounts of version 2 have 16 bits"),
+                        ("compat=0.10,lazy_refcounts=on", "have no lazy refcounts"),
+                        ("compat=0.10,data_file=x", "external data file"),
+                        ("refcount_bits=3", "refcount_bits must be"),
+                        ("compat=0.42", "compat cannot be '0.42'")):
+        refused(("amend", "-o", wish, "refused.qcow2"), words)
+    make("wide.qcow2", "-o", "refcount_bits=64")
+    refused(("amend", "-o", "compat=0.10", "wide.qcow2"), "add refcount_bits=16")
+    make("long.qcow2", "-o", "extended_l2=on")
+    refused(("amend", "-o", "compat=0.10", "long.qcow2"), "no extended L2 entries")
+    check((FOLDER / "refused.qcow2").read_bytes() == before, "a refused amend changed the image")
 
 
 def test_rebase_changes_the_backing_file():

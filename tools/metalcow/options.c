@@ -80,7 +80,8 @@ const struct option_row option_rows[] = {
     {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(CONVERT) | V(MEASURE),
      "creation options of the image to make, NAME=VALUE,..."},
     {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(AMEND),
-     "data_file=NAME: the external data file's name, empty for none; lazy_refcounts=on|off"},
+     "compat=0.10|1.1; data_file=NAME: the external data file's name, empty for none; "
+     "lazy_refcounts=on|off; refcount_bits=NUMBER"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),
      "the backing file, relative to the new image's folder"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(REBASE),

@@ -1,5 +1,5 @@
-/* metalcow amend: changes what the header says of the data file and of lazy refcounts. Opens no
- * file but the image. */
+/* metalcow amend: changes the data file's name, the version of the format, and how refcounts are
+ * kept. Opens no file but the image. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,17 +9,20 @@
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
 
-/* An image with a data file is of version 3, which may have lazy refcounts. So the second call does
- * not refuse after the first one has changed the header. */
+/* What is to be refused is refused before the first change. */
 static enum q2_status change(struct q2_disk *disk, const struct create_options *options)
 {
-    enum q2_status status = Q2_OK;
+    const struct q2_format_change format = {
+        .version = options->image.version,
+        .refcount_bits = options->image.refcount_bits,
+        .set_lazy = options->given[CREATE_LAZY_REFCOUNTS],
+        .lazy_refcounts = options->image.lazy_refcounts,
+    };
+    enum q2_status status = q2_disk_can_change_format(disk, &format);
 
-    if (options->given[CREATE_DATA_FILE])
+    if (status == Q2_OK && options->given[CREATE_DATA_FILE])
         status = q2_disk_set_data_file(disk, options->image.data_file);
-    if (status == Q2_OK && options->given[CREATE_LAZY_REFCOUNTS])
-        status = q2_disk_set_lazy_refcounts(disk, options->image.lazy_refcounts);
-    return status;
+    return status == Q2_OK ? q2_disk_change_format(disk, &format) : status;
 }
 
 static int amend(const struct arguments *arguments, const struct create_options *options)
@@ -39,20 +42,41 @@ static int amend(const struct arguments *arguments, const struct create_options 
     return status == Q2_OK ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
-static int say(const char *sentence)
+static bool say(const char *sentence)
 {
     fprintf(stderr, "metalcow: %s\n", sentence);
-    return EXIT_ERROR;
+    return false;
 }
 
-/* What else a new image can be told would rewrite more than the header. */
-static bool is_amendable(const struct create_options *options)
+static const enum create_option amendable[] = {CREATE_COMPAT, CREATE_DATA_FILE,
+                                               CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS};
+
+static bool is_amendable(unsigned option)
 {
-    for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
-        if (i != CREATE_DATA_FILE && i != CREATE_LAZY_REFCOUNTS && options->given[i])
-            return false;
+    for (size_t i = 0; i < sizeof(amendable) / sizeof(amendable[0]); i++) {
+        if (amendable[i] == option)
+            return true;
     }
-    return true;
+    return false;
+}
+
+/* Is there something to change, and nothing else? */
+static bool check_options(const struct create_options *options)
+{
+    bool any = false;
+
+    if (options->given[CREATE_BACKING_FILE] || options->given[CREATE_BACKING_FMT])
+        return say("amend does not change the backing file; use 'metalcow rebase -u' instead");
+    if (options->given[CREATE_SIZE])
+        return say("amend does not change the size; use 'metalcow resize' instead");
+    for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
+        if (options->given[i] && !is_amendable(i))
+            return say("amend changes compat, data_file, lazy_refcounts and refcount_bits only; "
+                       "for everything else make a new image with 'convert -o'");
+        any = any || options->given[i];
+    }
+    return any || say("nothing to change: give -o with compat, data_file, lazy_refcounts or "
+                      "refcount_bits");
 }
 
 int verb_amend(const struct arguments *arguments)
@@ -63,15 +87,7 @@ int verb_amend(const struct arguments *arguments)
         if (!create_options_add(&options, Q2_FORMAT_QCOW2, arguments->options.texts[i]))
             return EXIT_ERROR;
     }
-    if (options.given[CREATE_BACKING_FILE] || options.given[CREATE_BACKING_FMT])
-        return say("amend does not change the backing file; use 'metalcow rebase -u' instead");
-    if (options.given[CREATE_SIZE])
-        return say("amend does not change the size; use 'metalcow resize' instead");
-    if (!is_amendable(&options))
-        return say(
-            "amend changes data_file and lazy_refcounts only; for everything else make a new "
-            "image with 'convert -o'");
-    if (!options.given[CREATE_DATA_FILE] && !options.given[CREATE_LAZY_REFCOUNTS])
-        return say("nothing to change: give -o data_file=FILE or -o lazy_refcounts=on");
+    if (!check_options(&options))
+        return EXIT_ERROR;
     return amend(arguments, &options);
 }

@@ -87,6 +87,22 @@ static enum q2_status op_write(struct q2_disk *disk)
     return q2_disk_write(disk, 50 * KIB + 100, bytes, sizeof(bytes));
 }
 
+static enum q2_status op_version(struct q2_disk *disk)
+{
+    const struct q2_format_change old = {.version = 2}, new = {.version = 3};
+    enum q2_status status = q2_disk_change_format(disk, &old);
+
+    return status == Q2_OK ? q2_disk_change_format(disk, &new) : status;
+}
+
+static enum q2_status op_width(struct q2_disk *disk)
+{
+    const struct q2_format_change narrow = {.refcount_bits = 2}, wide = {.refcount_bits = 64};
+    enum q2_status status = q2_disk_change_format(disk, &narrow);
+
+    return status == Q2_OK ? q2_disk_change_format(disk, &wide) : status;
+}
+
 /* Streams of the fake codec for clusters in a row, packed one after the other. */
 static enum q2_status op_compressed(struct q2_disk *disk)
 {
@@ -120,6 +136,10 @@ static const struct op {
     {"write zeroes, shared", op_zeroes, true, false},
     {"write", op_write, false, false},
     {"write, shared", op_write, true, false},
+    {"version", op_version, false, false},
+    {"version, shared", op_version, true, false},
+    {"refcount width", op_width, false, false},
+    {"refcount width, shared", op_width, true, false},
     {"compressed", op_compressed, false, true},
 };
 

@@ -190,6 +190,43 @@ static enum q2_status preallocate_behind(struct q2_disk *disk)
     return q2_disk_preallocate(disk, 0, 33 * KIB, false);
 }
 
+static enum q2_status version_4(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk, &(struct q2_format_change){.version = 4});
+}
+
+static enum q2_status refcounts_of_3_bits(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk, &(struct q2_format_change){.refcount_bits = 3});
+}
+
+static enum q2_status refcounts_of_128_bits(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk, &(struct q2_format_change){.refcount_bits = 128});
+}
+
+static enum q2_status version_2_with_wide_refcounts(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk,
+                                 &(struct q2_format_change){.version = 2, .refcount_bits = 32});
+}
+
+static enum q2_status version_2_with_lazy_refcounts(struct q2_disk *disk)
+{
+    return q2_disk_change_format(
+        disk, &(struct q2_format_change){.version = 2, .set_lazy = true, .lazy_refcounts = true});
+}
+
+static enum q2_status version_2(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk, &(struct q2_format_change){.version = 2});
+}
+
+static enum q2_status version_3(struct q2_disk *disk)
+{
+    return q2_disk_change_format(disk, &(struct q2_format_change){.version = 3});
+}
+
 struct row {
     const char *name;
     enum q2_status (*operation)(struct q2_disk *disk);
@@ -227,6 +264,12 @@ static void test_refused_operation_changes_no_byte(void)
         {"discard past the end", discard_behind, Q2_ERR_RANGE},
         {"a compressed cluster inside one", compressed_unaligned, Q2_ERR_ARGUMENT},
         {"preallocate past the end", preallocate_behind, Q2_ERR_RANGE},
+        {"a version that does not exist", version_4, Q2_ERR_ARGUMENT},
+        {"refcounts of 3 bits", refcounts_of_3_bits, Q2_ERR_ARGUMENT},
+        {"refcounts of 128 bits", refcounts_of_128_bits, Q2_ERR_ARGUMENT},
+        {"version 2 and 32 bits", version_2_with_wide_refcounts, Q2_ERR_ARGUMENT},
+        {"version 2 and lazy", version_2_with_lazy_refcounts, Q2_ERR_UNSUPPORTED},
+        {"version 2 with bitmaps", version_2, Q2_ERR_UNSUPPORTED},
     };
 
     build(3, 16);
@@ -267,6 +310,22 @@ static void test_refused_bitmap_without_room_changes_no_byte(void)
     cleanup();
 }
 
+/* The header of version 3 is 40 bytes longer. */
+static void test_refused_version_without_room_changes_no_byte(void)
+{
+    static const struct row row = {"version 3", version_3, Q2_ERR_LIMIT};
+    static const uint8_t extension[416];
+
+    image_start(&image, &(struct image_spec){.size = 32 * KIB, .cluster_bits = 9, .version = 2});
+    image_data(&image, 0, 1);
+    (void)image_extension(&image, 0x12345678, extension, sizeof(extension));
+    setup();
+    check_refused(&row);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a header of the other version does not fit into "
+                                  "the first cluster (cluster_size is 512, limit 512)");
+    cleanup();
+}
+
 static void test_refused_by_the_geometry_changes_no_byte(void)
 {
     static const struct row narrow = {"narrow refcounts", create_snapshot, Q2_ERR_UNSUPPORTED};
@@ -294,6 +353,7 @@ int main(void)
     T_RUN(test_refused_operation_changes_no_byte);
     T_RUN(test_refused_for_a_bitmap_in_use_changes_no_byte);
     T_RUN(test_refused_bitmap_without_room_changes_no_byte);
+    T_RUN(test_refused_version_without_room_changes_no_byte);
     T_RUN(test_refused_by_the_geometry_changes_no_byte);
     free(memory);
     free(before);

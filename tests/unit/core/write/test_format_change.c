@@ -1,0 +1,464 @@
+/* core/write/format_change.c, zero_expand.c, snapshot_extra.c, refcount_width.c: what an image of
+ * another version, or with refcounts of another width, looks like, and what is refused by which
+ * words. Power cuts and failing files: tests/fault/test_amend_cuts.c, test_fail_ops.c. */
+#include <stdlib.h>
+
+#include "core/format/header.h"
+#include "core/format/l2_entry.h"
+#include "core/read/disk.h"
+#include "q2_amend.h"
+#include "q2_check.h"
+#include "q2_snapshot.h"
+#include "tests/support/fixture.h"
+#include "tests/support/t.h"
+
+#define KIB      1024ull
+#define CLUSTER  (4 * KIB)
+#define SIZE     (64 * KIB)
+#define CAPACITY (72 * 1024 * KIB)
+
+static struct image image;
+static struct fixture f;
+static uint8_t *memory;
+
+/* Open what was built, its image file alone. */
+static void setup(void)
+{
+    memset(memory + image.size, 0, CAPACITY - image.size);
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    f.options.writable = true;
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+}
+
+static void cleanup(void)
+{
+    fixture_end(&f);
+    image_free(&image);
+}
+
+static void start(uint32_t version)
+{
+    image_start(&image, &(struct image_spec){.size = SIZE, .cluster_bits = 12, .version = version});
+    (void)image_data(&image, 0, 1);
+}
+
+static uint64_t get(uint64_t offset)
+{
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < 8; i++)
+        value = value << 8 | memory[offset + i];
+    return value;
+}
+
+/* The image is opened again: of this version, and the check finds nothing. */
+static void check_image(uint32_t version, uint32_t refcount_order)
+{
+    struct q2_check_result result;
+    struct q2_layer_info info;
+
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_U64(info.header->version, version);
+    T_CHECK_U64(info.header->refcount_order, refcount_order);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.check_errors + result.leaks, 0);
+}
+
+static void change(const struct q2_format_change *wish)
+{
+    T_CHECK_U64(q2_disk_can_change_format(f.disk, wish), Q2_OK);
+    T_CHECK_U64(q2_disk_change_format(f.disk, wish), Q2_OK);
+}
+
+static const struct q2_format_change to_2 = {.version = 2}, to_3 = {.version = 3};
+
+/* --- zero clusters ---------------------------------------------------------------------------- */
+
+/* Nothing is below, so unallocated reads the same; what an entry kept allocated is given back. */
+static void test_downgrade_makes_zero_clusters_unallocated(void)
+{
+    uint64_t plain, allocated, host;
+
+    start(3);
+    (void)image_zero(&image, CLUSTER, false);
+    (void)image_zero(&image, 2 * CLUSTER, true);
+    plain = image_l2_entry(&image, CLUSTER);
+    allocated = image_l2_entry(&image, 2 * CLUSTER);
+    host = image_get64(&image, allocated) & Q2_ENTRY_OFFSET;
+    setup();
+    change(&to_2);
+    T_CHECK_U64(get(plain), 0);
+    T_CHECK_U64(get(allocated), 0);
+    T_CHECK(host != 0);
+    check_image(2, 4);
+    T_CHECK_U64(f.image.source.size, image.size);
+    cleanup();
+}
+
+/* A hole would show the backing file: a new cluster of zeros, though the file is full of others. */
+static void test_downgrade_above_a_backing_file_writes_zeros(void)
+{
+    uint64_t at, host, size;
+
+    start(3);
+    image_backing(&image, "base.img", "raw");
+    (void)image_zero(&image, CLUSTER, false);
+    at = image_l2_entry(&image, CLUSTER);
+    setup();
+    size = image.size;
+    memset(memory + size, 0x55, 4 * CLUSTER);
+    change(&to_2);
+    host = get(at) & ~Q2_ENTRY_COPIED;
+    T_CHECK_U64(get(at) >> 63, 1);
+    T_CHECK_U64(host, size);
+    for (uint64_t i = 0; i < CLUSTER; i++)
+        T_CHECK_U64(memory[host + i], 0);
+    check_image(2, 4);
+    cleanup();
+}
+
+/* An L2 table of two states: one cluster with two references, and no flag that says otherwise. */
+static void test_downgrade_changes_a_shared_table_once(void)
+{
+    uint64_t at, entry;
+    uint8_t bytes[512];
+
+    start(3);
+    image_backing(&image, "base.img", "raw");
+    (void)image_zero(&image, CLUSTER, true);
+    at = image_l2_entry(&image, CLUSTER);
+    setup();
+    f.options.metadata_only = false;
+    fake_opener_add(&f.opener, "img/base.img", &f.data);
+    memset(bytes, 0, sizeof(bytes));
+    fake_source_init(&f.data, "img/base.img", bytes, sizeof(bytes));
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "first", 1, 2), Q2_OK);
+    change(&to_2);
+    entry = get(at);
+    T_CHECK(entry != 0 && (entry & (Q2_ENTRY_COPIED | Q2_ENTRY_ZERO)) == 0);
+    check_image(2, 4);
+    cleanup();
+}
+
+/* --- versions --------------------------------------------------------------------------------- */
+
+static void test_upgrade_and_downgrade_keep_names_and_extensions(void)
+{
+    static const uint8_t unknown[21] = "nobody knows this one";
+    struct q2_layer_info info;
+    uint64_t at = 0;
+
+    start(2);
+    image_backing(&image, "base.img", "raw");
+    setup();
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "another.img", "qcow2"), Q2_OK);
+    change(&to_3);
+    check_image(3, 4);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_STR(info.backing_file, "another.img");
+    T_CHECK_STR(info.backing_format, "qcow2");
+    T_CHECK_U64(info.header->header_length, 112);
+    T_CHECK_U64(info.header->incompatible_features | info.header->compatible_features |
+                    info.header->autoclear_features,
+                0);
+    change(&to_2);
+    check_image(2, 4);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_STR(info.backing_file, "another.img");
+    T_CHECK_STR(info.backing_format, "qcow2");
+    cleanup();
+
+    start(3);
+    (void)image_extension(&image, 0x12345678, unknown, sizeof(unknown));
+    image_field_set(&image, "compatible_features", 1ull << 42 | Q2_COMPAT_LAZY_REFCOUNTS);
+    image_field_set(&image, "autoclear_features", 1ull << 42);
+    setup();
+    change(&to_2);
+    check_image(2, 4);
+    T_CHECK_U64(get(72), 0x1234567800000015);
+    for (at = 0; at < sizeof(unknown); at++)
+        T_CHECK_U64(memory[80 + at], unknown[at]);
+    cleanup();
+}
+
+/* The names of feature bits are written for version 3, where they fit. */
+static void test_upgrade_writes_the_names_of_feature_bits(void)
+{
+    start(2);
+    setup();
+    change(&to_3);
+    T_CHECK_U64(get(112), 0x6803f85700000180);
+    change(&to_2);
+    T_CHECK_U64(get(72), 0);
+    cleanup();
+}
+
+static void test_wishes_that_change_nothing_write_nothing(void)
+{
+    start(3);
+    setup();
+    change(&(struct q2_format_change){.version = 3, .refcount_bits = 16});
+    change(&(struct q2_format_change){0});
+    T_CHECK_U64(f.image.nb_writes, 0);
+    change(&(struct q2_format_change){.set_lazy = true, .lazy_refcounts = true});
+    T_CHECK_U64(memory[87], Q2_COMPAT_LAZY_REFCOUNTS);
+    cleanup();
+    start(2);
+    setup();
+    change(&(struct q2_format_change){.set_lazy = true}); /* they are off */
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* --- snapshots -------------------------------------------------------------------------------- */
+
+/* One entry without extra data, one with more than version 3 demands, one with a part of it. */
+static void test_upgrade_completes_the_snapshot_table(void)
+{
+    static const uint8_t icount[24] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                       0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9};
+    static const uint8_t part[8] = {0, 0, 0, 0, 0, 0, 0, 77};
+    const struct image_snapshot_spec specs[] = {
+        {.id = "1", .name = "bare", .vm_state_size = 5, .date_sec = 11},
+        {.id = "2", .name = "full", .extra = icount, .extra_size = sizeof(icount)},
+        {.id = "3", .name = "in part", .extra = part, .extra_size = sizeof(part)},
+    };
+    struct q2_snapshot snapshot;
+    uint64_t table;
+
+    start(2);
+    for (uint32_t i = 0; i < 3; i++)
+        image_snapshot(&image, &specs[i]);
+    (void)image_snapshots_write(&image);
+    setup();
+    change(&to_3);
+    check_image(3, 4);
+    table = get(64);
+    T_CHECK_U64(get(table + 32), (5ull << 32) | 16);
+    T_CHECK_U64(get(table + 40), 5);
+    T_CHECK_U64(get(table + 48), SIZE);
+    for (uint32_t i = 0; i < 3; i++) {
+        T_CHECK_U64(q2_disk_snapshot(f.disk, i, &snapshot), Q2_OK);
+        T_CHECK_STR(snapshot.id, specs[i].id);
+        T_CHECK_STR(snapshot.name, specs[i].name);
+        T_CHECK_U64(snapshot.virtual_size, SIZE);
+        T_CHECK_U64(snapshot.vm_state_size, i == 0 ? 5 : i == 1 ? 0 : 77);
+    }
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &snapshot), Q2_OK);
+    T_CHECK_U64(snapshot.icount, 9);
+    change(&to_2); /* which may keep the data */
+    check_image(2, 4);
+    cleanup();
+}
+
+/* Entries of 64 KiB that make a table of 64 MiB, the most there may be. */
+static void test_upgrade_of_a_full_snapshot_table_is_refused(void)
+{
+    const uint32_t nb = 1024, entry = 64 * 1024;
+    uint64_t table, writes;
+
+    image_start(&image, &(struct image_spec){
+                            .size = SIZE, .version = 2, .cluster_bits = 16, .max_clusters = 2048});
+    table = image_alloc(&image, nb);
+    for (uint32_t i = 0; i < nb; i++) {
+        image_put32(&image, table + i * (uint64_t)entry + 12, 1u << 16 | (entry - 41));
+        image_put(&image, table + i * (uint64_t)entry + 40, "1", 1);
+    }
+    image_field_set(&image, "nb_snapshots", nb);
+    image_field_set(&image, "snapshots_offset", table);
+    setup();
+    writes = f.image.nb_writes;
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_3), Q2_ERR_LIMIT);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: the snapshot table would be too long (snapshot "
+                                  "table length is 0x4004000, limit 0x4000000)");
+    T_CHECK_U64(f.image.nb_writes, writes);
+    cleanup();
+}
+
+static void test_downgrade_with_snapshots_that_version_2_cannot_say(void)
+{
+    static const uint8_t size[16] = {[13] = 2}, state[16] = {[3] = 1, [13] = 1};
+    static const struct {
+        const uint8_t *extra;
+        const char *text;
+    } rows[] = {
+        {size, "img/top.qcow2: in version 2 a snapshot has the disk's size, but one has another "
+               "size; delete it first (size is 0x20000, limit 0x10000)"},
+        {state, "img/top.qcow2: a snapshot's VM state is too large for version 2; delete the "
+                "snapshot first (vm_state_size is 0x100000000, limit 0xffffffff)"},
+    };
+
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct image_snapshot_spec spec = {
+            .id = "1", .name = "s", .extra = rows[i].extra, .extra_size = 16};
+
+        start(3);
+        image_snapshot(&image, &spec);
+        (void)image_snapshots_write(&image);
+        setup();
+        T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_UNSUPPORTED);
+        T_CHECK_STR(fixture_text(&f), rows[i].text);
+        T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+        cleanup();
+    }
+}
+
+/* --- refusals of a version -------------------------------------------------------------------- */
+
+static void check_no_downgrade(const char *text)
+{
+    setup();
+    T_CHECK_U64(q2_disk_can_change_format(f.disk, &to_2), Q2_ERR_UNSUPPORTED);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f), text);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+}
+
+static void test_downgrade_of_what_version_2_does_not_have(void)
+{
+    image_start(&image, &(struct image_spec){.size = SIZE, .external = true});
+    check_no_downgrade("img/top.qcow2: version 2 has no external data file; convert the image "
+                       "instead (incompatible_features is 4)");
+    image_start(&image, &(struct image_spec){.size = SIZE, .extended = true});
+    check_no_downgrade("img/top.qcow2: version 2 has no extended L2 entries; convert the image "
+                       "instead (incompatible_features is 16)");
+    image_start(&image,
+                &(struct image_spec){.size = SIZE, .compression_type = Q2_COMPRESSION_ZSTD});
+    check_no_downgrade("img/top.qcow2: version 2 compresses with zlib only; convert the image "
+                       "instead (incompatible_features is 8)");
+    start(3);
+    image_backing(&image, "base.img", "raw");
+    (void)image_zero(&image, CLUSTER, false);
+    image_field_set(&image, "crypt_method", 1);
+    check_no_downgrade("img/top.qcow2: version 2 has no zero clusters, and this image is encrypted "
+                       "and has a backing file; convert it instead");
+}
+
+/* Without zero clusters, or with nothing below them, no key is needed. */
+static void test_downgrade_of_encrypted_images(void)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        start(3);
+        if (i == 0)
+            image_backing(&image, "base.img", "raw");
+        else
+            (void)image_zero(&image, CLUSTER, false);
+        image_field_set(&image, "crypt_method", 1);
+        setup();
+        change(&to_2);
+        check_image(2, 4);
+        cleanup();
+    }
+}
+
+/* --- refcounts -------------------------------------------------------------------------------- */
+
+static void test_width_of_every_kind(void)
+{
+    static const uint32_t bits[] = {1, 64, 2, 32, 4, 16, 8};
+
+    start(3);
+    (void)image_data(&image, 5 * CLUSTER, 1);
+    setup();
+    for (uint32_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        uint32_t order = 0;
+
+        while (1u << order < bits[i])
+            order++;
+        change(&(struct q2_format_change){.refcount_bits = bits[i]});
+        check_image(3, order);
+    }
+    cleanup();
+}
+
+/* The table of the new structure has several clusters, and pieces of it go through the buffer. */
+static void test_width_of_a_file_with_many_clusters(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = SIZE, .cluster_bits = 10, .max_clusters = 40000});
+    (void)image_alloc(&image, 34000);
+    setup();
+    change(&(struct q2_format_change){.refcount_bits = 64});
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    cleanup();
+}
+
+static void test_width_that_is_too_narrow(void)
+{
+    start(3);
+    setup();
+    f.options.metadata_only = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "first", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &(struct q2_format_change){.refcount_bits = 1}),
+                Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f),
+                "img/top.qcow2: a cluster has more references than refcounts of this width can "
+                "count; choose more bits, or delete snapshots (refcount is 2, limit 1)");
+    change(&(struct q2_format_change){.refcount_bits = 2});
+    check_image(3, 1);
+    cleanup();
+}
+
+/* A file so large that the table would be longer than any that is opened. */
+static void test_width_that_needs_too_long_a_table(void)
+{
+    start(3);
+    setup();
+    f.disk->writer.end = 1ull << 31;
+    T_CHECK_U64(q2_disk_change_format(f.disk, &(struct q2_format_change){.refcount_bits = 64}),
+                Q2_ERR_LIMIT);
+    T_CHECK_STR(fixture_field(&f), "refcount_table_clusters");
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* --- who may not ------------------------------------------------------------------------------ */
+
+static void test_raw_images_and_read_only_ones_are_refused(void)
+{
+    start(3);
+    setup();
+    f.options.format = Q2_FORMAT_RAW;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a raw image has no metadata to change");
+    f.options.format = Q2_FORMAT_QCOW2;
+    f.options.writable = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_READ_ONLY);
+    cleanup();
+}
+
+int main(void)
+{
+    memory = calloc(1, CAPACITY);
+    if (!memory)
+        return 1;
+    T_RUN(test_downgrade_makes_zero_clusters_unallocated);
+    T_RUN(test_downgrade_above_a_backing_file_writes_zeros);
+    T_RUN(test_downgrade_changes_a_shared_table_once);
+    T_RUN(test_upgrade_and_downgrade_keep_names_and_extensions);
+    T_RUN(test_upgrade_writes_the_names_of_feature_bits);
+    T_RUN(test_wishes_that_change_nothing_write_nothing);
+    T_RUN(test_upgrade_completes_the_snapshot_table);
+    T_RUN(test_upgrade_of_a_full_snapshot_table_is_refused);
+    T_RUN(test_downgrade_with_snapshots_that_version_2_cannot_say);
+    T_RUN(test_downgrade_of_what_version_2_does_not_have);
+    T_RUN(test_downgrade_of_encrypted_images);
+    T_RUN(test_width_of_every_kind);
+    T_RUN(test_width_of_a_file_with_many_clusters);
+    T_RUN(test_width_that_is_too_narrow);
+    T_RUN(test_width_that_needs_too_long_a_table);
+    T_RUN(test_raw_images_and_read_only_ones_are_refused);
+    free(memory);
+    return t_done();
+}
