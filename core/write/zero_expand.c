@@ -88,7 +88,7 @@ static enum q2_status replace(struct walk *w, uint64_t at, uint64_t entry)
                         (offset != 0 && w->active && w->nb_references == 1 ? Q2_ENTRY_COPIED : 0));
     status = q2_slice_put(&disk->slices, top->source, at, &word, sizeof(word), Q2_DIRTY_L2);
     if (status != Q2_OK)
-        return failed(w, status, at);
+        return failed(w, status, at); /* not covered: the entry has just been read */
     return (entry & Q2_ENTRY_OFFSET) != 0 ? release(w, entry & Q2_ENTRY_OFFSET) : Q2_OK;
 }
 

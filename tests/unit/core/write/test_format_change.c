@@ -421,6 +421,108 @@ static void test_width_that_needs_too_long_a_table(void)
     cleanup();
 }
 
+/* --- failing calls ---------------------------------------------------------------------------- */
+
+static void build_upgrade(void)
+{
+    start(2);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "bare"});
+    (void)image_snapshots_write(&image);
+}
+
+static void build_downgrade(void)
+{
+    start(3);
+    image_backing(&image, "base.img", "raw");
+    (void)image_zero(&image, CLUSTER, false);
+    (void)image_zero(&image, 2 * CLUSTER, true);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1",
+                                                         .name = "s",
+                                                         .extra = "\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0",
+                                                         .extra_size = 16});
+    (void)image_snapshots_write(&image);
+    (void)image_zero(&image, CLUSTER, false);
+}
+
+static void build_plain(void)
+{
+    start(3);
+}
+
+static const struct {
+    const char *name;
+    void (*build)(void);
+    struct q2_format_change wish;
+} failing[] = {
+    {"upgrade", build_upgrade, {.version = 3}},
+    {"downgrade", build_downgrade, {.version = 2}},
+    {"wide", build_plain, {.refcount_bits = 64}},
+    {"narrow", build_plain, {.refcount_bits = 2}},
+};
+#define NB_FAILING (sizeof(failing) / sizeof(failing[0]))
+
+/* Cold caches, so that each read can fail. The second try does what the first one did not. */
+static bool fail_nth(uint32_t row, enum fake_kind kind, uint64_t n)
+{
+    enum q2_status status;
+
+    failing[row].build();
+    setup();
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    fake_source_fail_nth(&f.image, kind, n);
+    status = q2_disk_change_format(f.disk, &failing[row].wish);
+    fake_source_fail_nth(&f.image, kind, 0);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    change(&failing[row].wish);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    cleanup();
+    return status == Q2_OK;
+}
+
+static void test_every_call_fails_once(void)
+{
+    for (uint32_t row = 0; row < NB_FAILING; row++) {
+        for (enum fake_kind kind = 0; kind < FAKE_NB_KINDS; kind++) {
+            uint64_t n = 1, nb_done = 0;
+
+            t_row(failing[row].name);
+            /* Some failures cost nothing: three in a row that succeed are past the last call. */
+            for (; nb_done < 3 && T_CHECK(n < 500); n++)
+                nb_done = fail_nth(row, kind, n) ? nb_done + 1 : 0;
+        }
+    }
+}
+
+/* The file has changed underneath since it was opened and checked. */
+static void test_downgrade_meets_a_broken_table(void)
+{
+    start(3);
+    setup();
+    memory[image_field(&image, "l1_table_offset") + 7] |= 1;
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_BAD_L1);
+    cleanup();
+}
+
+static void test_a_full_device_changes_nothing_that_counts(void)
+{
+    for (uint32_t row = 0; row < NB_FAILING; row++) {
+        t_row(failing[row].name);
+        failing[row].build();
+        setup();
+        fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, image.size);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        T_CHECK_U64(q2_disk_change_format(f.disk, &failing[row].wish), Q2_ERR_NO_SPACE);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+        cleanup();
+    }
+}
+
 /* --- who may not ------------------------------------------------------------------------------ */
 
 static void test_raw_images_and_read_only_ones_are_refused(void)
@@ -458,6 +560,9 @@ int main(void)
     T_RUN(test_width_of_a_file_with_many_clusters);
     T_RUN(test_width_that_is_too_narrow);
     T_RUN(test_width_that_needs_too_long_a_table);
+    T_RUN(test_every_call_fails_once);
+    T_RUN(test_downgrade_meets_a_broken_table);
+    T_RUN(test_a_full_device_changes_nothing_that_counts);
     T_RUN(test_raw_images_and_read_only_ones_are_refused);
     free(memory);
     return t_done();
