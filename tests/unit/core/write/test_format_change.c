@@ -341,6 +341,45 @@ static void test_downgrade_of_what_version_2_does_not_have(void)
                        "and has a backing file; convert it instead");
 }
 
+static void test_downgrade_with_bitmaps(void)
+{
+    start(3);
+    setup();
+    f.options.metadata_only = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK(fixture_settle(&f, q2_disk_bitmap_add(f.disk, "b", 0, true)));
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fixture_text(&f),
+                "img/top.qcow2: version 2 has no bitmaps; remove them first (nb_bitmaps is 1)");
+    check_image(3, 4);
+    cleanup();
+}
+
+static void test_wishes_that_make_no_sense(void)
+{
+    static const struct {
+        struct q2_format_change wish;
+        const char *text;
+    } rows[] = {
+        {{.version = 4}, "img/top.qcow2: there is no such version (version is 4)"},
+        {{.refcount_bits = 3}, "img/top.qcow2: refcounts have no such width (refcount_bits is 3)"},
+        {{.refcount_bits = 128},
+         "img/top.qcow2: refcounts have no such width (refcount_bits is 128)"},
+        {{.version = 2, .refcount_bits = 8},
+         "img/top.qcow2: refcounts of version 2 have 16 bits; add refcount_bits=16, or compat=1.1 "
+         "(refcount_bits is 8, limit 16)"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(3);
+        setup();
+        T_CHECK_U64(q2_disk_change_format(f.disk, &rows[i].wish), Q2_ERR_ARGUMENT);
+        T_CHECK_STR(fixture_text(&f), rows[i].text);
+        T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+        cleanup();
+    }
+}
+
 /* Without zero clusters, or with nothing below them, no key is needed. */
 static void test_downgrade_of_encrypted_images(void)
 {
@@ -508,6 +547,22 @@ static void test_downgrade_meets_a_broken_table(void)
     cleanup();
 }
 
+static void test_downgrade_cannot_read_a_table(void)
+{
+    uint64_t table;
+
+    start(3);
+    table = image_l2_entry(&image, 0);
+    setup();
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    f.image.bad_start = table;
+    f.image.bad_end = table + 8;
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_IO);
+    T_CHECK(strstr(fixture_text(&f), "a table cannot be read") != NULL);
+    cleanup();
+}
+
 static void test_a_full_device_changes_nothing_that_counts(void)
 {
     for (uint32_t row = 0; row < NB_FAILING; row++) {
@@ -555,6 +610,8 @@ int main(void)
     T_RUN(test_upgrade_of_a_full_snapshot_table_is_refused);
     T_RUN(test_downgrade_with_snapshots_that_version_2_cannot_say);
     T_RUN(test_downgrade_of_what_version_2_does_not_have);
+    T_RUN(test_downgrade_with_bitmaps);
+    T_RUN(test_wishes_that_make_no_sense);
     T_RUN(test_downgrade_of_encrypted_images);
     T_RUN(test_width_of_every_kind);
     T_RUN(test_width_of_a_file_with_many_clusters);
@@ -562,6 +619,7 @@ int main(void)
     T_RUN(test_width_that_needs_too_long_a_table);
     T_RUN(test_every_call_fails_once);
     T_RUN(test_downgrade_meets_a_broken_table);
+    T_RUN(test_downgrade_cannot_read_a_table);
     T_RUN(test_a_full_device_changes_nothing_that_counts);
     T_RUN(test_raw_images_and_read_only_ones_are_refused);
     free(memory);
