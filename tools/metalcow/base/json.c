@@ -1,37 +1,14 @@
 /* A JSON writer.
  *
- * May call stdio. Invariant: whatever bytes come in, the output is valid JSON in ASCII.
+ * May call stdio and core/base/utf8.h. Invariant: whatever bytes come in, the output is valid JSON
+ * in ASCII.
  */
 #include "json.h"
 
 #include <inttypes.h>
 #include <stddef.h>
 
-/* Length of the UTF-8 sequence at text and its code point; 0 if it is not valid. */
-static size_t utf8_decode(const unsigned char *text, uint32_t *ret_point)
-{
-    static const struct {
-        unsigned char mask, lead;
-        uint32_t least;
-    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    size_t form = 0;
-    uint32_t point;
-
-    while (form < 4 && (text[0] & forms[form].mask) != forms[form].lead)
-        form++;
-    if (form == 4)
-        return 0;
-    point = text[0] & (uint32_t)~forms[form].mask;
-    for (size_t i = 1; i <= form; i++) {
-        if ((text[i] & 0xc0) != 0x80) /* the terminating NUL ends here too */
-            return 0;
-        point = point << 6 | (text[i] & 0x3fu);
-    }
-    if (point < forms[form].least || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-        return 0;
-    *ret_point = point;
-    return form + 1;
-}
+#include "core/base/utf8.h"
 
 static void put_point(FILE *out, uint32_t point)
 {
@@ -50,15 +27,13 @@ static void put_point(FILE *out, uint32_t point)
 
 void json_quote(FILE *out, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
-
     fputc('"', out);
-    while (*at != '\0') {
-        uint32_t point = 0xfffd;
-        size_t length = utf8_decode(at, &point);
+    while (*text != '\0') {
+        uint32_t point;
+        size_t length = q2_utf8_decode_text(text, &point);
 
-        put_point(out, point);
-        at += length > 0 ? length : 1;
+        put_point(out, length > 0 ? point : 0xfffd);
+        text += length > 0 ? length : 1;
     }
     fputc('"', out);
 }

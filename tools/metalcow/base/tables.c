@@ -5,6 +5,8 @@
  */
 #include "tables.h"
 
+#include "core/base/bytes.h"
+
 #define PIECE_ENTRIES 512u
 
 #define L1_OFFSET       UINT64_C(0x00fffffffffffe00)
@@ -17,21 +19,12 @@ struct table {
     uint64_t mask; /* of an entry: the offset */
 };
 
-static uint64_t be64_at(const uint8_t *bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < 8; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 /* Visit a table and the clusters that it names. */
 static void visit_table(const struct q2_source *source, const struct table *table,
                         uint64_t cluster_size, table_visitor *visit, void *context)
 {
     struct q2_source *reader = (struct q2_source *)source;
-    uint8_t piece[PIECE_ENTRIES * 8];
+    be64 piece[PIECE_ENTRIES];
     uint64_t nb_entries = table->nb_entries;
 
     if (table->offset > source->size)
@@ -45,7 +38,7 @@ static void visit_table(const struct q2_source *source, const struct table *tabl
         if (reader->ops->read_at(reader, table->offset + i * 8, piece, n * 8) != Q2_OK)
             return;
         for (size_t j = 0; j < n; j++) {
-            uint64_t cluster = be64_at(piece + j * 8) & table->mask;
+            uint64_t cluster = q2_be64_get(piece[j]) & table->mask;
 
             if (cluster != 0)
                 visit(context, cluster, cluster_size);

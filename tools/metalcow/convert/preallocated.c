@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 
+#include "core/base/bytes.h"
+#include "core/base/range.h"
+
 /* Counting under way. */
 struct counting {
     struct q2_source *source;
@@ -18,18 +21,9 @@ struct counting {
     uint8_t *block;
 };
 
-static uint64_t be64_at(const uint8_t *bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < 8; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 static bool read_checked(struct q2_source *source, uint64_t offset, void *buffer, size_t length)
 {
-    return offset <= source->size && length <= source->size - offset &&
+    return q2_range_fits(offset, length, source->size) &&
            source->ops->read_at(source, offset, buffer, length) == Q2_OK;
 }
 
@@ -55,12 +49,13 @@ static bool count_block(struct counting *counting, uint64_t index)
     const struct q2_header *header = counting->header;
     uint32_t block_bits = header->cluster_bits + 3 - header->refcount_order;
     uint64_t first = index << block_bits, nb_entries = 1ull << block_bits;
-    uint8_t entry[8];
+    be64 entry;
     uint64_t offset;
 
-    if (!read_checked(counting->source, header->refcount_table_offset + index * 8, entry, 8))
+    if (!read_checked(counting->source, header->refcount_table_offset + index * 8, &entry,
+                      sizeof(entry)))
         return false;
-    offset = be64_at(entry) & ~UINT64_C(0x1ff);
+    offset = q2_be64_get(entry) & ~UINT64_C(0x1ff);
     if (offset == 0)
         return true;
     if (!read_checked(counting->source, offset, counting->block, (size_t)1 << header->cluster_bits))
