@@ -115,9 +115,9 @@ static enum q2_status release(struct q2_disk *disk, uint64_t table, uint64_t len
 
         if (status == Q2_OK &&
             q2_slice_read(&disk->slices, top->source, table + at, &entry, sizeof(entry)) != Q2_OK)
-            status = unreadable(disk, 0); /* not covered: compose() has read the table */
+            status = unreadable(disk, 0);
         if (status != Q2_OK)
-            return status; /* not covered: only large tables crowd the caches */
+            return status;
         block = q2_be64_get(entry) & Q2_REFCOUNT_TABLE_OFFSET;
         if (block != 0)
             q2_clusters_free_later(disk, block, 1ull << top->rules.cluster_bits);

@@ -75,6 +75,18 @@ static void test_set_backing_of_an_image_without_extensions(void)
     cleanup();
 }
 
+/* Asked before, the answer is the same, and nothing is written. */
+static void test_can_set_backing(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(true);
+    T_CHECK_U64(q2_disk_can_set_backing(f.disk, "new.img", "raw"), Q2_OK);
+    T_CHECK_U64(q2_disk_can_set_backing(f.disk, NULL, "raw"), Q2_ERR_ARGUMENT);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+}
+
 static void test_set_backing_keeps_what_waits_and_the_open_chain(void)
 {
     uint8_t bytes[3000], read[3000];
@@ -743,6 +755,7 @@ int main(void)
     memory = malloc(CAPACITY);
     T_RUN(test_set_backing_of_a_file_that_is_missing);
     T_RUN(test_set_backing_of_an_image_without_extensions);
+    T_RUN(test_can_set_backing);
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
     T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
     T_RUN(test_set_lazy_refcounts);

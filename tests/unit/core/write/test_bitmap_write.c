@@ -119,6 +119,20 @@ static void test_bitmap_that_cannot_be_marked_stops_the_write(void)
     cleanup();
 }
 
+/* The header cannot be written, which comes before the mark: the bitmap stays as it was. */
+static void test_bitmap_that_cannot_be_taken_stays(void)
+{
+    struct q2_bitmap bitmap;
+
+    build();
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "live", &bitmap), Q2_OK);
+    fake_source_fail_nth(&f.image, FAKE_WRITE, 1);
+    T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, 0, 1), Q2_ERR_IO);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+}
+
 int main(void)
 {
     memory = calloc(1, CAPACITY);
@@ -126,6 +140,7 @@ int main(void)
     T_RUN(test_resize_marks_every_bitmap);
     T_RUN(test_names_and_new_snapshots_leave_bitmaps_alone);
     T_RUN(test_bitmap_that_cannot_be_marked_stops_the_write);
+    T_RUN(test_bitmap_that_cannot_be_taken_stays);
     free(memory);
     return t_done();
 }
