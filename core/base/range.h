@@ -36,6 +36,22 @@ static inline uint64_t q2_shift_up(uint64_t value, uint32_t bits)
     return (value >> bits) + ((value & ((1ull << bits) - 1)) != 0);
 }
 
+/* Is value 1, 2, 4, 8, ...? */
+static inline bool q2_is_power_of_two(uint32_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* log2 of a power of two. */
+static inline uint32_t q2_log2(uint32_t value)
+{
+    uint32_t bits = 0;
+
+    while (value >> bits > 1)
+        bits++;
+    return bits;
+}
+
 /* Is value a multiple of 2^bits? bits < 64. */
 static inline bool q2_is_aligned(uint64_t value, uint32_t bits)
 {

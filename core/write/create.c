@@ -82,15 +82,6 @@ static enum q2_status check_options(const struct making *m)
     return Q2_OK;
 }
 
-static uint32_t log2_of(uint32_t value)
-{
-    uint32_t bits = 0;
-
-    while (value > 1u << bits)
-        bits++;
-    return bits;
-}
-
 static void fill_header(struct making *m)
 {
     const struct q2_create_options *o = m->options;
@@ -99,7 +90,7 @@ static void fill_header(struct making *m)
     header->version = o->version ? o->version : 3;
     header->cluster_bits = o->cluster_bits ? o->cluster_bits : 16;
     header->size = q2_shift_up(o->virtual_size, 9) << 9;
-    header->refcount_order = o->refcount_bits ? log2_of(o->refcount_bits) : 4;
+    header->refcount_order = o->refcount_bits ? q2_log2(o->refcount_bits) : 4;
     header->header_length = sizeof(struct q2_header_disk);
     header->compression_type = (uint8_t)o->compression_type;
     if (o->compression_type != Q2_COMPRESSION_ZLIB)

@@ -7,6 +7,7 @@
  */
 #include "q2_amend.h"
 
+#include "core/base/range.h"
 #include "core/format/header.h"
 #include "header_change.h"
 #include "order.h"
@@ -34,11 +35,10 @@ static enum q2_status set_goal(struct q2_disk *disk, const struct q2_format_chan
         return q2_fail_value(&disk->fault, Q2_ERR_ARGUMENT, "there is no such version", path,
                              "version", goal.version);
     if (change->refcount_bits != 0) {
-        for (goal.refcount_order = 0; 1u << goal.refcount_order < change->refcount_bits;)
-            goal.refcount_order++;
-        if (1ull << goal.refcount_order != change->refcount_bits || goal.refcount_order > 6)
+        if (!q2_is_power_of_two(change->refcount_bits) || change->refcount_bits > 64)
             return q2_fail_value(&disk->fault, Q2_ERR_ARGUMENT, "refcounts have no such width",
                                  path, "refcount_bits", change->refcount_bits);
+        goal.refcount_order = q2_log2(change->refcount_bits);
     }
     if (goal.version == 2 && goal.refcount_order != 4)
         return q2_fail_limit(&disk->fault, Q2_ERR_ARGUMENT,

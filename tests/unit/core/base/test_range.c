@@ -106,6 +106,17 @@ static void test_text_equal_table(void)
     T_CHECK(!q2_text_equal("raw", ""));
 }
 
+static void test_powers_of_two(void)
+{
+    for (uint32_t bits = 0; bits < 32; bits++) {
+        T_CHECK(q2_is_power_of_two(1u << bits));
+        T_CHECK_U64(q2_log2(1u << bits), bits);
+        T_CHECK(bits == 0 || !q2_is_power_of_two((1u << bits) + 1));
+    }
+    T_CHECK(!q2_is_power_of_two(0));
+    T_CHECK(!q2_is_power_of_two(UINT32_MAX));
+}
+
 int main(void)
 {
     T_RUN(test_range_fits_table);
@@ -115,5 +126,6 @@ int main(void)
     T_RUN(test_is_aligned_table);
     T_RUN(test_be_get_at_any_alignment);
     T_RUN(test_text_equal_table);
+    T_RUN(test_powers_of_two);
     return t_done();
 }

@@ -365,6 +365,8 @@ static void test_wishes_that_make_no_sense(void)
         {{.refcount_bits = 3}, "img/top.qcow2: refcounts have no such width (refcount_bits is 3)"},
         {{.refcount_bits = 128},
          "img/top.qcow2: refcounts have no such width (refcount_bits is 128)"},
+        {{.refcount_bits = 0xfffffffe},
+         "img/top.qcow2: refcounts have no such width (refcount_bits is 0xfffffffe)"},
         {{.version = 2, .refcount_bits = 8},
          "img/top.qcow2: refcounts of version 2 have 16 bits; add refcount_bits=16, or compat=1.1 "
          "(refcount_bits is 8, limit 16)"},
