@@ -16,15 +16,18 @@ enum q2_check_kind {
     Q2_CHECK_ENTRY,      /* an entry breaks the specification or leaves the file: corruption */
     Q2_CHECK_STRUCTURE,  /* refcount table or a block is unusable or overlaps something else:
                             corruption */
+    Q2_CHECK_SNAPSHOT,   /* the snapshot table breaks the specification or is past a limit:
+                            corruption */
     Q2_CHECK_UNREADABLE, /* something could not be checked: check error */
 };
 
 /* One finding, given to the reporter as it is found. Pointers live during the call only. */
 struct q2_check_finding {
     enum q2_check_kind kind;
-    const char *what;  /* static text: what is wrong, of what */
-    uint64_t offset;   /* LEAK, REFCOUNT: of the cluster; else of the entry; bytes into the image */
-    uint64_t refcount; /* LEAK, REFCOUNT, COPIED: as stored */
+    const char *what;    /* static text: what is wrong, of what */
+    uint64_t offset;     /* LEAK, REFCOUNT: of the cluster; else of the entry; bytes into the image.
+                          Of snapshots past a limit: of the first one's entry */
+    uint64_t refcount;   /* LEAK, REFCOUNT, COPIED: as stored */
     uint64_t references; /* LEAK, REFCOUNT: as counted */
     bool fixed;          /* q2_disk_repair() has mended it */
 };
@@ -47,11 +50,14 @@ struct q2_check_result {
     uint64_t total_clusters;     /* of the virtual size */
     uint64_t allocated_clusters; /* entries with a host cluster or a compressed stream */
     uint64_t compressed_clusters;
-    uint64_t fragmented_clusters; /* not right after the one before in their L2 table */
-    uint64_t image_end_offset;    /* bytes; end of the last host cluster in use */
-    uint64_t copied_missing;      /* of the corruptions: COPIED flags that are clear although the
+    uint64_t fragmented_clusters;  /* not right after the one before in their L2 table */
+    uint64_t image_end_offset;     /* bytes; end of the last host cluster in use */
+    uint64_t copied_missing;       /* of the corruptions: COPIED flags that are clear although the
                                      refcount is 1. A power cut while a snapshot is made or deleted
                                      leaves them; they cost a copy and endanger nothing */
+    uint64_t snapshots_incomplete; /* of the corruptions: snapshots of version 3 with less than 16
+                                      bytes of extra data. They have the disk's size then, and can
+                                      be read and written */
 };
 
 /* Check the top image of a disk: header, L1, L2, refcounts, snapshots, bitmaps.
@@ -71,7 +77,9 @@ enum q2_status q2_disk_check(struct q2_disk *disk, struct q2_check_reporter *rep
 enum q2_repair {
     Q2_REPAIR_LEAKS, /* refcounts that are too high, and COPIED flags that could be set */
     Q2_REPAIR_ALL,   /* refcounts that are too low, wrong COPIED flags, a broken refcount structure,
-                        entries that have a safe right form */
+                        entries that have a safe right form, the snapshot table */
+    Q2_REPAIR_FOR_WRITING, /* as ALL, but the snapshot table stays as it is: nobody has asked for
+                              snapshots to be removed */
 };
 
 struct q2_repair_result {
@@ -90,6 +98,11 @@ struct q2_repair_result {
  * file, and named by the header when it is complete. So a power cut on the way leaves an image
  * whose content is the same and that another repair mends. Memory does not grow with the image.
  *
+ * A snapshot table that breaks the specification is written anew, and named by the header when it
+ * is complete: entries get the extra data that version 3 demands, extra data past
+ * Q2_MAX_SNAPSHOT_EXTRA_SIZE is cut off, and snapshots past Q2_MAX_SNAPSHOTS or
+ * Q2_MAX_SNAPSHOT_TABLE_SIZE are removed.
+ *
  * Left alone is what cannot be mended safely: entries that break the specification (but an
  * allocated zero cluster without a right place becomes a plain one, and a COPIED flag on a
  * compressed cluster goes), references that a refcount is too narrow for. While entries are left
@@ -99,7 +112,7 @@ struct q2_repair_result {
  *
  * Q2_OK               the repair ran to its end; ret_result says what is left
  * Q2_ERR_READ_ONLY    opened for neither, or latched after a failed write
- * Q2_ERR_NO_SPACE     no room for a new refcount structure
+ * Q2_ERR_NO_SPACE     no room for a new refcount structure or snapshot table
  * Q2_ERR_LIMIT        the file is too large for one
  * Q2_ERR_IO ...       a source failed; after a failed write the disk is read-only
  * or an error of q2_disk_check()

@@ -39,6 +39,8 @@ static void report(struct check *c, const struct q2_check_finding *finding)
         c->result.check_errors++;
     else
         c->result.corruptions++;
+    if (finding->what == q2_snapshot_incomplete)
+        c->result.snapshots_incomplete++;
     if (c->reporter)
         c->reporter->report(c->reporter, finding);
 }

@@ -8,17 +8,40 @@
 #include "core/read/bitmap.h"
 #include "core/read/disk.h"
 #include "core/format/bitmap_entry.h"
+#include "core/format/snapshot_entry.h"
 #include "core/base/range.h"
 #include "core/read/refcount.h"
 #include "core/read/snapshot.h"
 
 const char q2_snapshot_l1_broken[] = "a snapshot's L1 table breaks the specification";
+const char q2_snapshot_incomplete[] = "a snapshot's extra data is incomplete";
+const char q2_snapshots_past_limit[] = "snapshots past the limit of the table";
 
 static const struct q2_image *image_of(const struct q2_references *r)
 {
     return &r->disk->layers[0];
 }
 
+/* A snapshot's own L1 table, and what its entry at `named_at` has wrong. */
+static void count_snapshot(struct q2_references *r, const struct q2_snapshot_walk *walk, bool good,
+                           uint64_t named_at)
+{
+    const struct q2_image *image = image_of(r);
+    const struct q2_snapshot *snapshot = &r->disk->snapshot;
+
+    if (walk->extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE)
+        q2_references_tell(r, Q2_CHECK_SNAPSHOT, "a snapshot's extra data is too long", named_at);
+    if (walk->extra_size < Q2_SNAPSHOT_EXTRA_V3 && image->rules.version_3)
+        q2_references_tell(r, Q2_CHECK_SNAPSHOT, q2_snapshot_incomplete, named_at);
+    if (good)
+        q2_references_sole(r, snapshot->l1_table_offset, snapshot->l1_size * 8ull,
+                           snapshot->l1_table_offset);
+    else
+        q2_references_tell(r, Q2_CHECK_ENTRY, q2_snapshot_l1_broken,
+                           image->header.snapshots_offset);
+}
+
+/* tables: mark the L2 tables of all snapshots; else count the clusters of their L1 tables. */
 static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
 {
     const struct q2_header *header = &image_of(r)->header;
@@ -26,23 +49,28 @@ static enum q2_status walk_snapshots(struct q2_references *r, bool tables)
     struct q2_snapshot *snapshot = &disk->snapshot;
     struct q2_snapshot_walk walk = {0};
 
-    for (uint32_t i = 0; i < header->nb_snapshots; i++) {
+    for (;;) {
+        uint64_t at = header->snapshots_offset + walk.offset;
+        bool kept, good;
         enum q2_status status =
-            q2_snapshot_next(&disk->slices, image_of(r), &walk, &disk->fault, snapshot);
-        bool good = snapshot->l1_size <= Q2_MAX_L1_ENTRIES &&
-                    q2_is_aligned(snapshot->l1_table_offset, header->cluster_bits);
+            q2_snapshot_next_kept(&disk->slices, image_of(r), &walk, &disk->fault, snapshot, &kept);
         if (status != Q2_OK)
             return status;
-        if (!good && !tables)
-            q2_references_tell(r, Q2_CHECK_ENTRY, q2_snapshot_l1_broken, header->snapshots_offset);
-        else if (good && !tables)
-            q2_references_sole(r, snapshot->l1_table_offset, snapshot->l1_size * 8ull,
-                               snapshot->l1_table_offset);
+        if (!kept)
+            break;
+        good = snapshot->l1_size <= Q2_MAX_L1_ENTRIES &&
+               q2_is_aligned(snapshot->l1_table_offset, header->cluster_bits);
+        if (!tables)
+            count_snapshot(r, &walk, good, at);
         else if (good)
             q2_references_l1(r, snapshot->l1_table_offset, snapshot->l1_size, false);
     }
-    if (!tables)
-        q2_references_sole(r, header->snapshots_offset, walk.offset, header->snapshots_offset);
+    if (tables)
+        return Q2_OK;
+    if (walk.index < header->nb_snapshots)
+        q2_references_tell(r, Q2_CHECK_SNAPSHOT, q2_snapshots_past_limit,
+                           header->snapshots_offset + walk.offset);
+    q2_references_sole(r, header->snapshots_offset, walk.offset, header->snapshots_offset);
     return Q2_OK;
 }
 

@@ -28,6 +28,10 @@ extern const char q2_copied_on_compressed[], q2_refcount_unreadable[];
 
 /* Findings of L1 tables that are not followed, or not to their end. */
 extern const char q2_l1_overlap[], q2_snapshot_l1_broken[];
+/* A snapshot of version 3 with less extra data than that demands. */
+extern const char q2_snapshot_incomplete[];
+/* What they refer to is not counted. */
+extern const char q2_snapshots_past_limit[];
 
 /* A count at work. The user sets the callbacks, either may be NULL. */
 struct q2_references {

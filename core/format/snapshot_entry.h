@@ -32,4 +32,9 @@ struct q2_snapshot_extra_disk {
 };
 _Static_assert(sizeof(struct q2_snapshot_extra_disk) == 24, "qcow2, Snapshots");
 
+/* Bytes of it that version 3 demands. */
+#define Q2_SNAPSHOT_EXTRA_V3 16u
+_Static_assert(offsetof(struct q2_snapshot_extra_disk, icount) == Q2_SNAPSHOT_EXTRA_V3,
+               "qcow2, Snapshots");
+
 #endif

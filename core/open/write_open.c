@@ -66,7 +66,7 @@ static enum q2_status repair_dirty(struct q2_disk *disk)
     if (top->is_snapshot || !(top->header.incompatible_features & Q2_INCOMPAT_DIRTY))
         return Q2_OK;
     disk->writer.repairable = true;
-    status = q2_disk_repair(disk, Q2_REPAIR_ALL, NULL, &result);
+    status = q2_disk_repair(disk, Q2_REPAIR_FOR_WRITING, NULL, &result);
     disk->writer.repairable = false;
     disk->writer.repaired = status == Q2_OK;
     return status;
@@ -82,8 +82,9 @@ static enum q2_status check_refcounts(struct q2_disk *disk)
 
     if (status != Q2_OK)
         return status;
-    /* Flags that are clear although they could be set cost a copy and endanger nothing. */
-    if (result.corruptions > result.copied_missing)
+    /* These endanger nothing: flags that are clear although they could be set cost a copy, and a
+     * snapshot without its extra data has the disk's size. */
+    if (result.corruptions > result.copied_missing + result.snapshots_incomplete)
         return q2_fail_value(&disk->fault, Q2_ERR_CORRUPT,
                              "the check finds corruption, so the image can only be read", path,
                              "corruptions", result.corruptions);

@@ -235,6 +235,19 @@ static enum q2_status unlock(struct opening *opening, struct q2_image *image)
     return Q2_OK;
 }
 
+/* A repair removes the snapshots past the limit, so it alone opens such an image. */
+static enum q2_status check_snapshots(const struct opening *opening, const struct q2_image *image)
+{
+    uint32_t nb = image->header.nb_snapshots;
+
+    if (nb <= Q2_MAX_SNAPSHOTS || opening->options->repair)
+        return Q2_OK;
+    return q2_fail_limit(opening->fault, Q2_ERR_LIMIT,
+                         "there are too many snapshots; 'metalcow check -r all' removes those past "
+                         "the limit",
+                         image->source->path, "nb_snapshots", nb, Q2_MAX_SNAPSHOTS);
+}
+
 /* Open one layer on source. On error its files are left to q2_chain_close(). */
 static enum q2_status open_layer(struct opening *opening, struct q2_source *source,
                                  enum q2_image_format format, bool owned)
@@ -248,6 +261,8 @@ static enum q2_status open_layer(struct opening *opening, struct q2_source *sour
         q2_image_open_raw(source, image);
     else
         status = q2_image_open(&disk->slices, source, opening->fault, image);
+    if (status == Q2_OK)
+        status = check_snapshots(opening, image);
     /* Counted even if it failed, so that close finds its files. */
     image->source = source;
     image->owns_source = owned;

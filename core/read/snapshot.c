@@ -92,35 +92,70 @@ static enum q2_status read_rest(const struct reading *reading, const struct q2_s
     return status;
 }
 
+/* Read the entry that the walk stands before, and move the walk. */
+static enum q2_status read_entry(const struct reading *reading, struct q2_snapshot_walk *walk,
+                                 struct q2_snapshot *ret_snapshot)
+{
+    const struct q2_header *header = &reading->image->header;
+    uint64_t at = header->snapshots_offset + walk->offset;
+    struct q2_snapshot_disk disk;
+    enum q2_status status = read_part(reading, at, &disk, sizeof(disk));
+
+    if (status != Q2_OK)
+        return status;
+    decode(&disk, header->size, ret_snapshot);
+    status = read_rest(reading, &disk, at + sizeof(disk), ret_snapshot);
+    if (status != Q2_OK)
+        return status;
+    walk->extra_size = q2_be32_get(disk.extra_data_size);
+    walk->offset += (sizeof(disk) + (uint64_t)walk->extra_size + q2_be16_get(disk.id_size) +
+                     q2_be16_get(disk.name_size) + 7) &
+                    ~7ull;
+    walk->index++;
+    return Q2_OK;
+}
+
 enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_image *image,
                                 struct q2_snapshot_walk *walk, struct q2_fault *fault,
                                 struct q2_snapshot *ret_snapshot)
 {
     const struct reading reading = {.cache = cache, .image = image, .fault = fault};
-    const struct q2_header *header = &image->header;
     const char *path = image->source->path;
-    uint64_t at = header->snapshots_offset + walk->offset;
-    struct q2_snapshot_disk disk;
-    uint32_t extra_size;
-    enum q2_status status = read_part(&reading, at, &disk, sizeof(disk));
+    enum q2_status status = read_entry(&reading, walk, ret_snapshot);
 
     if (status != Q2_OK)
         return status;
-    extra_size = q2_be32_get(disk.extra_data_size);
-    if (extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE)
-        return q2_fail_limit(fault, Q2_ERR_LIMIT, "a snapshot's extra data is too long", path,
-                             "extra_data_size", extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
-    decode(&disk, header->size, ret_snapshot);
-    status = read_rest(&reading, &disk, at + sizeof(disk), ret_snapshot);
-    if (status != Q2_OK)
-        return status;
-    walk->offset += (sizeof(disk) + extra_size + q2_be16_get(disk.id_size) +
-                     q2_be16_get(disk.name_size) + 7ull) &
-                    ~7ull;
+    if (walk->extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE)
+        return q2_fail_limit(
+            fault, Q2_ERR_LIMIT,
+            "a snapshot's extra data is too long; 'metalcow check -r all' shortens it", path,
+            "extra_data_size", walk->extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
     if (walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE)
-        return q2_fail_limit(fault, Q2_ERR_LIMIT, "the snapshot table is too long", path,
-                             "snapshot table length", walk->offset, Q2_MAX_SNAPSHOT_TABLE_SIZE);
+        return q2_fail_limit(fault, Q2_ERR_LIMIT,
+                             "the snapshot table is too long; 'metalcow check -r all' removes the "
+                             "snapshots past the limit",
+                             path, "snapshot table length", walk->offset,
+                             Q2_MAX_SNAPSHOT_TABLE_SIZE);
     return Q2_OK;
+}
+
+enum q2_status q2_snapshot_next_kept(struct q2_slice_cache *cache, const struct q2_image *image,
+                                     struct q2_snapshot_walk *walk, struct q2_fault *fault,
+                                     struct q2_snapshot *ret_snapshot, bool *ret_kept)
+{
+    const struct reading reading = {.cache = cache, .image = image, .fault = fault};
+    const struct q2_snapshot_walk before = *walk;
+    enum q2_status status;
+
+    *ret_kept = walk->index < image->header.nb_snapshots && walk->index < Q2_MAX_SNAPSHOTS;
+    if (!*ret_kept)
+        return Q2_OK;
+    status = read_entry(&reading, walk, ret_snapshot);
+    if (status == Q2_OK && walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE) {
+        *walk = before;
+        *ret_kept = false;
+    }
+    return status;
 }
 
 enum q2_status q2_snapshot_read(struct q2_slice_cache *cache, const struct q2_image *image,

@@ -7,15 +7,29 @@
 
 #include "image.h"
 
-/* A walk through the table; start with offset 0, then header->nb_snapshots entries. */
+/* A walk through the table; start with zeros, then header->nb_snapshots entries. */
 struct q2_snapshot_walk {
     uint64_t offset; /* of the next entry, from the start of the table; at the end: its length */
+    uint32_t index;  /* of the next entry */
+    uint32_t extra_size; /* extra_data_size of the last entry, bytes */
 };
 
 /* Read the next entry; errors as q2_disk_snapshot(). */
 enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_image *image,
                                 struct q2_snapshot_walk *walk, struct q2_fault *fault,
                                 struct q2_snapshot *ret_snapshot);
+
+/* Read the next entry as a check and a repair do. Extra data may have any length; the walk ends
+ * before the first entry past Q2_MAX_SNAPSHOTS or Q2_MAX_SNAPSHOT_TABLE_SIZE.
+ *
+ * ret_kept  false: the walk is at its end, ret_snapshot says nothing. If walk->index is still
+ *           below header->nb_snapshots, the entries from there on are past the limits
+ *
+ * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   the table cannot be read
+ */
+enum q2_status q2_snapshot_next_kept(struct q2_slice_cache *cache, const struct q2_image *image,
+                                     struct q2_snapshot_walk *walk, struct q2_fault *fault,
+                                     struct q2_snapshot *ret_snapshot, bool *ret_kept);
 
 /* Where the last q2_snapshot_read() has left off. Zero at first, and when the table has changed. */
 struct q2_snapshot_cursor {

@@ -1,8 +1,9 @@
 /* Mending what the check finds.
  *
- * Beside the data path: q2_disk_repair() -> check.c to know, count.c, copied.c, rebuild.c to mend,
- * order.c for the order. Invariant: what guests read never changes; a refcount falls only when
- * every reference is known, and only after all that are too low have risen, durably.
+ * Beside the data path: q2_disk_repair() -> check.c to know, count.c, copied.c, rebuild.c and
+ * snapshot_extra.c to mend, order.c for the order. Invariant: what guests read never changes; a
+ * refcount falls only when every reference is known, and only after all that are too low have
+ * risen, durably.
  */
 #include "q2_check.h"
 
@@ -18,6 +19,7 @@
 #include "rebuild.h"
 #include "core/write/refcount_write.h"
 #include "core/write/slice_write.h"
+#include "core/write/snapshot_extra.h"
 
 /* One repair at work. */
 struct repair {
@@ -33,9 +35,10 @@ struct repair {
 struct survey {
     struct q2_check_reporter reporter;
     struct q2_disk *disk;
-    uint64_t nb_too_low, nb_structure, nb_mendable, nb_entries;
+    uint64_t nb_too_low, nb_structure, nb_mendable, nb_entries, nb_snapshot;
     bool block_missing;
     bool unknown_entries, unknown_refcounts; /* some cannot be read */
+    bool unknown_snapshots;                  /* some are past the limit */
 };
 
 static const struct q2_image *top_of(const struct repair *p)
@@ -67,6 +70,10 @@ static void note(struct q2_check_reporter *reporter, const struct q2_check_findi
         s->nb_structure++;
     if (finding->kind == Q2_CHECK_ENTRY)
         s->nb_entries++;
+    if (finding->kind == Q2_CHECK_SNAPSHOT)
+        s->nb_snapshot++;
+    if (finding->what == q2_snapshots_past_limit)
+        s->unknown_snapshots = true;
     if (finding->what == q2_copied_on_compressed || finding->what == q2_l2_unaligned ||
         finding->what == q2_l2_copied_nowhere)
         s->nb_mendable++;
@@ -301,6 +308,29 @@ static enum q2_status rebuild(struct repair *p, const struct survey *s)
     return status == Q2_OK ? judge(p) : status;
 }
 
+/* --- the snapshot table ------------------------------------------------------------------------
+ */
+
+static void meet_snapshot(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                          uint64_t offset)
+{
+    if (kind == Q2_CHECK_SNAPSHOT)
+        report((struct repair *)r, kind, what, offset, 0, 0);
+}
+
+/* The new table goes into free clusters, so no refcount may be too low by now. */
+static enum q2_status mend_snapshots(struct repair *p)
+{
+    enum q2_status status;
+
+    p->references.found = meet_snapshot;
+    status = q2_count_window(&p->references, 0, true);
+    if (status == Q2_OK)
+        status = q2_snapshots_complete(p->disk);
+    q2_references_start(&p->references, p->disk); /* the file may have grown */
+    return status;
+}
+
 /* --- COPIED flags ------------------------------------------------------------------------------
  */
 
@@ -355,27 +385,34 @@ static enum q2_status mend(struct repair *p, enum q2_repair what, struct q2_chec
                            struct survey *s)
 {
     struct q2_check_result now = *before;
+    bool corruption = what != Q2_REPAIR_LEAKS;
     enum q2_status status = q2_commit_names(p->disk); /* O7 */
 
-    if (status == Q2_OK && what == Q2_REPAIR_ALL && s->nb_mendable > 0) {
+    if (status == Q2_OK && corruption && s->nb_mendable > 0) {
         status = mend_entries(p);
         if (status == Q2_OK)
             status = look(p->disk, s, &now);
     }
-    if (status == Q2_OK && what == Q2_REPAIR_ALL && (s->nb_structure > 0 || s->block_missing)) {
+    if (status == Q2_OK && corruption && (s->nb_structure > 0 || s->block_missing)) {
         status = rebuild(p, s);
         if (status == Q2_OK)
             status = look(p->disk, s, &now);
     }
-    if (status == Q2_OK && what == Q2_REPAIR_ALL && s->nb_too_low > 0)
+    if (status == Q2_OK && corruption && s->nb_too_low > 0)
         status = mend_refcounts(p, true);
+    if (status == Q2_OK && what == Q2_REPAIR_ALL && s->nb_snapshot > 0 &&
+        s->nb_entries + s->nb_structure == 0) {
+        status = mend_snapshots(p);
+        if (status == Q2_OK)
+            status = look(p->disk, s, &now);
+    }
     if (status == Q2_OK && now.leaks > 0 && s->nb_entries + s->nb_structure == 0)
         status = mend_refcounts(p, false);
     if (status != Q2_OK)
         return status;
     if (s->nb_entries + s->nb_structure == 0)
-        return mend_flags(p, what == Q2_REPAIR_ALL ? Q2_COPIED_CORRECT : Q2_COPIED_SET);
-    return what == Q2_REPAIR_ALL ? mend_flags(p, Q2_COPIED_CLEAR_WRONG) : Q2_OK;
+        return mend_flags(p, corruption ? Q2_COPIED_CORRECT : Q2_COPIED_SET);
+    return corruption ? mend_flags(p, Q2_COPIED_CLEAR_WRONG) : Q2_OK;
 }
 
 /* (qcow2: "Header", incompatible features: dirty bit, corrupt bit) */
@@ -394,10 +431,11 @@ static enum q2_status mark_clean(struct q2_disk *disk)
 /* What cannot be read may refer to anything, and so may a table that is not followed. Tables that
  * are guest data of such a table would be changed, and what they hold would be wrong when the entry
  * that hides them is right again. Refcounts that cannot be read, since the structure is broken, are
- * counted anew. */
-static bool is_mendable(const struct survey *s)
+ * counted anew. Snapshots past the limit are listed until the table is written anew. */
+static bool is_mendable(const struct survey *s, enum q2_repair what)
 {
-    return !s->unknown_entries && (!s->unknown_refcounts || s->nb_structure > 0);
+    return !s->unknown_entries && (!s->unknown_refcounts || s->nb_structure > 0) &&
+           (!s->unknown_snapshots || what == Q2_REPAIR_ALL);
 }
 
 enum q2_status q2_disk_repair(struct q2_disk *disk, enum q2_repair what,
@@ -413,7 +451,7 @@ enum q2_status q2_disk_repair(struct q2_disk *disk, enum q2_repair what,
         status = look(disk, &s, &before);
     if (status != Q2_OK)
         return status;
-    if (is_mendable(&s) && before.leaks + before.corruptions > 0)
+    if (is_mendable(&s, what) && before.leaks + before.corruptions > 0)
         status = mend(&p, what, &before, &s);
     if (status == Q2_OK)
         status = q2_disk_check(disk, reporter, &p.result.left);

@@ -120,7 +120,7 @@ enum q2_status q2_disk_can_change_format(struct q2_disk *disk,
 
 static enum q2_status upgrade(struct q2_disk *disk)
 {
-    enum q2_status status = q2_snapshots_add_extra(disk);
+    enum q2_status status = q2_snapshots_complete(disk);
 
     return status == Q2_OK ? q2_header_set_version(disk, 3) : status;
 }

@@ -1,4 +1,4 @@
-/* The snapshot table between the two versions of the format.
+/* A snapshot table as version 3 demands it, and what version 2 can say of snapshots.
  *
  * May call core/read/snapshot.c, alloc.c, store.c, order.c and header_change.c. Invariant: the
  * table that the header names is complete and counted, durably, before the header names it (O2,
@@ -16,79 +16,108 @@
 #include "q2_fail.h"
 #include "store.h"
 
-/* What version 3 demands of struct q2_snapshot_extra_disk. */
-#define EXTRA_SIZE offsetof(struct q2_snapshot_extra_disk, icount)
-
 /* The table that is written. */
 struct copy {
     struct q2_disk *disk;
     uint64_t offset; /* of the new table, bytes into the image; 0: only its length is wanted */
     uint64_t old_length, new_length;
-    bool lacking; /* an entry has less than EXTRA_SIZE */
+    uint32_t nb_snapshots; /* that are kept */
+    bool differs;          /* from the old table */
 };
 
-/* Write an entry's fixed part and extra data at `to`, and the strings that are stored at `from`. */
-static enum q2_status write_entry(struct copy *c, const struct q2_snapshot_disk *fixed,
-                                  uint64_t from, uint64_t to)
+/* One entry of the old table; what it says is in disk->snapshot. */
+struct entry {
+    struct q2_snapshot_disk fixed;
+    uint64_t extra; /* where its extra data begins, bytes into the image */
+    uint64_t extra_size, new_extra_size;
+    uint64_t strings; /* length of id and name, bytes */
+};
+
+static uint64_t new_size(const struct entry *e)
+{
+    return (sizeof(e->fixed) + e->new_extra_size + e->strings + 7) & ~7ull;
+}
+
+/* Read the entry that begins at offset `start` of the old table. */
+static enum q2_status get_entry(const struct copy *c, uint64_t start, uint64_t extra_size,
+                                struct entry *ret_entry)
+{
+    const struct q2_image *top = &c->disk->layers[0];
+    uint64_t at = top->header.snapshots_offset + start;
+    enum q2_status status = q2_slice_read(&c->disk->slices, top->source, at, &ret_entry->fixed,
+                                          sizeof(ret_entry->fixed));
+
+    ret_entry->extra = at + sizeof(ret_entry->fixed);
+    ret_entry->extra_size = extra_size;
+    ret_entry->new_extra_size =
+        q2_min_u64(q2_max_u64(extra_size, Q2_SNAPSHOT_EXTRA_V3), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    ret_entry->strings =
+        q2_be16_get(ret_entry->fixed.id_size) + (uint64_t)q2_be16_get(ret_entry->fixed.name_size);
+    return status;
+}
+
+/* Write the extra data of an entry that has too little at `to`. */
+static enum q2_status write_extra(const struct copy *c, uint64_t to)
 {
     const struct q2_snapshot *snapshot = &c->disk->snapshot;
-    struct q2_source *source = c->disk->layers[0].source;
-    struct {
-        struct q2_snapshot_disk fixed;
-        uint8_t extra[EXTRA_SIZE];
-    } head = {.fixed = *fixed};
     const struct q2_snapshot_extra_disk extra = {
         .vm_state_size_large = q2_be64_make(snapshot->vm_state_size),
         .virtual_size = q2_be64_make(snapshot->virtual_size)};
-    uint64_t strings = q2_be16_get(fixed->id_size) + (uint64_t)q2_be16_get(fixed->name_size);
-    enum q2_status status;
 
-    memcpy(head.extra, &extra, EXTRA_SIZE);
-    head.fixed.extra_data_size = q2_be32_make(EXTRA_SIZE);
-    status = q2_store_write(c->disk, source, to, &head, sizeof(head));
-    return status == Q2_OK ? q2_store_copy(c->disk, from, to + sizeof(head), strings, 0) : status;
+    return q2_store_write(c->disk, c->disk->layers[0].source, to, &extra, Q2_SNAPSHOT_EXTRA_V3);
 }
 
-/* One entry, which begins at offset `start` of the old table and ends at `end`; it is in
- * disk->snapshot. One that has its extra data is copied as it is. */
-static enum q2_status copy_entry(struct copy *c, uint64_t start, uint64_t end)
+/* Write an entry at `to`: its fixed part, its extra data as far as it may go, its strings. */
+static enum q2_status write_entry(const struct copy *c, struct entry *e, uint64_t to)
 {
-    const struct q2_image *top = &c->disk->layers[0];
-    uint64_t at = top->header.snapshots_offset + start, to = c->offset + c->new_length;
-    struct q2_snapshot_disk fixed;
-    uint32_t extra_size;
-    enum q2_status status = q2_slice_read(&c->disk->slices, top->source, at, &fixed, sizeof(fixed));
+    struct q2_disk *disk = c->disk;
+    enum q2_status status;
+
+    e->fixed.extra_data_size = q2_be32_make((uint32_t)e->new_extra_size);
+    status = q2_store_write(disk, disk->layers[0].source, to, &e->fixed, sizeof(e->fixed));
+    to += sizeof(e->fixed);
+    if (status == Q2_OK && e->extra_size < e->new_extra_size)
+        status = write_extra(c, to);
+    else if (status == Q2_OK)
+        status = q2_store_copy(disk, e->extra, to, e->new_extra_size, 0);
+    if (status == Q2_OK)
+        status =
+            q2_store_copy(disk, e->extra + e->extra_size, to + e->new_extra_size, e->strings, 0);
+    return status;
+}
+
+static enum q2_status copy_entry(struct copy *c, uint64_t start, uint64_t extra_size)
+{
+    uint64_t to = c->offset + c->new_length;
+    struct entry e;
+    enum q2_status status = get_entry(c, start, extra_size, &e);
 
     if (status != Q2_OK)
         return status; /* not covered: the walk has just read it */
-    extra_size = q2_be32_get(fixed.extra_data_size);
-    if (extra_size >= EXTRA_SIZE) {
-        c->new_length += end - start;
-        return c->offset == 0 ? Q2_OK : q2_store_copy(c->disk, at, to, end - start, 0);
-    }
-    c->lacking = true;
-    c->new_length += (sizeof(fixed) + EXTRA_SIZE + q2_be16_get(fixed.id_size) +
-                      q2_be16_get(fixed.name_size) + 7ull) &
-                     ~7ull;
-    return c->offset == 0 ? Q2_OK : write_entry(c, &fixed, at + sizeof(fixed) + extra_size, to);
+    c->differs |= e.extra_size != e.new_extra_size;
+    c->new_length += new_size(&e);
+    return c->offset == 0 ? Q2_OK : write_entry(c, &e, to);
 }
 
 static enum q2_status copy_table(struct copy *c)
 {
     const struct q2_image *top = &c->disk->layers[0];
     struct q2_snapshot_walk walk = {0};
-    enum q2_status status = Q2_OK;
+    enum q2_status status;
+    bool kept;
 
     c->new_length = 0;
-    for (uint32_t i = 0; i < top->header.nb_snapshots && status == Q2_OK; i++) {
+    do {
         uint64_t start = walk.offset;
 
-        status =
-            q2_snapshot_next(&c->disk->slices, top, &walk, &c->disk->fault, &c->disk->snapshot);
-        if (status == Q2_OK)
-            status = copy_entry(c, start, walk.offset);
-    }
+        status = q2_snapshot_next_kept(&c->disk->slices, top, &walk, &c->disk->fault,
+                                       &c->disk->snapshot, &kept);
+        if (status == Q2_OK && kept)
+            status = copy_entry(c, start, walk.extra_size);
+    } while (status == Q2_OK && kept);
     c->old_length = walk.offset;
+    c->nb_snapshots = walk.index;
+    c->differs |= walk.index < top->header.nb_snapshots;
     return status;
 }
 
@@ -100,7 +129,8 @@ static enum q2_status switch_table(struct copy *c)
     enum q2_status status;
 
     header.snapshots_offset = c->offset;
-    status = q2_header_set(c->disk, &header, Q2_HEADER_FIELDS(snapshots_offset, snapshots_offset));
+    header.nb_snapshots = c->nb_snapshots;
+    status = q2_header_set(c->disk, &header, Q2_HEADER_FIELDS(nb_snapshots, snapshots_offset));
     if (status != Q2_OK)
         return status;
     c->disk->listing = (struct q2_snapshot_cursor){0};
@@ -108,7 +138,7 @@ static enum q2_status switch_table(struct copy *c)
     return q2_commit(c->disk);
 }
 
-enum q2_status q2_snapshots_add_extra(struct q2_disk *disk)
+enum q2_status q2_snapshots_complete(struct q2_disk *disk)
 {
     struct q2_image *top = &disk->layers[0];
     struct copy c = {.disk = disk};
@@ -116,7 +146,7 @@ enum q2_status q2_snapshots_add_extra(struct q2_disk *disk)
     uint64_t nb, offset = 0;
     enum q2_status status = copy_table(&c);
 
-    if (status != Q2_OK || !c.lacking)
+    if (status != Q2_OK || !c.differs)
         return status;
     if (c.new_length > Q2_MAX_SNAPSHOT_TABLE_SIZE)
         return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT, "the snapshot table would be too long",

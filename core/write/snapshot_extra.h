@@ -6,14 +6,17 @@
 #include "core/read/disk.h"
 
 /* Give every snapshot the extra data that version 3 demands: the size of its disk, and that of its
- * VM state in 64 bits. A new table is written elsewhere and named by one sector of the header; if
- * no entry lacks the data, nothing is written. Version 2 allows the data as well.
+ * VM state in 64 bits. Version 2 allows the data as well. Extra data past
+ * Q2_MAX_SNAPSHOT_EXTRA_SIZE is cut off, and snapshots past Q2_MAX_SNAPSHOTS or
+ * Q2_MAX_SNAPSHOT_TABLE_SIZE are no longer listed; only an image that is being repaired has those.
+ * What such snapshots refer to is leaked. A new table is written elsewhere and named by one sector
+ * of the header; if none of this is needed, nothing is written.
  *
  * Q2_ERR_LIMIT     the table would be longer than Q2_MAX_SNAPSHOT_TABLE_SIZE; nothing changed
  * Q2_ERR_NO_SPACE  no room for the new table; nothing changed
  * Q2_ERR_TRUNCATED, Q2_ERR_IO ...   the table cannot be walked
  */
-enum q2_status q2_snapshots_add_extra(struct q2_disk *disk);
+enum q2_status q2_snapshots_complete(struct q2_disk *disk);
 
 /* Can version 2 describe all snapshots, which have the disk's size there?
  *

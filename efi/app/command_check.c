@@ -149,12 +149,19 @@ static void print_repaired(const struct q2_repair_result *result)
     mc_print(text);
 }
 
-static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_check_result *result,
+/* Not inlined, because its text and the caller's image need too much of the stack together. */
+__attribute__((noinline)) static void print_result(const struct q2_check_result *result)
+{
+    char text[Q2_CHECK_TEXT_SIZE];
+
+    (void)q2_check_result_format(result, text, sizeof(text));
+    mc_print(text);
+}
+
+static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_repair_result *result,
                             struct q2_fault *fault)
 {
     struct printer printer = {.reporter = {.report = print_finding, .progress = show_progress}};
-    struct q2_repair_result repaired = {.leaks_fixed = 0};
-    char text[Q2_CHECK_TEXT_SIZE];
     struct q2_layer_info info;
     enum q2_status status;
 
@@ -165,20 +172,18 @@ static enum q2_status check(struct mc_image *image, enum wish wish, struct q2_ch
                        image->file->source->path);
     printer.cluster_bits = info.header->cluster_bits;
     if (wish != WISH_CHECK) {
-        status = repair(image, wish, &printer.reporter, &repaired, fault);
+        status = repair(image, wish, &printer.reporter, result, fault);
     } else {
         start_bar(&printer);
-        status = q2_disk_check(image->disk, &printer.reporter, &repaired.left);
+        status = q2_disk_check(image->disk, &printer.reporter, &result->left);
         end_bar(&printer);
         if (status != Q2_OK)
             *fault = *q2_disk_fault(image->disk);
     }
     if (status != Q2_OK)
         return status;
-    *result = repaired.left;
-    print_repaired(&repaired);
-    (void)q2_check_result_format(result, text, sizeof(text));
-    mc_print(text);
+    print_repaired(result);
+    print_result(&result->left);
     return Q2_OK;
 }
 
@@ -229,7 +234,7 @@ static enum q2_status open_image(struct mc_session *session, enum wish wish,
 
 EFI_STATUS mc_command_check(struct mc_session *session)
 {
-    struct q2_check_result result = {.corruptions = 0};
+    struct q2_repair_result result = {.leaks_fixed = 0};
     struct mc_image *image;
     enum wish wish;
     enum q2_status status = get_wish(session, &wish);
@@ -244,5 +249,5 @@ EFI_STATUS mc_command_check(struct mc_session *session)
         mc_image_close(image);
     }
     mc_image_arguments_free(session);
-    return status == Q2_OK ? status_of(&result) : mc_session_fail(session);
+    return status == Q2_OK ? status_of(&result.left) : mc_session_fail(session);
 }

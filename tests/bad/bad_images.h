@@ -60,10 +60,11 @@ static const struct row rows[] = {
      .text = "img/top.qcow2: header field is too large (refcount_table_clusters is 0xffffffff, "
              "limit 16384)"},
     {.rule = "nb_snapshots_65537",
-     .set = {{"nb_snapshots", 65537}},
+     .set = {{"nb_snapshots", 65537}, {"snapshots_offset", 192 * KIB}},
      .status = Q2_ERR_LIMIT,
      .field = "nb_snapshots",
-     .text = "img/top.qcow2: header field is too large (nb_snapshots is 0x10001, limit 0x10000)"},
+     .text = "img/top.qcow2: there are too many snapshots; 'metalcow check -r all' removes those "
+             "past the limit (nb_snapshots is 0x10001, limit 0x10000)"},
     {.rule = "backing_file_size_1024",
      .set = {{"backing_file_offset", 1024}, {"backing_file_size", 1024}},
      .status = Q2_ERR_BAD_HEADER,
@@ -629,7 +630,7 @@ static const struct row rows[] = {
      .stage = SNAPSHOT,
      .status = Q2_ERR_TRUNCATED,
      .field = "",
-     .text = "img/top.qcow2: the snapshot table cannot be read, at offset 0xa0029; copy the file "
+     .text = "img/top.qcow2: the snapshot table cannot be read, at offset 0xa0039; copy the file "
              "again if its original "
              "is longer, else restore it"},
     {.rule = "snapshot_extra_data_1025_bytes",
@@ -637,15 +638,15 @@ static const struct row rows[] = {
      .stage = SNAPSHOT,
      .status = Q2_ERR_LIMIT,
      .field = "extra_data_size",
-     .text = "img/top.qcow2: a snapshot's extra data is too long (extra_data_size is 1025, limit "
-             "1024)"},
+     .text = "img/top.qcow2: a snapshot's extra data is too long; 'metalcow check -r all' shortens "
+             "it (extra_data_size is 1025, limit 1024)"},
     {.rule = "snapshot_table_over_64_mib",
      .build = build_snapshot_table_too_long,
      .stage = SNAPSHOT,
      .status = Q2_ERR_LIMIT,
      .field = "snapshot table length",
-     .text = "img/top.qcow2: the snapshot table is too long (snapshot table length is 0x4003f60, "
-             "limit 0x4000000)"},
+     .text = "img/top.qcow2: the snapshot table is too long; 'metalcow check -r all' removes the "
+             "snapshots past the limit (snapshot table length is 0x4003f60, limit 0x4000000)"},
     /* L1 tables, L2 tables (HAZARDS.md, F2, F3, F4, F6). */
     {.rule = "l1_entry_reserved",
      .build = build_l1_reserved,

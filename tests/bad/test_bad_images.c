@@ -494,7 +494,7 @@ static void build_snapshot_extra_too_long(struct bad *bad)
 static void build_snapshot_name_past_file(struct bad *bad)
 {
     build_snapshot(bad);
-    bad->image.size = image_field(&bad->image, "snapshots_offset") + 43;
+    bad->image.size = image_field(&bad->image, "snapshots_offset") + 59;
 }
 
 /* Entries of the greatest length until the table passes 64 MiB; all but the fixed parts is zero. */

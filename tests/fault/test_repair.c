@@ -136,6 +136,19 @@ static void damage_structure(struct repair_case *c)
     }
 }
 
+/* The only entry of the snapshot table: too little extra data, or too much. */
+static void damage_snapshot(struct repair_case *c)
+{
+    static const uint16_t lengths[] = {0, 8, Q2_MAX_SNAPSHOT_EXTRA_SIZE + 76};
+    uint64_t nb = c->subject->cluster_size < 4096 ? 2 : 3;
+    uint16_t length = lengths[crash_random(&c->seed) % nb];
+    uint8_t *entry = c->damaged + get(c->damaged + 64, 8);
+    uint64_t strings = get(entry + 12, 2) + get(entry + 14, 2);
+
+    memmove(entry + 40 + length, entry + 40 + get(entry + 36, 4), strings);
+    put(entry + 36, length, 4);
+}
+
 static void damage(struct repair_case *c)
 {
     uint64_t nb = 1 + crash_random(&c->seed) % 12;
@@ -151,6 +164,8 @@ static void damage(struct repair_case *c)
     }
     if (crash_random(&c->seed) % 3 == 0)
         damage_structure(c);
+    if (c->subject->geometry->snapshot && crash_random(&c->seed) % 2 == 0)
+        damage_snapshot(c);
 }
 
 /* --- repair and judge --------------------------------------------------------------------------

@@ -313,7 +313,8 @@ static bool same_views(struct run *r, const struct view *before, const struct vi
 static bool same_result(const struct q2_check_result *a, const struct q2_check_result *b)
 {
     return a->corruptions == b->corruptions && a->leaks == b->leaks &&
-           a->check_errors == b->check_errors && a->copied_missing == b->copied_missing;
+           a->check_errors == b->check_errors && a->copied_missing == b->copied_missing &&
+           a->snapshots_incomplete == b->snapshots_incomplete;
 }
 
 /* A second check finds the same, and a second repair mends nothing. */

@@ -527,8 +527,10 @@ uint64_t image_compressed(struct image *image, uint64_t guest_offset, uint32_t s
 void image_snapshot(struct image *image, const struct image_snapshot_spec *spec)
 {
     struct q2_snapshot_disk disk = {0};
-    uint8_t *to = image->snapshot_table + image->snapshot_table_length;
+    uint8_t *to = image->snapshot_table + image->snapshot_table_length, demanded[16];
     size_t id = strlen(spec->id), name = strlen(spec->name), length;
+    const void *extra = spec->extra;
+    uint32_t extra_size = spec->extra_size;
 
     CHECK(image->nb_snapshots < IMAGE_MAX_SNAPSHOTS);
     put_number(disk.l1_table_offset.b, image_field(image, "l1_table_offset"), 8);
@@ -539,14 +541,20 @@ void image_snapshot(struct image *image, const struct image_snapshot_spec *spec)
     put_number(disk.date_nsec.b, spec->date_nsec, 4);
     put_number(disk.vm_clock_nsec.b, spec->vm_clock_nsec, 8);
     put_number(disk.vm_state_size.b, spec->vm_state_size, 4);
-    put_number(disk.extra_data_size.b, spec->extra_size, 4);
-    length = sizeof(disk) + spec->extra_size + id + name;
+    if (!extra && image->spec.version == 3) {
+        put_number(demanded, spec->vm_state_size, 8);
+        put_number(demanded + 8, image->spec.size, 8);
+        extra = demanded;
+        extra_size = sizeof(demanded);
+    }
+    put_number(disk.extra_data_size.b, extra_size, 4);
+    length = sizeof(disk) + extra_size + id + name;
     CHECK(image->snapshot_table_length + length + 8 <= sizeof(image->snapshot_table));
     memcpy(to, &disk, sizeof(disk));
-    if (spec->extra_size > 0)
-        memcpy(to + sizeof(disk), spec->extra, spec->extra_size);
-    memcpy(to + sizeof(disk) + spec->extra_size, spec->id, id);
-    memcpy(to + sizeof(disk) + spec->extra_size + id, spec->name, name);
+    if (extra_size > 0)
+        memcpy(to + sizeof(disk), extra, extra_size);
+    memcpy(to + sizeof(disk) + extra_size, spec->id, id);
+    memcpy(to + sizeof(disk) + extra_size + id, spec->name, name);
     image->snapshot_table_length += (length + 7) & ~(size_t)7;
     image->snapshot_models[image->nb_snapshots++] = image->model;
     model_init(&image->model, image->spec.size);

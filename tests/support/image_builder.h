@@ -40,7 +40,7 @@ struct image_model {
 
 struct image_snapshot_spec {
     const char *id, *name;
-    const void *extra;
+    const void *extra; /* NULL: what version 3 demands, in version 3 */
     uint32_t extra_size;
     uint32_t vm_state_size;
     uint32_t date_sec, date_nsec;

@@ -302,6 +302,47 @@ static void test_check_structures_that_are_guest_data(void)
     }
 }
 
+/* Extra data that is too short for version 3, too long, and a table past its limit. */
+static void test_check_snapshot_table(void)
+{
+    static const uint32_t extra[] = {0, 15, 16, 24, 1024, 1025};
+    static uint8_t zeros[1025];
+
+    for (uint32_t i = 0; i < 6; i++) {
+        struct image_snapshot_spec spec = {.extra = zeros, .extra_size = extra[i]};
+
+        spec.id = spec.name = "s";
+        image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+        image_snapshot(&image, &spec);
+        if (extra[i] >= 16 && extra[i] <= 1024) {
+            (void)image_snapshots_write(&image);
+            T_CHECK_U64(check(), Q2_OK);
+            T_CHECK_U64(found.nb, 0);
+            cleanup();
+        } else {
+            check_one(Q2_CHECK_SNAPSHOT,
+                      extra[i] < 16 ? "a snapshot's extra data is incomplete"
+                                    : "a snapshot's extra data is too long",
+                      image_snapshots_write(&image));
+        }
+    }
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    image_snapshot(&image, &snapshot);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "2", .name = "t"});
+    {
+        uint64_t table = image_snapshots_write(&image), second = table + 64;
+
+        /* The second one's id and name end past 64 MiB, which they would have to be read for. */
+        image_put32(&image, second + 36, Q2_MAX_SNAPSHOT_TABLE_SIZE);
+        image_put32(&image, second + 12, 0);
+        T_CHECK_U64(check(), Q2_OK);
+        T_CHECK_STR(found.findings[0].what, "snapshots past the limit of the table");
+        T_CHECK_U64(found.findings[0].kind, Q2_CHECK_SNAPSHOT);
+        T_CHECK_U64(found.findings[0].offset, second);
+    }
+    cleanup();
+}
+
 /* And the same of two structures. */
 static void test_check_l1_table_that_is_a_refcount_block(void)
 {
@@ -739,6 +780,7 @@ int main(void)
     T_RUN(test_check_shared_cluster);
     T_RUN(test_check_l2_table_that_is_guest_data);
     T_RUN(test_check_structures_that_are_guest_data);
+    T_RUN(test_check_snapshot_table);
     T_RUN(test_check_l1_table_that_is_a_refcount_block);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);

@@ -185,9 +185,9 @@ static void test_check_result_format_parts(void)
 
 static void test_check_result_format_largest_fits(void)
 {
-    const struct q2_check_result result = {UINT64_MAX, UINT64_MAX, UINT64_MAX,
-                                           UINT64_MAX, UINT64_MAX, UINT64_MAX,
-                                           UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    const struct q2_check_result result = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                           UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                           UINT64_MAX, UINT64_MAX};
     char text[Q2_CHECK_TEXT_SIZE];
 
     T_CHECK(q2_check_result_format(&result, text, sizeof(text)) < sizeof(text));

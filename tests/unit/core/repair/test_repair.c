@@ -685,6 +685,178 @@ static void test_repair_rebuilds_a_table_in_several_writes(void)
     cleanup();
 }
 
+/* --- the snapshot table ------------------------------------------------------------------------
+ */
+
+static uint64_t stored(uint64_t at, uint32_t length)
+{
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < length; i++)
+        value = value << 8 | memory[at + i];
+    return value;
+}
+
+/* Put the image in place, in `capacity` bytes; both repairs that leave the table alone do so. */
+static void place_snapshots(uint64_t capacity, uint64_t nb_broken, bool writable)
+{
+    enum q2_status status;
+
+    place();
+    f.image.capacity = capacity;
+    T_CHECK_U64(repair(Q2_REPAIR_LEAKS), Q2_OK);
+    T_CHECK_U64(result.left.corruptions, nb_broken);
+    T_CHECK_U64(repair(Q2_REPAIR_FOR_WRITING), Q2_OK);
+    T_CHECK_U64(result.left.corruptions, nb_broken);
+    T_CHECK_U64(f.image.nb_writes + f.image.nb_grows, 0);
+    status = fixture_open(&f);
+    T_CHECK_U64(status == Q2_OK, writable);
+}
+
+/* Version 3 demands 16 bytes; more than 1024 are refused. */
+static void test_repair_extra_data_of_snapshots(void)
+{
+    static uint8_t extra[3000], part[8] = {[7] = 77};
+    const struct image_snapshot_spec specs[] = {
+        {.id = "1", .name = "bare", .extra = "", .vm_state_size = 5},
+        {.id = "2", .name = "long", .extra = extra, .extra_size = sizeof(extra)},
+        {.id = "3", .name = "in part", .extra = part, .extra_size = sizeof(part)},
+        {.id = "4", .name = "most", .extra = extra, .extra_size = Q2_MAX_SNAPSHOT_EXTRA_SIZE},
+    };
+    struct q2_snapshot snapshot;
+    uint64_t table;
+
+    for (size_t i = 0; i < sizeof(extra); i++)
+        extra[i] = (uint8_t)(i < 8 ? 0 : i < 16 ? MIB >> (8 * (15 - i)) : i % 251);
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    for (uint32_t i = 0; i < 4; i++)
+        image_snapshot(&image, &specs[i]);
+    (void)image_snapshots_write(&image);
+    place_snapshots(CAPACITY, 3, false);
+    T_CHECK_U64(result.left.snapshots_incomplete, 2);
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    check_left((const uint64_t[2]){0, 0});
+    T_CHECK_U64(result.corruptions_fixed, 3);
+    T_CHECK_U64(counter.nb_fixed, result.corruptions_fixed + result.leaks_fixed);
+    check_open(true, false);
+    for (uint32_t i = 0; i < 4; i++) {
+        T_CHECK_U64(q2_disk_snapshot(f.disk, i, &snapshot), Q2_OK);
+        T_CHECK_STR(snapshot.id, specs[i].id);
+        T_CHECK_STR(snapshot.name, specs[i].name);
+        T_CHECK_U64(snapshot.virtual_size, MIB);
+        T_CHECK_U64(snapshot.vm_state_size, i == 0 ? 5 : i == 2 ? 77 : 0);
+    }
+    table = stored(64, 8);
+    T_CHECK_U64(stored(table + 36, 4), 16);
+    table += 40 + 16 + 5 + 3; /* "1", "bare", padding */
+    T_CHECK_U64(stored(table + 36, 4), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    T_CHECK(memcmp(memory + table + 40, extra, Q2_MAX_SNAPSHOT_EXTRA_SIZE) == 0);
+    cleanup();
+}
+
+/* Incomplete entries alone: such an image is written all the same. */
+static void test_image_with_incomplete_snapshots_is_written(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s", .extra = ""});
+    (void)image_snapshots_write(&image);
+    place_snapshots(CAPACITY, 1, true);
+    cleanup();
+    image_start(&image, &(struct image_spec){.size = MIB, .version = 2});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s"});
+    (void)image_snapshots_write(&image);
+    place_snapshots(CAPACITY, 0, true);
+    cleanup();
+}
+
+/* A table of nb entries of `length` bytes; the last one has an L1 table of its own. */
+static void build_many_snapshots(uint32_t nb, uint32_t length)
+{
+    uint64_t size, at, l1;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .max_clusters = 2048});
+    size = image_cluster_size(&image);
+    l1 = image_alloc(&image, 1);
+    at = image_alloc(&image, (uint32_t)((nb * (uint64_t)length + size - 1) / size));
+    image_field_set(&image, "nb_snapshots", nb);
+    image_field_set(&image, "snapshots_offset", at);
+    for (uint32_t i = 0; i < nb; i++, at += length) {
+        uint32_t strings = length - 40 - 16, id = strings < 65535 ? strings : 65535;
+
+        image_put32(&image, at + 12, id << 16 | (strings - id));
+        image_put32(&image, at + 36, 16);
+        image_put64(&image, at + 48, MIB);
+        image_put64(&image, at, i == nb - 1 ? l1 : 0);
+        image_put32(&image, at + 8, i == nb - 1 ? 1 : 0);
+    }
+}
+
+/* Snapshots past the limits are removed, and what they alone refer to is free. */
+static void test_repair_removes_snapshots_past_the_limits(void)
+{
+    static const struct {
+        uint32_t nb, length, nb_kept;
+    } tables[] = {{Q2_MAX_SNAPSHOTS + 3, 56, Q2_MAX_SNAPSHOTS}, {1026, 65536, 1024}};
+
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t end;
+
+        build_many_snapshots(tables[i].nb, tables[i].length);
+        end = image.size;
+        memory = realloc(memory, end + CAPACITY + CAPACITY);
+        if (tables[i].nb <= Q2_MAX_SNAPSHOTS) {
+            place_snapshots(end + 2 * CAPACITY, 1, false);
+        } else {
+            place();
+            T_CHECK_U64(fixture_open(&f), Q2_ERR_LIMIT);
+            f.image.capacity = end + CAPACITY;
+        }
+        T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+        check_left((const uint64_t[2]){0, 0});
+        T_CHECK_U64(result.corruptions_fixed, 1);
+        T_CHECK(result.leaks_fixed > 0);
+        T_CHECK_U64(stored(60, 4), tables[i].nb_kept);
+        check_open(true, true);
+        cleanup();
+    }
+}
+
+/* No refcount may be too low when the new table takes its clusters. */
+static void test_repair_of_snapshots_and_refcounts(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s", .extra = ""});
+    image_data(&image, 0, 1);
+    (void)image_snapshots_write(&image);
+    too_low();
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    check_left((const uint64_t[2]){0, 0});
+    check_open(true, true);
+    cleanup();
+
+    t_row("an entry that stays broken may name the clusters");
+    build(&(struct image_spec){.size = MIB});
+    image_put32(&image, image_field(&image, "snapshots_offset") + 36, 0);
+    unaligned_data();
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.snapshots_incomplete, 1);
+    cleanup();
+}
+
+static void test_repair_of_snapshots_without_room(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s", .extra = ""});
+    (void)image_snapshots_write(&image);
+    place();
+    f.image.capacity = image.size;
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
 /* The header names a snapshot's L1 table as the active one: the image cannot be written. */
 static void test_repair_leaves_an_l1_table_that_is_a_snapshots(void)
 {
@@ -755,6 +927,11 @@ int main(void)
     T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);
     T_RUN(test_repair_rebuilds_a_table_in_several_writes);
     T_RUN(test_repair_leaves_an_l1_table_that_is_a_snapshots);
+    T_RUN(test_repair_extra_data_of_snapshots);
+    T_RUN(test_image_with_incomplete_snapshots_is_written);
+    T_RUN(test_repair_removes_snapshots_past_the_limits);
+    T_RUN(test_repair_of_snapshots_and_refcounts);
+    T_RUN(test_repair_of_snapshots_without_room);
     T_RUN(test_repair_is_refused);
     free(memory);
     return t_done();
