@@ -170,6 +170,8 @@ bool judge_check(struct run *r, bool flushed)
         return run_failed(r, "check", status);
     if (r->flags_may_lag)
         result.corruptions -= result.copied_missing;
+    if (r->damaged) /* damage, which nobody has asked to mend */
+        result.corruptions -= result.snapshots_incomplete;
     if (result.corruptions + result.check_errors > 0)
         return false;
     if (flushed && !r->may_leak && result.leaks > 0)
