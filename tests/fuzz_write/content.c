@@ -1,6 +1,7 @@
 /* What the disk must read as. */
 #include "content.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +34,31 @@ void content_remember(struct content *c, uint32_t sector, const uint8_t *bytes)
     c->newest[sector] = c->nb_older++;
 }
 
+void content_remember_size(struct content *c, uint64_t size)
+{
+    uint32_t most = sizeof(c->other_sizes) / sizeof(c->other_sizes[0]);
+
+    if (content_allows_size(c, size))
+        return;
+    if (c->nb_other_sizes == most) {
+        fprintf(stderr, "the model has no room for another size\n");
+        abort();
+    }
+    c->other_sizes[c->nb_other_sizes++] = size;
+}
+
+bool content_allows_size(const struct content *c, uint64_t size)
+{
+    for (uint32_t i = 0; i < c->nb_other_sizes; i++) {
+        if (c->other_sizes[i] == size)
+            return true;
+    }
+    return size == c->size;
+}
+
 void content_settle(struct content *c)
 {
-    c->other_size = c->size;
+    c->nb_other_sizes = 0;
     if (c->nb_older == 1)
         return;
     memset(c->newest, 0, sizeof(c->newest));

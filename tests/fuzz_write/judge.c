@@ -106,13 +106,16 @@ bool judge_all(struct run *r)
     struct content *c = &r->content;
     uint64_t size = q2_disk_size(r->world.disk);
 
-    if (size != c->size && size != c->other_size)
+    if (!content_allows_size(c, size))
         return run_wrong(r, "the disk has the size", size);
     if (size > c->size)
         memset(c->now + c->size, 0, size - c->size);
-    if (size != c->size)
-        c->other_size = c->size; /* a cut may bring it back */
-    c->size = size;
+    if (size != c->size) {
+        uint64_t before = c->size;
+
+        c->size = size;
+        content_remember_size(c, before); /* a cut may bring it back */
+    }
     if (!fetch(r, 0, nb_sectors(size)))
         return false;
     for (uint32_t i = 0; i < nb_sectors(size); i++) {

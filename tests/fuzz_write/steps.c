@@ -439,6 +439,8 @@ static void remember(struct run *r, const struct step *s)
 
         content_remember(c, i, c->now + at);
         content_remember(c, i, r->next + at);
+        if (s->kind == STEP_SNAP_APPLY && s->snap->unreadable[i])
+            c->was_unreadable[i] = true;
         /* A shrinking disk may show its backing file where it gave clusters back. */
         if (s->kind == STEP_RESIZE && s->new_size < c->size && r->geometry.base)
             content_remember(c, i, r->world.base.bytes + at);
@@ -449,7 +451,7 @@ static void remember(struct run *r, const struct step *s)
         }
     }
     if (s->kind == STEP_RESIZE || s->kind == STEP_SNAP_APPLY)
-        c->other_size = s->new_size;
+        content_remember_size(c, s->new_size);
     if (s->kind == STEP_SNAP_CREATE || s->kind == STEP_SNAP_DELETE)
         s->snap->presence = SNAP_MAYBE;
 }
@@ -596,7 +598,10 @@ static void set_limit(struct run *r)
 /* No older content than memory has room for. */
 static bool bound_memory(struct run *r)
 {
-    if (r->content.nb_older < 4 * NB_SECTORS && r->world.log.arena_used < 16u << 20)
+    const struct content *c = &r->content;
+
+    if (c->nb_older < 4 * NB_SECTORS && c->nb_other_sizes < 8 &&
+        r->world.log.arena_used < 16u << 20)
         return true;
     return step_close(r) && judge_open(r);
 }
