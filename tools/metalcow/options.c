@@ -16,11 +16,11 @@
 /* Verbs that read without changing anything. */
 #define READING                                                                                    \
     (V(CHECK) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) |        \
-     V(SNAPSHOT) | V(IO))
+     V(SNAPSHOT) | V(IO) | V(BENCH))
 /* Verbs that open the files which an image names. */
 #define CHAIN                                                                                      \
     (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(IO) | V(MAP) |           \
-     V(MEASURE) | V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT))
+     V(MEASURE) | V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT) | V(BENCH))
 
 #define CACHE_TEXT                                                                                 \
     "writeback (default); writethrough: a write is durable when it returns; none: nothing stays "  \
@@ -153,8 +153,8 @@ const struct option_row option_rows[] = {
     {'s', "strict", NULL, OPTION_SET, FIELD(strict), V(COMPARE),
      "sizes and allocation must be equal too"},
     {'q', "quiet", NULL, OPTION_SET, FIELD(quiet),
-     V(AMEND) | V(CHECK) | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(CREATE) | V(REBASE) | V(RESIZE) |
-         V(SNAPSHOT),
+     V(AMEND) | V(BENCH) | V(CHECK) | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(CREATE) | V(REBASE) |
+         V(RESIZE) | V(SNAPSHOT),
      "print errors only"},
     {'p', "progress", NULL, OPTION_SET, FIELD(progress),
      V(COMMIT) | V(COMPARE) | V(CONVERT) | V(REBASE),
@@ -171,6 +171,23 @@ const struct option_row option_rows[] = {
     {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), V(IO),
      "FILE is KEY=VALUE,...: 'help open' lists the keys"},
 
+    /* --- of bench --- */
+    {'w', NULL, NULL, OPTION_SET, FIELD(bench.writes), V(BENCH), "write instead of reading"},
+    {'c', NULL, "COUNT", OPTION_SIZE, FIELD(bench.count), V(BENCH),
+     "how many requests (default 75000)"},
+    {'s', NULL, "SIZE", OPTION_SIZE, FIELD(bench.size), V(BENCH),
+     "bytes of each request (default 4k)"},
+    {'S', NULL, "STEP", OPTION_SIZE, FIELD(bench.step), V(BENCH),
+     "bytes from one request's start to the next one's (default: SIZE)"},
+    {'o', NULL, "OFFSET", OPTION_SIZE, FIELD(bench.offset), V(BENCH),
+     "where the first request starts (default 0)"},
+    {'d', NULL, "DEPTH", OPTION_SIZE, FIELD(bench.depth), V(BENCH),
+     "requests at a time: 1, because the engine works on one"},
+    {0, "pattern", "BYTE", OPTION_SIZE, FIELD(bench.pattern), V(BENCH),
+     "with -w: the byte that is written (default 0)"},
+    {0, "flush-interval", "COUNT", OPTION_SIZE, FIELD(bench.flush_interval), V(BENCH),
+     "with -w: a flush after each COUNT writes (default: only at the end)"},
+
     /* --- of serve --- */
     {'k', "socket", "PATH", OPTION_TEXT, FIELD(socket_path), V(SERVE),
      "listen on a Unix socket instead of TCP"},
@@ -185,8 +202,8 @@ const struct option_row option_rows[] = {
      "memory that --mode overlay may take (default 1G)"},
 
     /* --- how files are read and written --- */
-    {'t', NULL, "CACHE", OPTION_CACHE, FIELD(image[0].cache), V(AMEND) | V(COMMIT) | V(REBASE),
-     CACHE_TEXT},
+    {'t', NULL, "CACHE", OPTION_CACHE, FIELD(image[0].cache),
+     V(AMEND) | V(BENCH) | V(COMMIT) | V(REBASE), CACHE_TEXT},
     {'t', "cache", "CACHE", OPTION_CACHE, FIELD(image[0].cache), V(IO), CACHE_TEXT},
     {'t', NULL, "CACHE", OPTION_CACHE, FIELD(output_cache), V(CONVERT),
      "the output's page cache: writeback, writethrough, none, directsync or unsafe"},
@@ -199,7 +216,7 @@ const struct option_row option_rows[] = {
     {'W', NULL, NULL, OPTION_PERMISSION, 0, V(CONVERT),
      "allow writes in any order; they are in order all the same"},
     {'n', "nocache", NULL, OPTION_SET, FIELD(no_cache), V(IO), "the same as --cache none"},
-    {'i', "aio", "AIO", OPTION_AIO, 0, V(IO),
+    {'i', "aio", "AIO", OPTION_AIO, 0, V(BENCH) | V(IO),
      "threads; the kernel's asynchronous requests (native, io_uring) are not used"},
 };
 

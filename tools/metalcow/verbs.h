@@ -18,6 +18,7 @@ struct arguments;
 /* In the order of help. */
 #define METALCOW_VERBS(X)                                                                          \
     X(AMEND, amend)                                                                                \
+    X(BENCH, bench)                                                                                \
     X(BITMAP, bitmap)                                                                              \
     X(CHECK, check)                                                                                \
     X(COMMIT, commit)                                                                              \

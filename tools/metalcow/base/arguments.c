@@ -352,6 +352,12 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         .mode = MC_MODE_READ_WRITE,
         .max_length = UINT64_MAX,
         .sparse_size = SPARSE_UNSAID,
+        .bench = {.count = BENCH_UNSAID,
+                  .depth = BENCH_UNSAID,
+                  .flush_interval = BENCH_UNSAID,
+                  .size = BENCH_UNSAID,
+                  .step = BENCH_UNSAID,
+                  .pattern = BENCH_UNSAID},
     };
     /* getopt() is not shown an operand that may look like an option. */
     int nb_hidden = verb->last_is_operand && argc > 2 ? 1 : 0;

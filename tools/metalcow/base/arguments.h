@@ -91,6 +91,16 @@ struct bitmap_actions {
 
 #define SPARSE_UNSAID UINT64_MAX
 
+/* What bench does; BENCH_UNSAID where nothing is said. */
+#define BENCH_UNSAID UINT64_MAX
+struct bench_options {
+    bool writes;
+    uint64_t count, depth, flush_interval; /* requests */
+    uint64_t size, step;                   /* bytes */
+    uint64_t offset;                       /* bytes of the disk; 0 where nothing is said */
+    uint64_t pattern;
+};
+
 /* Everything that any verb can be told; a verb reads what its flags fill. */
 struct arguments {
     struct image_options image[2];
@@ -126,6 +136,7 @@ struct arguments {
     enum mc_mode mode;
     uint64_t overlay_size;
     struct command_lines commands;
+    struct bench_options bench;
     bool unsafe; /* do not look at the backing file */
     struct option_texts options;
     uint64_t start;
