@@ -49,8 +49,9 @@ static enum q2_status get_entry(const struct copy *c, uint64_t start, uint64_t e
 
     ret_entry->extra = at + sizeof(ret_entry->fixed);
     ret_entry->extra_size = extra_size;
-    ret_entry->new_extra_size =
-        q2_min_u64(q2_max_u64(extra_size, Q2_SNAPSHOT_EXTRA_V3), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    ret_entry->new_extra_size = extra_size < Q2_SNAPSHOT_EXTRA_V3
+                                    ? sizeof(struct q2_snapshot_extra_disk)
+                                    : q2_min_u64(extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
     ret_entry->strings =
         q2_be16_get(ret_entry->fixed.id_size) + (uint64_t)q2_be16_get(ret_entry->fixed.name_size);
     return status;
@@ -62,9 +63,10 @@ static enum q2_status write_extra(const struct copy *c, uint64_t to)
     const struct q2_snapshot *snapshot = &c->disk->snapshot;
     const struct q2_snapshot_extra_disk extra = {
         .vm_state_size_large = q2_be64_make(snapshot->vm_state_size),
-        .virtual_size = q2_be64_make(snapshot->virtual_size)};
+        .virtual_size = q2_be64_make(snapshot->virtual_size),
+        .icount = q2_be64_make(UINT64_MAX)}; /* not known */
 
-    return q2_store_write(c->disk, c->disk->layers[0].source, to, &extra, Q2_SNAPSHOT_EXTRA_V3);
+    return q2_store_write(c->disk, c->disk->layers[0].source, to, &extra, sizeof(extra));
 }
 
 /* Write an entry at `to`: its fixed part, its extra data as far as it may go, its strings. */

@@ -744,11 +744,12 @@ static void test_repair_extra_data_of_snapshots(void)
         T_CHECK_STR(snapshot.id, specs[i].id);
         T_CHECK_STR(snapshot.name, specs[i].name);
         T_CHECK_U64(snapshot.virtual_size, MIB);
+        T_CHECK(!snapshot.has_icount || i == 1 || i == 3);
         T_CHECK_U64(snapshot.vm_state_size, i == 0 ? 5 : i == 2 ? 77 : 0);
     }
     table = stored(64, 8);
-    T_CHECK_U64(stored(table + 36, 4), 16);
-    table += 40 + 16 + 5 + 3; /* "1", "bare", padding */
+    T_CHECK_U64(stored(table + 36, 4), 24);
+    table += 40 + 24 + 5 + 3; /* "1", "bare", padding */
     T_CHECK_U64(stored(table + 36, 4), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
     T_CHECK(memcmp(memory + table + 40, extra, Q2_MAX_SNAPSHOT_EXTRA_SIZE) == 0);
     cleanup();
