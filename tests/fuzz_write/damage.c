@@ -204,6 +204,19 @@ static bool overlaps(uint64_t a, uint64_t length_a, uint64_t b, uint64_t length_
     return a < b + length_b && b < a + length_a;
 }
 
+/* Length of the snapshot table that the header names, whatever its entries say. */
+static uint64_t snapshots_length(const struct run *r, const struct q2_header *h)
+{
+    uint64_t length = 0;
+
+    for (uint32_t i = 0; i < h->nb_snapshots && length < IMAGE_MAX; i++) {
+        uint64_t at = h->snapshots_offset + length;
+
+        length += (40 + get(r, at + 36, 4) + get(r, at + 12, 2) + get(r, at + 14, 2) + 7) & ~7ull;
+    }
+    return length;
+}
+
 /* Does a range of the file have metadata that is changed in place: header, L1 table, refcounts,
  * snapshot table? Guest data there changes with it. L2 tables are copied before. */
 static bool on_metadata(const struct run *r, const struct q2_header *h, uint64_t offset,
@@ -215,7 +228,7 @@ static bool on_metadata(const struct run *r, const struct q2_header *h, uint64_t
     if (overlaps(offset, length, 0, cluster) ||
         overlaps(offset, length, h->l1_table_offset, h->l1_size * 8ull + cluster) ||
         overlaps(offset, length, h->refcount_table_offset, nb * 8) ||
-        overlaps(offset, length, h->snapshots_offset, 1024 + cluster))
+        overlaps(offset, length, h->snapshots_offset, snapshots_length(r, h)))
         return true;
     for (uint64_t i = 0; i < nb && i < 65536; i++) {
         uint64_t block = get(r, h->refcount_table_offset + i * 8, 8);
