@@ -92,9 +92,12 @@ static enum q2_status read_rest(const struct reading *reading, const struct q2_s
     return status;
 }
 
-/* Read the entry that the walk stands before, and move the walk. */
-static enum q2_status read_entry(const struct reading *reading, struct q2_snapshot_walk *walk,
-                                 struct q2_snapshot *ret_snapshot)
+/* Read the entry that the walk stands before, and move the walk.
+ *
+ * most_extra  bytes of extra data that it may have
+ */
+static enum q2_status read_entry(const struct reading *reading, uint32_t most_extra,
+                                 struct q2_snapshot_walk *walk, struct q2_snapshot *ret_snapshot)
 {
     const struct q2_header *header = &reading->image->header;
     uint64_t at = header->snapshots_offset + walk->offset;
@@ -103,11 +106,16 @@ static enum q2_status read_entry(const struct reading *reading, struct q2_snapsh
 
     if (status != Q2_OK)
         return status;
+    walk->extra_size = q2_be32_get(disk.extra_data_size);
+    if (walk->extra_size > most_extra)
+        return q2_fail_limit(
+            reading->fault, Q2_ERR_LIMIT,
+            "a snapshot's extra data is too long; 'metalcow check -r all' shortens it",
+            reading->image->source->path, "extra_data_size", walk->extra_size, most_extra);
     decode(&disk, header->size, ret_snapshot);
     status = read_rest(reading, &disk, at + sizeof(disk), ret_snapshot);
     if (status != Q2_OK)
         return status;
-    walk->extra_size = q2_be32_get(disk.extra_data_size);
     walk->offset += (sizeof(disk) + (uint64_t)walk->extra_size + q2_be16_get(disk.id_size) +
                      q2_be16_get(disk.name_size) + 7) &
                     ~7ull;
@@ -120,23 +128,15 @@ enum q2_status q2_snapshot_next(struct q2_slice_cache *cache, const struct q2_im
                                 struct q2_snapshot *ret_snapshot)
 {
     const struct reading reading = {.cache = cache, .image = image, .fault = fault};
-    const char *path = image->source->path;
-    enum q2_status status = read_entry(&reading, walk, ret_snapshot);
+    enum q2_status status = read_entry(&reading, Q2_MAX_SNAPSHOT_EXTRA_SIZE, walk, ret_snapshot);
 
-    if (status != Q2_OK)
-        return status;
-    if (walk->extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE)
-        return q2_fail_limit(
-            fault, Q2_ERR_LIMIT,
-            "a snapshot's extra data is too long; 'metalcow check -r all' shortens it", path,
-            "extra_data_size", walk->extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
-    if (walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE)
+    if (status == Q2_OK && walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE)
         return q2_fail_limit(fault, Q2_ERR_LIMIT,
                              "the snapshot table is too long; 'metalcow check -r all' removes the "
                              "snapshots past the limit",
-                             path, "snapshot table length", walk->offset,
+                             image->source->path, "snapshot table length", walk->offset,
                              Q2_MAX_SNAPSHOT_TABLE_SIZE);
-    return Q2_OK;
+    return status;
 }
 
 enum q2_status q2_snapshot_next_kept(struct q2_slice_cache *cache, const struct q2_image *image,
@@ -150,7 +150,7 @@ enum q2_status q2_snapshot_next_kept(struct q2_slice_cache *cache, const struct 
     *ret_kept = walk->index < image->header.nb_snapshots && walk->index < Q2_MAX_SNAPSHOTS;
     if (!*ret_kept)
         return Q2_OK;
-    status = read_entry(&reading, walk, ret_snapshot);
+    status = read_entry(&reading, UINT32_MAX, walk, ret_snapshot);
     if (status == Q2_OK && walk->offset > Q2_MAX_SNAPSHOT_TABLE_SIZE) {
         *walk = before;
         *ret_kept = false;

@@ -154,6 +154,8 @@ enum q2_status q2_snapshots_complete(struct q2_disk *disk)
         return q2_fail_limit(&disk->fault, Q2_ERR_LIMIT, "the snapshot table would be too long",
                              top->source->path, "snapshot table length", c.new_length,
                              Q2_MAX_SNAPSHOT_TABLE_SIZE);
+    if (c.nb_snapshots == 0)
+        return switch_table(&c);
     nb = q2_shift_up(c.new_length, bits);
     status = q2_clusters_alloc_row(disk, nb, &offset);
     if (status != Q2_OK)

@@ -224,6 +224,16 @@ static struct snap *random_snap(struct run *r, bool free)
     return NULL;
 }
 
+/* Damage can give a snapshot the name that a new one would get. */
+static bool has_namesake(const struct run *r, const struct snap *snap)
+{
+    for (uint32_t i = 0; i < MAX_SNAPS; i++) {
+        if (&r->snaps[i] != snap && strcmp(r->snaps[i].name, snap->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void plan_snap(struct run *r, struct step *s)
 {
     struct content *c = &r->content;
@@ -234,7 +244,9 @@ static void plan_snap(struct run *r, struct step *s)
         return;
     }
     if (s->kind == STEP_SNAP_CREATE) {
-        (void)snprintf(s->snap->name, sizeof(s->snap->name), "name%u", ++r->nb_snaps_made);
+        do
+            (void)snprintf(s->snap->name, sizeof(s->snap->name), "name%u", ++r->nb_snaps_made);
+        while (has_namesake(r, s->snap));
         s->snap->size = c->size;
         memcpy(s->snap->bytes, c->now, GUEST_MAX);
         memcpy(s->snap->unreadable, c->unreadable, sizeof(c->unreadable));

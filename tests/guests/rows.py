@@ -125,8 +125,8 @@ ROWS = [
     # The loader of another entry was started before, and came back.
     Row("second-entry", image="qcow2",
         typed=("fs0:", "metalcow.efi boot returns", "metalcow.efi boot debian")),
-    # dracut's initrd has the drivers of RAM disks; the one of initramfs-tools has none.
-    Row("ramdisk", image="qcow2", mode="overlay", initramfs="dracut", loader="systemd-boot",
+    # dracut's initrd has nfit, and nd_pmem if it is told; the one of initramfs-tools has none.
+    Row("ramdisk", image="qcow2", mode="overlay", initramfs="dracut+nd_pmem", loader="systemd-boot",
         memory=3072, entry={"handoff": "ramdisk"}, root="/dev/pmem0p2"),
     Row("ramdisk-initramfs-tools", image="qcow2", mode="overlay", memory=3072,
         entry={"handoff": "ramdisk"},

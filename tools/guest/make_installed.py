@@ -148,21 +148,28 @@ def install(root, packages):
 
 
 def make_system(cache, release, initramfs, kernel):
-    """The installed system as a folder; made once."""
+    """The installed system as a folder; made once.
+
+    initramfs  the package that makes the initrd; "dracut+MODULE" adds a kernel module to it
+    """
+    maker, _, module = initramfs.partition("+")
     root = cache / f"{release}-{initramfs}-{kernel}"
     done = root.with_suffix(".done")
     if done.exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    later = [initramfs, KERNELS[kernel]]
+    later = [maker, KERNELS[kernel]]
     # debootstrap takes the first of a dependency's alternatives, so a kernel brings initramfs-tools
     # even if dracut is in the list, and the two conflict. apt knows what is installed already.
-    first = [*PACKAGES, *(later if initramfs == "initramfs-tools" else [])]
+    first = [*PACKAGES, *(later if maker == "initramfs-tools" else [])]
     print(f"debian: installing {release} with {initramfs} and the {kernel} kernel", flush=True)
     fs.run("debootstrap", "--variant=minbase", f"--include={','.join(first)}", release, root,
            MIRROR)
-    if initramfs != "initramfs-tools":
+    if module:
+        (root / "etc/dracut.conf.d").mkdir(parents=True, exist_ok=True)
+        (root / "etc/dracut.conf.d/module.conf").write_text(f'add_drivers+=" {module} "\n')
+    if maker != "initramfs-tools":
         install(root, later)
     chroot(root, "sh", "-c", "cd /var/cache && apt-get -qq -o APT::Sandbox::User=root download "
            + " ".join(LOADER_PACKAGES))

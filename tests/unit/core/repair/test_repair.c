@@ -822,6 +822,23 @@ static void test_repair_removes_snapshots_past_the_limits(void)
     }
 }
 
+/* The only snapshot is past the limit: no table is left. */
+static void test_repair_removes_the_only_snapshot(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    image_data(&image, 0, 1);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "", .name = ""});
+    image_data(&image, 0, 2);
+    image_put32(&image, image_snapshots_write(&image) + 36, UINT32_MAX);
+    place_snapshots(CAPACITY, 1, false);
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    check_left((const uint64_t[2]){0, 0});
+    T_CHECK_U64(stored(60, 4), 0);
+    T_CHECK_U64(stored(64, 8), 0);
+    check_open(true, true);
+    cleanup();
+}
+
 /* No refcount may be too low when the new table takes its clusters. */
 static void test_repair_of_snapshots_and_refcounts(void)
 {
@@ -931,6 +948,7 @@ int main(void)
     T_RUN(test_repair_extra_data_of_snapshots);
     T_RUN(test_image_with_incomplete_snapshots_is_written);
     T_RUN(test_repair_removes_snapshots_past_the_limits);
+    T_RUN(test_repair_removes_the_only_snapshot);
     T_RUN(test_repair_of_snapshots_and_refcounts);
     T_RUN(test_repair_of_snapshots_without_room);
     T_RUN(test_repair_is_refused);
