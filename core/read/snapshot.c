@@ -8,6 +8,7 @@
 #include "q2_fail.h"
 #include "core/format/snapshot_entry.h"
 #include "core/base/memory.h"
+#include "core/base/range.h"
 #include "core/base/text.h"
 
 /* What reading one entry hands around. */
@@ -92,6 +93,17 @@ static enum q2_status read_rest(const struct reading *reading, const struct q2_s
     return status;
 }
 
+/* Is extra_data_size so large that id and name would be stored past the end of the file? */
+static bool strings_are_lost(const struct q2_snapshot_disk *disk, uint64_t extra_at,
+                             uint64_t file_size)
+{
+    uint32_t extra_size = q2_be32_get(disk->extra_data_size);
+    uint64_t length = q2_be16_get(disk->id_size) + (uint64_t)q2_be16_get(disk->name_size);
+
+    return extra_size > Q2_MAX_SNAPSHOT_EXTRA_SIZE &&
+           !q2_range_fits(extra_at + extra_size, length, file_size);
+}
+
 /* Read the entry that the walk stands before, and move the walk.
  *
  * most_extra  bytes of extra data that it may have
@@ -101,6 +113,7 @@ static enum q2_status read_entry(const struct reading *reading, uint32_t most_ex
 {
     const struct q2_header *header = &reading->image->header;
     uint64_t at = header->snapshots_offset + walk->offset;
+    uint64_t file_size = walk->file_size ? walk->file_size : reading->image->source->size;
     struct q2_snapshot_disk disk;
     enum q2_status status = read_part(reading, at, &disk, sizeof(disk));
 
@@ -113,12 +126,17 @@ static enum q2_status read_entry(const struct reading *reading, uint32_t most_ex
             "a snapshot's extra data is too long; 'metalcow check -r all' shortens it",
             reading->image->source->path, "extra_data_size", walk->extra_size, most_extra);
     decode(&disk, header->size, ret_snapshot);
+    walk->strings_lost = strings_are_lost(&disk, at + sizeof(disk), file_size);
+    if (walk->strings_lost)
+        disk.id_size = disk.name_size = q2_be16_make(0);
     status = read_rest(reading, &disk, at + sizeof(disk), ret_snapshot);
     if (status != Q2_OK)
         return status;
     walk->offset += (sizeof(disk) + (uint64_t)walk->extra_size + q2_be16_get(disk.id_size) +
                      q2_be16_get(disk.name_size) + 7) &
                     ~7ull;
+    if (walk->strings_lost && walk->offset <= Q2_MAX_SNAPSHOT_TABLE_SIZE)
+        walk->offset = (file_size - header->snapshots_offset + 7) & ~7ull;
     walk->index++;
     return Q2_OK;
 }

@@ -12,6 +12,9 @@ struct q2_snapshot_walk {
     uint64_t offset; /* of the next entry, from the start of the table; at the end: its length */
     uint32_t index;  /* of the next entry */
     uint32_t extra_size; /* extra_data_size of the last entry, bytes */
+    uint64_t file_size;  /* the file's before something was added to it; 0: it is as it was */
+    bool strings_lost;   /* its extra data reaches past the end of the file, and no id and name are
+                            stored; offset is the end of the file then */
 };
 
 /* Read the next entry; errors as q2_disk_snapshot(). */

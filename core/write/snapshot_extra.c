@@ -21,6 +21,7 @@ struct copy {
     struct q2_disk *disk;
     uint64_t offset; /* of the new table, bytes into the image; 0: only its length is wanted */
     uint64_t old_length, new_length;
+    uint64_t file_size;    /* before the new table, bytes */
     uint32_t nb_snapshots; /* that are kept */
     bool differs;          /* from the old table */
 };
@@ -39,9 +40,10 @@ static uint64_t new_size(const struct entry *e)
 }
 
 /* Read the entry that begins at offset `start` of the old table. */
-static enum q2_status get_entry(const struct copy *c, uint64_t start, uint64_t extra_size,
-                                struct entry *ret_entry)
+static enum q2_status get_entry(const struct copy *c, uint64_t start,
+                                const struct q2_snapshot_walk *walk, struct entry *ret_entry)
 {
+    uint32_t extra_size = walk->extra_size;
     const struct q2_image *top = &c->disk->layers[0];
     uint64_t at = top->header.snapshots_offset + start;
     enum q2_status status = q2_slice_read(&c->disk->slices, top->source, at, &ret_entry->fixed,
@@ -52,6 +54,8 @@ static enum q2_status get_entry(const struct copy *c, uint64_t start, uint64_t e
     ret_entry->new_extra_size = extra_size < Q2_SNAPSHOT_EXTRA_V3
                                     ? sizeof(struct q2_snapshot_extra_disk)
                                     : q2_min_u64(extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    if (walk->strings_lost)
+        ret_entry->fixed.id_size = ret_entry->fixed.name_size = q2_be16_make(0);
     ret_entry->strings =
         q2_be16_get(ret_entry->fixed.id_size) + (uint64_t)q2_be16_get(ret_entry->fixed.name_size);
     return status;
@@ -88,11 +92,13 @@ static enum q2_status write_entry(const struct copy *c, struct entry *e, uint64_
     return status;
 }
 
-static enum q2_status copy_entry(struct copy *c, uint64_t start, uint64_t extra_size)
+/* One entry, which begins at offset `start` of the old table; the walk has just passed it. */
+static enum q2_status copy_entry(struct copy *c, uint64_t start,
+                                 const struct q2_snapshot_walk *walk)
 {
     uint64_t to = c->offset + c->new_length;
     struct entry e;
-    enum q2_status status = get_entry(c, start, extra_size, &e);
+    enum q2_status status = get_entry(c, start, walk, &e);
 
     if (status != Q2_OK)
         return status; /* not covered: the walk has just read it */
@@ -104,7 +110,7 @@ static enum q2_status copy_entry(struct copy *c, uint64_t start, uint64_t extra_
 static enum q2_status copy_table(struct copy *c)
 {
     const struct q2_image *top = &c->disk->layers[0];
-    struct q2_snapshot_walk walk = {0};
+    struct q2_snapshot_walk walk = {.file_size = c->file_size};
     enum q2_status status;
     bool kept;
 
@@ -115,7 +121,7 @@ static enum q2_status copy_table(struct copy *c)
         status = q2_snapshot_next_kept(&c->disk->slices, top, &walk, &c->disk->fault,
                                        &c->disk->snapshot, &kept);
         if (status == Q2_OK && kept)
-            status = copy_entry(c, start, walk.extra_size);
+            status = copy_entry(c, start, &walk);
     } while (status == Q2_OK && kept);
     c->old_length = walk.offset;
     c->nb_snapshots = walk.index;
@@ -143,7 +149,7 @@ static enum q2_status switch_table(struct copy *c)
 enum q2_status q2_snapshots_complete(struct q2_disk *disk)
 {
     struct q2_image *top = &disk->layers[0];
-    struct copy c = {.disk = disk};
+    struct copy c = {.disk = disk, .file_size = top->source->size};
     uint32_t bits = top->rules.cluster_bits;
     uint64_t nb, offset = 0;
     enum q2_status status = copy_table(&c);

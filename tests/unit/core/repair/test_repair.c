@@ -755,6 +755,36 @@ static void test_repair_extra_data_of_snapshots(void)
     cleanup();
 }
 
+/* The extra data of the last entry reaches past the end of the file: its id and name are lost. */
+static void test_repair_extra_data_past_the_file(void)
+{
+    static uint8_t extra[2000];
+    const struct image_snapshot_spec specs[] = {
+        {.id = "1", .name = "whole"}, {.id = "2", .name = "cut", .extra = extra, .extra_size = 24}};
+    struct q2_snapshot snapshot;
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    for (uint32_t i = 0; i < 2; i++)
+        image_snapshot(&image, &specs[i]);
+    table = image_snapshots_write(&image);
+    image_put32(&image, table + 64 + 36, 5000);
+    image_put64(&image, table + 64 + 48, MIB);
+    image_put(&image, table + 64 + 64, extra, 8);
+    place_snapshots(CAPACITY, 1, false);
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    check_left((const uint64_t[2]){0, 0});
+    check_open(true, true);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &snapshot), Q2_OK);
+    T_CHECK_STR(snapshot.name, "whole");
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &snapshot), Q2_OK);
+    T_CHECK_STR(snapshot.id, "");
+    T_CHECK_STR(snapshot.name, "");
+    T_CHECK_U64(snapshot.virtual_size, MIB);
+    T_CHECK_U64(stored(stored(64, 8) + 64 + 36, 4), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    cleanup();
+}
+
 /* Incomplete entries alone: such an image is written all the same. */
 static void test_image_with_incomplete_snapshots_is_written(void)
 {
@@ -946,6 +976,7 @@ int main(void)
     T_RUN(test_repair_rebuilds_a_table_in_several_writes);
     T_RUN(test_repair_leaves_an_l1_table_that_is_a_snapshots);
     T_RUN(test_repair_extra_data_of_snapshots);
+    T_RUN(test_repair_extra_data_past_the_file);
     T_RUN(test_image_with_incomplete_snapshots_is_written);
     T_RUN(test_repair_removes_snapshots_past_the_limits);
     T_RUN(test_repair_removes_the_only_snapshot);
