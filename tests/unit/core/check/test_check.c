@@ -302,6 +302,19 @@ static void test_check_structures_that_are_guest_data(void)
     }
 }
 
+/* A snapshot's L1 table that fills its cluster counts for that cluster alone. */
+static void test_check_snapshot_l1_that_fills_its_cluster(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .l1_size = 512 / 8});
+    image_data(&image, 0, 1);
+    image_snapshot(&image, &snapshot);
+    (void)image_snapshots_write(&image);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 0);
+    cleanup();
+}
+
 /* Extra data that is too short for version 3, too long, and a table past its limit. */
 static void test_check_snapshot_table(void)
 {
@@ -780,6 +793,7 @@ int main(void)
     T_RUN(test_check_shared_cluster);
     T_RUN(test_check_l2_table_that_is_guest_data);
     T_RUN(test_check_structures_that_are_guest_data);
+    T_RUN(test_check_snapshot_l1_that_fills_its_cluster);
     T_RUN(test_check_snapshot_table);
     T_RUN(test_check_l1_table_that_is_a_refcount_block);
     T_RUN(test_check_copied_flags);

@@ -47,6 +47,31 @@ static void check_all(void)
     fixture_check_flushed(&f, model, image.spec.size);
 }
 
+/* One write over zero clusters that have their places: each entry becomes data. */
+static void test_write_over_allocated_zero_clusters(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    for (uint64_t i = 0; i < 4; i++)
+        (void)image_zero(&image, i * 4 * KIB, true);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(write_at(1 * KIB, 14 * KIB, 3), Q2_OK);
+    check_all();
+    cleanup();
+}
+
+/* One write over subclusters without data that two clusters have in a row. */
+static void test_write_over_the_ends_of_two_clusters(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .extended = true});
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(write_at(0, 4 * KIB, 1), Q2_OK);
+    T_CHECK_U64(write_at(28 * KIB, 4 * KIB, 2), Q2_OK);
+    T_CHECK_U64(write_at(5 * KIB, 22 * KIB, 3), Q2_OK);
+    check_all();
+    cleanup();
+}
+
 /* Reads in a row keep their extent, until clusters are allocated between them. */
 static void test_write_is_seen_by_reads_that_go_on(void)
 {
@@ -548,6 +573,8 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_zeros_over_a_part_of_what_reads_as_zeros);
+    T_RUN(test_write_over_allocated_zero_clusters);
+    T_RUN(test_write_over_the_ends_of_two_clusters);
     T_RUN(test_write_is_seen_by_reads_that_go_on);
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
