@@ -325,6 +325,31 @@ uint32_t q2_disk_nb_layers(const struct q2_disk *disk);
 /* Describe a layer; layer < q2_disk_nb_layers(). */
 void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_layer_info *ret_info);
 
+struct q2_table_visitor {
+    /* One table; offset and length are bytes and may leave the file. The disk must not be used from
+     * here. */
+    void (*visit)(struct q2_table_visitor *visitor, uint64_t offset, uint64_t length);
+};
+
+/* Visit the header, the L1 table and the L2 tables of the active state, the refcount table and the
+ * refcount blocks of a layer's file. Tables of snapshots and bitmaps are left out, and so is what
+ * cannot be read or breaks the specification. A raw layer has none.
+ * (qcow2: "Header", "Cluster mapping", "Host cluster management")
+ *
+ * layer  < q2_disk_nb_layers()
+ */
+void q2_disk_visit_tables(struct q2_disk *disk, uint32_t layer, struct q2_table_visitor *visitor);
+
+/* Count the host clusters of a layer's file whose refcount is above 0; of a raw layer, none.
+ *
+ * layer      < q2_disk_nb_layers()
+ * nb_enough  clusters; the count may end when there are so many
+ *
+ * Q2_ERR_BAD_REFCOUNT  a refcount cannot be read; ret_nb counts those before it
+ */
+enum q2_status q2_disk_nb_used(struct q2_disk *disk, uint32_t layer, uint64_t nb_enough,
+                               uint64_t *ret_nb);
+
 /* One internal snapshot.  (qcow2: "Snapshots") Strings as in struct q2_layer_info, cut at 255. */
 struct q2_snapshot {
     uint64_t l1_table_offset;

@@ -21,8 +21,7 @@ static bool wants_holes(struct image *image, uint32_t layer)
     if (info.header->crypt_method != Q2_CRYPT_NONE ||
         fstat(image_source_fd(info.source), &stat) != 0)
         return false;
-    return is_preallocated((struct q2_source *)info.source, info.header,
-                           (uint64_t)stat.st_blocks * 512);
+    return is_preallocated(image->disk, layer, (uint64_t)stat.st_blocks * 512);
 }
 
 void entries_begin(struct entries *entries, struct image *image)

@@ -11,7 +11,6 @@
 #include "tools/metalcow/base/output.h"
 #include "strip.h"
 #include "svg.h"
-#include "tools/metalcow/base/tables.h"
 
 #define HEAD_HEIGHT  150u /* title and legend */
 #define NAME_HEIGHT  46u  /* of a layer */
@@ -37,14 +36,20 @@ struct picture {
     struct layer *layers;
 };
 
-static void count_metadata(void *context, uint64_t offset, uint64_t length)
+struct metadata_counter {
+    struct q2_table_visitor visitor;
+    struct strip *strip;
+};
+
+static void count_metadata(struct q2_table_visitor *visitor, uint64_t offset, uint64_t length)
 {
-    strip_add(context, offset, length, PAINT_METADATA);
+    strip_add(((struct metadata_counter *)visitor)->strip, offset, length, PAINT_METADATA);
 }
 
 static void begin_layer(struct picture *picture, uint32_t index)
 {
     struct layer *layer = &picture->layers[index];
+    struct metadata_counter counter = {.visitor.visit = count_metadata, .strip = &layer->file};
 
     q2_disk_layer_info(picture->image->disk, index, &layer->info);
     layer->guest.begin = picture->begin;
@@ -52,8 +57,8 @@ static void begin_layer(struct picture *picture, uint32_t index)
     layer->file.length = layer->info.source->size;
     if (layer->info.data_source != layer->info.source)
         layer->data.length = layer->info.data_source->size;
-    if (layer->info.header && layer->file.length > 0)
-        tables_visit(layer->info.source, layer->info.header, count_metadata, &layer->file);
+    if (layer->file.length > 0)
+        q2_disk_visit_tables(picture->image->disk, index, &counter.visitor);
 }
 
 static const enum paint paints[] = {
