@@ -92,6 +92,12 @@ static inline uint64_t q2_subcluster_bitmap_encode(uint32_t alloc, uint32_t zero
     return (uint64_t)(zero & ~alloc) << 32 | alloc;
 }
 
+/* A subcluster bitmap, as stored, with the subclusters of mask allocated as well. */
+static inline uint64_t q2_subcluster_bitmap_allocate(uint64_t bitmap, uint32_t mask)
+{
+    return q2_subcluster_bitmap_encode((uint32_t)bitmap | mask, (uint32_t)(bitmap >> 32));
+}
+
 /* Check an L1 entry's form; use q2_l1_gate(), which checks more. NULL: right, *ret_offset is the L2
  * table's offset, 0 if there is none; else the rule that it breaks. */
 const char *q2_l1_entry_decode(uint64_t entry, uint32_t cluster_bits, uint64_t *ret_offset);

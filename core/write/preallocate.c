@@ -88,12 +88,13 @@ static uint64_t bitmap_with_place(const struct q2_image *top, const struct run *
 {
     uint32_t bits = top->rules.cluster_bits;
     uint64_t start = q2_max_u64(guest, run->first);
-    uint64_t end = q2_min_u64(guest + (1ull << bits), run->last), mask;
+    uint64_t end = q2_min_u64(guest + (1ull << bits), run->last);
+    uint32_t mask;
 
     if (!top->rules.extended || !q2_image_is_raw_external(top) || start >= end)
         return bitmap;
     mask = q2_subcluster_mask(bits, start, end);
-    return (bitmap | mask) & ~(mask << 32);
+    return q2_subcluster_bitmap_allocate(bitmap, mask);
 }
 
 /* Name the clusters. */

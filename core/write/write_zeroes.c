@@ -34,7 +34,7 @@ static enum q2_status zero_cluster(struct q2_disk *disk, uint64_t table, uint64_
     if (!top->rules.extended)
         entry |= Q2_ENTRY_ZERO;
     status = q2_table_set(disk, table, guest, entry,
-                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
+                          top->rules.extended ? q2_subcluster_bitmap_encode(0, UINT32_MAX) : 0);
     if (status == Q2_OK && !keep)
         q2_table_release(disk, &old);
     return status;
@@ -54,7 +54,7 @@ static enum q2_status discard_cluster(struct q2_disk *disk, uint64_t table, uint
     if (!old.has_host_offset && (!top->has_backing || old.kind == Q2_CLUSTER_ZERO))
         return Q2_OK; /* nothing to give back */
     status = q2_table_set(disk, table, guest, entry,
-                          top->rules.extended ? (uint64_t)UINT32_MAX << 32 : 0);
+                          top->rules.extended ? q2_subcluster_bitmap_encode(0, UINT32_MAX) : 0);
     if (status == Q2_OK)
         q2_table_release(disk, &old);
     return status;
