@@ -86,7 +86,8 @@ static VOID EFIAPI piece_ended(EFI_EVENT Event, VOID *Context)
 EFI_STATUS q2_block_queue_open(struct q2_block_queue *queue, EFI_BOOT_SERVICES *services,
                                EFI_BLOCK_IO_MEDIA *media)
 {
-    *queue = (struct q2_block_queue){.services = services, .media = media, .is_open = true};
+    *queue = (struct q2_block_queue){
+        .services = services, .media = media, .is_open = true, .has_jumped = true};
     for (uint32_t i = 0; i < Q2_BLOCK_QUEUE_SLOTS; i++) {
         struct q2_block_slot *slot = &queue->slots[i];
         slot->queue = queue;
@@ -238,14 +239,23 @@ static bool start(struct q2_block_queue *queue, const struct plan *plan, EFI_BLO
     return true;
 }
 
+/* Is a small read in sequence, or may reads in sequence begin with it? One jump alone may be their
+ * begin; after two of them the caller reads here and there. */
+static bool is_in_sequence(struct q2_block_queue *queue, uint64_t offset, size_t length)
+{
+    bool had_jumped = queue->has_jumped;
+
+    queue->has_jumped = offset != queue->next_offset;
+    queue->next_offset = offset + length;
+    return length <= Q2_BLOCK_QUEUE_SMALL && !(queue->has_jumped && had_jumped);
+}
+
 bool q2_block_queue_read(struct q2_block_queue *queue, struct q2_disk *disk, uint64_t offset,
                          void *buffer, size_t length, EFI_BLOCK_IO2_TOKEN *token)
 {
     struct plan plan = {.nb = 0};
-    bool goes_on = offset == queue->next_offset;
 
-    queue->next_offset = offset + length;
-    if (goes_on && length <= Q2_BLOCK_QUEUE_SMALL)
+    if (is_in_sequence(queue, offset, length))
         return false;
     return queue->is_open && queue->nb_busy < Q2_BLOCK_QUEUE_SLOTS &&
            make_plan(&plan, disk, offset, buffer, length) && start(queue, &plan, token);
@@ -254,6 +264,7 @@ bool q2_block_queue_read(struct q2_block_queue *queue, struct q2_disk *disk, uin
 void q2_block_queue_pass(struct q2_block_queue *queue, uint64_t end)
 {
     queue->next_offset = end;
+    queue->has_jumped = false;
 }
 
 bool q2_block_queue_is_idle(const struct q2_block_queue *queue)

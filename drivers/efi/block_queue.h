@@ -4,8 +4,8 @@
  * engine and handed to the Block I/O 2 of that volume, piece by piece; the last piece that ends
  * signals the caller's event. block_io.c serves all other requests, or holds them (block_gather.h).
  *
- * Small reads in sequence are not queued: the engine's windows give them faster than a queue whose
- * ends are noticed at the firmware's timer ticks (DESIGN.md, 5.5).
+ * Small reads in sequence are not queued, their first one included: the engine's windows give them
+ * faster than a queue whose ends are noticed at the firmware's timer ticks (DESIGN.md, 5.5).
  *
  * Order: reads pass each other freely. What changes the disk or its files (write, erase, flush,
  * reset, detach) waits until no read is on its way, so no cluster changes its owner under a read.
@@ -29,7 +29,8 @@
 /* Pieces of one read; one in more pieces is served at once. */
 #define Q2_BLOCK_QUEUE_PIECES 8u
 
-/* A read of at most so many bytes that goes on where the last one ended is not queued. */
+/* A read of at most so many bytes that goes on where the last one ended is not queued. Nor is one
+ * that jumps, if the last one did not: others may go on from it, and would wait for it. */
 #define Q2_BLOCK_QUEUE_SMALL (128u * 1024)
 
 struct q2_block_queue;
@@ -54,6 +55,7 @@ struct q2_block_queue {
     uint32_t nb_busy;            /* slots */
     bool is_open;
     uint64_t next_offset; /* where the last read with an event ended */
+    bool has_jumped;      /* the last one did not begin where the one before it ended */
     struct q2_block_slot slots[Q2_BLOCK_QUEUE_SLOTS];
 };
 

@@ -14,7 +14,7 @@
 #define MC_BENCH_MAX_TURNS    32u            /* in one round */
 #define MC_BENCH_MAX_REQUESTS 1024u          /* in one turn */
 #define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
-#define MC_BENCH_NB_WAYS      9u
+#define MC_BENCH_NB_WAYS      10u
 #define MC_BENCH_MAX_QUEUED   64u /* requests on their way at once */
 #define MC_BENCH_BUFFER_SIZE  (4u * 1024 * 1024)
 #define MC_BENCH_MAX_FILES    8u
@@ -85,12 +85,14 @@ struct mc_bench_way {
 #define MC_BENCH_BARE 2u
 extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
 
-/* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; and close
- * the events that this took.
+/* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; or by Block
+ * I/O, and signal and wait for as many events; and close the events that this took.
  *
- * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it
+ * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it, and at
+ *         most MC_BENCH_MAX_QUEUED times as long
  */
 EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length);
+EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_requests, size_t length);
 void mc_bench_close_events(struct mc_bench *bench);
 
 /* Close what the ways opened. */
@@ -108,7 +110,7 @@ struct mc_bench_row {
     /* Set the offsets of the next turn. */
     void (*draw)(struct mc_bench *bench);
 };
-#define MC_BENCH_NB_ROWS 5u
+#define MC_BENCH_NB_ROWS 6u
 #define MC_BENCH_OPEN    "open" /* the row that reads nothing: mc_bench_open() */
 extern const struct mc_bench_row mc_bench_rows[MC_BENCH_NB_ROWS];
 

@@ -118,6 +118,7 @@ static void draw_misses(struct mc_bench *bench)
 
 const struct mc_bench_row mc_bench_rows[MC_BENCH_NB_ROWS] = {
     {"sequential-1M", 1024 * 1024, 8, 16, false, has_one_request, NULL, draw_sequence},
+    {"stream-1M", 1024 * 1024, 256, 1, false, has_one_request, NULL, draw_sequence},
     {"sequential-64K", 64 * 1024, 64, 16, false, has_one_request, NULL, draw_sequence},
     {"sequential-4K", 4096, 1024, 8, false, has_one_request, NULL, draw_sequence},
     {"random-4K", 4096, 32, 32, true, fits_cache, warm, draw_random},

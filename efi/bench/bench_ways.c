@@ -66,6 +66,13 @@ static EFI_STATUS queued_64k(struct mc_bench *bench, size_t nb)
     return mc_bench_queue(bench, nb, QUEUED_LENGTH);
 }
 
+/* Requests as long as the row's, and the events that shorter ones would have: how fast requests of
+ * 64 KiB can be at best. */
+static EFI_STATUS events_64k(struct mc_bench *bench, size_t nb)
+{
+    return mc_bench_events(bench, nb, QUEUED_LENGTH);
+}
+
 /* Read the plan's pieces one after the other, for nb requests. */
 typedef EFI_STATUS piece_reader(struct mc_bench *bench, const struct mc_piece *piece, void *buffer);
 
@@ -222,4 +229,5 @@ const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS] = {
     {"fill-stosq", is_fill_of_arch, fill_by_stos, 1},
     {"queued", has_block_io2, queued, 1},
     {"queued-64K", has_long_requests, queued_64k, 1},
+    {"events-64K", has_long_requests, events_64k, 1},
 };
