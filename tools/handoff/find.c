@@ -15,6 +15,8 @@
 
 #include "handoff.h"
 
+#define SOON_MS    5000 /* within this time it is looked for more often */
+#define SOON_POLL  20
 #define POLL_MS    100
 #define TELL_MS    10000
 #define GIVE_UP_MS 600000
@@ -280,15 +282,16 @@ static bool open_host(struct handoff *handoff)
 bool host_find(struct handoff *handoff)
 {
     const struct q2_handoff_disk *wanted = &handoff->record.disk;
-    unsigned int nb = look(wanted, &handoff->host), waited = 0;
+    unsigned int nb = look(wanted, &handoff->host), waited = 0, pause;
     char text[160];
 
     describe(wanted, text, sizeof(text));
-    for (; nb == 0 && waited < GIVE_UP_MS; waited += POLL_MS) {
+    for (; nb == 0 && waited < GIVE_UP_MS; waited += pause) {
+        pause = waited < SOON_MS ? SOON_POLL : POLL_MS;
         if (waited % TELL_MS == 0)
             log_say(waited == 0 ? LOG_INFO : LOG_WARNING,
                     "waiting for the %s, which the disk image is on", text);
-        (void)usleep(POLL_MS * 1000);
+        (void)usleep(pause * 1000);
         nb = look(wanted, &handoff->host);
     }
     if (nb == 0) {

@@ -131,6 +131,11 @@ int device_control(int fd, unsigned long request, const void *argument);
 
 /* ---- module.c: kernel modules ---- */
 
+/* Begin to load modules by the guest's modprobe; the next module_load() waits for them.
+ *
+ * nb  1..4; a module that the guest lacks is no mistake */
+void modules_begin(const char *const *names, size_t nb);
+
 /* Load a module by the guest's modprobe, unless `sign` exists already; true if it does then. */
 bool module_load(const char *name, const char *sign);
 
@@ -147,6 +152,10 @@ struct table {
     size_t nb;
     uint64_t straight; /* bytes */
 };
+
+/* Begin to load the modules that the disk will probably need, while the host disk is not there
+ * yet. */
+void lane_prepare(const struct handoff *handoff);
 
 /* Attach the disk in the fastest way that is right for the image and that the guest can do; serve
  * it, if it takes a server, until the machine is switched off. */

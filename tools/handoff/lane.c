@@ -197,6 +197,28 @@ static bool prepare(struct plan *plan)
     return true;
 }
 
+static bool has_data_file(const struct q2_handoff *record)
+{
+    for (uint32_t i = 0; i < record->nb_files; i++) {
+        if (record->files[i].layer == 0 && record->files[i].role == Q2_HANDOFF_DATA)
+            return true;
+    }
+    return false;
+}
+
+void lane_prepare(const struct handoff *handoff)
+{
+    static const char *const all[] = {"loop", "dm-mod", "nbd"}, *const server = "nbd";
+    const struct q2_handoff *record = &handoff->record;
+
+    if (record->lane == Q2_HANDOFF_LANE_SERVER || record->mode == Q2_HANDOFF_OVERLAY)
+        modules_begin(&server, 1);
+    else if (record->format == Q2_FORMAT_RAW || has_data_file(record))
+        modules_begin(all, 1);
+    else
+        modules_begin(all, sizeof(all) / sizeof(all[0]));
+}
+
 void lane_take(struct handoff *handoff)
 {
     struct plan plan = {.handoff = handoff};

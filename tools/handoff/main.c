@@ -6,6 +6,7 @@
  *
  *   1. takes the record                                  record.c
  *   2. waits for the host partition and holds it         find.c
+ *      meanwhile modules for step 5 are loaded           lane.c, module.c
  *   3. compares the files with the record's samples      open.c
  *   4. opens the disk with the engine                    open.c
  *   5. attaches it in one of three ways                  lane.c
@@ -40,6 +41,7 @@ static bool get_memory(void)
 
 static void give_disk(void)
 {
+    lane_prepare(&handoff);
     if (!host_find(&handoff) || !files_verify(&handoff))
         return;
     record_shrink(&handoff);

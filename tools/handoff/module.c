@@ -1,6 +1,6 @@
 /* Kernel modules, loaded by the guest's own modprobe, and ioctl().
  *
- * May call the C library. Invariant: no child is left over.
+ * May call the C library. Invariant: after module_load() no child is left over.
  */
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +17,8 @@ int device_control(int fd, unsigned long request, const void *argument)
 static const char *const programs[] = {"/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe",
                                        "/usr/bin/modprobe"};
 
+#define MAX_MODULES 4u
+
 static bool exists(const char *path)
 {
     struct stat found;
@@ -24,24 +26,48 @@ static bool exists(const char *path)
     return stat(path, &found) == 0;
 }
 
-static bool run(const char *program, const char *module)
+/* Load modules in a child; 0: the guest has no modprobe, or there is no process. */
+static pid_t start_modprobe(const char *const *modules, size_t nb)
 {
-    pid_t child = fork();
-    int status = -1;
+    const char *arguments[MAX_MODULES + 4] = {NULL, "-q", "-a"};
+    pid_t child;
 
-    if (child == 0) {
-        (void)execl(program, program, "-q", module, (char *)NULL);
-        _exit(127);
+    for (size_t i = 0; i < nb; i++)
+        arguments[i + 3] = modules[i];
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+        if (!exists(programs[i]))
+            continue;
+        arguments[0] = programs[i];
+        child = fork();
+        if (child == 0) {
+            (void)execv(programs[i], (char *const *)(uintptr_t)arguments);
+            _exit(127);
+        }
+        return child > 0 ? child : 0;
     }
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-           WEXITSTATUS(status) == 0;
+    return 0;
+}
+
+static pid_t early; /* the child of modules_begin(); 0: none */
+
+static void wait_for(pid_t child)
+{
+    int status;
+
+    if (child > 0)
+        (void)waitpid(child, &status, 0);
+}
+
+void modules_begin(const char *const *names, size_t nb)
+{
+    early = start_modprobe(names, nb);
 }
 
 bool module_load(const char *name, const char *sign)
 {
-    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && !exists(sign); i++) {
-        if (exists(programs[i]))
-            (void)run(programs[i], name);
-    }
+    wait_for(early);
+    early = 0;
+    if (!exists(sign))
+        wait_for(start_modprobe(&name, 1));
     return exists(sign);
 }
