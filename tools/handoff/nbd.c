@@ -8,11 +8,13 @@
 #include <linux/genetlink.h>
 #include <linux/nbd-netlink.h>
 #include <linux/netlink.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "drivers/nbd/session.h"
@@ -21,6 +23,10 @@
 #define LARGEST      "/sys/block/nbd0/queue/max_sectors_kb"
 #define MESSAGE_SIZE 4096u
 #define TABLES_MARK  (256u * 1024)
+
+/* How long this process looks for the next bytes before it sleeps. A process that sleeps and a
+ * processor that halts take longer to wake than a small request takes to serve. */
+#define AWAKE_US 200u
 
 /* How long others may have the device open when it is new, and the first pause between two tries.
  * Each pause is twice as long as the one before: the kernel logs every try. */
@@ -258,12 +264,35 @@ struct kernel {
     int fd;
 };
 
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* Receive some bytes: awake at first, then asleep until all of them are there. Meanwhile whoever
+ * else wants this processor has it. */
+static ssize_t receive_some(int fd, void *buffer, size_t length)
+{
+    uint64_t end = now_us() + AWAKE_US;
+
+    do {
+        ssize_t n = recv(fd, buffer, length, MSG_DONTWAIT);
+        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+            return n;
+        (void)sched_yield();
+    } while (now_us() < end);
+    return recv(fd, buffer, length, MSG_WAITALL);
+}
+
 static bool kernel_receive(struct nbd_stream *stream, void *buffer, size_t length)
 {
     uint8_t *to = buffer;
 
     while (length > 0) {
-        ssize_t n = recv(((struct kernel *)stream)->fd, to, length, MSG_WAITALL);
+        ssize_t n = receive_some(((struct kernel *)stream)->fd, to, length);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
