@@ -31,7 +31,8 @@ struct entry {
     struct q2_snapshot_disk fixed;
     uint64_t extra; /* where its extra data begins, bytes into the image */
     uint64_t extra_size, new_extra_size;
-    uint64_t strings; /* length of id and name, bytes */
+    uint64_t extra_kept; /* bytes that are copied: what the file has of new_extra_size */
+    uint64_t strings;    /* length of id and name, bytes */
 };
 
 static uint64_t new_size(const struct entry *e)
@@ -54,6 +55,7 @@ static enum q2_status get_entry(const struct copy *c, uint64_t start,
     ret_entry->new_extra_size = extra_size < Q2_SNAPSHOT_EXTRA_V3
                                     ? sizeof(struct q2_snapshot_extra_disk)
                                     : q2_min_u64(extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    ret_entry->extra_kept = q2_min_u64(ret_entry->new_extra_size, c->file_size - ret_entry->extra);
     if (walk->strings_lost)
         ret_entry->fixed.id_size = ret_entry->fixed.name_size = q2_be16_make(0);
     ret_entry->strings =
@@ -85,7 +87,7 @@ static enum q2_status write_entry(const struct copy *c, struct entry *e, uint64_
     if (status == Q2_OK && e->extra_size < e->new_extra_size)
         status = write_extra(c, to);
     else if (status == Q2_OK)
-        status = q2_store_copy(disk, e->extra, to, e->new_extra_size, 0);
+        status = q2_store_copy(disk, e->extra, to, e->extra_kept, 0);
     if (status == Q2_OK)
         status =
             q2_store_copy(disk, e->extra + e->extra_size, to + e->new_extra_size, e->strings, 0);

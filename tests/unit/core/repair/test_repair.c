@@ -755,34 +755,57 @@ static void test_repair_extra_data_of_snapshots(void)
     cleanup();
 }
 
-/* The extra data of the last entry reaches past the end of the file: its id and name are lost. */
+/* The extra data of the last entry reaches past the end of the file: its id and name are lost. The
+ * bytes of it that are kept leave the file as well if clusters are small. Those that are not there
+ * are zeros, wherever the new table is. */
 static void test_repair_extra_data_past_the_file(void)
 {
+    static const struct {
+        const char *name;
+        uint32_t cluster_bits, nb_free, nb_stored; /* bytes of the extra data */
+        uint64_t room;
+    } files[] = {
+        {"the new table at the end of the file", 12, 0, Q2_MAX_SNAPSHOT_EXTRA_SIZE, CAPACITY},
+        {"bytes that are kept are not there", 9, 0, 408, CAPACITY},
+        {"the new table in a hole", 9, 4, 408, 0},
+    };
     static uint8_t extra[2000];
     const struct image_snapshot_spec specs[] = {
         {.id = "1", .name = "whole"}, {.id = "2", .name = "cut", .extra = extra, .extra_size = 24}};
     struct q2_snapshot snapshot;
-    uint64_t table;
 
-    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
-    for (uint32_t i = 0; i < 2; i++)
-        image_snapshot(&image, &specs[i]);
-    table = image_snapshots_write(&image);
-    image_put32(&image, table + 64 + 36, 5000);
-    image_put64(&image, table + 64 + 48, MIB);
-    image_put(&image, table + 64 + 64, extra, 8);
-    place_snapshots(CAPACITY, 1, false);
-    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
-    check_left((const uint64_t[2]){0, 0});
-    check_open(true, true);
-    T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &snapshot), Q2_OK);
-    T_CHECK_STR(snapshot.name, "whole");
-    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &snapshot), Q2_OK);
-    T_CHECK_STR(snapshot.id, "");
-    T_CHECK_STR(snapshot.name, "");
-    T_CHECK_U64(snapshot.virtual_size, MIB);
-    T_CHECK_U64(stored(stored(64, 8) + 64 + 36, 4), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
-    cleanup();
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        uint64_t table, hole, length = files[i].nb_stored;
+
+        t_row(files[i].name);
+        image_start(&image,
+                    &(struct image_spec){.size = 64 * KIB, .cluster_bits = files[i].cluster_bits});
+        for (uint32_t j = 0; j < 2; j++)
+            image_snapshot(&image, &specs[j]);
+        hole = image_alloc(&image, files[i].nb_free) >> files[i].cluster_bits;
+        for (uint32_t j = 0; j < files[i].nb_free; j++)
+            image_refcount_set(&image, hole + j, 0);
+        table = image_snapshots_write(&image);
+        for (size_t j = 0; j < length; j++)
+            extra[j] = (uint8_t)(j < 8 ? 0 : j < 16 ? 64 * KIB >> (8 * (15 - j)) : j % 251 + 1);
+        image_put32(&image, table + 64 + 36, 5000);
+        image_put(&image, table + 64 + 40, extra, length);
+        place_snapshots(files[i].room ? files[i].room : image.size, 1, false);
+        T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+        check_left((const uint64_t[2]){0, 0});
+        check_open(true, true);
+        T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &snapshot), Q2_OK);
+        T_CHECK_STR(snapshot.name, "whole");
+        T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &snapshot), Q2_OK);
+        T_CHECK_STR(snapshot.id, "");
+        T_CHECK_STR(snapshot.name, "");
+        T_CHECK_U64(snapshot.virtual_size, 64 * KIB);
+        table = stored(64, 8);
+        T_CHECK_U64(stored(table + 64 + 36, 4), Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+        memset(extra + length, 0, sizeof(extra) - length);
+        T_CHECK(memcmp(memory + table + 104, extra, Q2_MAX_SNAPSHOT_EXTRA_SIZE) == 0);
+        cleanup();
+    }
 }
 
 /* Incomplete entries alone: such an image is written all the same. */
