@@ -63,6 +63,8 @@ struct q2_format_change {
     uint32_t refcount_bits; /* 1, 2, 4, 8, 16, 32 or 64; 0: as it is */
     bool set_lazy;          /* lazy_refcounts below counts */
     bool lazy_refcounts;
+    uint64_t disk_size; /* bytes that the disk has by then, for q2_disk_can_change_format(): the
+                           caller changes it before; 0: as it is */
 };
 
 /* Give the image another version of the format, another width of refcounts, lazy refcounts or
@@ -113,6 +115,13 @@ enum q2_status q2_disk_can_change_format(struct q2_disk *disk,
  * size may be unallocated already.
  */
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink);
+
+/* Would q2_disk_resize() refuse? Nothing is written. Arguments and errors as there.
+ *
+ * version  of the format that the image has by then; 0: the one that it has
+ */
+enum q2_status q2_disk_can_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink,
+                                  uint32_t version);
 
 /* Make every guest cluster unallocated: an overlay shows its backing file again, other images read
  * as zeros. For an overlay whose content was committed into its backing file: that one must be

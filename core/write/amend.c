@@ -259,7 +259,8 @@ static enum q2_status shrink(struct q2_disk *disk, uint64_t size)
     return status == Q2_OK ? q2_space_cut_end(disk) : status;
 }
 
-static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_shrink)
+static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_shrink,
+                                 uint32_t version)
 {
     const struct q2_image *top = &disk->layers[0];
     const char *path = top->source->path;
@@ -279,22 +280,32 @@ static enum q2_status check_size(struct q2_disk *disk, uint64_t size, bool may_s
         return q2_fail_limit(&disk->fault, Q2_ERR_ARGUMENT,
                              "shrinking loses data and was not allowed", path, "size", size,
                              top->virtual_size);
-    if (!top->rules.version_3 && top->header.nb_snapshots > 0)
+    if (version == 2 && top->header.nb_snapshots > 0)
         return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
                        "a version 2 image with snapshots has one size for all", path);
     return Q2_OK;
 }
 
-enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
+enum q2_status q2_disk_can_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink,
+                                  uint32_t version)
 {
     enum q2_status status = q2_write_metadata_possible(disk);
 
+    if (version == 0)
+        version = disk->layers[0].header.version;
     if (status == Q2_OK)
         status = q2_write_allowed(disk, 0, 0);
     if (status == Q2_OK)
-        status = check_size(disk, new_size, may_shrink);
+        status = check_size(disk, new_size, may_shrink, version);
     if (status == Q2_OK && disk->writer.keep_bitmaps && new_size != q2_disk_size(disk))
-        status = q2_bitmaps_check_resize(disk, new_size); /* a refusal changes nothing */
+        status = q2_bitmaps_check_resize(disk, new_size);
+    return status;
+}
+
+enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
+{
+    enum q2_status status = q2_disk_can_resize(disk, new_size, may_shrink, 0);
+
     if (status != Q2_OK)
         return status;
     if (new_size == q2_disk_size(disk))

@@ -63,7 +63,7 @@ static const struct {
 };
 
 /* Does the image hold what version 2 does not have, and what cannot be replaced? */
-static enum q2_status check_downgrade(struct q2_disk *disk)
+static enum q2_status check_downgrade(struct q2_disk *disk, uint64_t disk_size)
 {
     const struct q2_image *top = &disk->layers[0];
     const char *path = top->source->path;
@@ -79,7 +79,7 @@ static enum q2_status check_downgrade(struct q2_disk *disk)
         return q2_fail_value(&disk->fault, Q2_ERR_UNSUPPORTED,
                              "version 2 has no bitmaps; remove them first", path, "nb_bitmaps",
                              top->nb_bitmaps);
-    status = q2_snapshots_fit_version_2(disk, top->virtual_size);
+    status = q2_snapshots_fit_version_2(disk, disk_size);
     if (status == Q2_OK && top->header.crypt_method != 0 && top->has_backing)
         status = q2_zero_clusters_exist(disk, &exist);
     if (status != Q2_OK || !exist)
@@ -95,6 +95,7 @@ static enum q2_status judge(struct q2_disk *disk, const struct q2_format_change 
                             struct goal *ret_goal)
 {
     const struct q2_header *header = &disk->layers[0].header;
+    uint64_t disk_size = change->disk_size ? change->disk_size : header->size;
     enum q2_status status = q2_write_metadata_possible(disk);
 
     if (status == Q2_OK)
@@ -102,7 +103,7 @@ static enum q2_status judge(struct q2_disk *disk, const struct q2_format_change 
     if (status != Q2_OK)
         return status;
     if (ret_goal->version < header->version)
-        status = check_downgrade(disk);
+        status = check_downgrade(disk, disk_size);
     if (status == Q2_OK && ret_goal->version != header->version)
         status = q2_header_can_set_version(disk, ret_goal->version);
     if (status == Q2_OK && ret_goal->refcount_order != header->refcount_order)

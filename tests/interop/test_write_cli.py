@@ -389,8 +389,8 @@ def test_amend_changes_the_data_file():
     make("plain.qcow2")
     refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
     refused(("amend", "plain.qcow2"), "nothing to change")
-    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "and refcount_bits only")
-    refused(("amend", "-o", "size=2M", "plain.qcow2"), "use 'metalcow resize' instead")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "refcount_bits and size only")
+    refused(("amend", "-o", "size=0", "plain.qcow2"), "the new size would be 0 bytes")
     refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'metalcow rebase -u' instead")
     sound("plain.qcow2")
 
@@ -467,6 +467,46 @@ def test_amend_refuses_before_anything_changes():
     make("long.qcow2", "-o", "extended_l2=on")
     refused(("amend", "-o", "compat=0.10", "long.qcow2"), "no extended L2 entries")
     check((FOLDER / "refused.qcow2").read_bytes() == before, "a refused amend changed the image")
+
+
+def amended(program, wish, name, *options):
+    """Make an image, amend it, and tell what it is then."""
+    make(f"{name}.qcow2", *(option.replace("NAME", name) for option in options))
+    qemu("qemu-io", "-f", "qcow2", "-c", "write -q -P 5 0 1M", f"{name}.qcow2")
+    if "compat=0.10" in options:
+        qemu("qemu-img", "snapshot", "-c", "first", f"{name}.qcow2")
+    code = run(program, "amend", "-f", "qcow2", "-o", wish, f"{name}.qcow2")[0]
+    sound(f"{name}.qcow2")
+    data = FOLDER / f"{name}.data"
+    return (code, told(f"{name}.qcow2"), content(f"{name}.qcow2"),
+            data.stat().st_size if data.exists() else None)
+
+
+def test_amend_changes_the_size_as_qemu_img_does():
+    make("size.base", size="4M")
+    qemu("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 4M", "size.base")
+    data = ("-o", "data_file=NAME.data,data_file_raw=on")
+    for options, wishes in (((), ("size=3M", "size=1000", "size=4M,lazy_refcounts=on")),
+                            (data, ("size=512k", "size=2M")),
+                            (("-o", "compat=0.10"), ("size=1M", "size=2M", "compat=1.1,size=2M")),
+                            (("-b", "size.base", "-F", "qcow2"), ("size=3M,compat=0.10",))):
+        for wish in wishes:
+            check(amended(METALCOW, wish, "size", *options) ==
+                  amended("qemu-img", wish, "sized", *options), f"{options} {wish}")
+
+
+def test_amend_judges_version_2_by_the_new_size():
+    make_of_all_kinds("shot.qcow2")
+    before = (FOLDER / "shot.qcow2").read_bytes()
+    refused(("amend", "-o", "size=2M,compat=0.10", "shot.qcow2"), "a snapshot has the disk's size")
+    check((FOLDER / "shot.qcow2").read_bytes() == before, "a refused amend changed the image")
+    good("amend", "-o", "size=2M", "shot.qcow2")
+    refused(("amend", "-o", "compat=0.10", "shot.qcow2"), "a snapshot has the disk's size")
+    good("amend", "-o", "size=1M,compat=0.10", "shot.qcow2")
+    sound("shot.qcow2")
+    refused(("amend", "-o", "size=2M", "shot.qcow2"), "has one size for all")
+    good("amend", "-o", "size=2M,compat=1.1", "shot.qcow2")
+    sound("shot.qcow2")
 
 
 def test_rebase_changes_the_backing_file():

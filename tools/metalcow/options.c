@@ -19,8 +19,8 @@
      V(SNAPSHOT) | V(IO) | V(BENCH))
 /* Verbs that open the files which an image names. */
 #define CHAIN                                                                                      \
-    (CHANGING | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(IO) | V(MAP) |           \
-     V(MEASURE) | V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT) | V(BENCH))
+    (CHANGING | V(AMEND) | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(IO) |         \
+     V(MAP) | V(MEASURE) | V(READ) | V(REBASE) | V(RESIZE) | V(SERVE) | V(SNAPSHOT) | V(BENCH))
 
 #define CACHE_TEXT                                                                                 \
     "writeback (default); writethrough: a write is durable when it returns; none: nothing stays "  \
@@ -81,7 +81,7 @@ const struct option_row option_rows[] = {
      "creation options of the image to make, NAME=VALUE,..."},
     {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(AMEND),
      "compat=0.10|1.1; data_file=NAME: the external data file's name, empty for none; "
-     "lazy_refcounts=on|off; refcount_bits=NUMBER"},
+     "lazy_refcounts=on|off; refcount_bits=NUMBER; size=SIZE: data after a smaller one is lost"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),
      "the backing file, relative to the new image's folder"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(REBASE),

@@ -9,8 +9,8 @@
 
 const struct verb verbs[NB_VERBS] = {
     [VERB_AMEND] = {"amend", "FILE",
-                    "change version, refcounts or the data file's name in the image", 1, 0, false,
-                    USAGE, verb_amend},
+                    "change version, refcounts, the data file's name or the size of an image", 1, 0,
+                    false, USAGE, verb_amend},
     [VERB_BENCH] = {"bench", "FILE", "measure how long reads or writes of one size take", 1, 0,
                     false, USAGE, verb_bench},
     [VERB_BITMAP] = {"bitmap", "FILE BITMAP", "add, remove and change a persistent dirty bitmap", 2,

@@ -1,45 +1,90 @@
-/* metalcow amend: changes the data file's name, the version of the format, and how refcounts are
- * kept. Opens no file but the image. */
+/* metalcow amend: changes the version of the format, how refcounts are kept, the data file's name,
+ * and the disk's size. Opens no file but the image, unless the size changes. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tools/metalcow/base/create_options.h"
+#include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
 
-/* What is to be refused is refused before the first change. */
-static enum q2_status change(struct q2_disk *disk, const struct create_options *options)
-{
-    const struct q2_format_change format = {
-        .version = options->image.version,
-        .refcount_bits = options->image.refcount_bits,
-        .set_lazy = options->given[CREATE_LAZY_REFCOUNTS],
-        .lazy_refcounts = options->image.lazy_refcounts,
-    };
-    enum q2_status status = q2_disk_can_change_format(disk, &format);
+/* Everything that the options of one command line ask for. size: 0: as it is. */
+struct wish {
+    const struct create_options *options;
+    struct q2_format_change format;
+    uint64_t size;
+};
 
-    if (status == Q2_OK && options->given[CREATE_DATA_FILE])
-        status = q2_disk_set_data_file(disk, options->image.data_file);
-    return status == Q2_OK ? q2_disk_change_format(disk, &format) : status;
+static struct wish make_wish(const struct create_options *options)
+{
+    const struct q2_create_options *image = &options->image;
+    uint64_t size = options->given[CREATE_SIZE] ? image->virtual_size : 0;
+
+    return (struct wish){.options = options,
+                         .format = {.version = image->version,
+                                    .refcount_bits = image->refcount_bits,
+                                    .set_lazy = options->given[CREATE_LAZY_REFCOUNTS],
+                                    .lazy_refcounts = image->lazy_refcounts,
+                                    .disk_size = size},
+                         .size = size};
+}
+
+/* Version 3 comes before another size and version 2 after it, because in version 2 snapshots have
+ * the disk's size. */
+static bool format_comes_first(const struct wish *wish)
+{
+    return wish->format.version == 3;
+}
+
+/* What is to be refused is refused before the first change. Nobody is asked whether data may go, as
+ * in qemu-img. */
+static enum q2_status judge(struct q2_disk *disk, const struct wish *wish)
+{
+    enum q2_status status = q2_disk_can_change_format(disk, &wish->format);
+
+    if (status == Q2_OK && wish->size != 0)
+        status = q2_disk_can_resize(disk, wish->size, true, format_comes_first(wish) ? 3 : 0);
+    return status;
+}
+
+static enum q2_status change(struct q2_disk *disk, const struct wish *wish)
+{
+    bool format_first = format_comes_first(wish);
+    enum q2_status status = judge(disk, wish);
+
+    if (status == Q2_OK && wish->options->given[CREATE_DATA_FILE])
+        status = q2_disk_set_data_file(disk, wish->options->image.data_file);
+    if (status == Q2_OK && format_first)
+        status = q2_disk_change_format(disk, &wish->format);
+    if (status == Q2_OK && wish->size != 0)
+        status = q2_disk_resize(disk, wish->size, true);
+    if (status == Q2_OK && !format_first)
+        status = q2_disk_change_format(disk, &wish->format);
+    return status;
 }
 
 static int amend(const struct arguments *arguments, const struct create_options *options)
 {
+    const struct wish wish = make_wish(options);
     struct image_options how = arguments->image[0];
     struct image *image;
     enum q2_status status;
+    uint64_t old_size;
+    bool done;
 
     how.writable = true;
-    image = image_open(arguments->operands[0], &how, true);
+    image = image_open(arguments->operands[0], &how, wish.size == 0);
     if (!image)
         return EXIT_ERROR;
-    status = change(image->disk, options);
+    old_size = q2_disk_size(image->disk);
+    status = change(image->disk, &wish);
     if (status != Q2_OK)
         image_print_fault(image);
+    done = status == Q2_OK && file_size_cut_data(image, old_size);
     image_close(image);
-    return status == Q2_OK ? EXIT_SUCCESS : EXIT_ERROR;
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
 static bool say(const char *sentence)
@@ -48,8 +93,9 @@ static bool say(const char *sentence)
     return false;
 }
 
-static const enum create_option amendable[] = {CREATE_COMPAT, CREATE_DATA_FILE,
-                                               CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS};
+static const enum create_option amendable[] = {
+    CREATE_COMPAT, CREATE_DATA_FILE, CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS, CREATE_SIZE,
+};
 
 static bool is_amendable(unsigned option)
 {
@@ -67,16 +113,16 @@ static bool check_options(const struct create_options *options)
 
     if (options->given[CREATE_BACKING_FILE] || options->given[CREATE_BACKING_FMT])
         return say("amend does not change the backing file; use 'metalcow rebase -u' instead");
-    if (options->given[CREATE_SIZE])
-        return say("amend does not change the size; use 'metalcow resize' instead");
+    if (options->given[CREATE_SIZE] && options->image.virtual_size == 0)
+        return say("the new size would be 0 bytes; give a larger one");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (options->given[i] && !is_amendable(i))
-            return say("amend changes compat, data_file, lazy_refcounts and refcount_bits only; "
-                       "for everything else make a new image with 'convert -o'");
+            return say("amend changes compat, data_file, lazy_refcounts, refcount_bits and size "
+                       "only; for everything else make a new image with 'convert -o'");
         any = any || options->given[i];
     }
-    return any || say("nothing to change: give -o with compat, data_file, lazy_refcounts or "
-                      "refcount_bits");
+    return any || say("nothing to change: give -o with compat, data_file, lazy_refcounts, "
+                      "refcount_bits or size");
 }
 
 int verb_amend(const struct arguments *arguments)

@@ -1,11 +1,8 @@
 /* metalcow resize: changes the size of a disk. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/preallocation.h"
@@ -54,20 +51,6 @@ static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uin
                "nothing there is needed");
 }
 
-/* Set the size of a regular file: cut it or add zeros. The caller uses the disk in it no more. */
-static bool set_file_size(const struct q2_source *source, uint64_t size)
-{
-    int fd = image_source_fd(source);
-    struct stat stat;
-
-    if (fstat(fd, &stat) == 0 && !S_ISREG(stat.st_mode))
-        return true;
-    if (ftruncate(fd, (off_t)size) == 0 && fsync(fd) == 0)
-        return true;
-    print_status(source->path, q2_status_from_errno(errno));
-    return false;
-}
-
 static bool resize_raw(struct image *image, const struct arguments *arguments, uint64_t size)
 {
     uint64_t old_size = q2_disk_size(image->disk);
@@ -77,13 +60,13 @@ static bool resize_raw(struct image *image, const struct arguments *arguments, u
                                                     .what = "a device keeps its size"});
         return false;
     }
-    if (!set_file_size(&image->file.source, size))
+    if (!file_size_set(&image->file.source, size))
         return false;
     image->file.source.size = size;
     if (preallocate_raw(&image->file, old_size, arguments->preallocation))
         return true;
     if (size > old_size)
-        (void)set_file_size(&image->file.source, old_size);
+        (void)file_size_set(&image->file.source, old_size);
     return false;
 }
 
@@ -99,7 +82,7 @@ static void undo_growth(struct image *image, uint64_t old_size, uint64_t data_si
     }
     q2_disk_layer_info(image->disk, 0, &info);
     if (info.data_source != info.source)
-        (void)set_file_size(info.data_source, data_size);
+        (void)file_size_set(info.data_source, data_size);
     fputs("metalcow: the disk has its old size again\n", stderr);
 }
 
@@ -114,11 +97,9 @@ static bool resize_qcow2(struct image *image, const struct arguments *arguments,
         image_print_fault(image);
         return false;
     }
-    q2_disk_layer_info(image->disk, 0, &info);
-    if (size < old_size && info.data_source != info.source)
-        return set_file_size(info.data_source, size);
-    if (size <= old_size ||
-        preallocate_qcow2(image, old_size, size - old_size, arguments->preallocation))
+    if (size <= old_size)
+        return file_size_cut_data(image, old_size);
+    if (preallocate_qcow2(image, old_size, size - old_size, arguments->preallocation))
         return true;
     undo_growth(image, old_size, data_size);
     return false;

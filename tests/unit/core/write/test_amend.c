@@ -396,11 +396,14 @@ static void test_resize_is_refused(void)
     setup(false);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         t_row(rows[i].row);
+        T_CHECK_U64(q2_disk_can_resize(f.disk, rows[i].size, false, 0), rows[i].status);
         T_CHECK_U64(q2_disk_resize(f.disk, rows[i].size, false), rows[i].status);
         T_CHECK_STR(fixture_text(&f), rows[i].text);
     }
     t_row("the same size");
     T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_can_resize(f.disk, 128 * KIB, false, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_can_resize(f.disk, 512, true, 0), Q2_OK);
     T_CHECK_U64(f.image.nb_writes, 0);
     t_row("metadata only");
     f.options.metadata_only = true;
@@ -416,6 +419,7 @@ static void test_resize_is_refused(void)
     T_CHECK_U64(q2_disk_resize(f.disk, 128 * KIB, false), Q2_ERR_UNSUPPORTED);
     T_CHECK_STR(fixture_text(&f),
                 "img/top.qcow2: a version 2 image with snapshots has one size for all");
+    T_CHECK_U64(q2_disk_can_resize(f.disk, 128 * KIB, false, 3), Q2_OK);
     cleanup();
 }
 
