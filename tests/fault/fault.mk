@@ -7,7 +7,7 @@
 #   make amend-cuts   the same while an image is resized, preallocated, emptied
 #   make model    10000 random operations per geometry  MODEL_ARGS='--seed 7' ...
 
-FAULT_HELPERS := choice crash_source crash_states geometry script judge
+FAULT_HELPERS := choice crash_source crash_states damaged geometry script judge
 FAULT_TESTS   := $(patsubst tests/fault/%.c,%,$(wildcard tests/fault/test_*.c))
 FAULT_SRCS    := $(FAULT_HELPERS:%=tests/fault/%.c)
 OWN_TEST_SRCS += $(FAULT_TESTS:%=tests/fault/%.c)

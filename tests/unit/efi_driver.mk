@@ -13,7 +13,10 @@ EFI_DRIVER_TEST_OBJS := $(call objects,san,$(EFI_DRIVER_TEST_SRCS))
 $(EFI_DRIVER_TEST_OBJS) $(EFI_DRIVER_TESTS:%=$(BUILD)/san/obj/%.o): \
     san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar -Wno-sign-conversion
 
+# Power cuts, with the helpers of the fault tests.
+$(BUILD)/san/tests/unit/efi/driver/test_repair_cuts: $(call objects,san,$(FAULT_SRCS))
+
 $(EFI_DRIVER_TESTS:%=$(BUILD)/san/%): $(BUILD)/san/%: $(BUILD)/san/obj/%.o \
     $(EFI_DRIVER_TEST_OBJS) $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) -fsanitize=address,undefined -o $@ $(filter %.o,$^) $(filter %.a,$^)

@@ -405,6 +405,7 @@ struct mock_place {
 struct open_file {
     struct q2_place_file file; /* first */
     struct q2_source_memory source;
+    struct q2_source *elsewhere; /* NULL: the source above is the file's */
     struct mock_file *stored;
 };
 
@@ -444,6 +445,9 @@ static enum q2_status open_file(struct q2_place *place, const char *path, bool w
     file->source.source.identity[1] = (uintptr_t)stored->bytes;
     file->file = (struct q2_place_file){
         .place = place, .source = &file->source.source, .mapped_size = stored->size};
+    file->elsewhere = fw.storage ? fw.storage->open(stored) : NULL;
+    if (file->elsewhere)
+        file->file.source = file->elsewhere;
     stored->nb_open++;
     nb_open_files++;
     *ret_file = &file->file;
@@ -510,6 +514,14 @@ static void settle(struct q2_place *place)
     mock_let_in();
 }
 
+/* The file has the size that it is mapped with. */
+static void resize(struct open_file *own)
+{
+    own->stored->size = own->source.capacity = own->file.mapped_size;
+    if (own->elsewhere)
+        fw.storage->resize(own->stored);
+}
+
 static enum q2_status make_room(struct q2_place_file *file, uint64_t size, struct q2_fault *fault)
 {
     struct open_file *own = (struct open_file *)file;
@@ -523,7 +535,7 @@ static enum q2_status make_room(struct q2_place_file *file, uint64_t size, struc
         more = volume->free_space;
     volume->free_space -= more;
     file->mapped_size += more;
-    own->stored->size = own->source.capacity = file->mapped_size;
+    resize(own);
     mock_let_in();
     return fits ? Q2_OK : q2_fail(fault, Q2_ERR_NO_SPACE, "the volume is full", own->stored->path);
 }
@@ -540,7 +552,7 @@ static enum q2_status give_back(struct q2_place_file *file, uint64_t size, struc
     file->mapped_size = size;
     if (file->source->size > size)
         file->source->size = size;
-    own->stored->size = own->source.capacity = file->mapped_size;
+    resize(own);
     mock_let_in();
     return Q2_OK;
 }

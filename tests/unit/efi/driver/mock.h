@@ -65,6 +65,15 @@ struct mock_firmware {
     EFI_DRIVER_BINDING_PROTOCOL *binding;
     MC_DRIVER_DIAGNOSTICS2 *diagnostics;
     struct mc_control *control;
+    const struct mock_storage *storage; /* of files that are not in memory; NULL: all are */
+};
+
+/* Where the bytes of files are, if they are not in memory. */
+struct mock_storage {
+    /* The source of a file that was opened; NULL: it is in memory. */
+    struct q2_source *(*open)(const struct mock_file *file);
+    /* The file has another size; its source has been told a smaller one. */
+    void (*resize)(const struct mock_file *file);
 };
 
 extern struct mock_firmware fw;
