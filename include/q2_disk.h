@@ -315,6 +315,7 @@ struct q2_layer_info {
     const char *data_file;      /* the name in the header, whatever was opened instead */
     uint64_t encryption_offset; /* of the LUKS header, bytes into the image; 0: there is none.
                                    (qcow2: "Full disk encryption header pointer") */
+    uint64_t encryption_length; /* bytes of it and its key material; not compared with the file */
     bool is_snapshot;
     bool is_beside; /* this layer's file, or its data file, was found by options.look_beside */
 };

@@ -29,6 +29,12 @@ static uint32_t get_be32(const uint8_t b[4])
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
+static void put_be32(uint8_t b[4], uint32_t value)
+{
+    for (size_t i = 0; i < 4; i++)
+        b[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
 /* A field is NUL-terminated text; what is stored after the NUL does not matter. */
 static bool field_ends(const char field[Q2_LUKS_NAME_LENGTH])
 {
@@ -61,6 +67,16 @@ static void decode_slot(const struct q2_luks_slot_disk *disk, struct q2_luks_slo
     ret_slot->key_material_offset =
         (uint64_t)get_be32(disk->key_material_offset) * Q2_LUKS_SECTOR_SIZE;
     ret_slot->stripes = get_be32(disk->stripes);
+}
+
+void q2_luks_slot_encode(const struct q2_luks_slot *slot, struct q2_luks_slot_disk *ret_disk)
+{
+    put_be32(ret_disk->active, slot->state);
+    put_be32(ret_disk->iterations, slot->iterations);
+    memcpy(ret_disk->salt, slot->salt, sizeof(ret_disk->salt));
+    put_be32(ret_disk->key_material_offset,
+             (uint32_t)(slot->key_material_offset / Q2_LUKS_SECTOR_SIZE));
+    put_be32(ret_disk->stripes, slot->stripes);
 }
 
 void q2_luks_header_decode(const struct q2_luks_header_disk *disk,

@@ -93,6 +93,9 @@ struct q2_luks_header {
 void q2_luks_header_decode(const struct q2_luks_header_disk *disk,
                            struct q2_luks_header *ret_header);
 
+/* Turn the numbers of a key slot into bytes. key_material_offset is whole sectors below 2^41. */
+void q2_luks_slot_encode(const struct q2_luks_slot *slot, struct q2_luks_slot_disk *ret_disk);
+
 /* Judge a decoded header.
  *
  * header_length  bytes from the header's start that it and its key material may use

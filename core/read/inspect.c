@@ -27,6 +27,7 @@ void q2_disk_layer_info(const struct q2_disk *disk, uint32_t layer, struct q2_la
         .backing_format = image->backing_format,
         .data_file = image->data_file,
         .encryption_offset = image->encryption_offset,
+        .encryption_length = image->encryption_length,
         .is_snapshot = image->is_snapshot,
         .is_beside = image->is_beside,
     };

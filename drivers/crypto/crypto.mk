@@ -45,7 +45,8 @@ $(foreach s,$(LUKS_CRYPTO_SRCS),$(eval CFLAGS_$(subst /,_,$(s)) := \
 $(foreach v,$(CODEC_VARIANTS),$(call objects,$(v),$(LUKS_CRYPTO_SRCS))): $(BEARSSL_STAMP)
 
 LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c drivers/crypto/key_unlocker.c
-DRIVERS_HOST_SRCS += $(LUKS_SRCS)
+# Firmware changes no key.
+DRIVERS_HOST_SRCS += $(LUKS_SRCS) drivers/crypto/luks_slots.c
 DRIVERS_EFI_SRCS  += $(LUKS_SRCS)
 
 # The lints look at these objects, also at those that no firmware program links.
