@@ -389,7 +389,7 @@ def test_amend_changes_the_data_file():
     make("plain.qcow2")
     refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
     refused(("amend", "plain.qcow2"), "nothing to change")
-    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "refcount_bits and size only")
+    refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "size and encrypt.state only")
     refused(("amend", "-o", "size=0", "plain.qcow2"), "the new size would be 0 bytes")
     refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'metalcow rebase -u' instead")
     sound("plain.qcow2")

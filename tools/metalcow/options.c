@@ -81,7 +81,14 @@ const struct option_row option_rows[] = {
      "creation options of the image to make, NAME=VALUE,..."},
     {'o', NULL, "OPTIONS", OPTION_TEXTS, FIELD(options), V(AMEND),
      "compat=0.10|1.1; data_file=NAME: the external data file's name, empty for none; "
-     "lazy_refcounts=on|off; refcount_bits=NUMBER; size=SIZE: data after a smaller one is lost"},
+     "lazy_refcounts=on|off; refcount_bits=NUMBER; size=SIZE: data after a smaller one is lost; "
+     "encrypt.state=active|inactive, encrypt.new-secret=ID, encrypt.old-secret=ID, "
+     "encrypt.keyslot=NUMBER, encrypt.iter-time=MS: a key of an encrypted image"},
+    {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects), V(AMEND),
+     "a passphrase for encrypt.new-secret or encrypt.old-secret: every byte of FILE, or "
+     "secret,id=ID,data=TEXT"},
+    {0, "force", NULL, OPTION_SET, FIELD(force), V(AMEND),
+     "replace an active key, or erase the last one, without which no data can be read any more"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),
      "the backing file, relative to the new image's folder"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(REBASE),

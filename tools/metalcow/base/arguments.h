@@ -139,6 +139,8 @@ struct arguments {
     struct bench_options bench;
     bool unsafe; /* do not look at the backing file */
     struct option_texts options;
+    struct option_texts objects; /* of amend: secrets */
+    bool force;                  /* of amend */
     uint64_t start;
     uint64_t max_length;
     uint64_t sparse_size;               /* bytes; SPARSE_UNSAID */

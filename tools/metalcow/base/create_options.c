@@ -18,6 +18,7 @@
 
 enum value_kind {
     VALUE_CLUSTER_SIZE,
+    VALUE_COUNT,  /* uint32_t */
     VALUE_FLAG,   /* bool */
     VALUE_NUMBER, /* uint32_t */
     VALUE_SIZE,   /* uint64_t */
@@ -49,6 +50,16 @@ static const struct row {
                           "name of an external data file, relative to the image's folder"},
     [CREATE_DATA_FILE_RAW] = {"data_file_raw", VALUE_FLAG, FIELD_OF(image.raw_external_data), false,
                               NULL, "keep the external data file a raw image of the disk"},
+    [CREATE_ENCRYPT_ITER_TIME] = {"encrypt.iter-time", VALUE_COUNT, FIELD_OF(keys.iter_time), false,
+                                  NULL, "ms that trying the new passphrase takes"},
+    [CREATE_ENCRYPT_KEYSLOT] = {"encrypt.keyslot", VALUE_COUNT, FIELD_OF(keys.keyslot), false, NULL,
+                                "the key slot, 0 to 7"},
+    [CREATE_ENCRYPT_NEW_SECRET] = {"encrypt.new-secret", VALUE_TEXT, FIELD_OF(keys.new_secret),
+                                   false, NULL, "id of the passphrase to add"},
+    [CREATE_ENCRYPT_OLD_SECRET] = {"encrypt.old-secret", VALUE_TEXT, FIELD_OF(keys.old_secret),
+                                   false, NULL, "id of the passphrase to erase"},
+    [CREATE_ENCRYPT_STATE] = {"encrypt.state", VALUE_WORD, FIELD_OF(keys.state), false, NULL,
+                              "what key slots become: active, inactive"},
     [CREATE_EXTENDED_L2] = {"extended_l2", VALUE_FLAG, FIELD_OF(image.extended_l2), false, "off",
                             "divide clusters into 32 subclusters (extended L2 entries)"},
     [CREATE_LAZY_REFCOUNTS] = {"lazy_refcounts", VALUE_FLAG, FIELD_OF(image.lazy_refcounts), false,
@@ -61,7 +72,9 @@ static const struct row {
                      "size of the disk"},
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == NB_CREATE_OPTIONS, "a row for each option");
-_Static_assert(sizeof(enum preallocation) == sizeof(uint32_t), "stored as a word's value");
+_Static_assert(sizeof(enum preallocation) == sizeof(uint32_t) &&
+                   sizeof(enum key_state) == sizeof(uint32_t),
+               "stored as a word's value");
 
 static const struct {
     enum create_option option;
@@ -74,11 +87,19 @@ static const struct {
     {CREATE_COMPAT, "v3", 3},
     {CREATE_COMPRESSION_TYPE, "zlib", Q2_COMPRESSION_ZLIB},
     {CREATE_COMPRESSION_TYPE, "zstd", Q2_COMPRESSION_ZSTD},
+    {CREATE_ENCRYPT_STATE, "active", KEY_ACTIVE},
+    {CREATE_ENCRYPT_STATE, "inactive", KEY_INACTIVE},
     {CREATE_PREALLOCATION, "off", PREALLOCATION_OFF},
     {CREATE_PREALLOCATION, "metadata", PREALLOCATION_METADATA},
     {CREATE_PREALLOCATION, "falloc", PREALLOCATION_FALLOC},
     {CREATE_PREALLOCATION, "full", PREALLOCATION_FULL},
 };
+
+/* Only amend has these: it changes the keys of an image that is encrypted already. */
+static bool is_of_keys(unsigned option)
+{
+    return strncmp(rows[option].name, "encrypt.", 8) == 0;
+}
 
 /* "metalcow: WHAT 'TEXT'REST" */
 static bool refuse(const char *what, const char *text, const char *rest)
@@ -160,6 +181,17 @@ static bool parse_refcount_bits(const char *text, uint32_t *ret_bits)
     return false;
 }
 
+static bool parse_count(const char *name, const char *text, uint32_t *ret_count)
+{
+    char *end;
+    unsigned long long count = strtoull(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end != '\0' || count > UINT32_MAX)
+        return refuse("option", name, " needs a number");
+    *ret_count = (uint32_t)count;
+    return true;
+}
+
 static bool store(struct create_options *options, enum create_option option, const char *value)
 {
     const struct row *row = &rows[option];
@@ -168,6 +200,8 @@ static bool store(struct create_options *options, enum create_option option, con
     switch (row->kind) {
     case VALUE_CLUSTER_SIZE:
         return parse_cluster_size(value, field);
+    case VALUE_COUNT:
+        return parse_count(row->name, value, field);
     case VALUE_FLAG:
         return parse_flag(row->name, value, field);
     case VALUE_NUMBER:
@@ -229,10 +263,11 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
         if (!wanted) /* what an image is without it */
             return true;
     }
-    if (strncmp(assignment, "encrypt", 7) == 0)
+    if (strncmp(assignment, "encrypt", 7) == 0 && !options->amends)
         return refuse("option", assignment, ": encrypted images cannot be made");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
-        if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw))
+        if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw) ||
+            (is_of_keys(i) && !options->amends))
             continue;
         /* A flag without a value is set. */
         return create_options_set(options, (enum create_option)i,
@@ -313,9 +348,10 @@ void create_options_print(const struct create_options *options, enum q2_image_fo
 void create_options_help(enum q2_image_format format)
 {
     static const char *const kinds[] = {
-        [VALUE_CLUSTER_SIZE] = "=<size>", [VALUE_FLAG] = "=<bool (on/off)>",
-        [VALUE_NUMBER] = "=<num>",        [VALUE_SIZE] = "=<size>",
-        [VALUE_TEXT] = "=<str>",          [VALUE_WORD] = "=<str>",
+        [VALUE_CLUSTER_SIZE] = "=<size>",  [VALUE_COUNT] = "=<num>",
+        [VALUE_FLAG] = "=<bool (on/off)>", [VALUE_NUMBER] = "=<num>",
+        [VALUE_SIZE] = "=<size>",          [VALUE_TEXT] = "=<str>",
+        [VALUE_WORD] = "=<str>",
     };
 
     printf("Supported %s options:\n", format == Q2_FORMAT_RAW ? "raw" : "qcow2");
@@ -323,7 +359,7 @@ void create_options_help(enum q2_image_format format)
         char left[64];
 
         (void)snprintf(left, sizeof(left), "%s%s", rows[i].name, kinds[rows[i].kind]);
-        if (format != Q2_FORMAT_RAW || rows[i].raw)
+        if ((format != Q2_FORMAT_RAW || rows[i].raw) && !is_of_keys(i))
             printf("  %-22s - %s\n", left, rows[i].text);
     }
 }

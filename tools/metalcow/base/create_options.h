@@ -21,6 +21,11 @@ enum create_option {
     CREATE_COMPRESSION_TYPE,
     CREATE_DATA_FILE,
     CREATE_DATA_FILE_RAW,
+    CREATE_ENCRYPT_ITER_TIME,
+    CREATE_ENCRYPT_KEYSLOT,
+    CREATE_ENCRYPT_NEW_SECRET,
+    CREATE_ENCRYPT_OLD_SECRET,
+    CREATE_ENCRYPT_STATE,
     CREATE_EXTENDED_L2,
     CREATE_LAZY_REFCOUNTS,
     CREATE_PREALLOCATION,
@@ -36,11 +41,25 @@ enum preallocation {
     PREALLOCATION_FULL,
 };
 
+/* What amend does to the keys of an encrypted image. */
+enum key_state {
+    KEY_INACTIVE,
+    KEY_ACTIVE,
+};
+struct key_options {
+    enum key_state state;
+    const char *new_secret, *old_secret; /* ids */
+    uint32_t keyslot;
+    uint32_t iter_time; /* ms */
+};
+
 /* The options of one image; zero before the first call. Values that were not given are those of
  * struct q2_create_options: zero, for the default. */
 struct create_options {
     struct q2_create_options image;
     enum preallocation preallocation;
+    bool amends; /* set before the first call: the options of keys are known */
+    struct key_options keys;
     bool hold; /* make_image(): what is made does not open before its first bytes are released */
     enum file_cache cache; /* make_image(): of the files that are made */
     bool given[NB_CREATE_OPTIONS];

@@ -45,7 +45,7 @@ static size_t take_line(uint8_t *bytes, size_t length)
     return end - begin;
 }
 
-static bool load(struct passphrase *passphrase, const char *path, bool line, size_t *ret_length)
+bool passphrase_load(struct passphrase *passphrase, const char *path, bool line, size_t *ret_length)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     ssize_t length = fd < 0 ? -1 : read_whole(fd, passphrase->bytes, sizeof(passphrase->bytes));
@@ -184,7 +184,7 @@ bool passphrase_provide(struct passphrase *passphrase, const struct image_option
         unlocker->ask_context = passphrase;
         return true;
     }
-    if (!load(passphrase, path, line, &unlocker->passphrase_length))
+    if (!passphrase_load(passphrase, path, line, &unlocker->passphrase_length))
         return false;
     unlocker->passphrase = passphrase->bytes;
     return true;

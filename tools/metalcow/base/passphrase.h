@@ -27,6 +27,13 @@ struct passphrase {
 bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker);
 
+/* Read a passphrase out of a file: its first line, or every byte.
+ *
+ * returns false, and says why on stderr, if the file cannot be read or is too long
+ */
+bool passphrase_load(struct passphrase *passphrase, const char *path, bool line,
+                     size_t *ret_length);
+
 /* Wipe it, in the unlocker too. Ciphers that the unlocker has given out still work. */
 void passphrase_wipe(struct passphrase *passphrase, struct q2_unlocker_passphrase *unlocker);
 

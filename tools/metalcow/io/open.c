@@ -7,6 +7,7 @@
 #include "io.h"
 #include "report.h"
 #include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/words.h"
 
 #define MAX_OPTIONS 8 /* -o flags of one open */
 
@@ -99,18 +100,11 @@ static bool parse_option(char *text, struct io_opening *opening)
     return false;
 }
 
-/* Cut "KEY=VALUE,..." up in place; a comma in a value is written as two. */
+/* "KEY=VALUE,..." */
 static bool parse_options(char *text, struct io_opening *opening)
 {
     while (*text != '\0') {
-        char *begin = text, *to = text;
-
-        for (; *text != '\0' && !(*text == ',' && text[1] != ','); text += *text == ',' ? 2 : 1)
-            *to++ = *text;
-        if (*text == ',')
-            text++;
-        *to = '\0';
-        if (!parse_option(begin, opening))
+        if (!parse_option(words_cut(&text), opening))
             return false;
     }
     return true;

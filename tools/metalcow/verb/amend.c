@@ -1,5 +1,6 @@
 /* metalcow amend: changes the version of the format, how refcounts are kept, the data file's name,
- * and the disk's size. Opens no file but the image, unless the size changes. */
+ * the disk's size, and the keys of an encrypted image. Opens no file but the image, unless the size
+ * changes. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,6 +8,7 @@
 #include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
+#include "tools/metalcow/keys/keyslots.h"
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
 
@@ -52,9 +54,9 @@ static enum q2_status judge(struct q2_disk *disk, const struct wish *wish)
 static enum q2_status change(struct q2_disk *disk, const struct wish *wish)
 {
     bool format_first = format_comes_first(wish);
-    enum q2_status status = judge(disk, wish);
+    enum q2_status status = Q2_OK;
 
-    if (status == Q2_OK && wish->options->given[CREATE_DATA_FILE])
+    if (wish->options->given[CREATE_DATA_FILE])
         status = q2_disk_set_data_file(disk, wish->options->image.data_file);
     if (status == Q2_OK && format_first)
         status = q2_disk_change_format(disk, &wish->format);
@@ -65,24 +67,48 @@ static enum q2_status change(struct q2_disk *disk, const struct wish *wish)
     return status;
 }
 
+static bool change_image(struct image *image, const struct wish *wish)
+{
+    uint64_t old_size = q2_disk_size(image->disk);
+    enum q2_status status = change(image->disk, wish);
+
+    if (status != Q2_OK)
+        image_print_fault(image);
+    return status == Q2_OK && file_size_cut_data(image, old_size);
+}
+
+/* Keys come last, after all that can be refused. */
+static bool amend_image(struct image *image, const struct arguments *arguments,
+                        const struct wish *wish)
+{
+    bool has_keys = keyslots_given(wish->options), done;
+    struct keyslots *keyslots = NULL;
+
+    if (judge(image->disk, wish) != Q2_OK) {
+        image_print_fault(image);
+        return false;
+    }
+    if (has_keys)
+        keyslots = keyslots_prepare(image, arguments, wish->options);
+    if (has_keys && !keyslots)
+        return false;
+    done = change_image(image, wish) && (!has_keys || keyslots_apply(keyslots));
+    keyslots_free(keyslots);
+    return done;
+}
+
 static int amend(const struct arguments *arguments, const struct create_options *options)
 {
     const struct wish wish = make_wish(options);
     struct image_options how = arguments->image[0];
     struct image *image;
-    enum q2_status status;
-    uint64_t old_size;
     bool done;
 
     how.writable = true;
     image = image_open(arguments->operands[0], &how, wish.size == 0);
     if (!image)
         return EXIT_ERROR;
-    old_size = q2_disk_size(image->disk);
-    status = change(image->disk, &wish);
-    if (status != Q2_OK)
-        image_print_fault(image);
-    done = status == Q2_OK && file_size_cut_data(image, old_size);
+    done = amend_image(image, arguments, &wish);
     image_close(image);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
@@ -94,7 +120,16 @@ static bool say(const char *sentence)
 }
 
 static const enum create_option amendable[] = {
-    CREATE_COMPAT, CREATE_DATA_FILE, CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS, CREATE_SIZE,
+    CREATE_COMPAT,
+    CREATE_DATA_FILE,
+    CREATE_ENCRYPT_ITER_TIME,
+    CREATE_ENCRYPT_KEYSLOT,
+    CREATE_ENCRYPT_NEW_SECRET,
+    CREATE_ENCRYPT_OLD_SECRET,
+    CREATE_ENCRYPT_STATE,
+    CREATE_LAZY_REFCOUNTS,
+    CREATE_REFCOUNT_BITS,
+    CREATE_SIZE,
 };
 
 static bool is_amendable(unsigned option)
@@ -117,23 +152,34 @@ static bool check_options(const struct create_options *options)
         return say("the new size would be 0 bytes; give a larger one");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (options->given[i] && !is_amendable(i))
-            return say("amend changes compat, data_file, lazy_refcounts, refcount_bits and size "
-                       "only; for everything else make a new image with 'convert -o'");
+            return say(
+                "amend changes compat, data_file, lazy_refcounts, refcount_bits, size and "
+                "encrypt.state only; for everything else make a new image with 'convert -o'");
         any = any || options->given[i];
     }
     return any || say("nothing to change: give -o with compat, data_file, lazy_refcounts, "
-                      "refcount_bits or size");
+                      "refcount_bits, size or encrypt.state");
+}
+
+static bool check_keys(const struct arguments *arguments, const struct create_options *options)
+{
+    if (!keyslots_given(options))
+        return (arguments->objects.nb == 0 && !arguments->force) ||
+               say("--object and --force are for keys; give encrypt.state, or leave them out");
+    if (options->given[CREATE_SIZE])
+        return say("the size and a key are changed one after the other; run amend twice");
+    return keyslots_check(options);
 }
 
 int verb_amend(const struct arguments *arguments)
 {
-    struct create_options options = {.preallocation = PREALLOCATION_OFF};
+    struct create_options options = {.preallocation = PREALLOCATION_OFF, .amends = true};
 
     for (size_t i = 0; i < arguments->options.nb; i++) {
         if (!create_options_add(&options, Q2_FORMAT_QCOW2, arguments->options.texts[i]))
             return EXIT_ERROR;
     }
-    if (!check_options(&options))
+    if (!check_options(&options) || !check_keys(arguments, &options))
         return EXIT_ERROR;
     return amend(arguments, &options);
 }

@@ -1,0 +1,96 @@
+/* Secrets that options name.
+ *
+ * May call words.c, passphrase.c and output.c. Invariant: bytes of a secret are in the caller's
+ * struct passphrase only, or in argv.
+ */
+#include "secrets.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/words.h"
+
+/* "metalcow: WHAT 'TEXT'REST" */
+static bool refuse(const char *what, const char *text, const char *rest)
+{
+    fprintf(stderr, "metalcow: %s '", what);
+    print_escaped(stderr, text);
+    fprintf(stderr, "'%s\n", rest);
+    return false;
+}
+
+static bool store(struct secret *secret, const char *key, const char *value)
+{
+    if (strcmp(key, "id") == 0)
+        secret->id = value;
+    else if (strcmp(key, "file") == 0)
+        secret->file = value;
+    else if (strcmp(key, "data") == 0)
+        secret->data = value;
+    else if (strcmp(key, "format") != 0)
+        return refuse("a secret has no", key, "; give id, and file or data");
+    else if (strcmp(value, "raw") != 0)
+        return refuse("a secret's format cannot be", value, "; give raw");
+    return true;
+}
+
+static bool parse(const char *text, struct secret *secret)
+{
+    char *rest = secret->text;
+
+    if (snprintf(secret->text, sizeof(secret->text), "%s", text) >= (int)sizeof(secret->text))
+        return refuse("--object is too long:", text, "");
+    if (*rest == '\0' || strcmp(words_cut(&rest), "secret") != 0)
+        return refuse("--object", text, " is no secret; give secret,id=ID,file=FILE");
+    while (*rest != '\0') {
+        char *key = words_cut(&rest), *equal = strchr(key, '=');
+
+        if (equal)
+            *equal = '\0';
+        if (!store(secret, key, equal ? equal + 1 : ""))
+            return false;
+    }
+    if (!secret->id || !secret->file == !secret->data)
+        return refuse("--object", text, " needs id=ID and one of file=FILE and data=TEXT");
+    return true;
+}
+
+bool secrets_parse(const struct option_texts *texts, struct secrets *ret_secrets)
+{
+    memset(ret_secrets, 0, sizeof(*ret_secrets));
+    for (; ret_secrets->nb < texts->nb; ret_secrets->nb++) {
+        if (!parse(texts->texts[ret_secrets->nb], &ret_secrets->all[ret_secrets->nb]))
+            return false;
+    }
+    return true;
+}
+
+static bool take_data(const char *data, struct passphrase *passphrase, size_t *ret_length)
+{
+    size_t length = strlen(data);
+
+    if (length > Q2_MAX_PASSPHRASE_LENGTH)
+        return refuse("a secret's", "data", " is too long for a passphrase");
+    memcpy(passphrase->bytes, data, length);
+    *ret_length = length;
+    return true;
+}
+
+bool secrets_load(const struct secrets *secrets, const char *option, const char *id,
+                  struct passphrase *passphrase, size_t *ret_length)
+{
+    for (size_t i = 0; i < secrets->nb; i++) {
+        const struct secret *secret = &secrets->all[i];
+
+        if (strcmp(secret->id, id) != 0)
+            continue;
+        if (secret->data)
+            return take_data(secret->data, passphrase, ret_length);
+        return passphrase_load(passphrase, secret->file, false, ret_length);
+    }
+    fprintf(stderr, "metalcow: %s: ", option);
+    print_escaped(stderr, id);
+    fputs(" is the id of no secret; add --object secret,id=ID,file=FILE\n", stderr);
+    return false;
+}
