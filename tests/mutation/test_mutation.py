@@ -8,17 +8,22 @@ has to fail. A row whose code is gone fails too: then take the new code, or remo
 import dataclasses
 import functools
 import pathlib
+import tempfile
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests import cases  # noqa: E402
-from tests.mutation import mutate  # noqa: E402
+from tests.mutation import mutants, mutate, programs, reach  # noqa: E402
 
 SEED = 20261128
-# Small files with quick tests: a full choice of files takes minutes.
-SEEDED_FILES = ("core/base/line.c", "core/format/l2_entry.c", "core/read/name_gate.c")
+# Small files, each with the quick program that mirrors it: a full choice of files takes minutes.
+SEEDED_FILES = {"core/base/line.c": "tests/unit/core/base/test_line",
+                "core/format/l2_entry.c": "tests/unit/core/format/test_l2_entry",
+                "core/read/name_gate.c": "tests/unit/core/read/test_name_gate"}
 SEEDED_COUNT = 4
+# More of a processor than any of these programs takes.
+SECONDS = 5
 
 AMEND = "tests/unit/core/write/test_amend"
 CHECK = "tests/unit/core/check/test_check"
@@ -58,10 +63,15 @@ HOLES = (
 
 
 @functools.cache
-def all_programs():
-    """Looked up once: it reads the symbols of every test program."""
-    mutate.start()
-    return mutate.Programs()
+def known():
+    """Looked up once: it asks make."""
+    return programs.Programs()
+
+
+def judged(mutant, program):
+    """What a program says to a mutant."""
+    mutate.judge(known(), mutant, lambda its: [program], lambda name: SECONDS)
+    return mutant.result
 
 
 def find(hole):
@@ -72,20 +82,16 @@ def find(hole):
     cases.check(not hole.function or begin is not None, f"{hole.source} has no {hole.function}()")
     for number in range(begin or 0, len(lines)):
         if hole.before in lines[number]:
-            return mutate.Mutant(hole.source, number, "hole", lines[number],
-                                 lines[number].replace(hole.before, hole.after))
+            return mutants.Mutant(hole.source, number, "hole", lines[number],
+                                  lines[number].replace(hole.before, hole.after))
         if hole.function and lines[number] == "}":
             break
     raise cases.Failure(f"{hole.source}, {hole.function or 'the file'}: no '{hole.before}'")
 
 
 def check_hole(hole):
-    mutant, programs = find(hole), all_programs()
-    cases.check(mutate.compile_mutant(programs, mutant), f"does not compile: {mutant.after}")
-    target = mutate.WORK / "program"
-    mutate.link_mutant(programs, hole.program, mutant, target)
-    status, _ = mutate.run_program(target, 60)
-    cases.check(status != 0, f"{hole.program} does not notice {mutant.key()}")
+    mutant = find(hole)
+    cases.check_equal(judged(mutant, hole.program), "caught", f"{mutant.key()}, {hole.program}")
 
 
 def test_mutation_holes_stay_closed():
@@ -101,36 +107,63 @@ def test_mutation_holes_stay_closed():
 def test_mutation_right_code_is_not_caught():
     """The way itself: a mutant that is none passes, or everything would look caught."""
     hole = dataclasses.replace(HOLES[0], after=HOLES[0].before)
-    mutant, programs = find(hole), all_programs()
-    cases.check(mutate.compile_mutant(programs, mutant), "the right code does not compile")
-    mutate.link_mutant(programs, hole.program, mutant, mutate.WORK / "program")
-    status, _ = mutate.run_program(mutate.WORK / "program", 60)
-    cases.check_equal(status, 0, "exit status of the right code")
+    cases.check_equal(judged(find(hole), hole.program), "survived", "the right code")
+
+
+def test_mutation_endless_loop_is_caught_by_time():
+    hole = Hole("endless", "core/base/line.c", "", "return ", "for (;;) ; return ",
+                SEEDED_FILES["core/base/line.c"])
+    mutant = find(hole)
+    mutate.judge(known(), mutant, lambda its: [hole.program], lambda name: 0)
+    cases.check_equal((mutant.result, mutant.by), ("caught", f"{hole.program} (time)"), "result")
 
 
 def test_mutation_seeded_few_are_caught():
     print(f"# seed {SEED}")
-    mutants = [mutant for part in SEEDED_FILES
-               for mutant in mutate.choose(SEEDED_COUNT, SEED, part)]
-    cases.check(len(mutants) > SEEDED_COUNT, f"only {len(mutants)} mutants")
-    mutate.run(all_programs(), mutants, False, mutate.equivalents(), quiet=True)
-    survived = [f"{mutant.kind} {mutant.key()}" for mutant in mutants
-                if mutant.result == "survived"]
+    excused = mutants.equivalents()
+    results = []
+    for source, program in SEEDED_FILES.items():
+        for mutant in mutants.choose(SEEDED_COUNT, SEED, source):
+            if mutant.key() not in excused:
+                results.append((judged(mutant, program), f"{mutant.kind} {mutant.key()}"))
+    survived = [text for result, text in results if result == "survived"]
     cases.check(not survived, "\n".join([f"{len(survived)} survived", *survived]))
-    caught = sum(mutant.result == "caught" for mutant in mutants)
+    caught = sum(result == "caught" for result, _ in results)
     cases.check(caught >= SEEDED_COUNT, f"only {caught} were caught")
 
 
+def test_mutation_line_that_no_program_executes_is_said():
+    mutant = find(HOLES[0])
+    mutate.judge(known(), mutant, lambda its: [], lambda name: SECONDS)
+    cases.check_equal(mutant.result, "not executed", "result")
+
+
+def test_mutation_statement_of_several_lines_is_counted_at_its_code():
+    part = reach.Reach.__new__(reach.Reach)
+    part.code = {"core/a.c": {3, 7}}
+    part.rows = {
+        "tests/unit/core/test_b": {"seconds": 1, "lines": {"core/a.c": [3, 7]}},
+        "tests/unit/core/test_a": {"seconds": 2, "lines": {"core/a.c": [3]}},
+        "tests/unit/other/test_c": {"seconds": 0.5, "lines": {"core/a.c": [3]}}}
+    cases.check_equal(part.programs_of("core/a.c", 4, 10),
+                      ["tests/unit/core/test_a", "tests/unit/core/test_b",
+                       "tests/unit/other/test_c"], "programs of line 5")
+    cases.check_equal(part.programs_of("core/a.c", 6, 10), ["tests/unit/core/test_b"], "of line 7")
+    cases.check_equal(part.programs_of("core/a.c", 4, 3),
+                      ["tests/unit/core/test_a", "tests/unit/core/test_b"], "with less patience")
+    cases.check_equal(part.programs_of("core/a.c", 0, 10), [], "before all code")
+
+
 def test_mutation_same_seed_gives_the_same_mutants():
-    cases.check_equal(mutate.choose(30, 5, None), mutate.choose(30, 5, None), "the choice")
-    cases.check(mutate.choose(30, 5, None) != mutate.choose(30, 6, None), "seeds do not matter")
-    kinds = {mutant.kind for mutant in mutate.choose(30, 5, None)}
+    cases.check_equal(mutants.choose(30, 5, None), mutants.choose(30, 5, None), "the choice")
+    cases.check(mutants.choose(30, 5, None) != mutants.choose(30, 6, None), "seeds do not matter")
+    kinds = {mutant.kind for mutant in mutants.choose(30, 5, None)}
     cases.check_equal(kinds, {"arguments", "check", "constant", "relation", "statement", "sum"},
                       "kinds of mistakes")
 
 
 def test_mutation_equivalents_have_a_reason():
-    wrong = [key for key, reason in mutate.equivalents().items() if not reason]
+    wrong = [key for key, reason in mutants.equivalents().items() if not reason]
     cases.check(not wrong, "\n".join(["no reason", *wrong]))
 
 
