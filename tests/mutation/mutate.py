@@ -9,8 +9,9 @@ A mutant is one change in one function: a relation or a logical operator is turn
 changed, a statement is left out, two arguments are swapped, or a check that ends a function is
 removed (mutants.py). Its file is compiled again. Each test program of `make san` that executes the
 line (reach.py) is linked with it (programs.py) and run, the quickest first, until one fails:
-caught. Programs that take more than --patience seconds together, without sanitizers, are not run:
-a mistake should be noticed by a quick test. A line that no program executes counts as survived.
+caught. Only those are run that take --patience seconds together, without sanitizers; the seconds
+of programs that mirror the file's folder count a fifth. A mistake should be noticed by a quick
+test beside it. A line that no program executes counts as survived.
 
 Mutants that cannot be noticed, because they do the same, are listed with the reason in
 tests/mutation/equivalent.txt. A mutant that does not compile is not counted. The result is text,
@@ -99,11 +100,14 @@ class Run:
         left = [mutant for mutant in self.chosen if not mutant.result]
         known = programs.Programs()
         reach = Reach(known.names)
+        for mutant in self.chosen:
+            reach.hits[mutant.source, mutant.by] += mutant.result == "caught"
 
         def one(mutant):
             judge(known, mutant,
                   lambda its: reach.programs_of(its.source, its.number, patience),
                   lambda name: reach.rows[name]["seconds"])
+            reach.hits[mutant.source, mutant.by] += mutant.result == "caught"
             self.done(mutant)
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             list(pool.map(one, left))
@@ -131,7 +135,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--only", help="a part of the name of the files")
     parser.add_argument("-j", type=int, default=1, dest="jobs", help="mutants at a time")
-    parser.add_argument("--patience", type=float, default=10,
+    parser.add_argument("--patience", type=float, default=8,
                         help="seconds of a processor for the programs that may notice a mutant")
     parser.add_argument("--list", action="store_true", help="show the mutants and end")
     parser.add_argument("--json", type=pathlib.Path, help="file for the result")

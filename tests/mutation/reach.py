@@ -5,6 +5,7 @@ once. The result is kept in build/mutation/reach.json, and a program runs again 
 A program that takes longer than TOO_LONG is left out: it counts as one that executes nothing.
 """
 
+import collections
 import hashlib
 import itertools
 import json
@@ -32,6 +33,7 @@ class Reach:
         build(names)
         kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         self.rows, self.code = {}, {}
+        self.hits = collections.Counter()  # (source, program): mistakes that it noticed
         for name in names:
             key = hashlib.sha256((ROOT / COUNTED / "san" / name).read_bytes()).hexdigest()
             if kept.get(name, {}).get("key") != key:
@@ -42,12 +44,12 @@ class Reach:
                 self.code.setdefault(source, set()).update(numbers)
 
     def programs_of(self, source, index, patience):
-        """Programs that execute a line (index: from 0), the one to run first in front, up to so
-        many seconds for all."""
+        """Programs that execute a line (index: from 0), the one to run first in front, until their
+        costs together are more than the patience."""
         number = self.line_of(source, index + 1)
         names = [name for name, row in self.rows.items() if number in row["lines"].get(source, ())]
-        names.sort(key=lambda name: self.rank(name, source))
-        sums = itertools.accumulate(self.rows[name]["seconds"] for name in names)
+        names.sort(key=lambda name: (self.cost(name, source), name))
+        sums = itertools.accumulate(self.cost(name, source) for name in names)
         return [name for name, total in zip(names, sums) if total <= patience or name == names[0]]
 
     def line_of(self, source, number):
@@ -55,13 +57,14 @@ class Reach:
         beginning."""
         return max((line for line in self.code.get(source, ()) if line <= number), default=0)
 
-    def rank(self, name, source):
-        """Quick programs first; those that mirror the file sooner."""
+    def cost(self, name, source):
+        """Seconds; less for programs that are likely to notice, because they mirror the file or its
+        folder, or because they noticed another mistake in it."""
         path = pathlib.Path(source)
         beside = f"/{path.parent}/" in f"/{name}"
         mirror = beside and pathlib.Path(name).name == f"test_{path.stem}"
-        seconds = self.rows[name]["seconds"] / (20 if mirror else 5 if beside else 1)
-        return seconds, name
+        likely = (20 if mirror else 5 if beside else 1) + 2 * self.hits[source, name]
+        return self.rows[name]["seconds"] / likely
 
 
 def build(names):

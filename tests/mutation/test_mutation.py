@@ -5,6 +5,7 @@ The long run is `make mutation`. Here each row of HOLES is made in turn, and the
 has to fail. A row whose code is gone fails too: then take the new code, or remove the row.
 """
 
+import collections
 import dataclasses
 import functools
 import pathlib
@@ -140,7 +141,7 @@ def test_mutation_line_that_no_program_executes_is_said():
 
 def test_mutation_statement_of_several_lines_is_counted_at_its_code():
     part = reach.Reach.__new__(reach.Reach)
-    part.code = {"core/a.c": {3, 7}}
+    part.code, part.hits = {"core/a.c": {3, 7}}, collections.Counter()
     part.rows = {
         "tests/unit/core/test_b": {"seconds": 1, "lines": {"core/a.c": [3, 7]}},
         "tests/unit/core/test_a": {"seconds": 2, "lines": {"core/a.c": [3]}},
@@ -149,8 +150,11 @@ def test_mutation_statement_of_several_lines_is_counted_at_its_code():
                       ["tests/unit/core/test_a", "tests/unit/core/test_b",
                        "tests/unit/other/test_c"], "programs of line 5")
     cases.check_equal(part.programs_of("core/a.c", 6, 10), ["tests/unit/core/test_b"], "of line 7")
-    cases.check_equal(part.programs_of("core/a.c", 4, 3),
+    cases.check_equal(part.programs_of("core/a.c", 4, 0.5),
                       ["tests/unit/core/test_a", "tests/unit/core/test_b"], "with less patience")
+    part.hits["core/a.c", "tests/unit/other/test_c"] = 9
+    cases.check_equal(part.programs_of("core/a.c", 4, 10)[0], "tests/unit/other/test_c",
+                      "one that noticed before")
     cases.check_equal(part.programs_of("core/a.c", 0, 10), [], "before all code")
 
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/write/table.h"
+#include "q2_amend.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 #include "core/write/slice_write.h"
@@ -422,6 +423,31 @@ static void test_write_meets_bad_entries(void)
     }
 }
 
+/* Version 2 has no zero clusters, so above a backing file a discarded cluster would show the backing
+ * file's bytes. */
+static void test_discard_of_version_2_above_a_backing_file_keeps_the_data(void)
+{
+    static uint8_t below[128 * 1024];
+    static struct fake_source backing;
+
+    memset(below, 'b', sizeof(below));
+    image_start(&image, &(struct image_spec){.size = 128 * KIB, .version = 2});
+    image_data(&image, 0, 1);
+    image_data(&image, 64 * KIB, 2);
+    image_backing(&image, "base.raw", "raw");
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_source_init(&backing, "img/base.raw", below, sizeof(below));
+    fake_opener_add(&f.opener, "img/base.raw", &backing);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_discard(f.disk, 0, 64 * KIB), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 128 * KIB), FIXTURE_SAME);
+    fixture_end(&f);
+    image_free(&image);
+}
+
 static void test_write_raw_image(void)
 {
     static uint8_t bytes[100 * 1024 + 7];
@@ -508,6 +534,7 @@ static void test_write_meets_a_bad_l1_entry(void)
     T_CHECK_U64(q2_disk_write_zeroes(f.disk, 0, 64 * KIB), Q2_ERR_BAD_L1);
     T_CHECK_STR(fixture_text(&f), "img/top.qcow2: L1 entry has a reserved bit set, at offset "
                                   "0x30000; run 'metalcow check' on the image");
+    T_CHECK_U64(q2_disk_make_empty(f.disk), Q2_ERR_BAD_L1); /* it is not overwritten */
     cleanup();
 }
 
@@ -586,6 +613,7 @@ int main(void)
     T_RUN(test_write_is_refused_where_it_must_be);
     T_RUN(test_write_onto_metadata_is_refused);
     T_RUN(test_write_meets_bad_entries);
+    T_RUN(test_discard_of_version_2_above_a_backing_file_keeps_the_data);
     T_RUN(test_write_raw_image);
     T_RUN(test_room_is_what_the_file_has_behind_its_clusters);
     T_RUN(test_table_fill_of_an_unreadable_table);

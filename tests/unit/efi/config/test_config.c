@@ -940,6 +940,7 @@ static void test_glob_match_pattern_decides(void)
         {"[abc]", "b", true},
         {"[abc]", "B", true},
         {"[abc]", "d", false},
+        {"[abc]", "]", false},
         {"[a-c]x", "bx", true},
         {"[A-C]x", "bx", true},
         {"[a-c]x", "dx", false},

@@ -271,6 +271,23 @@ static void test_detach_that_the_firmware_refuses_leaves_the_disk(void)
     }
 }
 
+/* While disks are away, because the driver is being unloaded, nothing is attached. When the unload is
+ * given up they come back. */
+static void test_suspended_disks_come_back_and_nothing_is_attached_meanwhile(void)
+{
+    begin();
+    attach_a();
+    T_CHECK_U64(mc_disks_suspend(&fault), EFI_SUCCESS);
+    T_CHECK(attach(0, "/c", MC_MODE_READ_ONLY) == NULL);
+    T_CHECK_U64(fault.status, Q2_ERR_BUSY);
+    mc_disks_resume();
+    T_CHECK(mc_registry_first() == first);
+    check_registry();
+    T_CHECK(attach(0, "/c", MC_MODE_READ_ONLY) != NULL);
+    check_registry();
+    end();
+}
+
 /* A disk that was installed, could not be opened by its volume and does not go away again: it
  * answers EFI_NO_MEDIA, and nothing of it is freed. This case comes last, because it stays. */
 static void test_attach_that_gets_stuck_frees_nothing(void)
@@ -308,6 +325,7 @@ int main(void)
     T_RUN(test_keep_called_back_at_each_call);
     T_RUN(test_release_of_a_volume_that_is_starting_is_refused);
     T_RUN(test_detach_that_the_firmware_refuses_leaves_the_disk);
+    T_RUN(test_suspended_disks_come_back_and_nothing_is_attached_meanwhile);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
     return t_done();
 }
