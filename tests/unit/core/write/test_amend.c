@@ -411,6 +411,11 @@ static void test_resize_is_refused(void)
     T_CHECK_U64(q2_disk_resize(f.disk, 128 * KIB, false), Q2_ERR_NOT_OPEN);
     T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 512, false), Q2_ERR_NOT_OPEN);
     cleanup();
+    t_row("version 2");
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .version = 2});
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, 128 * KIB, false), Q2_OK);
+    cleanup();
     t_row("version 2 with snapshots");
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .version = 2});
     image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "s"});

@@ -423,8 +423,8 @@ static void test_write_meets_bad_entries(void)
     }
 }
 
-/* Version 2 has no zero clusters, so above a backing file a discarded cluster would show the backing
- * file's bytes. */
+/* Version 2 has no zero clusters, so a discarded cluster would show the bytes of the backing
+ * file. */
 static void test_discard_of_version_2_above_a_backing_file_keeps_the_data(void)
 {
     static uint8_t below[128 * 1024];

@@ -271,8 +271,8 @@ static void test_detach_that_the_firmware_refuses_leaves_the_disk(void)
     }
 }
 
-/* While disks are away, because the driver is being unloaded, nothing is attached. When the unload is
- * given up they come back. */
+/* While disks are away, because the driver is being unloaded, nothing is attached. When the unload
+ * is given up they come back. */
 static void test_suspended_disks_come_back_and_nothing_is_attached_meanwhile(void)
 {
     begin();
