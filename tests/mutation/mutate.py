@@ -79,16 +79,15 @@ class Run:
         self.lock = threading.Lock()
 
     def resume(self):
-        """Take over what the file has as caught. Those that survived are judged last."""
+        """Take over what the file has. Those that survived are judged again, and last."""
         old = json.loads(self.path.read_text())["mutants"] if self.path.exists() else []
         rows = {(row["kind"], row["nth"], row["source"], row["before"], row["after"]): row
                 for row in old if row["result"]}
         known = []
         for mutant in self.chosen:
             row = rows.get((mutant.kind, mutant.nth, mutant.source, mutant.before, mutant.after))
-            if row and row["result"] == "caught":
-                mutant.result, mutant.by = "caught", row["by"]
-            if row:
+            if row and row["result"] != "equivalent":
+                mutant.result, mutant.by = row["result"], row["by"]
                 known.append(mutant)
         self.chosen = [mutant for mutant in self.chosen if mutant not in known] + known
 
@@ -97,7 +96,8 @@ class Run:
         for mutant in self.chosen:
             if mutant.key() in excused:
                 mutant.result, mutant.by = "equivalent", excused[mutant.key()]
-        left = [mutant for mutant in self.chosen if not mutant.result]
+        left = [mutant for mutant in self.chosen
+                if mutant.result not in ("caught", "equivalent", "does not compile")]
         known = programs.Programs()
         reach = Reach(known.names)
         for mutant in self.chosen:
