@@ -30,9 +30,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tools import speed  # noqa: E402
+from tools.qemu.firmware_log import FirmwareLog  # noqa: E402
 
 OVMF = pathlib.Path(os.environ.get("METALCOW_OVMF", "/usr/share/OVMF"))
-# A folder where each machine leaves what a debug firmware says about itself; "": nowhere.
+# A folder where each machine leaves what a debug firmware says about itself; "": nowhere. A fault
+# that the firmware tells of there ends the machine's next wait, or its `with`, as a failure.
 FIRMWARE_LOGS = os.environ.get("METALCOW_FIRMWARE_LOGS", "")
 MEMORY_MIB = 512
 BOOT_TIMEOUT = 120
@@ -51,6 +53,9 @@ GUEST_UP = r"^METALCOW-GUEST-UP (\w+)\s*\n"
 # What a machine shows when it will not start the guest any more.
 GAVE_UP = (r"UEFI Interactive Shell|BdsDxe: No bootable option|Kernel panic|"
            r"Press any key to enter the Boot Manager|^grub> |^grub rescue> ")
+
+# What EDK2 writes to the serial port before it stops for good.
+EXCEPTION = re.compile(r"^!!!! \w+ Exception Type.*\n", re.MULTILINE)
 
 # A value of secure_boot: the firmware can verify, but is in setup mode.
 NO_KEYS = "no keys"
@@ -129,6 +134,7 @@ class Machine:
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.folder = None
         self.log = None
+        self.firmware_log = None
         self.monitor = None
         self.clock = None
         self.started = 0.0
@@ -139,6 +145,8 @@ class Machine:
 
     def __exit__(self, *exception):
         self.stop()
+        if exception[0] is None:
+            self.check_firmware()
 
     def command(self):
         variables = pathlib.Path(self.variables or pathlib.Path(self.folder) / "vars.fd")
@@ -160,7 +168,9 @@ class Machine:
         if self.secure_boot:  # only SMM may write to the variables
             words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         if FIRMWARE_LOGS:
-            _, log = tempfile.mkstemp(".log", dir=FIRMWARE_LOGS)
+            stem = pathlib.Path(self.log_path or "machine").stem
+            _, log = tempfile.mkstemp(".log", f"{stem}-", FIRMWARE_LOGS)
+            self.firmware_log = FirmwareLog(log)
             words += ["-debugcon", f"file:{log}", "-global", "isa-debugcon.iobase=0x402"]
         for number, drive in enumerate(self.drives):
             words += drive.arguments(number)
@@ -242,7 +252,22 @@ class Machine:
             self.echo(text)
         return True
 
+    def complaints(self):
+        """The faults that the firmware told of: a debug build on its debug console; any build, of
+        CPU exceptions, on the serial port, where registers follow."""
+        told = self.firmware_log.complaints() if self.firmware_log else []
+        return told + [line.strip() for line in EXCEPTION.findall(self.text)]
+
+    def check_firmware(self):
+        if not self.complaints():
+            return
+        end = time.monotonic() + 2
+        while self.running() and time.monotonic() < end and self.pump(0.2):
+            pass
+        self.fail("a wrong call")
+
     def fail(self, why):
+        why = "".join(f"the firmware says '{line}'; " for line in self.complaints()) + why
         lines = [line for line in self.text.splitlines() if line.strip()][-TAIL_LINES:]
         tail = "\n".join("    | " + line for line in lines) or "    | (nothing)"
         raise MachineError(f"{why} after {self.seconds:.1f} s; the last serial lines:\n{tail}")
@@ -272,6 +297,7 @@ class Machine:
                 self.fail(f"'{unwanted.group().strip()}' came instead of '{pattern}'")
             if not alive:
                 self.fail(f"the machine stopped before '{pattern}'")
+            self.check_firmware()
             left = deadline - self.clock.seconds()
             if left <= 0:
                 self.fail(f"no '{pattern}'")
