@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install what building, running and testing metalcow needs, and fetch the guest's parts.
 #
-#   tools/setup.sh [GROUP]...   build, run, test, bench, aarch64; none given: the first three
+#   tools/setup.sh [GROUP]...   build, run, test, bench, aarch64, debug; none given: the first three
 #
 # Silent and quick when nothing is missing. Debian packages come from the machine's own configured
 # apt sources. The guest's kernel, boot loaders and busybox are downloaded and unpacked below
@@ -21,6 +21,7 @@ packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags 
                sbsigntool openssl gdisk swtpm swtpm-tools)
 packages_aarch64=(gcc-aarch64-linux-gnu qemu-system-arm qemu-efi-aarch64 u-boot-qemu)
 packages_bench=(qemu-utils libqcow-dev python3)
+packages_debug=(g++ nasm acpica-tools uuid-dev python3-distutils)
 
 # Programs that stand for the packages on a system without dpkg.
 programs_build=(gcc musl-gcc make ld objcopy nm xz python3)
@@ -30,6 +31,7 @@ programs_test=(clang clang-tidy clang-format ctags cpio lcov shellcheck cppcheck
                sgdisk swtpm swtpm_setup)
 programs_aarch64=(aarch64-linux-gnu-gcc qemu-system-aarch64)
 programs_bench=(qemu-img qcowinfo python3)
+programs_debug=(g++ nasm iasl python3)
 
 # Parts of the guest: package, and the file that proves it is unpacked.
 guest_root=$BUILD/guest/root
@@ -196,8 +198,8 @@ groups=("$@")
 [ $# -gt 0 ] || groups=(build run test)
 for group in "${groups[@]}"; do
     case $group in
-    build | run | test | bench | aarch64) ;;
-    *) die "unknown group '$group'; the groups are: build run test bench aarch64" ;;
+    build | run | test | bench | aarch64 | debug) ;;
+    *) die "unknown group '$group'; the groups are: build run test bench aarch64 debug" ;;
     esac
 done
 

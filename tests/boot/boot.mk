@@ -37,6 +37,32 @@ test-driver-rounds: all ## load, connect, disconnect, unload the driver 100 time
 	@tests/boot/driver_rounds.py
 .PHONY: test-driver-rounds
 
+# The boot tests in EDK2's firmware with its assertions, which Debian does not ship. The firmware is
+# built from Debian's sources once; it is built again after 'make clean'.
+DEBUG_FIRMWARE := $(BUILD)/debug-firmware
+$(DEBUG_FIRMWARE)/built: tools/qemu/debug_firmware.sh
+	@test -e $(@D)/edk2 || tools/third_party/fetch.sh edk2 $(BUILD)/download $(@D)/edk2 $(EDK2_SRC)
+	@echo "debug firmware: building it from $(@D)/edk2 (half an hour)"
+	@tools/qemu/debug_firmware.sh $(@D)/edk2 $(@D)
+	@touch $@
+
+# Memory that is guarded makes everything slow and is used up, so these builds have few suites. None
+# of the guarded build starts Linux: the hand-off looks for the kernel's parameters in all memory of
+# loaders, so it reads guard pages, and the firmware stops.
+DEBUG_BUILDS         ?= plain guarded freed
+DEBUG_SUITES_plain   := $(addprefix boot/test_boot_,driver firmware queue write)
+DEBUG_SUITES_guarded := boot/test_boot_queue
+DEBUG_SUITES_freed   := $(addprefix boot/test_boot_,driver queue)
+
+test-debug-firmware: ## run boot tests in OVMF builds that check what they are asked (an hour)
+	@tools/setup.sh build run test debug
+	@$(MAKE) --no-print-directory -j$(JOBS) all san $(BUILD)/guest/grub.raw \
+	    $(BUILD)/guest/systemd-boot.raw
+	@$(MAKE) --no-print-directory $(DEBUG_FIRMWARE)/built
+	@$(foreach build,$(DEBUG_BUILDS),tests/boot/debug_firmware.sh $(DEBUG_FIRMWARE)/$(build) \
+	    $(or $(SUITES),$(DEBUG_SUITES_$(build)));)
+.PHONY: test-debug-firmware
+
 # fat_probe.efi: many FAT volumes at once, for test_boot_fat.py.
 FAT_PROBE_SRCS := tests/boot/fat_probe.c $(wildcard efi/base/*.c) efi/app/arguments.c
 $(BUILD)/x64/tests/fat_probe.so: $(call objects,x64,$(FAT_PROBE_SRCS)) $(EFI_X64_LIB)

@@ -12,6 +12,7 @@
  *   probe rounds FILE NUMBER  load the driver, connect, disconnect, unload it, so many times
  *   probe enrol FILE VARIABLE  set a variable of Secure Boot
  *   probe tpm          say where the log of TPM events is
+ *   probe fault WHICH  a wrong call on purpose (probe_fault.c)
  *   probe detach LBA   write and detach a disk whose timer ticks in the middle of that
  *
  * Each prints "probe: NAME ok ..." or "probe: NAME failed: WHY".
@@ -526,6 +527,7 @@ static const struct {
     {"storm", probe_storm},     {"exit", probe_exit},     {"detach", probe_detach},
     {"queue", probe_queue},     {"named", probe_named},   {"diagnose", probe_diagnose},
     {"rounds", probe_rounds},   {"tpm", probe_tpm},       {"enrol", probe_enrol},
+    {"fault", probe_fault},
 };
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable)

@@ -56,4 +56,7 @@ EFI_STATUS probe_tpm(const char *operand);
 /* probe_enrol.c: set a variable of Secure Boot. */
 EFI_STATUS probe_enrol(const char *operand);
 
+/* probe_fault.c: a wrong call on purpose. */
+EFI_STATUS probe_fault(const char *operand);
+
 #endif

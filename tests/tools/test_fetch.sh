@@ -139,6 +139,8 @@ refuses "fetch: the same for the other package" 'make ZSTD_SRC=/path/to/libzstd'
     "$fetch" libzstd "$work/download" "$work/dest"
 refuses "fetch: the same for the cryptography" 'make BEARSSL_SRC=/path/to/bearssl' \
     "$fetch" bearssl "$work/download" "$work/dest"
+refuses "fetch: the same for the firmware" 'make test-debug-firmware EDK2_SRC=/path/to/edk2' \
+    "$fetch" edk2 "$work/download" "$work/dest"
 [ ! -e "$work/dest" ] && status=0 || status=1
 verdict "fetch: a failure leaves no tree behind" "$status"
 

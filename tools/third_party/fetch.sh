@@ -1,10 +1,10 @@
 #!/bin/bash
-# Put the sources of one third-party library where the build expects them.
+# Put the sources of one third-party package where the build expects them.
 #
 #   fetch.sh PACKAGE DOWNLOAD_DIR DEST_DIR [SOURCE]
 #   fetch.sh --sources DIR      only write the private sources lists into DIR
 #
-# PACKAGE       Debian source package: zlib, libzstd or bearssl
+# PACKAGE       Debian source package: zlib, libzstd, bearssl or edk2
 # DOWNLOAD_DIR  kept between builds (make clean leaves it): the package and apt's private state
 # DEST_DIR      becomes the unpacked and patched source tree
 # SOURCE        the user's own: an unpacked source tree, or a .dsc with its files beside it;
@@ -35,8 +35,8 @@ give_up()
 {
     say "$1"
     cat >&2 <<TEXT
-metalcow compiles its libraries from the distribution's own source packages (the prebuilt
-ones must not run in firmware). Either make the archive reachable and run make again,
+metalcow compiles this from the distribution's own source package (a prebuilt library must
+not run in firmware). Either make the archive reachable and run make again,
 or give the sources: an unpacked tree, or a .dsc file with its tarballs beside it, as in
     make $make_variable=/path/to/$package
 TEXT
@@ -236,6 +236,7 @@ case $package in
 zlib) witness=inflate.c make_variable=ZLIB_SRC ;;
 libzstd) witness=lib/zstd.h make_variable=ZSTD_SRC ;;
 bearssl) witness=inc/bearssl.h make_variable=BEARSSL_SRC ;;
+edk2) witness=OvmfPkg/OvmfPkgX64.dsc make_variable='test-debug-firmware EDK2_SRC' ;;
 *) usage ;;
 esac
 mkdir -p "$2" "$(dirname "$3")"
