@@ -11,7 +11,7 @@ FIRMWARE_ARCHS ?= x64
 # Pure parts of the firmware programs: they run on the host too, under the tests and the fuzzer.
 EFI_MENU_SRCS := $(sort $(wildcard efi/menu/*.c))
 EFI_HOST_SRCS := $(sort $(wildcard efi/config/*.c)) efi/base/load_option.c efi/image/verify.c \
-                 efi/base/text.c efi/place/fat_name.c \
+                 efi/base/text.c efi/base/page_tables.c efi/place/fat_name.c \
                  efi/handoff/boot_params.c efi/handoff/pe.c $(EFI_MENU_SRCS)
 
 # Both programs: firmware, places of files, images, configuration.

@@ -12,11 +12,14 @@
 
 #include <efi.h>
 
+#include "page_tables.h"
+
 /* What the entry point was given. */
 struct mc_firmware {
     EFI_SYSTEM_TABLE *SystemTable;
     EFI_BOOT_SERVICES *BootServices;
     EFI_HANDLE ImageHandle; /* of the program that this code is part of */
+    struct mc_page_tables page_tables; /* of who looks at memory that is not its own: the driver */
 };
 
 extern struct mc_firmware mc_firmware;

@@ -5,6 +5,7 @@
  */
 #include "binding.h"
 #include "control_server.h"
+#include "efi/arch/arch.h"
 #include "efi/base/firmware.h"
 #include "efi/handoff/handoff.h"
 #include "unload.h"
@@ -17,6 +18,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
     EFI_STATUS status;
 
     mc_firmware_init(ImageHandle, SystemTable);
+    mc_firmware.page_tables = mc_arch_page_tables();
     if (mc_protocol_anywhere(&mc_control_guid))
         return EFI_ALREADY_STARTED;
     image = mc_protocol(ImageHandle, &mc_loaded_image_guid);

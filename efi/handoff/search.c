@@ -1,10 +1,12 @@
 /* Finding boot parameters in memory.
  *
- * Invariant: only bytes that the memory map calls memory are read.
+ * May call the memory map and the page tables. Invariant: only bytes are read that the memory map
+ * calls memory, and of loaders' data only pages that are mapped.
  */
 #include "search.h"
 
 #include "core/base/range.h"
+#include "efi/base/firmware.h"
 
 #define COMMAND_LINE_SIZE 16u /* as much as is looked at */
 #define MAGIC_SIZE        8u
@@ -31,8 +33,25 @@ static bool next_range(const struct mc_memory_map *map, struct mc_boot_params_se
         search->address = q2_max_u64(descriptor->PhysicalStart, MC_BOOT_PARAMS_SIZE);
         search->end =
             descriptor->PhysicalStart + descriptor->NumberOfPages * (uint64_t)MC_BOOT_PARAMS_SIZE;
+        search->mapped = 0; /* descriptors are in no order */
         return true;
     }
+    return false;
+}
+
+/* Is the next page there? Firmware that checks programs leaves pages out of its tables, between
+ * those that loaders have allocated. If not, the search goes on after the gap. */
+static bool is_mapped(struct mc_boot_params_search *search)
+{
+    uint64_t end;
+
+    if (search->address < search->mapped)
+        return true;
+    if (mc_page_tables_look(&mc_firmware.page_tables, search->address, &end)) {
+        search->mapped = end;
+        return true;
+    }
+    search->address = end;
     return false;
 }
 
@@ -43,6 +62,8 @@ uint8_t *mc_boot_params_find(const struct mc_memory_map *map, enum mc_boot_entry
     do {
         while (search->address < search->end) {
             uint8_t *page = (uint8_t *)(uintptr_t)search->address;
+            if (!is_mapped(search))
+                continue;
             search->address += MC_BOOT_PARAMS_SIZE;
             if (mc_boot_params_read(page, ret_params) && ret_params->entry == entry &&
                 command_line_fits(map, ret_params))

@@ -14,6 +14,7 @@ struct mc_boot_params_search {
     UINTN at;         /* of the next descriptor in the map */
     uint64_t address; /* of the next page, in the descriptor before it */
     uint64_t end;     /* of that descriptor */
+    uint64_t mapped;  /* up to here the page tables have memory */
 };
 
 /* Find the next boot parameters for one way into the kernel.

@@ -46,12 +46,10 @@ $(DEBUG_FIRMWARE)/built: tools/qemu/debug_firmware.sh
 	@tools/qemu/debug_firmware.sh $(@D)/edk2 $(@D)
 	@touch $@
 
-# Memory that is guarded makes everything slow and is used up, so these builds have few suites. None
-# of the guarded build starts Linux: the hand-off looks for the kernel's parameters in all memory of
-# loaders, so it reads guard pages, and the firmware stops.
+# Memory that is guarded makes everything slow and is used up, so these builds have few suites.
 DEBUG_BUILDS         ?= plain guarded freed
 DEBUG_SUITES_plain   := $(addprefix boot/test_boot_,driver firmware queue write)
-DEBUG_SUITES_guarded := boot/test_boot_queue
+DEBUG_SUITES_guarded := $(addprefix boot/test_boot_,driver queue)
 DEBUG_SUITES_freed   := $(addprefix boot/test_boot_,driver queue)
 
 test-debug-firmware: ## run boot tests in OVMF builds that check what they are asked (an hour)

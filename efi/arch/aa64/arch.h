@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "efi/base/page_tables.h"
+
 /* Where a removable disk's loader is stored.  (UEFI: "Removable Media Boot Behavior") */
 #define MC_ARCH_BOOT_PATH "/EFI/BOOT/BOOTAA64.EFI"
 
@@ -22,6 +24,12 @@ static inline uint64_t mc_arch_ticks(void)
 
     __asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(ticks) : : "memory");
     return ticks;
+}
+
+/* Nothing here searches memory, so nothing needs to be known of it. */
+static inline struct mc_page_tables mc_arch_page_tables(void)
+{
+    return (struct mc_page_tables){0, 0};
 }
 
 /* No instruction that every machine has fills memory of any length. */

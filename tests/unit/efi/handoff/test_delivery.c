@@ -12,6 +12,7 @@
 #include "efi/handoff/patch.h"
 #include "efi/handoff/search.h"
 #include "efi/handoff/wrap.h"
+#include "tests/support/page_tables.h"
 #include "tests/support/t.h"
 
 #define PAGE      4096u
@@ -375,6 +376,24 @@ static void test_patch_leaves_alone_what_it_cannot_trust(void)
     t_row("");
 }
 
+/* Firmware that checks programs puts pages between allocations that cannot be read. */
+static void test_patch_passes_over_pages_that_guard_others(void)
+{
+    struct mc_boot_params params;
+    uint8_t *page, *guard = arena + 9 * PAGE;
+
+    start();
+    page = make_kernel(10, false, 18, 100);
+    T_CHECK_U64(mprotect(guard, PAGE, PROT_NONE), 0);
+    t_page_tables_without(&mc_firmware.page_tables, (uintptr_t)guard, 4);
+    T_CHECK_U64(mc_initrd_patch(&map, &owner.payload), 1);
+    T_CHECK(mc_boot_params_read(page, &params));
+    T_CHECK(is_joined((const uint8_t *)(uintptr_t)params.initrd, params.initrd_size, 100));
+    mc_firmware.page_tables.nb_levels = 0;
+    T_CHECK_U64(mprotect(guard, PAGE, PROT_READ | PROT_WRITE), 0);
+    end();
+}
+
 static void test_own_appears_and_goes_with_the_kernel(void)
 {
     uint8_t *page;
@@ -566,6 +585,7 @@ int main(void)
     T_RUN(test_patch_twice_changes_nothing);
     T_RUN(test_patch_two_kernels_get_places_of_their_own);
     T_RUN(test_patch_leaves_alone_what_it_cannot_trust);
+    T_RUN(test_patch_passes_over_pages_that_guard_others);
     T_RUN(test_own_appears_and_goes_with_the_kernel);
     T_RUN(test_own_gives_both_archives);
     T_RUN(test_wrap_appends_to_a_loaders_initrd);
