@@ -18,7 +18,7 @@
 struct mc_firmware {
     EFI_SYSTEM_TABLE *SystemTable;
     EFI_BOOT_SERVICES *BootServices;
-    EFI_HANDLE ImageHandle; /* of the program that this code is part of */
+    EFI_HANDLE ImageHandle;            /* of the program that this code is part of */
     struct mc_page_tables page_tables; /* of who looks at memory that is not its own: the driver */
 };
 

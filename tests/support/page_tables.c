@@ -1,3 +1,4 @@
+/* Page tables of x86-64 with one page left out. */
 #include "page_tables.h"
 
 #include <stdalign.h>

@@ -261,7 +261,7 @@ class Machine:
     def check_firmware(self):
         if not self.complaints():
             return
-        end = time.monotonic() + 2
+        end = time.monotonic() + 1
         while self.running() and time.monotonic() < end and self.pump(0.2):
             pass
         self.fail("a wrong call")
