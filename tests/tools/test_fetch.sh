@@ -171,6 +171,26 @@ gives "fetch: a .dsc of the user's own is taken" \
     "$fetch" zlib "$work/download" "$work/dest" "$(echo "$work"/download/zlib/*.dsc)"
 gives "fetch: a package fetched before is taken without an archive" \
     "$fetch" zlib "$work/download" "$work/dest"
+# A mirror that lists 1.3-2, and has the files of 1.3-1 only.
+mkdir -p "$work/bin"
+cat >"$work/bin/apt-get" <<FAKE
+#!/bin/sh
+for word; do :; done
+case \$word in
+update) exit 0 ;;
+zlib=1.3-1) cp "$PWD/$build"/download/zlib/zlib_* . ;;
+*) exit 100 ;;
+esac
+FAKE
+cat >"$work/bin/apt-cache" <<'FAKE'
+#!/bin/sh
+printf 'Package: zlib\nVersion: %s\n\n' 1.3-1 1.3-2 1.3-1~rc1
+FAKE
+chmod +x "$work/bin"/*
+gives "fetch: an older version is taken when the newest is only listed" \
+    env PATH="$work/bin:$PATH" "$fetch" zlib "$work/mirror" "$work/dest"
+grep -q 'does not have; taking 1.3-1$' "$work/said" && status=0 || status=1
+verdict "fetch: and that is said" "$status" "$(cat "$work/said")"
 printf x |
     dd of="$(echo "$work"/download/zlib/*.orig.tar.*)" bs=1 seek=5000 conv=notrunc 2>/dev/null
 refuses "fetch: a damaged package is not used" 'could not be downloaded' \

@@ -170,15 +170,36 @@ update_lists()
     drop_foreign_lists
 }
 
+# try_download PACKAGE or PACKAGE=VERSION
 try_download()
 {
     rm -rf "$store.new"
     mkdir -p "$store.new"
     (cd "$store.new" &&
-        apt-get -c "$apt/apt.conf" -q --only-source source "$package" >"$apt/log/source" 2>&1 &&
+        apt-get -c "$apt/apt.conf" -q --only-source source "$1" >"$apt/log/source" 2>&1 &&
         sha256sum -- * >SHA256SUMS) || return 1
     rm -rf "$store"
     mv "$store.new" "$store"
+}
+
+# The versions that the archive lists, the newest first.
+versions()
+{
+    apt-cache -c "$apt/apt.conf" --only-source showsrc "$package" 2>/dev/null |
+        sed -n 's/^Version: //p' | sort -ruV
+}
+
+# A mirror may list a version, such as a security update of the day, before it has the files. An
+# older one that it lists beside is as well signed.
+try_older()
+{
+    local version
+    for version in $(versions); do
+        try_download "$package=$version" || continue
+        say "the archive lists a newer $package that it does not have; taking $version"
+        return
+    done
+    return 1
 }
 
 download()
@@ -188,9 +209,10 @@ download()
     write_private_config
     write_private_sources "$apt/sources"
     say "downloading the source package $package"
-    try_download && return
+    try_download "$package" && return
     update_lists
-    try_download && return
+    try_download "$package" && return
+    try_older && return
     grep -hE '^(E|W|Err)' "$apt"/log/{update,source} | sort -u | head -n 8 >&2 || true
     give_up "the source package $package could not be downloaded"
 }
