@@ -477,14 +477,23 @@ static void test_handoff_decode_small_memory_is_refused(void)
     uint8_t bytes[MAX_RECORD];
     static struct q2_handoff handoff;
     const char *what = NULL;
-    size_t length = build_bytes(bytes);
+    size_t length = 0;
     struct q2_handoff_memory small = memory;
 
+    /* Both files have extents and samples: each fits, and not all of them do. */
+    build(&handoff);
+    handoff.files[1].nb_samples = 1;
+    handoff.files[1].samples = image_samples;
+    T_CHECK_U64(q2_handoff_encode(&handoff, bytes, sizeof(bytes), &length, &what), Q2_OK);
     small.max_extents = 2;
     T_CHECK_U64(q2_handoff_decode(bytes, length, &small, &handoff, &what), Q2_ERR_LIMIT);
     small = memory;
     small.max_samples = 1;
     T_CHECK_U64(q2_handoff_decode(bytes, length, &small, &handoff, &what), Q2_ERR_LIMIT);
+    small.max_samples = 2;
+    T_CHECK_U64(q2_handoff_decode(bytes, length, &small, &handoff, &what), Q2_ERR_LIMIT);
+    small.max_samples = 3;
+    T_CHECK_U64(q2_handoff_decode(bytes, length, &small, &handoff, &what), Q2_OK);
 }
 
 static void test_handoff_wipe_keys_leaves_no_key(void)
