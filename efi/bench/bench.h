@@ -85,14 +85,13 @@ struct mc_bench_way {
 #define MC_BENCH_BARE 2u
 extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
 
-/* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; or by Block
- * I/O, and signal and wait for as many events; and close the events that this took.
+/* bench_queue.c: read the first requests of the turn through Block I/O 2, many at once; or signal
+ * so many events and wait for each, without a request; and close the events that this took.
  *
- * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it, and at
- *         most MC_BENCH_MAX_QUEUED times as long
+ * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it
  */
 EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length);
-EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_requests, size_t length);
+EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_events);
 void mc_bench_close_events(struct mc_bench *bench);
 
 /* Close what the ways opened. */

@@ -67,33 +67,19 @@ EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t len
     return status;
 }
 
-/* Signal the event of a slot, and wait for it. */
-static EFI_STATUS signal_and_wait(struct mc_bench *bench, size_t slot)
+EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_events)
 {
-    EFI_EVENT *event = event_of(bench, slot);
+    EFI_STATUS status = EFI_SUCCESS;
 
-    if (!event)
-        return EFI_OUT_OF_RESOURCES;
-    bench->tokens[slot].TransactionStatus =
-        mc_firmware.BootServices->SignalEvent(bench->tokens[slot].Event);
-    return wait(bench, slot);
-}
-
-EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_requests, size_t length)
-{
-    EFI_BLOCK_IO_PROTOCOL *block_io = bench->ours;
-    const EFI_BLOCK_IO_MEDIA *media = block_io->Media;
-
-    for (size_t i = 0; i < nb_requests; i++) {
-        EFI_STATUS status =
-            block_io->ReadBlocks(block_io, media->MediaId, bench->offsets[i] / media->BlockSize,
-                                 bench->request, bench->buffer);
-        for (size_t slot = 0; slot < bench->request / length && !EFI_ERROR(status); slot++)
-            status = signal_and_wait(bench, slot);
-        if (EFI_ERROR(status))
-            return status;
+    for (size_t i = 0; i < nb_events && !EFI_ERROR(status); i++) {
+        size_t slot = i % MC_BENCH_MAX_QUEUED;
+        EFI_EVENT *event = event_of(bench, slot);
+        if (!event)
+            return EFI_OUT_OF_RESOURCES;
+        bench->tokens[slot].TransactionStatus = mc_firmware.BootServices->SignalEvent(*event);
+        status = wait(bench, slot);
     }
-    return EFI_SUCCESS;
+    return status;
 }
 
 void mc_bench_close_events(struct mc_bench *bench)

@@ -70,7 +70,10 @@ static EFI_STATUS queued_64k(struct mc_bench *bench, size_t nb)
  * 64 KiB can be at best. */
 static EFI_STATUS events_64k(struct mc_bench *bench, size_t nb)
 {
-    return mc_bench_events(bench, nb, QUEUED_LENGTH);
+    EFI_STATUS status = read_blocks(bench, bench->ours, nb);
+
+    return EFI_ERROR(status) ? status
+                             : mc_bench_events(bench, nb * (bench->request / QUEUED_LENGTH));
 }
 
 /* Read the plan's pieces one after the other, for nb requests. */

@@ -15,12 +15,12 @@
 
 #include "handoff.h"
 
-#define SOON_MS    5000 /* within this time it is looked for more often */
-#define SOON_POLL  20
-#define POLL_MS    100
-#define TELL_MS    10000
-#define GIVE_UP_MS 600000
-#define BUSY_MS    15000
+#define SOON_MS      5000 /* within this time it is looked for more often */
+#define SOON_POLL_MS 20
+#define POLL_MS      100
+#define TELL_MS      10000
+#define GIVE_UP_MS   600000
+#define BUSY_MS      15000
 
 #define MAX_GPT_ENTRIES 1024u
 
@@ -287,7 +287,7 @@ bool host_find(struct handoff *handoff)
 
     describe(wanted, text, sizeof(text));
     for (; nb == 0 && waited < GIVE_UP_MS; waited += pause) {
-        pause = waited < SOON_MS ? SOON_POLL : POLL_MS;
+        pause = waited < SOON_MS ? SOON_POLL_MS : POLL_MS;
         if (waited % TELL_MS == 0)
             log_say(waited == 0 ? LOG_INFO : LOG_WARNING,
                     "waiting for the %s, which the disk image is on", text);

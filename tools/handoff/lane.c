@@ -136,14 +136,14 @@ static bool announce_writing(struct handoff *handoff)
             q2_disk_flush(handoff->disk) == Q2_OK);
 }
 
-/* Why nothing of the disk may go straight, whatever it is; NULL: something may. */
-static const char *why_nothing(const struct handoff *handoff)
+/* Why nothing of the disk may go straight, whatever it holds; NULL: something may. */
+static const char *why_nothing(const struct q2_handoff *record)
 {
-    if (handoff->record.lane == Q2_HANDOFF_LANE_SERVER)
+    if (record->lane == Q2_HANDOFF_LANE_SERVER)
         return "the entry asks for the server";
-    if (handoff->record.mode == Q2_HANDOFF_OVERLAY)
+    if (record->mode == Q2_HANDOFF_OVERLAY)
         return "it has an overlay in memory";
-    if (handoff->size == 0 || handoff->record.disk.sector_size != Q2_ROUTE_SECTOR_SIZE)
+    if (record->disk.sector_size != Q2_ROUTE_SECTOR_SIZE)
         return "the host disk's sectors are larger than 512 bytes";
     return NULL;
 }
@@ -183,7 +183,9 @@ static bool enough_straight(struct plan *plan, struct table *ret_table)
 /* Find out what can go straight; false: nothing may. */
 static bool prepare(struct plan *plan)
 {
-    plan->why = why_nothing(plan->handoff);
+    plan->why = why_nothing(&plan->handoff->record);
+    if (!plan->why && plan->handoff->size == 0)
+        plan->why = "it has no sectors";
     if (plan->why)
         return false;
     if (!map_disk(plan)) {
@@ -211,7 +213,7 @@ void lane_prepare(const struct handoff *handoff)
     static const char *const all[] = {"loop", "dm-mod", "nbd"}, *const server = "nbd";
     const struct q2_handoff *record = &handoff->record;
 
-    if (record->lane == Q2_HANDOFF_LANE_SERVER || record->mode == Q2_HANDOFF_OVERLAY)
+    if (why_nothing(record))
         modules_begin(&server, 1);
     else if (record->format == Q2_FORMAT_RAW || has_data_file(record))
         modules_begin(all, 1);
