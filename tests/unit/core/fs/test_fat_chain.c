@@ -449,10 +449,12 @@ static void test_map_file_in_single_clusters_has_an_extent_for_each(void)
 /* The builder's volume, counting what is read. */
 static enum q2_status (*memory_read)(struct q2_source *, uint64_t, void *, size_t);
 static size_t nb_reads;
+static uint64_t nb_bytes;
 
 static enum q2_status counting_read(struct q2_source *source, uint64_t offset, void *to, size_t n)
 {
     nb_reads++;
+    nb_bytes += n;
     return memory_read(source, offset, to, n);
 }
 
@@ -497,12 +499,13 @@ static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
         T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
         size = (size_t)q2_fat_table_whole_size(&volume);
         memory = malloc(size + 1);
-        nb_reads = 0;
+        nb_reads = nb_bytes = 0;
         T_CHECK_U64(
             q2_fat_map(&volume, &file, (uint8_t *)memory + 1, size, NULL, 0, &fault, &chain),
             Q2_OK);
         T_CHECK_U64(chain.nb_extents, nb);
         T_CHECK(nb_reads <= volume.fat_size / Q2_FAT_BLOCK_SIZE + 1);
+        T_CHECK(nb_bytes <= volume.fat_size);
         free(memory);
         fb_free(&fb);
     }

@@ -167,6 +167,28 @@ static void test_open_every_odd_field_is_noted_or_refused_by_name(void)
 }
 
 /* A partition that is cut off: clusters past its end are not there, the others are. */
+/* A FAT of 20 sectors has 5120 entries, and the first two are of no cluster. */
+static void test_open_fat_with_an_entry_less_than_clusters_is_noted(void)
+{
+    static const struct {
+        uint32_t nb_clusters, odd;
+    } rows[] = {{5118, 0}, {5119, Q2_FAT_ODD_COVERAGE}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        struct q2_fat_volume volume;
+
+        fb_make(&fb, 16, 512, 1, 5119, 2);
+        fb_put(&fb, 22, 2, 20);                                    /* BPB_FATSz16 */
+        fb_put(&fb, 19, 2, 4 + 2 * 20 + 16 + rows[i].nb_clusters); /* BPB_TotSec16 */
+        T_CHECK_U64(open_volume(&fb, &fault, &volume), Q2_OK);
+        T_CHECK_U64(volume.nb_clusters, rows[i].nb_clusters);
+        T_CHECK_U64(volume.odd, rows[i].odd);
+        fb_free(&fb);
+    }
+}
+
 static void test_open_partition_shorter_than_the_volume_has_fewer_clusters(void)
 {
     struct fat_builder fb;
@@ -304,6 +326,7 @@ int main(void)
     T_RUN(test_open_every_sector_and_cluster_size_is_understood);
     T_RUN(test_open_type_is_decided_by_the_count_of_clusters);
     T_RUN(test_open_every_odd_field_is_noted_or_refused_by_name);
+    T_RUN(test_open_fat_with_an_entry_less_than_clusters_is_noted);
     T_RUN(test_open_partition_shorter_than_the_volume_has_fewer_clusters);
     T_RUN(test_open_active_fat_without_mirror_is_the_one_used);
     T_RUN(test_open_single_fat_has_no_mirror);

@@ -7,7 +7,6 @@
 #include "efi/base/firmware.h"
 #include "efi/handoff/handoff.h"
 #include "efi/place/place.h"
-#include "q2_create.h"
 #include "q2_fail.h"
 
 struct mock_firmware fw;
@@ -269,6 +268,10 @@ static EFI_STATUS EFIAPI install(EFI_HANDLE *handle, ...)
         __builtin_ms_va_end(list);
         mock_let_in();
         return EFI_SUCCESS;
+    }
+    if (fw.refuse_install > 0) {
+        mock_let_in();
+        return EFI_OUT_OF_RESOURCES;
     }
     *handle = (EFI_HANDLE)(next += 16);
     fw.nb_installed++;
@@ -633,13 +636,20 @@ struct mock_file *mock_add_file(size_t volume, const char *path, const void *byt
 struct mock_file *mock_add_image(size_t volume, const char *path, uint64_t virtual_size)
 {
     const struct q2_create_options options = {.virtual_size = virtual_size};
+
+    return mock_create_image(volume, path, &options);
+}
+
+struct mock_file *mock_create_image(size_t volume, const char *path,
+                                    const struct q2_create_options *options)
+{
     struct mock_file *file = mock_add_file(volume, path, NULL, 0);
     void *workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     struct q2_source_memory source;
     struct q2_fault fault;
 
     q2_source_memory_init(&source, file->bytes, 0, MOCK_FILE_ROOM, true, path);
-    T_CHECK_U64(q2_create(workspace, &source.source, &options, &fault), Q2_OK);
+    T_CHECK_U64(q2_create(workspace, &source.source, options, &fault), Q2_OK);
     file->size = source.source.size;
     free(workspace);
     return file;

@@ -17,6 +17,7 @@
 #include "efi/driver/detach_disk.h"
 #include "efi/driver/registry.h"
 #include "efi/driver/volumes.h"
+#include "q2_create.h"
 #include "tests/support/t.h"
 
 #define DISK_SIZE      (1u << 20)  /* of the raw images /a, /b, /c */
@@ -48,7 +49,8 @@ struct mock_firmware {
     bool inside;
     void (*nested)(void);
     unsigned int nb_nested, nb_allocated, nb_installed, nb_open;
-    unsigned int refuse_uninstall, refuse_disconnect, refuse_by_child, refuse_driver_uninstall;
+    unsigned int refuse_install, refuse_uninstall, refuse_disconnect, refuse_by_child;
+    unsigned int refuse_driver_uninstall;
     EFI_HANDLE refuse_handle; /* refuse_disconnect is about this one; NULL: any */
     unsigned int nb_reinstalled, nb_opened_by_driver;
     EFI_BLOCK_IO_PROTOCOL *reinstalled; /* the last one */
@@ -90,8 +92,10 @@ void mock_let_in(void);
 /* Add a file; bytes may be NULL for zeros. Returns it. */
 struct mock_file *mock_add_file(size_t volume, const char *path, const void *bytes, uint64_t size);
 
-/* Add an empty qcow2 image, and an entry. */
+/* Add an empty qcow2 image, one with options, and an entry. */
 struct mock_file *mock_add_image(size_t volume, const char *path, uint64_t virtual_size);
+struct mock_file *mock_create_image(size_t volume, const char *path,
+                                    const struct q2_create_options *options);
 void mock_add_entry(size_t volume, const char *id, const char *text);
 
 /* Every timer that is set comes. */

@@ -33,6 +33,20 @@ static struct mc_disk *attach(size_t volume, const char *image, enum mc_mode mod
     return mc_disk_attach(&volumes[volume], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
 }
 
+/* A raw image or a qcow2 image of the first volume. */
+static struct mc_disk *attach_any(const char *image, enum mc_mode mode)
+{
+    struct mc_disk_spec spec;
+    struct mc_disk *disk = NULL;
+
+    mc_spec_init(&spec);
+    spec.image = image;
+    spec.mode = mode;
+    spec.format =
+        strcmp(image, "/data") == 0 || strcmp(image, "/c") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
+    return mc_disk_attach(&volumes[0], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
+}
+
 /* What must hold between two operations, whatever came in between. */
 static void check_registry(void)
 {
@@ -275,17 +289,99 @@ static void test_detach_that_the_firmware_refuses_leaves_the_disk(void)
  * is given up they come back. */
 static void test_suspended_disks_come_back_and_nothing_is_attached_meanwhile(void)
 {
+    bool was_kept;
+
     begin();
     attach_a();
     T_CHECK_U64(mc_disks_suspend(&fault), EFI_SUCCESS);
     T_CHECK(attach(0, "/c", MC_MODE_READ_ONLY) == NULL);
     T_CHECK_U64(fault.status, Q2_ERR_BUSY);
+    T_CHECK_U64(mc_volume_keep(&volumes[1], &was_kept), EFI_ACCESS_DENIED);
     mc_disks_resume();
     T_CHECK(mc_registry_first() == first);
     check_registry();
     T_CHECK(attach(0, "/c", MC_MODE_READ_ONLY) != NULL);
     check_registry();
     end();
+}
+
+/* A disk that the firmware does not take back is closed, and its volume is given back. */
+static void test_suspended_disk_that_is_not_taken_back_is_detached(void)
+{
+    begin();
+    attach_a();
+    T_CHECK_U64(mc_disks_suspend(&fault), EFI_SUCCESS);
+    fw.refuse_install = 1;
+    mc_disks_resume();
+    fw.refuse_install = 0;
+    T_CHECK(strstr(fw.text, "the firmware does not take a disk back") != NULL);
+    T_CHECK(mc_registry_first() == NULL);
+    T_CHECK(!volumes[0].is_open);
+    end();
+}
+
+static void test_detach_of_the_last_disk_gives_the_volume_back(void)
+{
+    begin();
+    attach_a();
+    T_CHECK(volumes[0].is_open);
+    T_CHECK_U64(mc_disk_detach(first), EFI_SUCCESS);
+    T_CHECK(!volumes[0].is_open);
+    end();
+}
+
+static void test_attached_disk_reads_by_both_protocols(void)
+{
+    EFI_BLOCK_IO_PROTOCOL *protocol;
+    EFI_BLOCK_IO2_PROTOCOL *protocol2;
+    uint8_t block[512];
+
+    begin();
+    volumes[0].files[0].bytes[512] = 0x5a;
+    attach_a();
+    protocol = &first->published.block_io.protocol;
+    protocol2 = &first->published.block_io2.protocol;
+    T_CHECK_U64(protocol->ReadBlocks(protocol, protocol->Media->MediaId, 1, 512, block),
+                EFI_SUCCESS);
+    T_CHECK_U64(block[0], 0x5a);
+    block[0] = 0;
+    if (T_CHECK(protocol2->ReadBlocksEx != NULL))
+        T_CHECK_U64(
+            protocol2->ReadBlocksEx(protocol2, protocol2->Media->MediaId, 1, NULL, 512, block),
+            EFI_SUCCESS);
+    T_CHECK_U64(block[0], 0x5a);
+    end();
+}
+
+/* One disk writes; whatever the other shares with it, it is refused. */
+static void test_file_that_a_disk_writes_is_not_attached_again(void)
+{
+    static const struct q2_create_options options = {
+        .virtual_size = DISK_SIZE, .external_data = true, .data_file = "data"};
+    static const struct {
+        const char *name, *first, *second;
+        bool is_refused;
+    } rows[] = {
+        {"the image itself", "/one", "/one", true},
+        {"the data file of both", "/one", "/two", true},
+        {"the data file as a raw image", "/one", "/data", true},
+        {"the raw image as a data file", "/data", "/one", true},
+        {"nothing", "/one", "/c", false},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].name);
+        begin();
+        (void)mock_add_file(0, "/data", NULL, DISK_SIZE);
+        (void)mock_create_image(0, "/one", &options);
+        (void)mock_create_image(0, "/two", &options);
+        T_CHECK(attach_any(rows[i].first, MC_MODE_READ_WRITE) != NULL);
+        T_CHECK((attach_any(rows[i].second, MC_MODE_READ_ONLY) == NULL) == rows[i].is_refused);
+        if (rows[i].is_refused)
+            T_CHECK_U64(fault.status, Q2_ERR_BUSY);
+        end();
+    }
+    t_row("");
 }
 
 /* A disk that was installed, could not be opened by its volume and does not go away again: it
@@ -326,6 +422,10 @@ int main(void)
     T_RUN(test_release_of_a_volume_that_is_starting_is_refused);
     T_RUN(test_detach_that_the_firmware_refuses_leaves_the_disk);
     T_RUN(test_suspended_disks_come_back_and_nothing_is_attached_meanwhile);
+    T_RUN(test_suspended_disk_that_is_not_taken_back_is_detached);
+    T_RUN(test_detach_of_the_last_disk_gives_the_volume_back);
+    T_RUN(test_attached_disk_reads_by_both_protocols);
+    T_RUN(test_file_that_a_disk_writes_is_not_attached_again);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
     return t_done();
 }

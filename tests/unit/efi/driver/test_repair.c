@@ -163,6 +163,23 @@ static void test_repair_that_needs_room_gets_it(void)
     end();
 }
 
+/* There is no room for what the repair must write: the disk is not attached, and nothing says that
+ * the image was repaired. */
+static void test_repair_that_fails_refuses_the_attach(void)
+{
+    uint64_t table = 0;
+
+    begin();
+    for (unsigned int i = 0; i < 8; i++)
+        table = table << 8 | file->bytes[48 + i];
+    memset(file->bytes + table, 0, 8);
+    volumes[0].free_space = 0;
+    T_CHECK_U64(attach(MC_MODE_READ_WRITE, &disk), Q2_ERR_NO_SPACE);
+    T_CHECK(strstr(fw.text, "has been repaired") == NULL);
+    T_CHECK_U64(file->bytes[79] & 1, 1);
+    mock_check_nothing_left();
+}
+
 /* A person types the passphrase once, although a repair opens the image a second time. */
 static void test_dirty_encrypted_image_asks_once(void)
 {
@@ -217,6 +234,7 @@ int main(void)
     T_RUN(test_refused_attach_leaves_the_file_as_it_was);
     T_RUN(test_attach_that_the_firmware_refuses_gives_room_back);
     T_RUN(test_repair_that_needs_room_gets_it);
+    T_RUN(test_repair_that_fails_refuses_the_attach);
     T_RUN(test_dirty_encrypted_image_asks_once);
     T_RUN(test_dirty_encrypted_image_that_needs_room_asks_once);
     T_RUN(test_may_change_tells_files_that_disks_use);
