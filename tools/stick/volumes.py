@@ -14,7 +14,7 @@ import stat
 import subprocess
 
 from tools import fs
-from tools.stick import fragments
+from tools.stick import exchange, fragments
 
 CHUNK = 1 << 20
 BLKFLSBUF = 0x1261  # ioctl: write and forget what the kernel has cached of a block device
@@ -87,8 +87,11 @@ class FatVolume:
                 yield chunk
 
     def rename(self, old, new):
-        # mren replaces no file, so for a moment there is no file of the new name.
-        if self.has(new):
+        """Give a file another name, whose file it replaces."""
+        if self.has(new) and exchange.exchange(self.path, self.offset, old, new):
+            self.run("mdel", f"::{old}")
+            return
+        if self.has(new):  # one of them is empty: nothing can be lost
             self.run("mdel", f"::{new}")
         self.run("mren", f"::{old}", f"::{new}")
 
