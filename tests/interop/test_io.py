@@ -159,6 +159,18 @@ def test_looks_and_opens():
         check_equal(bool(got), bool(want), f"an error is said: {got!r}, {want!r}")
 
 
+def test_truncate_cuts_the_data_file():
+    row = ("-f qcow2", ["write -P 5 0 1M", "truncate 64k", "length", "truncate 128k",
+                        "write -P 6 64k 64k", "read -P 5 0 64k", "read -P 6 64k 64k",
+                        "truncate 64k"], "d.qcow2")
+    for program in (["qemu-io"], [str(METALCOW), "io"]):
+        reset()
+        status, out, errors = run(program, *row)
+        check_equal((status, errors), (0, ""), out)
+        data = (FOLDER / "d.data").read_bytes()
+        check_equal((len(data), data == b"\5" * 65536), (65536, True), program[-1])
+
+
 def test_a_snapshot_overlay_leaves_every_file_as_it_was():
     """What is written vanishes; an image that another program writes is taken with -U."""
     reset()

@@ -20,7 +20,16 @@ bool file_size_set(const struct q2_source *source, uint64_t size)
     return false;
 }
 
-bool file_size_cut_data(const struct image *image, uint64_t old_size)
+/* The disk goes on with a data file of this size. */
+static void tell_source(struct image *image, const struct q2_source *source, uint64_t size)
+{
+    for (size_t i = 0; i < Q2_POSIX_MAX_OPEN; i++) {
+        if (image->opener.used[i] && &image->opener.files[i].source == source)
+            image->opener.files[i].source.size = size;
+    }
+}
+
+bool file_size_cut_data(struct image *image, uint64_t old_size)
 {
     uint64_t size = q2_disk_size(image->disk);
     struct q2_layer_info info;
@@ -28,5 +37,8 @@ bool file_size_cut_data(const struct image *image, uint64_t old_size)
     q2_disk_layer_info(image->disk, 0, &info);
     if (size >= old_size || info.data_source == info.source)
         return true;
-    return file_size_set(info.data_source, size);
+    if (!file_size_set(info.data_source, size))
+        return false;
+    tell_source(image, info.data_source, size);
+    return true;
 }

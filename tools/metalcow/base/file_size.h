@@ -11,8 +11,8 @@
  * disk in it no more. False, and said on stderr, if that fails. */
 bool file_size_set(const struct q2_source *source, uint64_t size);
 
-/* After q2_disk_resize(): cut the external data file of a disk that has become smaller. The caller
- * uses the disk no more. */
-bool file_size_cut_data(const struct image *image, uint64_t old_size);
+/* After q2_disk_resize(): cut the external data file of a disk that has become smaller. False, and
+ * said on stderr, if that fails. */
+bool file_size_cut_data(struct image *image, uint64_t old_size);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io.h"
+#include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/preallocation.h"
 #include "q2_amend.h"
@@ -49,7 +50,9 @@ static bool run_truncate(struct io *io, int argc, char **argv)
         image_print_fault(io->image);
         return false;
     }
-    return size <= old_size || preallocate_qcow2(io->image, old_size, size - old_size, mode);
+    if (size <= old_size)
+        return file_size_cut_data(io->image, old_size);
+    return preallocate_qcow2(io->image, old_size, size - old_size, mode);
 }
 
 const struct io_command io_truncate_command = {
