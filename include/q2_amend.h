@@ -50,6 +50,14 @@ enum q2_status q2_disk_can_set_backing(struct q2_disk *disk, const char *file, c
  */
 enum q2_status q2_disk_set_data_file(struct q2_disk *disk, const char *name);
 
+/* Say whether the external data file is raw: whether it reads as the disk, without the image.
+ * (qcow2: "Header", bytes 88 to 95, bit 1) Works with metadata_only. Only the header changes. This
+ * can only be turned off: the data of another image may be anywhere in its file.
+ *
+ * Q2_ERR_UNSUPPORTED  a raw image; raw is true and the data file is not raw; nothing changed
+ */
+enum q2_status q2_disk_set_raw_external_data(struct q2_disk *disk, bool raw);
+
 /* Say whether refcounts may be written late.  (qcow2: "Header", bytes 80 to 87) Works with
  * metadata_only. Programs that heed it write the dirty bit and leave refcounts for later.
  *

@@ -123,6 +123,25 @@ enum q2_status q2_disk_set_lazy_refcounts(struct q2_disk *disk, bool lazy)
     return q2_header_set(disk, &header, Q2_HEADER_FIELDS(compatible_features, compatible_features));
 }
 
+enum q2_status q2_disk_set_raw_external_data(struct q2_disk *disk, bool raw)
+{
+    const struct q2_image *top = &disk->layers[0];
+    struct q2_header header;
+    enum q2_status status = q2_write_metadata_possible(disk);
+
+    if (status == Q2_OK && raw && !q2_image_is_raw_external(top))
+        status = q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                         "the data of an existing image does not become raw", top->source->path);
+    if (status != Q2_OK || raw == q2_image_is_raw_external(top))
+        return status;
+    status = q2_commit_names(disk);
+    if (status != Q2_OK)
+        return status;
+    header = top->header; /* O7 may have changed it */
+    header.autoclear_features &= ~Q2_AUTOCLEAR_RAW_EXTERNAL;
+    return q2_header_set(disk, &header, Q2_HEADER_FIELDS(autoclear_features, autoclear_features));
+}
+
 /* --- size ------------------------------------------------------------------------------------ */
 
 static enum q2_status write_size(struct q2_disk *disk, uint64_t size)

@@ -226,6 +226,23 @@ def test_growing_a_disk_over_data_that_is_there():
         tools.good("compare", "-f", "raw", "-F", "qcow2", "t.data", "t.qcow2")
 
 
+def test_a_data_file_that_stays_raw_no_more():
+    for tools in both("no-more"):
+        for name, raw in (("t.qcow2", "on"), ("other.qcow2", "off")):
+            tools.good("create", "-q", "-f", "qcow2", "-o",
+                       f"data_file={name}.data,data_file_raw={raw}", name, "1M")
+        fill(tools.folder.path / "t.qcow2.data", 42, 0, MIB)
+        tools.good("amend", "-o", "data_file_raw=on", "t.qcow2")  # so it is
+        status, text = tools.img("amend", "-o", "data_file_raw=on", "other.qcow2")
+        check(status == 1 and text, "an image became raw")
+        tools.good("amend", "-o", "data_file_raw=off", "t.qcow2")
+        for name in ("t.qcow2", "other.qcow2"):
+            info = json.loads(tools.good("info", "--output=json", name))
+            check_equal(info["format-specific"]["data"]["data-file-raw"], False, name)
+        tools.holds("t.qcow2", "qcow2", (42, 0, MIB))
+        tools.good("check", "t.qcow2")
+
+
 def test_a_backing_file_below_a_raw_data_file():
     """The header cannot name one, and one that is given must not show through."""
     for tools in both("below"):

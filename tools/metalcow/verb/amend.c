@@ -56,7 +56,9 @@ static enum q2_status change(struct q2_disk *disk, const struct wish *wish)
     bool format_first = format_comes_first(wish);
     enum q2_status status = Q2_OK;
 
-    if (wish->options->given[CREATE_DATA_FILE])
+    if (wish->options->given[CREATE_DATA_FILE_RAW])
+        status = q2_disk_set_raw_external_data(disk, wish->options->image.raw_external_data);
+    if (status == Q2_OK && wish->options->given[CREATE_DATA_FILE])
         status = q2_disk_set_data_file(disk, wish->options->image.data_file);
     if (status == Q2_OK && format_first)
         status = q2_disk_change_format(disk, &wish->format);
@@ -122,6 +124,7 @@ static bool say(const char *sentence)
 static const enum create_option amendable[] = {
     CREATE_COMPAT,
     CREATE_DATA_FILE,
+    CREATE_DATA_FILE_RAW,
     CREATE_ENCRYPT_ITER_TIME,
     CREATE_ENCRYPT_KEYSLOT,
     CREATE_ENCRYPT_NEW_SECRET,
@@ -153,12 +156,13 @@ static bool check_options(const struct create_options *options)
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (options->given[i] && !is_amendable(i))
             return say(
-                "amend changes compat, data_file, lazy_refcounts, refcount_bits, size and "
-                "encrypt.state only; for everything else make a new image with 'convert -o'");
+                "amend changes compat, data_file, data_file_raw, lazy_refcounts, refcount_bits, "
+                "size and encrypt.state only; for everything else make a new image with 'convert "
+                "-o'");
         any = any || options->given[i];
     }
-    return any || say("nothing to change: give -o with compat, data_file, lazy_refcounts, "
-                      "refcount_bits, size or encrypt.state");
+    return any || say("nothing to change: give -o with compat, data_file, data_file_raw, "
+                      "lazy_refcounts, refcount_bits, size or encrypt.state");
 }
 
 static bool check_keys(const struct arguments *arguments, const struct create_options *options)

@@ -142,6 +142,25 @@ static void test_set_lazy_refcounts(void)
     cleanup();
 }
 
+static void test_set_raw_external_data(void)
+{
+    struct q2_layer_info info;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    setup(true);
+    T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, true), Q2_OK);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, false), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_U64(info.header->autoclear_features, 0);
+    T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, false), Q2_OK);
+    T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, true), Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "the data of an existing image does not become raw");
+    cleanup();
+}
+
 static void test_set_data_file(void)
 {
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
@@ -768,6 +787,7 @@ int main(void)
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
     T_RUN(test_set_backing_clears_unknown_autoclear_bits_only);
     T_RUN(test_set_lazy_refcounts);
+    T_RUN(test_set_raw_external_data);
     T_RUN(test_set_data_file);
     T_RUN(test_names_are_refused);
     T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);

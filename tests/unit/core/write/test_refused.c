@@ -140,6 +140,11 @@ static enum q2_status data_file_without_one(struct q2_disk *disk)
     return q2_disk_set_data_file(disk, "x");
 }
 
+static enum q2_status data_becomes_raw(struct q2_disk *disk)
+{
+    return q2_disk_set_raw_external_data(disk, true);
+}
+
 static enum q2_status lazy(struct q2_disk *disk)
 {
     return q2_disk_set_lazy_refcounts(disk, true);
@@ -256,6 +261,7 @@ static void test_refused_operation_changes_no_byte(void)
         {"enable no bitmap", enable_missing, Q2_ERR_ARGUMENT},
         {"a backing file's name without room", name_without_room, Q2_ERR_LIMIT},
         {"no data file to rename", data_file_without_one, Q2_ERR_UNSUPPORTED},
+        {"no data that becomes raw", data_becomes_raw, Q2_ERR_UNSUPPORTED},
         {"a size of part of a sector", resize_odd, Q2_ERR_ARGUMENT},
         {"shrinking that is not allowed", resize_smaller, Q2_ERR_ARGUMENT},
         {"a size out of range", resize_huge, Q2_ERR_LIMIT},
