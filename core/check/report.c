@@ -109,7 +109,8 @@ size_t q2_check_finding_format(const struct q2_check_finding *finding, uint32_t 
 }
 
 /* Is the double that is nearest to n / 200, n odd, larger than that?  Then printf() rounds the
- * second digit after the point up; if it is that very number, to an even digit. */
+ * second digit after the point up; if it is that very number, to an even digit. No two doubles are
+ * equally near: n is doubled more than twice, so that the rest is a multiple of 8, and not 100. */
 static bool half_goes_up(uint64_t n)
 {
     bool odd_digit = (n / 2) % 2 == 1;
@@ -120,7 +121,7 @@ static bool half_goes_up(uint64_t n)
     rest = n % 200;
     if (rest == 0)
         return odd_digit;
-    return rest > 100 || (rest == 100 && (n / 200) % 2 == 1);
+    return rest > 100;
 }
 
 /* part of whole in percent, as printf()'s %.2f has it of part * 100.0 / whole; firmware code must

@@ -2,6 +2,7 @@
  * of damage has its own. */
 #include <stdlib.h>
 
+#include "core/check/references.h"
 #include "core/read/disk.h"
 #include "tests/support/fixture.h"
 #include "q2_check.h"
@@ -23,6 +24,7 @@ struct collector {
 static struct {
     uint64_t done, total;
     unsigned int nb, nb_wrong;
+    unsigned int nb_counting; /* in the first half: while references are counted */
 } told;
 
 static void hear(struct q2_check_reporter *reporter, uint64_t done, uint64_t total)
@@ -30,6 +32,7 @@ static void hear(struct q2_check_reporter *reporter, uint64_t done, uint64_t tot
     (void)reporter;
     if (done > total || (told.nb > 0 && (done <= told.done || total != told.total)))
         told.nb_wrong++;
+    told.nb_counting += done <= total / 2;
     told.done = done;
     told.total = total;
     told.nb++;
@@ -49,7 +52,8 @@ static struct fixture f;
 static struct collector found;
 static struct q2_check_result result;
 
-static enum q2_status check(void)
+/* Check a file of `size` bytes, of which those after the image are zeros. */
+static enum q2_status check_file(uint64_t size)
 {
     enum q2_status status;
 
@@ -57,6 +61,7 @@ static enum q2_status check(void)
     memset(&told, 0, sizeof(told));
     memset(&result, 0, sizeof(result));
     fixture_start(&f, &image);
+    f.image.source.size = size;
     f.options.metadata_only = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     status = q2_disk_check(f.disk, &found.reporter, &result);
@@ -64,6 +69,11 @@ static enum q2_status check(void)
     T_CHECK(told.nb <= 300);
     T_CHECK((told.nb > 0 && told.done == told.total) == (status == Q2_OK));
     return status;
+}
+
+static enum q2_status check(void)
+{
+    return check_file(image.size);
 }
 
 static void cleanup(void)
@@ -187,6 +197,24 @@ static void test_check_statistics(void)
     T_CHECK_U64(result.fragmented_clusters, 2);
     T_CHECK_U64(result.leaks, 1);
     T_CHECK_U64(result.image_end_offset, image.size);
+    cleanup();
+}
+
+/* A user sees that a long check goes on, inside a window of host clusters and between two. */
+static void test_check_tells_progress_while_it_counts(void)
+{
+    t_row("one window");
+    image_start(&image, &(struct image_spec){.size = 50 * KIB, .cluster_bits = 9});
+    for (uint64_t at = 0; at < 50 * KIB; at += 512)
+        (void)image_data(&image, at, 1);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK(told.nb_counting >= 30);
+    cleanup();
+    t_row("three windows without data");
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    T_CHECK_U64(check_file(3 * 512ull * Q2_REFERENCES_WINDOW), Q2_OK);
+    T_CHECK_U64(told.nb_counting, 3);
+    T_CHECK_U64(told.nb, 4);
     cleanup();
 }
 
@@ -421,6 +449,13 @@ static void test_check_bad_entries(void)
     entry = image_l2_entry(&image, 320 * KIB);
     image_put64(&image, entry, 2);
     check_one(Q2_CHECK_ENTRY, "L2 entry has a reserved bit set", entry);
+    t_row("L2 entry of an image with a data file");
+    image_start(&image, &(struct image_spec){.size = MIB, .external = true});
+    image_data(&image, 64 * KIB, 1);
+    entry = image_l2_entry(&image, 320 * KIB);
+    image_put64(&image, entry, 2);
+    check_one(Q2_CHECK_ENTRY, "L2 entry has a reserved bit set", entry);
+    T_CHECK_U64(result.allocated_clusters, 1);
     t_row("L2 entry past the file");
     start();
     entry = image_l2_entry(&image, 320 * KIB);
@@ -461,6 +496,23 @@ static void test_check_bad_entries(void)
     entry = image_field(&image, "refcount_table_offset") + 16;
     image_put64(&image, entry, 64 * MIB);
     check_one(Q2_CHECK_STRUCTURE, "refcount block past the end of the file", entry);
+}
+
+/* Without the whole refcount table there is nothing to compare with. */
+static void test_check_refcount_table_past_the_file(void)
+{
+    t_row("ends with the file");
+    start();
+    image_field_set(&image, "refcount_table_offset", image.size - 64 * KIB);
+    T_CHECK_U64(check(), Q2_OK);
+    cleanup();
+    t_row("ends past it");
+    start();
+    image_field_set(&image, "refcount_table_offset", image.size - 64 * KIB);
+    image_field_set(&image, "refcount_table_clusters", 2);
+    T_CHECK_U64(check(), Q2_ERR_TRUNCATED);
+    T_CHECK_STR(fixture_field(&f), "refcount_table_offset");
+    cleanup();
 }
 
 /* The file ends inside an L2 table, between the halves of an extended entry. */
@@ -695,6 +747,29 @@ static void test_check_image_of_several_windows(void)
     cleanup();
 }
 
+/* The last cluster of a window is counted in it, and the one after that is not. */
+static void test_check_counts_up_to_the_end_of_the_window(void)
+{
+    struct q2_references r = {.found = NULL};
+    uint64_t end = 512ull * Q2_REFERENCES_WINDOW;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_put64(&image, image_l2_entry(&image, 0), (end - 512) | COPIED);
+    image_put64(&image, image_l2_entry(&image, 512), end | COPIED);
+    fixture_start(&f, &image);
+    f.image.source.size = end + 512;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_references_start(&r, f.disk);
+    q2_references_window(&r, 0);
+    q2_references_tables_window(&r, 0);
+    q2_references_l1(&r, image_field(&image, "l1_table_offset"), 1, true);
+    q2_references_l2s(&r);
+    T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW - 1), 1);
+    T_CHECK_U64(f.disk->counts.tables[0], 0); /* stored after the counts */
+    q2_disk_reset_decoded(f.disk);
+    cleanup();
+}
+
 /* Looks into the slice cache that a check made: its work. */
 static uint64_t work(void)
 {
@@ -787,6 +862,7 @@ int main(void)
     T_RUN(test_check_right_images_have_no_finding);
     T_RUN(test_check_version_2_and_empty);
     T_RUN(test_check_statistics);
+    T_RUN(test_check_tells_progress_while_it_counts);
     T_RUN(test_check_leaves_the_disk_usable);
     T_RUN(test_check_leak);
     T_RUN(test_check_refcount_too_low);
@@ -798,6 +874,7 @@ int main(void)
     T_RUN(test_check_l1_table_that_is_a_refcount_block);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
+    T_RUN(test_check_refcount_table_past_the_file);
     T_RUN(test_check_l2_table_cut);
     T_RUN(test_check_refcount_block_unreadable);
     T_RUN(test_check_snapshots);
@@ -806,6 +883,7 @@ int main(void)
     T_RUN(test_check_encryption_header_is_counted);
     T_RUN(test_check_bad_sector_in_each_cluster);
     T_RUN(test_check_image_of_several_windows);
+    T_RUN(test_check_counts_up_to_the_end_of_the_window);
     T_RUN(test_check_of_one_table_named_often_is_bounded);
     T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
     T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);
