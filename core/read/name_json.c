@@ -249,13 +249,13 @@ static bool take_member(struct json *json, bool in_file)
     return false;
 }
 
-/* The members of all objects, up to the brace that ends the first one. */
+/* The members of all objects, up to the brace that ends the first one. Where no object begins,
+ * nothing is taken, and text that is left is bad. */
 static void take_objects(struct json *json)
 {
     unsigned depth = take(json, '{') ? 1 : 0;
     bool first = true;
 
-    json->bad = depth == 0;
     while (depth > 0 && !json->bad && !json->unsupported) {
         if (take(json, '}')) {
             depth--;

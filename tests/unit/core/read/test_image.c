@@ -133,6 +133,12 @@ static void test_image_open_empty_names(void)
     T_CHECK_U64(open_image(&image), Q2_OK);
     T_CHECK(opened.has_data_file_name && !opened.has_backing);
     T_CHECK_STR(opened.data_file, "");
+    t_row("a length, but no place");
+    image_field_set(&image, "backing_file_offset", 0);
+    image_field_set(&image, "backing_file_size", 4);
+    T_CHECK_U64(open_image(&image), Q2_OK);
+    T_CHECK(!opened.has_backing);
+    T_CHECK_STR(opened.backing_file, "");
     image_free(&image);
 }
 
@@ -300,6 +306,38 @@ static void test_image_open_bad_sector_anywhere(void)
     image_free(&image);
 }
 
+/* No other read follows that would fail as well: the extension is the last one. */
+static void test_image_open_last_extension_unreadable(void)
+{
+    static const struct {
+        const char *row;
+        uint32_t type, length;
+    } rows[] = {
+        {"bitmaps", Q2_EXTENSION_BITMAPS, 24},
+        {"encryption", Q2_EXTENSION_ENCRYPTION, 16},
+    };
+    static const uint8_t filler[4096];
+
+    for (size_t i = 0; i < 2; i++) {
+        struct image image;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB});
+        (void)image_extension(&image, 0x12345678, filler, 4096 - 112 - 8 - 8);
+        (void)image_extension(&image, rows[i].type, filler, rows[i].length);
+        image_field_set(&image, "backing_file_offset", 4096 + rows[i].length);
+        T_CHECK_U64(open_image(&image), Q2_OK);
+        q2_windows_clear(&windows);
+        q2_slice_cache_init(&cache, &windows);
+        fake_source_init(&fake, "img", image.bytes, image.size);
+        fake.bad_start = 4096;
+        fake.bad_end = 4097;
+        T_CHECK_U64(q2_image_open(&cache, &fake.source, &fault, &opened), Q2_ERR_IO);
+        T_CHECK_STR(fault.what, "a header extension cannot be read");
+        image_free(&image);
+    }
+}
+
 /* An unknown feature is refused as such even if its name cannot be read. */
 static void test_image_open_feature_name_unreadable(void)
 {
@@ -410,6 +448,7 @@ int main(void)
     T_RUN(test_image_open_all_unknown_features_are_said);
     T_RUN(test_image_open_dirty_and_corrupt_are_readable);
     T_RUN(test_image_open_bad_sector_anywhere);
+    T_RUN(test_image_open_last_extension_unreadable);
     T_RUN(test_image_open_feature_name_unreadable);
     T_RUN(test_image_open_raw_values);
     T_RUN(test_image_use_snapshot_table);

@@ -404,6 +404,32 @@ static void test_slice_grown_slice_has_zeros(void)
     restore();
 }
 
+/* A file that was cut inside a slice: what is cached ends where the file does. */
+static void test_slice_cut_slice_ends_with_the_file(void)
+{
+    struct fake_source other;
+    const uint8_t *at = bytes;
+    size_t length = 0;
+
+    setup(NB_BYTES);
+    fake_source_init(&other, "b", bytes, NB_BYTES);
+    T_CHECK(good(&fake, 0) && good(&fake, SLICE) && good(&fake, 2 * SLICE));
+    T_CHECK(good(&other, SLICE));
+    fake.source.size = fake.nb_held = SLICE + 10;
+    q2_slice_cache_cut(&cache, &fake.source);
+    fake_source_reset(&fake);
+    fake_source_reset(&other);
+    T_CHECK_U64(q2_slice_get(&cache, &fake.source, SLICE + 9, &at, &length), Q2_OK);
+    T_CHECK(*at == byte_of(SLICE + 9) && length == 1);
+    T_CHECK(!good(&fake, SLICE + 10) && !good(&fake, 2 * SLICE));
+    T_CHECK(good(&fake, SLICE - 1) && good(&fake, SLICE + 9) && good(&other, 2 * SLICE - 1));
+    T_CHECK_U64(fake.nb_reads + other.nb_reads, 0);
+    t_row("it grows again");
+    fake.source.size = fake.nb_held = 3 * SLICE;
+    T_CHECK(good(&fake, SLICE + 10) && good(&fake, 2 * SLICE));
+    T_CHECK_U64(fake.nb_bytes, 2 * SLICE - 10); /* what was cut off */
+}
+
 /* Whoever grew the file: what waits in its last slice is not lost. */
 static void test_slice_get_grown_file_keeps_what_waits(void)
 {
@@ -483,6 +509,7 @@ int main(void)
     T_RUN(test_slice_regions_count_what_is_cached);
     T_RUN(test_slice_at_hand_reads_nothing);
     T_RUN(test_slice_grown_slice_has_zeros);
+    T_RUN(test_slice_cut_slice_ends_with_the_file);
     T_RUN(test_slice_get_grown_file_keeps_what_waits);
     T_RUN(test_slice_read_across_slices);
     T_RUN(test_slice_read_outside_the_file_reads_nothing);

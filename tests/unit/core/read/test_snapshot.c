@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "core/read/disk.h"
+#include "core/read/snapshot.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 
@@ -178,6 +179,59 @@ static void test_snapshot_extra_data_of_every_length(void)
     }
 }
 
+static void test_snapshot_extra_data_past_the_limit_is_refused(void)
+{
+    static const uint8_t zeros[1025];
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "1", .name = "n", .extra = zeros, .extra_size = 1025});
+    (void)image_snapshots_write(&image);
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &s), Q2_ERR_LIMIT);
+    T_CHECK_STR(fixture_field(&f), "extra_data_size");
+    fixture_end(&f);
+    image_free(&image);
+}
+
+/* An entry of zeros is a right one of 40 bytes. The table may end with byte 64 MiB, not after. */
+static void test_snapshot_table_past_the_limit_is_refused(void)
+{
+    static const struct {
+        const char *row;
+        uint64_t offset;
+        enum q2_status status;
+    } rows[] = {
+        {"ends at the limit", Q2_MAX_SNAPSHOT_TABLE_SIZE - 40, Q2_OK},
+        {"ends past it", Q2_MAX_SNAPSHOT_TABLE_SIZE - 32, Q2_ERR_LIMIT},
+    };
+    struct q2_fault fault = {.status = Q2_OK};
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_field_set(&image, "nb_snapshots", 1000);
+    image_field_set(&image, "snapshots_offset", MIB);
+    fixture_start(&f, &image);
+    f.image.source.size = MIB + 2 * Q2_MAX_SNAPSHOT_TABLE_SIZE;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    for (size_t i = 0; i < 2; i++) {
+        struct q2_snapshot_walk walk = {.offset = rows[i].offset};
+
+        t_row(rows[i].row);
+        T_CHECK_U64(q2_snapshot_next(&f.disk->slices, &f.disk->layers[0], &walk, &fault, &s),
+                    rows[i].status);
+        T_CHECK_U64(fault.status, rows[i].status);
+    }
+    fixture_end(&f);
+    image_free(&image);
+}
+
 static void test_snapshot_icount_of_all_ones_is_none(void)
 {
     struct extra extra = extra_of(0, MIB, UINT64_MAX);
@@ -330,6 +384,8 @@ int main(void)
     T_RUN(test_snapshot_read_each_state);
     T_RUN(test_snapshot_own_virtual_size);
     T_RUN(test_snapshot_extra_data_of_every_length);
+    T_RUN(test_snapshot_extra_data_past_the_limit_is_refused);
+    T_RUN(test_snapshot_table_past_the_limit_is_refused);
     T_RUN(test_snapshot_icount_of_all_ones_is_none);
     T_RUN(test_snapshot_long_strings_are_cut);
     T_RUN(test_snapshot_list_is_one_walk);

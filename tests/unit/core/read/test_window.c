@@ -74,6 +74,11 @@ static void test_windows_view_large_requests_stand_alone(void)
     T_CHECK(!seen(0, 128 * KIB) && seen(128 * KIB, 128 * KIB));
     t_row("large, but held");
     T_CHECK(seen(128 * KIB, 200 * KIB));
+    t_row("large, but held by the second window");
+    setup(SIZE);
+    T_CHECK(!seen(4096 * KIB, 512) && !seen(0, 512) && seen(512, 512));
+    T_CHECK(seen(512, 200 * KIB));
+    T_CHECK_U64(fake.nb_reads, 1);
 }
 
 static void test_windows_view_gap(void)
