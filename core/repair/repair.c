@@ -127,14 +127,13 @@ static enum q2_status drop_place(struct repair *p, uint64_t at, bool *ret_done)
     uint64_t entry, bitmap;
     enum q2_status status = q2_slice_read(slices, top->source, at, words, length);
 
-    if (status != Q2_OK)
-        return status; /* not covered: whoever met the entry has just read it */
     entry = q2_be64_get(words[0]);
     bitmap = q2_be64_get(words[1]);
-    *ret_done = top->rules.extended ? (uint32_t)bitmap == 0
-                                    : top->rules.version_3 && (entry & Q2_ENTRY_ZERO) != 0;
+    *ret_done = status == Q2_OK &&
+                (top->rules.extended ? (uint32_t)bitmap == 0
+                                     : top->rules.version_3 && (entry & Q2_ENTRY_ZERO) != 0);
     if (!*ret_done)
-        return Q2_OK;
+        return status;
     words[0] = q2_be64_make((uint64_t)(top->rules.extended ? 0 : Q2_ENTRY_ZERO));
     return q2_slice_put(slices, top->source, at, words, length, Q2_DIRTY_L2);
 }
@@ -401,11 +400,8 @@ static enum q2_status mend(struct repair *p, enum q2_repair what, struct q2_chec
     if (status == Q2_OK && corruption && s->nb_too_low > 0)
         status = mend_refcounts(p, true);
     if (status == Q2_OK && what == Q2_REPAIR_ALL && s->nb_snapshot > 0 &&
-        s->nb_entries + s->nb_structure == 0) {
-        status = mend_snapshots(p);
-        if (status == Q2_OK)
-            status = look(p->disk, s, &now);
-    }
+        s->nb_entries + s->nb_structure == 0)
+        status = mend_snapshots(p); /* what a removed entry alone referred to is a leak by now */
     if (status == Q2_OK && now.leaks > 0 && s->nb_entries + s->nb_structure == 0)
         status = mend_refcounts(p, false);
     if (status != Q2_OK)
