@@ -388,6 +388,26 @@ static void test_alloc_too_far_for_a_stream(void)
     cleanup();
 }
 
+/* Two refcounts are in one byte, which cannot be read: neither of them changes. */
+static void test_refcount_whose_neighbour_cannot_be_read(void)
+{
+    uint64_t block, refcount;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12, .refcount_bits = 4});
+    (void)image_data(&image, 0, 1);
+    setup();
+    T_CHECK_U64(q2_refcount_block(&f.disk->slices, &f.disk->layers[0], 1, &block), Q2_OK);
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    fake_source_fail_nth(&f.image, FAKE_READ, 1);
+    T_CHECK_U64(q2_refcount_put_in(&f.disk->slices, &f.disk->layers[0], block, 1, 3), Q2_ERR_IO);
+    for (uint64_t i = 0; i < 2; i++) {
+        T_CHECK_U64(q2_refcount_get(&f.disk->slices, &f.disk->layers[0], i, &refcount), Q2_OK);
+        T_CHECK_U64(refcount, 1);
+    }
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_alloc_new_table_needs_two_blocks);
@@ -404,5 +424,6 @@ int main(void)
     T_RUN(test_write_without_room_under_its_table);
     T_RUN(test_alloc_run_stops_before_a_table);
     T_RUN(test_alloc_too_far_for_a_stream);
+    T_RUN(test_refcount_whose_neighbour_cannot_be_read);
     return t_done();
 }

@@ -231,6 +231,9 @@ static void test_names_without_room_are_refused(void)
         {"two sectors in use, none free", 10, 400, 0, NULL, "a",
          "img/top.qcow2: the first cluster has no room to change the header safely (cluster_size "
          "is 1024, limit 1024)"},
+        {"two sectors in use, too few free", 11, 1000, 0, NULL, "a",
+         "img/top.qcow2: the first cluster has no room to change the header safely (cluster_size "
+         "is 2048, limit 2048)"},
         {"an extension longer than the area", 17, 70000, 0, NULL, "b",
          "img/top.qcow2: the header is too long to change (cluster_size is 0x20000, limit "
          "0x10000)"},
@@ -260,6 +263,38 @@ static void test_names_without_room_are_refused(void)
         free(before);
         cleanup();
     }
+}
+
+/* Both names reach over several sectors, which no single write changes: the header goes to free
+ * sectors and back. Each way is what nobody reads, a barrier, one sector, and a barrier. */
+static void test_long_names_replace_each_other_safely(void)
+{
+    static const uint32_t cluster_bits[] = {12, 16};
+    static char first[901], second[901];
+
+    memset(first, 'f', 900);
+    memset(second, 's', 900);
+    for (size_t i = 0; i < sizeof(cluster_bits) / sizeof(cluster_bits[0]); i++) {
+        uint64_t size;
+
+        t_row(cluster_bits[i] == 12 ? "clusters of 4 KiB" : "clusters of 64 KiB");
+        image_start(&image,
+                    &(struct image_spec){.size = 64 * KIB, .cluster_bits = cluster_bits[i]});
+        size = image_cluster_size(&image);
+        setup(true);
+        T_CHECK_U64(q2_disk_set_backing(f.disk, first, "raw"), Q2_OK);
+        T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+        fake_source_reset(&f.image);
+        T_CHECK_U64(q2_disk_set_backing(f.disk, second, "qcow2"), Q2_OK);
+        T_CHECK(f.image.nb_flushes >= 4);
+        /* In one piece again: the first extension is the format, and none spans free sectors. */
+        T_CHECK(memcmp(memory + 112, "\xe2\x79\x2a\xca", 4) == 0);
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        check_names(second, "qcow2", "");
+        T_CHECK(memcmp(memory + size, image.bytes + size, image.size - size) == 0);
+        cleanup();
+    }
+    t_row("");
 }
 
 /* The second write of a change fails: the disk is read-only. (O10) */
@@ -792,6 +827,7 @@ int main(void)
     T_RUN(test_names_are_refused);
     T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);
     T_RUN(test_names_without_room_are_refused);
+    T_RUN(test_long_names_replace_each_other_safely);
     T_RUN(test_names_latch_after_a_failed_write);
     T_RUN(test_changes_clear_unknown_autoclear_bits_first);
     T_RUN(test_changes_report_each_write_and_flush_that_fails);

@@ -617,6 +617,147 @@ static void test_broken_directory_and_bits_are_told(void)
     cleanup();
 }
 
+/* A place in the middle of the bits that cannot be read is told as the place that it is. */
+static void test_unreadable_bits_are_told_with_their_place(void)
+{
+    struct q2_bitmap bitmap;
+    uint64_t at, length;
+
+    build_sized(1, 32 * 1024 * KIB);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    setup_for(false);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    f.image.bad_start = bits + 4 * KIB; /* the second half of the disk */
+    f.image.bad_end = bits + 8 * KIB;
+    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, 16 * 1024 * KIB, &at, &length), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, bits + 4 * KIB);
+    cleanup();
+}
+
+/* Bits of several sectors and slices are set together: those that were asked for, and no other. */
+static void test_mark_of_bits_in_many_sectors(void)
+{
+    const uint64_t from = 3 * 1024 * KIB + 512, end = 30 * 1024 * KIB - 512;
+    struct q2_bitmap bitmap;
+
+    build_sized(1, 32 * 1024 * KIB);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, from, end - from), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    for (uint64_t i = 0; i < 8 * KIB; i++) {
+        uint8_t want = i * 4096 + 4096 <= from || i * 4096 >= end ? 0 : 0xff;
+
+        want = i == from / 4096 ? 0xfe : i == end / 4096 ? 0x7f : want;
+        if (!T_CHECK_U64(memory[bits + i], want))
+            break;
+    }
+    cleanup();
+}
+
+/* The bits of the old size fill their cluster: what is stored after the table's entries is no entry
+ * of it. */
+static void test_resize_does_not_read_behind_the_table(void)
+{
+    build_sized(1, 256 * 1024 * KIB);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    image_put64(&image, table + 8, 2); /* no entry may look so */
+    setup();
+    T_CHECK_U64(q2_disk_resize(f.disk, 512 * 1024 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    check_dirty("abc", 512 * 1024 * KIB, 0);
+    check_clean();
+    cleanup();
+}
+
+/* A bitmap without bits needs nothing of what the refcounts say about the header's cluster, where
+ * an offset of 0 would lead. */
+static void test_resize_with_a_bitmap_without_bits(void)
+{
+    build(1);
+    image_put64(&image, table, 0);
+    image_refcount_set(&image, bits / CLUSTER, 0);
+    image_refcount_set(&image, 0, 2); /* too high, which harms nothing */
+    setup();
+    T_CHECK_U64(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_OK);
+    check_dirty("abc", 1024 * KIB, 0);
+    cleanup();
+}
+
+static const struct q2_source_ops *inner;
+static uint64_t nb_table_writes;
+
+static enum q2_status watch_table(struct q2_source *source, uint64_t offset, const void *bytes,
+                                  size_t length)
+{
+    if (offset < table + CLUSTER && offset + length > table)
+        nb_table_writes++;
+    return inner->write_at(source, offset, bytes, length);
+}
+
+/* Entries that name nothing are not written again: a table is 8 MiB and more for a large disk. */
+static void test_clear_of_a_clean_bitmap_leaves_its_table_alone(void)
+{
+    struct q2_source_ops ops;
+
+    build(1);
+    setup();
+    inner = f.image.source.ops;
+    ops = *inner;
+    ops.write_at = watch_table;
+    f.image.source.ops = &ops;
+    for (uint32_t i = 0; i < 2; i++) {
+        nb_table_writes = 0;
+        T_CHECK_U64(q2_disk_bitmap_clear(f.disk, "abc"), Q2_OK);
+        T_CHECK_U64(nb_table_writes, i == 0 ? 1 : 0);
+    }
+    check_clean();
+    cleanup();
+}
+
+/* There is room for a new directory, and none for a table: the bitmap is not added, and nothing is
+ * given up that something else uses. */
+static void test_add_without_room_for_the_table(void)
+{
+    build(1);
+    setup();
+    f.image.capacity = image.size + CLUSTER;
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "new", 0, true), Q2_ERR_NO_SPACE);
+    f.image.capacity = CAPACITY;
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    check_clean();
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "new", 0, true), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
+/* How many extensions of the header list bitmaps? */
+static uint32_t nb_lists(void)
+{
+    uint32_t nb = 0, at = 112;
+
+    while (memory[at] | memory[at + 1] | memory[at + 2] | memory[at + 3]) {
+        nb += memcmp(memory + at, "\x23\x85\x28\x75", 4) == 0;
+        at += 8 + (((uint32_t)memory[at + 6] << 8 | memory[at + 7]) + 7) / 8 * 8;
+    }
+    return nb;
+}
+
+/* The header has one list of bitmaps, or none. (qcow2: "Header extensions") */
+static void test_header_has_one_list_of_bitmaps(void)
+{
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "new", 0, true), Q2_OK);
+    T_CHECK_U64(nb_lists(), 1);
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_OK);
+    T_CHECK_U64(nb_lists(), 1);
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "new"), Q2_OK);
+    T_CHECK_U64(nb_lists(), 0);
+    cleanup();
+}
+
 /* A bitmap in use that this disk does not record is somebody else's: no resize. */
 static void test_shrink_refused_for_a_bitmap_of_others(void)
 {
@@ -655,6 +796,13 @@ int main(void)
     T_RUN(test_mark_ends_where_the_disk_ends);
     T_RUN(test_changes_need_a_writable_disk);
     T_RUN(test_broken_directory_and_bits_are_told);
+    T_RUN(test_unreadable_bits_are_told_with_their_place);
+    T_RUN(test_mark_of_bits_in_many_sectors);
+    T_RUN(test_resize_does_not_read_behind_the_table);
+    T_RUN(test_resize_with_a_bitmap_without_bits);
+    T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
+    T_RUN(test_add_without_room_for_the_table);
+    T_RUN(test_header_has_one_list_of_bitmaps);
     T_RUN(test_shrink_refused_for_a_bitmap_of_others);
     free(memory);
     return t_done();

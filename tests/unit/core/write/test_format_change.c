@@ -187,6 +187,18 @@ static void test_upgrade_and_downgrade_keep_names_and_extensions(void)
     cleanup();
 }
 
+/* Version 2 has no bit that says whether a list of bitmaps is right: version 3 begins without. */
+static void test_upgrade_leaves_out_a_list_of_bitmaps(void)
+{
+    start(2);
+    (void)image_extension(&image, 0x23852875, "012345678901234567890123", 24);
+    setup();
+    change(&to_3);
+    T_CHECK_U64(get(112), 0x6803f85700000180); /* the names of feature bits */
+    T_CHECK_U64(get(112 + 8 + 384), 0);        /* and no more */
+    cleanup();
+}
+
 /* The names of feature bits are written for version 3, where they fit. */
 static void test_upgrade_writes_the_names_of_feature_bits(void)
 {
@@ -450,6 +462,20 @@ static void test_width_that_is_too_narrow(void)
     cleanup();
 }
 
+/* Whichever cluster has too many references, the new width is refused. */
+static void test_width_is_judged_by_every_cluster(void)
+{
+    for (uint64_t i = 0; i < 32; i++) {
+        start(3);
+        image_refcount_set(&image, image_alloc(&image, 32) / CLUSTER + i, 2);
+        setup();
+        T_CHECK_U64(
+            q2_disk_can_change_format(f.disk, &(struct q2_format_change){.refcount_bits = 1}),
+            Q2_ERR_UNSUPPORTED);
+        cleanup();
+    }
+}
+
 /* A file so large that the table would be longer than any that is opened. */
 static void test_width_that_needs_too_long_a_table(void)
 {
@@ -538,6 +564,46 @@ static void test_every_call_fails_once(void)
     }
 }
 
+static const struct q2_source_ops *inner;
+static uint64_t old_table;
+
+/* When the header has been written, what it named before cannot be read any more. */
+static enum q2_status write_and_break(struct q2_source *source, uint64_t offset, const void *bytes,
+                                      size_t length)
+{
+    enum q2_status status = inner->write_at(source, offset, bytes, length);
+
+    if (offset < CLUSTER) {
+        q2_windows_clear(&f.disk->windows);
+        q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+        f.image.bad_start = old_table;
+        f.image.bad_end = old_table + CLUSTER;
+    }
+    return status;
+}
+
+/* The old refcount table fails when its blocks are given up: that is told, and what is in use stays
+ * so. */
+static void test_width_with_an_old_table_that_fails_in_the_end(void)
+{
+    struct q2_source_ops ops;
+
+    start(3);
+    setup();
+    inner = f.image.source.ops;
+    ops = *inner;
+    ops.write_at = write_and_break;
+    f.image.source.ops = &ops;
+    old_table = image_field(&image, "refcount_table_offset");
+    T_CHECK_U64(q2_disk_change_format(f.disk, &(struct q2_format_change){.refcount_bits = 64}),
+                Q2_ERR_IO);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a refcount cannot be read");
+    f.image.bad_end = 0;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(fixture_nb_dangerous(&f), 0);
+    cleanup();
+}
+
 /* The file has changed underneath since it was opened and checked. */
 static void test_downgrade_meets_a_broken_table(void)
 {
@@ -607,6 +673,7 @@ int main(void)
     T_RUN(test_downgrade_above_a_backing_file_writes_zeros);
     T_RUN(test_downgrade_changes_a_shared_table_once);
     T_RUN(test_upgrade_and_downgrade_keep_names_and_extensions);
+    T_RUN(test_upgrade_leaves_out_a_list_of_bitmaps);
     T_RUN(test_upgrade_writes_the_names_of_feature_bits);
     T_RUN(test_wishes_that_change_nothing_write_nothing);
     T_RUN(test_upgrade_completes_the_snapshot_table);
@@ -619,8 +686,10 @@ int main(void)
     T_RUN(test_width_of_every_kind);
     T_RUN(test_width_of_a_file_with_many_clusters);
     T_RUN(test_width_that_is_too_narrow);
+    T_RUN(test_width_is_judged_by_every_cluster);
     T_RUN(test_width_that_needs_too_long_a_table);
     T_RUN(test_every_call_fails_once);
+    T_RUN(test_width_with_an_old_table_that_fails_in_the_end);
     T_RUN(test_downgrade_meets_a_broken_table);
     T_RUN(test_downgrade_cannot_read_a_table);
     T_RUN(test_a_full_device_changes_nothing_that_counts);
