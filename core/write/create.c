@@ -208,7 +208,6 @@ static enum q2_status write_header(struct making *m)
 
     if (o->backing_file)
         reserve += q2_text_length(o->backing_file);
-    memset(m->buffer, 0, size);
     q2_header_bytes_start(&to, &m->header);
     q2_header_bytes_string(&to, Q2_EXTENSION_BACKING_FORMAT, o->backing_format);
     q2_header_bytes_string(&to, Q2_EXTENSION_DATA_FILE, o->data_file);

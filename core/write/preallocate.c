@@ -91,7 +91,7 @@ static uint64_t bitmap_with_place(const struct q2_image *top, const struct run *
     uint64_t end = q2_min_u64(guest + (1ull << bits), run->last);
     uint32_t mask;
 
-    if (!top->rules.extended || !q2_image_is_raw_external(top) || start >= end)
+    if (!top->rules.extended || !q2_image_is_raw_external(top))
         return bitmap;
     mask = q2_subcluster_mask(bits, start, end);
     return q2_subcluster_bitmap_allocate(bitmap, mask);

@@ -166,8 +166,6 @@ static bool may_hold(const struct q2_slice_cache *cache, uint64_t first, uint64_
     uint64_t region = first >> Q2_SLICE_REGION_BITS;
     uint64_t last = (first + nb - 1) >> Q2_SLICE_REGION_BITS;
 
-    if (last - region >= Q2_SLICE_REGIONS)
-        return true;
     for (; region <= last; region++) {
         if (cache->nb_in_region[region % Q2_SLICE_REGIONS] != 0)
             return true;
