@@ -114,28 +114,29 @@ static enum q2_status read_entry(const struct reading *reading, uint32_t most_ex
     const struct q2_header *header = &reading->image->header;
     uint64_t at = header->snapshots_offset + walk->offset;
     uint64_t file_size = walk->file_size ? walk->file_size : reading->image->source->size;
-    struct q2_snapshot_disk disk;
-    enum q2_status status = read_part(reading, at, &disk, sizeof(disk));
+    struct q2_snapshot_disk *fixed = &walk->fixed;
+    bool strings_lost;
+    enum q2_status status = read_part(reading, at, fixed, sizeof(*fixed));
 
     if (status != Q2_OK)
         return status;
-    walk->extra_size = q2_be32_get(disk.extra_data_size);
+    walk->extra_size = q2_be32_get(fixed->extra_data_size);
     if (walk->extra_size > most_extra)
         return q2_fail_limit(
             reading->fault, Q2_ERR_LIMIT,
             "a snapshot's extra data is too long; 'metalcow check -r all' shortens it",
             reading->image->source->path, "extra_data_size", walk->extra_size, most_extra);
-    decode(&disk, header->size, ret_snapshot);
-    walk->strings_lost = strings_are_lost(&disk, at + sizeof(disk), file_size);
-    if (walk->strings_lost)
-        disk.id_size = disk.name_size = q2_be16_make(0);
-    status = read_rest(reading, &disk, at + sizeof(disk), ret_snapshot);
+    decode(fixed, header->size, ret_snapshot);
+    strings_lost = strings_are_lost(fixed, at + sizeof(*fixed), file_size);
+    if (strings_lost)
+        fixed->id_size = fixed->name_size = q2_be16_make(0);
+    status = read_rest(reading, fixed, at + sizeof(*fixed), ret_snapshot);
     if (status != Q2_OK)
         return status;
-    walk->offset += (sizeof(disk) + (uint64_t)walk->extra_size + q2_be16_get(disk.id_size) +
-                     q2_be16_get(disk.name_size) + 7) &
+    walk->offset += (sizeof(*fixed) + (uint64_t)walk->extra_size + q2_be16_get(fixed->id_size) +
+                     q2_be16_get(fixed->name_size) + 7) &
                     ~7ull;
-    if (walk->strings_lost && walk->offset <= Q2_MAX_SNAPSHOT_TABLE_SIZE)
+    if (strings_lost && walk->offset <= Q2_MAX_SNAPSHOT_TABLE_SIZE)
         walk->offset = (file_size - header->snapshots_offset + 7) & ~7ull;
     walk->index++;
     return Q2_OK;

@@ -5,6 +5,7 @@
 #ifndef Q2_CORE_SNAPSHOT_H
 #define Q2_CORE_SNAPSHOT_H
 
+#include "core/format/snapshot_entry.h"
 #include "image.h"
 
 /* A walk through the table; start with zeros, then header->nb_snapshots entries. */
@@ -13,8 +14,9 @@ struct q2_snapshot_walk {
     uint32_t index;  /* of the next entry */
     uint32_t extra_size; /* extra_data_size of the last entry, bytes */
     uint64_t file_size;  /* the file's before something was added to it; 0: it is as it was */
-    bool strings_lost;   /* its extra data reaches past the end of the file, and no id and name are
-                            stored; offset is the end of the file then */
+    /* The last entry's fixed part. If its extra data reaches past the end of the file, no id and
+     * name are stored: their sizes are 0 here, and offset is the end of the file. */
+    struct q2_snapshot_disk fixed;
 };
 
 /* Read the next entry; errors as q2_disk_snapshot(). */

@@ -40,27 +40,19 @@ static uint64_t new_size(const struct entry *e)
     return (sizeof(e->fixed) + e->new_extra_size + e->strings + 7) & ~7ull;
 }
 
-/* Read the entry that begins at offset `start` of the old table. */
-static enum q2_status get_entry(const struct copy *c, uint64_t start,
-                                const struct q2_snapshot_walk *walk, struct entry *ret_entry)
+/* The entry at offset `start` of the old table, which the walk has just passed. */
+static struct entry get_entry(const struct copy *c, uint64_t start,
+                              const struct q2_snapshot_walk *walk)
 {
-    uint32_t extra_size = walk->extra_size;
-    const struct q2_image *top = &c->disk->layers[0];
-    uint64_t at = top->header.snapshots_offset + start;
-    enum q2_status status = q2_slice_read(&c->disk->slices, top->source, at, &ret_entry->fixed,
-                                          sizeof(ret_entry->fixed));
+    struct entry e = {.fixed = walk->fixed, .extra_size = walk->extra_size};
 
-    ret_entry->extra = at + sizeof(ret_entry->fixed);
-    ret_entry->extra_size = extra_size;
-    ret_entry->new_extra_size = extra_size < Q2_SNAPSHOT_EXTRA_V3
-                                    ? sizeof(struct q2_snapshot_extra_disk)
-                                    : q2_min_u64(extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
-    ret_entry->extra_kept = q2_min_u64(ret_entry->new_extra_size, c->file_size - ret_entry->extra);
-    if (walk->strings_lost)
-        ret_entry->fixed.id_size = ret_entry->fixed.name_size = q2_be16_make(0);
-    ret_entry->strings =
-        q2_be16_get(ret_entry->fixed.id_size) + (uint64_t)q2_be16_get(ret_entry->fixed.name_size);
-    return status;
+    e.extra = c->disk->layers[0].header.snapshots_offset + start + sizeof(e.fixed);
+    e.new_extra_size = e.extra_size < Q2_SNAPSHOT_EXTRA_V3
+                           ? sizeof(struct q2_snapshot_extra_disk)
+                           : q2_min_u64(e.extra_size, Q2_MAX_SNAPSHOT_EXTRA_SIZE);
+    e.extra_kept = q2_min_u64(e.new_extra_size, c->file_size - e.extra);
+    e.strings = q2_be16_get(e.fixed.id_size) + (uint64_t)q2_be16_get(e.fixed.name_size);
+    return e;
 }
 
 /* Write the extra data of an entry that has too little at `to`. */
@@ -99,11 +91,8 @@ static enum q2_status copy_entry(struct copy *c, uint64_t start,
                                  const struct q2_snapshot_walk *walk)
 {
     uint64_t to = c->offset + c->new_length;
-    struct entry e;
-    enum q2_status status = get_entry(c, start, walk, &e);
+    struct entry e = get_entry(c, start, walk);
 
-    if (status != Q2_OK)
-        return status; /* not covered: the walk has just read it */
     c->differs |= e.extra_size != e.new_extra_size;
     c->new_length += new_size(&e);
     return c->offset == 0 ? Q2_OK : write_entry(c, &e, to);
