@@ -25,7 +25,6 @@ struct walk {
     struct q2_disk *disk;
     bool only_look; /* stop at the first zero cluster */
     bool found;
-    bool active;            /* the L1 table at hand is the active one */
     uint64_t table;         /* the L2 table at hand, bytes into the image */
     uint64_t nb_references; /* L1 entries that name it */
 };
@@ -84,11 +83,14 @@ static enum q2_status replace(struct walk *w, uint64_t at, uint64_t entry)
         status = make_zeros(w, &offset);
     if (status != Q2_OK)
         return status;
-    word = q2_be64_make(offset |
-                        (offset != 0 && w->active && w->nb_references == 1 ? Q2_ENTRY_COPIED : 0));
+    word = q2_be64_make(offset | (offset != 0 && w->nb_references == 1 ? Q2_ENTRY_COPIED : 0));
     status = q2_slice_put(&disk->slices, top->source, at, &word, sizeof(word), Q2_DIRTY_L2);
-    if (status != Q2_OK)
-        return failed(w, status, at); /* not covered: the entry has just been read */
+    if (status != Q2_OK) {
+        if (offset != 0)
+            (void)release(w, offset); /* named by nobody */
+        return q2_fail_at(&disk->fault, status, "an L1 or L2 table cannot be changed",
+                          top->source->path, at);
+    }
     return (entry & Q2_ENTRY_OFFSET) != 0 ? release(w, entry & Q2_ENTRY_OFFSET) : Q2_OK;
 }
 
@@ -152,11 +154,8 @@ static enum q2_status visit_all(struct walk *w)
     struct q2_disk *disk = w->disk;
     const struct q2_image *top = &disk->layers[0];
     struct q2_snapshot_walk snapshots = {0};
-    enum q2_status status;
+    enum q2_status status = visit_l1(w, top->l1_table_offset, top->l1_size);
 
-    w->active = true;
-    status = visit_l1(w, top->l1_table_offset, top->l1_size);
-    w->active = false;
     for (uint32_t i = 0; i < top->header.nb_snapshots && status == Q2_OK; i++) {
         status = q2_snapshot_next(&disk->slices, top, &snapshots, &disk->fault, &disk->snapshot);
         if (status == Q2_OK)

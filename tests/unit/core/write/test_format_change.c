@@ -146,6 +146,43 @@ static void test_downgrade_changes_a_shared_table_once(void)
     cleanup();
 }
 
+static uint64_t full_offset; /* where a file has no room */
+
+static enum q2_status reserve(struct q2_source *source, uint64_t offset, uint64_t length)
+{
+    (void)source;
+    return full_offset >= offset && full_offset < offset + length ? Q2_ERR_NO_SPACE : Q2_OK;
+}
+
+/* The L2 table is a hole of a sparse file, and the device is full: the entry stays what it was, and
+ * the cluster of zeros that is needed above a backing file is given back. */
+static void test_downgrade_without_room_for_the_entry(void)
+{
+    static struct q2_source_ops ops;
+
+    for (int has_backing = 0; has_backing < 2; has_backing++) {
+        uint64_t at;
+
+        start(3);
+        if (has_backing)
+            image_backing(&image, "base.img", "raw");
+        (void)image_zero(&image, CLUSTER, true);
+        at = image_l2_entry(&image, CLUSTER);
+        setup();
+        ops = *f.image.source.ops;
+        ops.reserve = reserve;
+        f.image.source.ops = &ops;
+        full_offset = at;
+        T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_NO_SPACE);
+        T_CHECK_STR(fixture_text(&f), "img/top.qcow2: an L1 or L2 table cannot be changed, at "
+                                      "offset 0x4008; free some space");
+        T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+        T_CHECK_U64(get(at), image_get64(&image, at));
+        check_image(3, 4);
+        cleanup();
+    }
+}
+
 /* --- versions --------------------------------------------------------------------------------- */
 
 static void test_upgrade_and_downgrade_keep_names_and_extensions(void)
@@ -604,6 +641,18 @@ static void test_width_with_an_old_table_that_fails_in_the_end(void)
     cleanup();
 }
 
+/* The new snapshot table cannot be written: what it took is given back. */
+static void test_upgrade_gives_back_a_table_that_it_cannot_write(void)
+{
+    build_upgrade();
+    setup();
+    fake_source_fail_nth(&f.image, FAKE_WRITE, 1);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &to_3), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    check_image(2, 4);
+    cleanup();
+}
+
 /* The file has changed underneath since it was opened and checked. */
 static void test_downgrade_meets_a_broken_table(void)
 {
@@ -672,6 +721,7 @@ int main(void)
     T_RUN(test_downgrade_makes_zero_clusters_unallocated);
     T_RUN(test_downgrade_above_a_backing_file_writes_zeros);
     T_RUN(test_downgrade_changes_a_shared_table_once);
+    T_RUN(test_downgrade_without_room_for_the_entry);
     T_RUN(test_upgrade_and_downgrade_keep_names_and_extensions);
     T_RUN(test_upgrade_leaves_out_a_list_of_bitmaps);
     T_RUN(test_upgrade_writes_the_names_of_feature_bits);
@@ -690,6 +740,7 @@ int main(void)
     T_RUN(test_width_that_needs_too_long_a_table);
     T_RUN(test_every_call_fails_once);
     T_RUN(test_width_with_an_old_table_that_fails_in_the_end);
+    T_RUN(test_upgrade_gives_back_a_table_that_it_cannot_write);
     T_RUN(test_downgrade_meets_a_broken_table);
     T_RUN(test_downgrade_cannot_read_a_table);
     T_RUN(test_a_full_device_changes_nothing_that_counts);
