@@ -129,10 +129,10 @@ static void test_alloc_new_block_writes_what_waits(void)
     cleanup();
 }
 
-/* The run goes on in refcounts that cannot be read: the second slice of a block. */
-static void test_alloc_run_into_refcounts_that_fail(void)
+/* Refcounts in a block of two slices, of which the second one cannot be read; the search begins at
+ * this cluster. */
+static void start_with_bad_refcounts(uint64_t first_free)
 {
-    static uint8_t bytes[64 * KIB];
     uint64_t block;
 
     image_start(&image,
@@ -140,14 +140,36 @@ static void test_alloc_run_into_refcounts_that_fail(void)
                     .size = MIB, .cluster_bits = 13, .refcount_bits = 64, .max_clusters = 1024});
     block = image_get64(&image, image_field(&image, "refcount_table_offset"));
     setup();
-    f.disk->writer.first_free = Q2_SLICE_SIZE / 8 - 2;
+    f.disk->writer.first_free = first_free;
     f.image.bad_start = block + Q2_SLICE_SIZE;
     f.image.bad_end = block + 2 * Q2_SLICE_SIZE;
     f.image.fail_status = Q2_ERR_IO;
     q2_windows_clear(&f.disk->windows);
     q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+}
+
+/* The run goes on in refcounts that cannot be read. */
+static void test_alloc_run_into_refcounts_that_fail(void)
+{
+    static uint8_t bytes[64 * KIB];
+
+    start_with_bad_refcounts(Q2_SLICE_SIZE / 8 - 2);
     T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_ERR_IO);
     T_CHECK_STR(fixture_text(&f), FIXTURE_IMAGE_PATH ": a refcount cannot be read");
+    cleanup();
+}
+
+/* Whether a cluster is free cannot be read: none is handed out, and no later one either. */
+static void test_alloc_where_refcounts_fail(void)
+{
+    uint64_t offset = 77, nb = 0;
+
+    start_with_bad_refcounts(Q2_SLICE_SIZE / 8);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 1, &offset, &nb), Q2_ERR_IO);
+    T_CHECK_STR(fixture_text(&f), FIXTURE_IMAGE_PATH ": a refcount cannot be read");
+    T_CHECK_U64(q2_clusters_alloc_row(f.disk, 1, &offset), Q2_ERR_IO);
+    T_CHECK_U64(offset, 77);
+    T_CHECK(q2_disk_is_writable(f.disk));
     cleanup();
 }
 
@@ -294,6 +316,23 @@ static void test_alloc_block_without_room_for_its_entry(void)
     cleanup();
 }
 
+/* The file cannot grow for a new block: only the request fails, and with room it is done. */
+static void test_alloc_block_without_room_in_the_file(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
+    setup();
+    f.disk->writer.first_free = 256; /* what the image's blocks cover */
+    f.image.fail_grow = 1;
+    f.image.fail_status = Q2_ERR_NO_SPACE;
+    T_CHECK_U64(write_4k(0), Q2_ERR_NO_SPACE);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "the file cannot grow");
+    T_CHECK_U64(f.image.nb_writes, 0);
+    T_CHECK(q2_disk_is_writable(f.disk));
+    T_CHECK_U64(write_4k(0), Q2_OK);
+    check_written(0);
+    cleanup();
+}
+
 /* The block for a row cannot be filled with zeros: its cluster is given back. */
 static void test_alloc_row_block_that_cannot_be_written(void)
 {
@@ -414,12 +453,14 @@ int main(void)
     T_RUN(test_alloc_table_at_its_limit);
     T_RUN(test_alloc_new_block_writes_what_waits);
     T_RUN(test_alloc_run_into_refcounts_that_fail);
+    T_RUN(test_alloc_where_refcounts_fail);
     T_RUN(test_alloc_row_where_the_block_comes_by_itself);
     T_RUN(test_alloc_row_without_room_for_a_block);
     T_RUN(test_alloc_row_writes_what_waits);
     T_RUN(test_alloc_row_gives_back_what_it_took);
     T_RUN(test_alloc_run_into_refcounts_without_room);
     T_RUN(test_alloc_block_without_room_for_its_entry);
+    T_RUN(test_alloc_block_without_room_in_the_file);
     T_RUN(test_alloc_row_block_that_cannot_be_written);
     T_RUN(test_write_without_room_under_its_table);
     T_RUN(test_alloc_run_stops_before_a_table);

@@ -630,16 +630,24 @@ static void test_make_empty_of_a_file_that_keeps_its_size(void)
 /* Clusters that were used before do not bring their old bytes back. */
 static void test_preallocate_changes_no_byte(void)
 {
+    static const struct {
+        const char *row;
+        struct image_spec spec;
+        bool write_zeros;
+    } rows[] = {
+        {"version 3", {.size = 500 * KIB + 512, .cluster_bits = 14}, false},
+        {"extended", {.size = 500 * KIB + 512, .cluster_bits = 14, .extended = true}, false},
+        {"version 2", {.size = 500 * KIB + 512, .cluster_bits = 14, .version = 2}, true},
+        {"runs over many L2 tables", {.size = 500 * KIB + 512, .cluster_bits = 9}, false},
+    };
     static uint8_t want[512 * KIB];
     static uint8_t bytes[256 * KIB];
 
-    for (uint32_t row = 0; row < 3; row++) {
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
         struct q2_extent extent;
 
-        image_start(&image, &(struct image_spec){.size = 500 * KIB + 512,
-                                                 .cluster_bits = 14,
-                                                 .version = row == 2 ? 2 : 3,
-                                                 .extended = row == 1});
+        t_row(rows[row].row);
+        image_start(&image, &rows[row].spec);
         image_data(&image, 16 * KIB, 1);
         image_compressed(&image, 64 * KIB, 2);
         memcpy(want, image.model.bytes, image.spec.size);
@@ -648,7 +656,8 @@ static void test_preallocate_changes_no_byte(void)
         T_CHECK_U64(q2_disk_write(f.disk, 240 * KIB, bytes, sizeof(bytes)), Q2_OK);
         T_CHECK_U64(q2_disk_discard(f.disk, 240 * KIB, sizeof(bytes)), Q2_OK);
         T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
-        T_CHECK_U64(q2_disk_preallocate(f.disk, 1, image.spec.size - 1, row == 2), Q2_OK);
+        T_CHECK_U64(q2_disk_preallocate(f.disk, 1, image.spec.size - 1, rows[row].write_zeros),
+                    Q2_OK);
         check_content(want, image.spec.size);
         for (uint64_t at = 0; at < image.spec.size; at += extent.length) {
             if (!T_CHECK_U64(q2_disk_map(f.disk, at, UINT32_MAX, &extent), Q2_OK))

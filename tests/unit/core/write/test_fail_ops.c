@@ -252,7 +252,9 @@ static void run_failing(const struct op *op, enum fake_kind kind, uint64_t n)
     fake_source_fail_nth(&f.image, kind, n);
     status = op->run(f.disk);
     if (status == Q2_OK)
-        (void)q2_disk_flush(f.disk);
+        status = q2_disk_flush(f.disk);
+    if (status == Q2_OK)
+        T_CHECK(kind != FAKE_WRITE && kind != FAKE_FLUSH); /* such a failure is always told */
     judge(op);
     fixture_end(&f);
 }

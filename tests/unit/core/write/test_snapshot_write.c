@@ -332,6 +332,45 @@ static void test_snapshot_create_of_nothing_with_refcounts_of_one_bit(void)
     cleanup();
 }
 
+/* Compressed clusters that were decoded before: they are decoded anew, since their memory was used
+ * to count references. */
+static void test_snapshot_write_after_reads_of_compressed_clusters(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    for (uint64_t at = 0; at < 64 * KIB; at += 4 * KIB)
+        (void)image_compressed(&image, at, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 64 * KIB), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 0, 0), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 64 * KIB), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "one"), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 64 * KIB), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "one"), Q2_OK);
+    T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 64 * KIB), FIXTURE_SAME);
+    cleanup();
+}
+
+/* An L2 table of the active state cannot be read when its flags are set again: the caller learns of
+ * it. */
+static void test_snapshot_delete_meets_an_unreadable_table(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "one"});
+    image_data(&image, 0, 2);
+    (void)image_snapshots_write(&image);
+    T_CHECK_U64(setup(), Q2_OK);
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    f.image.bad_start = image_l2_entry(&image, 0);
+    f.image.bad_end = f.image.bad_start + 8;
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "one"), Q2_ERR_IO);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "table entry cannot be read");
+    f.image.bad_end = 0;
+    check_clean();
+    cleanup();
+}
+
 /* The disk gets the snapshot's size; version 2 refuses, as QEMU does. */
 static void test_snapshot_apply_changes_the_size(void)
 {
@@ -436,6 +475,8 @@ int main(void)
     T_RUN(test_snapshot_write_is_refused);
     T_RUN(test_snapshot_create_stops_before_a_refcount_overflows);
     T_RUN(test_snapshot_create_of_nothing_with_refcounts_of_one_bit);
+    T_RUN(test_snapshot_write_after_reads_of_compressed_clusters);
+    T_RUN(test_snapshot_delete_meets_an_unreadable_table);
     T_RUN(test_snapshot_apply_changes_the_size);
     T_RUN(test_snapshot_create_into_a_full_table);
     T_RUN(test_snapshot_write_and_bitmaps);

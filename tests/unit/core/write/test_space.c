@@ -159,6 +159,27 @@ static void test_a_file_that_gives_nothing_back(void)
     cleanup();
 }
 
+/* A file that cannot become shorter, such as a block device: the free clusters at its end become a
+ * hole as well. */
+static void test_free_clusters_at_an_end_that_stays(void)
+{
+    static struct q2_source_ops ops;
+    struct hole hole;
+
+    build(12);
+    (void)image_data(&image, 0, 1);
+    hole.from = free_clusters(2);
+    hole.to = image.size;
+    setup(true);
+    ops = *f.image.source.ops;
+    ops.truncate = NULL;
+    f.image.source.ops = &ops;
+    T_CHECK_U64(q2_space_give_back(f.disk), Q2_OK);
+    T_CHECK_U64(f.image.source.size, image.size);
+    check_holes(&hole, 1);
+    cleanup();
+}
+
 /* Discarded clusters in a row, of which others still name the fourth and the sixth. */
 static void test_discard_gives_back_what_nobody_else_names(void)
 {
@@ -197,6 +218,7 @@ int main(void)
     T_RUN(test_only_the_end_is_cut);
     T_RUN(test_nothing_is_given_back_after_a_failed_flush);
     T_RUN(test_a_file_that_gives_nothing_back);
+    T_RUN(test_free_clusters_at_an_end_that_stays);
     T_RUN(test_discard_gives_back_what_nobody_else_names);
     return t_done();
 }

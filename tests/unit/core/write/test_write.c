@@ -124,6 +124,18 @@ static void test_write_clusters_larger_than_the_bounce_buffer(void)
     }
 }
 
+/* A piece of a new cluster and what is around it are one request, where the buffer holds both. */
+static void test_write_into_a_new_cluster_is_one_request(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(write_at(64 * KIB + 1000, 4096, 7), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes, 1);
+    check_all();
+    cleanup();
+}
+
 /* Each sector is written once and whole, even in clusters larger than the bounce buffer. */
 static void test_write_failing_in_each_part_of_a_large_cluster(void)
 {
@@ -500,10 +512,11 @@ static void test_room_is_what_the_file_has_behind_its_clusters(void)
     cleanup();
 }
 
-/* A new run of entries goes into a table that cannot be read: nothing is set. */
-static void test_table_fill_of_an_unreadable_table(void)
+/* A table that cannot be read tells no entry, and a new run of entries that goes into it sets none.
+ */
+static void test_table_that_is_unreadable(void)
 {
-    uint64_t nb_set = 77, table;
+    uint64_t nb_set = 77, table, entry, bitmap;
 
     image_start(&image, &(struct image_spec){.size = MIB});
     image_data(&image, 0, 1);
@@ -516,6 +529,7 @@ static void test_table_fill_of_an_unreadable_table(void)
     T_CHECK_U64(q2_table_fill(f.disk, table, 64 * KIB, COPIED | MIB, 3, &nb_set), Q2_ERR_IO);
     T_CHECK_U64(nb_set, 0);
     T_CHECK_U64(q2_disk_fault(f.disk)->status, Q2_ERR_IO);
+    T_CHECK_U64(q2_table_get(f.disk, table, 0, &entry, &bitmap), Q2_ERR_IO);
     f.image.bad_end = 0;
     check_all();
     cleanup();
@@ -604,6 +618,7 @@ int main(void)
     T_RUN(test_write_over_the_ends_of_two_clusters);
     T_RUN(test_write_is_seen_by_reads_that_go_on);
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
+    T_RUN(test_write_into_a_new_cluster_is_one_request);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
     T_RUN(test_write_over_what_a_snapshot_shares);
     T_RUN(test_write_allocates_subclusters_only);
@@ -616,7 +631,7 @@ int main(void)
     T_RUN(test_discard_of_version_2_above_a_backing_file_keeps_the_data);
     T_RUN(test_write_raw_image);
     T_RUN(test_room_is_what_the_file_has_behind_its_clusters);
-    T_RUN(test_table_fill_of_an_unreadable_table);
+    T_RUN(test_table_that_is_unreadable);
     T_RUN(test_write_meets_a_bad_l1_entry);
     T_RUN(test_write_meets_unreadable_tables);
     free(memory);
