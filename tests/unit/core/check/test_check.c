@@ -747,6 +747,42 @@ static void test_check_image_of_several_windows(void)
     cleanup();
 }
 
+/* The first cluster of the second window of tables, and its first entry. */
+#define FAR_TABLE (512ull * Q2_TABLES_WINDOW)
+static enum q2_status (*read_near)(struct q2_source *, uint64_t, void *, size_t);
+static be64 far_entry;
+
+static enum q2_status read_far(struct q2_source *source, uint64_t offset, void *to, size_t n)
+{
+    enum q2_status status = read_near(source, offset, to, n);
+
+    if (offset <= FAR_TABLE && offset + n >= FAR_TABLE + sizeof(far_entry))
+        memcpy((uint8_t *)to + (FAR_TABLE - offset), &far_entry, sizeof(far_entry));
+    return status;
+}
+
+/* What an L2 table in the second window of tables names is counted. */
+static void test_check_counts_tables_of_the_second_window(void)
+{
+    struct q2_source_ops ops;
+
+    image_start(&image, &(struct image_spec){.size = 32 * KIB, .cluster_bits = 9});
+    far_entry = q2_be64_make(image_alloc(&image, 1) | COPIED);
+    image_put64(&image, image_field(&image, "l1_table_offset"), FAR_TABLE);
+    fixture_start(&f, &image);
+    ops = *f.image.source.ops;
+    read_near = ops.read_at;
+    ops.read_at = read_far;
+    f.image.source.ops = &ops;
+    f.image.source.size = FAR_TABLE + 512;
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions, 1); /* the table's own refcount is 0 */
+    T_CHECK_U64(result.leaks, 0);
+    cleanup();
+}
+
 /* The last cluster of a window is counted in it, and the one after that is not. */
 static void test_check_counts_up_to_the_end_of_the_window(void)
 {
@@ -884,6 +920,7 @@ int main(void)
     T_RUN(test_check_bad_sector_in_each_cluster);
     T_RUN(test_check_image_of_several_windows);
     T_RUN(test_check_counts_up_to_the_end_of_the_window);
+    T_RUN(test_check_counts_tables_of_the_second_window);
     T_RUN(test_check_of_one_table_named_often_is_bounded);
     T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
     T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);

@@ -392,6 +392,33 @@ static void test_chain_open_names_table(void)
     t_row("");
 }
 
+/* The image's folder and the name's last component together are a path, which may be too long. */
+static void test_chain_open_beside_in_a_long_folder(void)
+{
+    static const struct {
+        size_t length; /* of the path beside the image */
+        enum q2_status status;
+    } rows[] = {{Q2_MAX_PATH_LENGTH, Q2_ERR_NOT_FOUND},
+                {Q2_MAX_PATH_LENGTH + 1, Q2_ERR_NAME_DENIED}};
+    static char path[Q2_MAX_PATH_LENGTH + 16];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image image;
+        struct fixture f;
+
+        memset(path, 'f', rows[i].length);
+        memcpy(path + rows[i].length - strlen("/base"), "/top.qcow2", sizeof("/top.qcow2"));
+        image_start(&image, &(struct image_spec){.size = MIB});
+        image_backing(&image, "/far/base", "raw");
+        fixture_start(&f, &image);
+        f.image.source.path = path;
+        f.options.look_beside = true;
+        T_CHECK_U64(fixture_open(&f), rows[i].status);
+        fixture_end(&f);
+        image_free(&image);
+    }
+}
+
 /* The data file is looked for beside the image too. */
 static void test_chain_open_data_file_beside(void)
 {
@@ -811,6 +838,7 @@ int main(void)
     T_RUN(test_chain_open_given_files_are_for_the_top_only);
     T_RUN(test_chain_open_names_policy_any);
     T_RUN(test_chain_open_names_table);
+    T_RUN(test_chain_open_beside_in_a_long_folder);
     T_RUN(test_chain_open_data_file_beside);
     T_RUN(test_chain_open_given_format_table);
     T_RUN(test_chain_open_overlay);
