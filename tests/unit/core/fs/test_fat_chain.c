@@ -511,6 +511,44 @@ static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
     }
 }
 
+/* A read fails in its middle: what is in the memory of that block is nothing any more. */
+static enum q2_status spoiling_read(struct q2_source *source, uint64_t offset, void *to, size_t n)
+{
+    if (nb_reads-- > 0)
+        return memory_read(source, offset, to, n);
+    memset(to, 0x5a, n / 2);
+    return Q2_ERR_IO;
+}
+
+static void test_table_reads_a_block_again_after_another_spoiled_it(void)
+{
+    uint32_t far = 2 * Q2_FAT_BLOCK_SIZE / 4, value; /* in block 2, which has the slot of block 0 */
+    struct q2_fat_table table;
+    struct q2_fat_volume volume;
+    struct q2_source_ops ops;
+    struct q2_fault fault;
+    struct fat_builder fb;
+
+    make(&fb, 32);
+    fb_set(&fb, 3, 77);
+    ops = *fb.memory.source.ops;
+    memory_read = ops.read_at;
+    ops.read_at = spoiling_read;
+    nb_reads = SIZE_MAX;
+    fb.memory.source.ops = &ops;
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    q2_fat_table_init(&table, &volume, volume.fat_offset, buffer,
+                      2 * (Q2_FAT_BLOCK_SIZE + sizeof(uint32_t)) + 4);
+    nb_reads = 1;
+    T_CHECK_U64(q2_fat_table_entry(&table, 3, &fault, &value), Q2_OK);
+    T_CHECK_U64(value, 77);
+    T_CHECK_U64(q2_fat_table_entry(&table, far, &fault, &value), Q2_ERR_IO);
+    nb_reads = SIZE_MAX;
+    T_CHECK_U64(q2_fat_table_entry(&table, 3, &fault, &value), Q2_OK);
+    T_CHECK_U64(value, 77);
+    fb_free(&fb);
+}
+
 /* A chain with a cluster in every block of the FAT, more than are kept, which returns to its start
  * after the file's end: the blocks are read once for the map and once more for the loop. */
 static void test_map_gives_the_error_of_each_read(void)
@@ -564,6 +602,7 @@ int main(void)
     T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
     T_RUN(test_whole_size_is_enough_for_a_map_on_any_volume);
     T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
+    T_RUN(test_table_reads_a_block_again_after_another_spoiled_it);
     T_RUN(test_map_gives_the_error_of_each_read);
     return t_done();
 }

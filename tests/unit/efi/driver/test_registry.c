@@ -353,6 +353,17 @@ static void test_attached_disk_reads_by_both_protocols(void)
     end();
 }
 
+static void test_attach_of_less_than_a_sector_is_refused(void)
+{
+    begin();
+    volumes[0].files[0].size = 511;
+    T_CHECK(attach(0, "/a", MC_MODE_READ_ONLY) == NULL);
+    T_CHECK_U64(fault.status, Q2_ERR_LIMIT);
+    T_CHECK_STR(fault.what, "the disk is smaller than one sector");
+    T_CHECK_U64(fw.nb_installed, 0);
+    end();
+}
+
 /* One disk writes; whatever the other shares with it, it is refused. */
 static void test_file_that_a_disk_writes_is_not_attached_again(void)
 {
@@ -425,6 +436,7 @@ int main(void)
     T_RUN(test_suspended_disk_that_is_not_taken_back_is_detached);
     T_RUN(test_detach_of_the_last_disk_gives_the_volume_back);
     T_RUN(test_attached_disk_reads_by_both_protocols);
+    T_RUN(test_attach_of_less_than_a_sector_is_refused);
     T_RUN(test_file_that_a_disk_writes_is_not_attached_again);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
     return t_done();
