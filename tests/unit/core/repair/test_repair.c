@@ -2,6 +2,7 @@
  * failing calls are tests/fault/test_repair.c's. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "core/read/writer.h"
 #include "core/repair/rebuild.h"
 #include "tests/support/fixture.h"
@@ -538,6 +539,42 @@ static void test_repair_stops_at_a_table_that_fails_in_the_middle(void)
     cleanup();
 }
 
+/* The first of two refcounts has been raised when the block of the second one cannot be read any
+ * more. The cache does not have it. */
+static void forget_and_break_block(struct q2_check_reporter *reporter,
+                                   const struct q2_check_finding *finding)
+{
+    struct q2_slice_cache *cache = &f.disk->slices;
+
+    break_table(reporter, finding);
+    for (size_t i = 0; i < Q2_SLICE_HINTS; i++) {
+        struct q2_slice *slice = &cache->slices[i / Q2_SLICE_WAYS][i % Q2_SLICE_WAYS];
+        if (slice->index == bad_later / Q2_SLICE_SIZE && !q2_slice_is_waiting(slice))
+            slice->source = NULL;
+    }
+}
+
+static void test_repair_stops_at_a_refcount_block_that_fails_in_the_middle(void)
+{
+    struct q2_check_reporter reporter = {.report = forget_and_break_block};
+    const struct image_spec spec = {
+        .size = 3 * MIB, .cluster_bits = 12, .refcount_bits = 64, .max_clusters = 1024};
+
+    image_start(&image, &spec);
+    for (uint64_t at = 0; at < spec.size; at += 4096)
+        (void)image_data(&image, at, 1);
+    bad_later = image_get64(&image, image_field(&image, "refcount_table_offset") + 8);
+    image_refcount_set(&image, data_cluster(0), 0);
+    image_refcount_set(&image, data_cluster(5 * MIB / 2), 0);
+    T_CHECK(data_cluster(0) < 512 && data_cluster(5 * MIB / 2) >= 512);
+    place();
+    f.options.repair = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_repair(f.disk, Q2_REPAIR_ALL, &reporter, &result), Q2_ERR_IO);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a refcount cannot be changed");
+    cleanup();
+}
+
 /* An entry that leads nowhere may mean any cluster that seems to leak, and so may a refcount table
  * whose own entries are wrong. */
 static void test_repair_of_leaks_leaves_them_beside_two_kinds_of_damage(void)
@@ -1065,6 +1102,7 @@ int main(void)
     T_RUN(test_repair_refuses_to_rebuild_over_broken_entries);
     T_RUN(test_repair_of_an_unreadable_image_changes_nothing);
     T_RUN(test_repair_stops_at_a_table_that_fails_in_the_middle);
+    T_RUN(test_repair_stops_at_a_refcount_block_that_fails_in_the_middle);
     T_RUN(test_repair_of_leaks_leaves_them_beside_two_kinds_of_damage);
     T_RUN(test_repair_that_leaves_as_many_corruptions_as_errors);
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
