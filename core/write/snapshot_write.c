@@ -343,6 +343,19 @@ static enum q2_status check_create(struct work *w, const char *name)
     return visit_tree(w, top_of(w)->l1_table_offset, top_of(w)->l1_size);
 }
 
+/* Copy entries of the old table. The file may end inside the padding after the last one, as QEMU's
+ * files do: that is zeros. */
+static enum q2_status copy_entries(struct work *w, uint64_t from, uint64_t to, uint64_t length)
+{
+    const struct q2_source *source = top_of(w)->source;
+    uint64_t held = from < source->size ? q2_min_u64(length, source->size - from) : 0;
+    enum q2_status status = q2_store_copy(w->disk, from, to, held, 0);
+
+    if (status == Q2_OK && held < length)
+        status = q2_store_zero(w->disk, top_of(w)->source, to + held, length - held);
+    return status;
+}
+
 /* The new snapshot's L1 table, and the snapshot table with an entry for it. */
 static enum q2_status make_tables(struct work *w, struct entry *entry, size_t entry_length,
                                   struct run *l1, struct run *table)
@@ -354,7 +367,7 @@ static enum q2_status make_tables(struct work *w, struct entry *entry, size_t en
     if (status == Q2_OK)
         status = get_run(w, w->length + entry_length, table);
     if (status == Q2_OK)
-        status = q2_store_copy(w->disk, top->header.snapshots_offset, table->offset, w->length, 0);
+        status = copy_entries(w, top->header.snapshots_offset, table->offset, w->length);
     if (status == Q2_OK)
         status =
             q2_store_write(w->disk, top->source, table->offset + w->length, entry, entry_length);
@@ -504,10 +517,9 @@ static enum q2_status make_shorter_table(struct work *w, struct run *table)
     enum q2_status status = get_run(w, length, table);
 
     if (status == Q2_OK)
-        status = q2_store_copy(w->disk, old, table->offset, w->start, 0);
+        status = copy_entries(w, old, table->offset, w->start);
     if (status == Q2_OK)
-        status =
-            q2_store_copy(w->disk, old + w->end, table->offset + w->start, length - w->start, 0);
+        status = copy_entries(w, old + w->end, table->offset + w->start, length - w->start);
     return status;
 }
 
