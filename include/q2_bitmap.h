@@ -60,7 +60,7 @@ enum q2_status q2_disk_bitmap_dirty(struct q2_disk *disk, const struct q2_bitmap
  *                   KiB at least and 64 KiB at most
  * enabled           it records writes
  *
- * Q2_ERR_ARGUMENT  a bad name or granularity, or the name is in use
+ * Q2_ERR_ARGUMENT  a bad name or granularity, or the name is in use; a disk of 0 bytes
  * Q2_ERR_LIMIT     too many bitmaps; the directory, or this bitmap, would be too large
  */
 enum q2_status q2_disk_bitmap_add(struct q2_disk *disk, const char *name, uint32_t granularity_bits,

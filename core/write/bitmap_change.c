@@ -128,6 +128,8 @@ static enum q2_status check_wanted(struct q2_disk *disk, struct wanted *w)
     if (w->granularity_bits < Q2_MIN_GRANULARITY_BITS ||
         w->granularity_bits > Q2_MAX_GRANULARITY_BITS)
         return bad_argument(disk, "a bitmap's granularity is 512 bytes to 2 GiB");
+    if (top_of(disk)->virtual_size == 0) /* a table without entries: QEMU does not open it */
+        return bad_argument(disk, "a disk of 0 bytes cannot have a bitmap; resize it first");
     w->nb_entries =
         q2_bitmap_nb_entries(top_of(disk), top_of(disk)->virtual_size, w->granularity_bits);
     if (w->nb_entries << bits > Q2_MAX_BITMAP_LENGTH)

@@ -160,6 +160,10 @@ static enum q2_status check_one(struct q2_disk *disk, uint64_t new_size)
         return q2_fail(&disk->fault, Q2_ERR_BUSY,
                        "a bitmap is inconsistent, so the size cannot change; remove it first",
                        top->source->path);
+    if (new_size == 0) /* a table without entries: QEMU does not open such an image */
+        return q2_fail(&disk->fault, Q2_ERR_UNSUPPORTED,
+                       "a disk of 0 bytes cannot have bitmaps; remove them first",
+                       top->source->path);
     if (bitmap->granularity_bits < Q2_MIN_GRANULARITY_BITS ||
         bitmap->granularity_bits > Q2_MAX_GRANULARITY_BITS ||
         !q2_is_aligned(bitmap->table_offset, bits) ||

@@ -86,7 +86,7 @@ ERROR_ROWS = [
     ("-f raw", ["write -c 0 512"], "t.raw"),
     ("-f qcow2", ["write -c 1k 64k", "write -c 0 1k", "write -c 1 1", "write -c 0 1",
                   "write -c 1M 64k"], "t.qcow2"),
-    ("-f qcow2", ["truncate 1 2 3 4", "truncate x"], "t.qcow2"),
+    ("-f qcow2", ["truncate 1 2 3 4", "truncate x", "truncate -m full 512k", "length"], "t.qcow2"),
     ("", ["read 0 1", "open gone", "read 0 1"], None),
     ("", ["open t.qcow2", "open t.qcow2", "close", "length", "quit", "foo"], None),
     ("", ["open -odata-file.filename=inexistent d.qcow2", "read 0 1"], None),

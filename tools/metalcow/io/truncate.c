@@ -46,6 +46,10 @@ static bool run_truncate(struct io *io, int argc, char **argv)
         return io_usage(&io_truncate_command);
     if (!io_check_writable(io) || !io_number(argv[optind], &size))
         return false;
+    if (size < old_size && mode != PREALLOCATION_OFF) {
+        fputs("metalcow: -m is for the room that is added, but the disk becomes smaller\n", stderr);
+        return false;
+    }
     if (q2_disk_resize(io->image->disk, size, true) != Q2_OK) {
         image_print_fault(io->image);
         return false;

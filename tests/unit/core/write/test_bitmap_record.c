@@ -406,6 +406,12 @@ static void test_add_says_what_is_wrong(void)
                "a version 2 image has no bitmaps");
     cleanup();
 
+    image_start(&image, &(struct image_spec){.size = 0});
+    setup();
+    check_said(q2_disk_bitmap_add(f.disk, "n", 0, true), Q2_ERR_ARGUMENT,
+               "a disk of 0 bytes cannot have a bitmap; resize it first");
+    cleanup();
+
     build(1);
     setup();
     f.disk->layers[0].format = Q2_FORMAT_RAW;
@@ -450,6 +456,8 @@ static void test_changes_say_what_is_wrong(void)
     setup();
     check_said(q2_disk_resize(f.disk, 1ull << 45, false), Q2_ERR_LIMIT,
                "a bitmap would be too large for the new size; remove it first");
+    check_said(q2_disk_resize(f.disk, 0, true), Q2_ERR_UNSUPPORTED,
+               "a disk of 0 bytes cannot have bitmaps; remove them first");
     cleanup();
 }
 
