@@ -117,8 +117,8 @@ enum q2_status q2_disk_can_change_format(struct q2_disk *disk,
  *
  * Q2_ERR_ARGUMENT     not a multiple of 512, or smaller without may_shrink
  * Q2_ERR_LIMIT        over 2^62, or a larger L1 table than Q2_MAX_L1_ENTRIES
- * Q2_ERR_UNSUPPORTED  a raw image; version 2 with snapshots, which have no size of their own; 0 bytes
- *                     beside bitmaps, whose tables would have no entries
+ * Q2_ERR_UNSUPPORTED  a raw image; version 2 with snapshots, which have no size of their own; 0
+ *                     bytes beside bitmaps, whose tables would have no entries
  * Q2_ERR_NOT_OPEN     opened with metadata_only
  * After an error in the middle the disk has its old size. If it was to shrink, what is past the new
  * size may be unallocated already.

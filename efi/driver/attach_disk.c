@@ -245,12 +245,17 @@ static enum q2_status take_volume(EFI_HANDLE handle, const char *path, struct q2
                                   struct mc_volume **ret_volume)
 {
     struct mc_volume *volume;
+    EFI_STATUS held = EFI_SUCCESS;
 
     if (mc_volumes_are_suspended())
         return q2_fail(fault, Q2_ERR_BUSY, "the driver is just being unloaded; load it again",
                        path);
     volume = mc_volume_find(handle);
-    if (!volume && EFI_ERROR(mc_volume_hold(handle, &volume)))
+    if (!volume)
+        held = mc_volume_hold(handle, &volume);
+    if (held == EFI_OUT_OF_RESOURCES)
+        return q2_fail_memory(fault);
+    if (EFI_ERROR(held))
         return q2_fail(
             fault, Q2_ERR_BUSY,
             "another driver holds the image's volume; 'disconnect' in the shell takes it away",

@@ -507,6 +507,8 @@ static void test_handoff_wipe_keys_leaves_no_key(void)
     q2_handoff_wipe_keys(bytes, &handoff);
     for (size_t i = 0; i < length; i++)
         T_CHECK(bytes[i] != 0x5c);
+    handoff.nb_keys = Q2_HANDOFF_MAX_KEYS; /* the others are empty */
+    q2_handoff_wipe_keys(bytes, &handoff);
 }
 
 static void test_handoff_peek_tells_the_length(void)

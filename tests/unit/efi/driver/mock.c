@@ -50,10 +50,18 @@ static VOID EFIAPI restore_tpl(EFI_TPL tpl)
     mock_let_in();
 }
 
+/* Is this the call for memory or an event that fails? */
+static bool is_refused(void)
+{
+    return ++fw.nb_gotten == fw.fail_to_get;
+}
+
 static EFI_STATUS EFIAPI allocate_pool(EFI_MEMORY_TYPE type, UINTN size, VOID **ret_memory)
 {
     (void)type;
     wrong_in_exit("AllocatePool");
+    if (is_refused())
+        return EFI_OUT_OF_RESOURCES;
     *ret_memory = malloc(size);
     fw.nb_allocated++;
     mock_let_in();
@@ -75,6 +83,8 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE type, EFI_MEMORY_TYPE 
     (void)type;
     (void)memory_type;
     wrong_in_exit("AllocatePages");
+    if (is_refused())
+        return EFI_OUT_OF_RESOURCES;
     *ret_address = (uintptr_t)aligned_alloc(4096, nb_pages * 4096);
     fw.nb_allocated++;
     mock_let_in();
@@ -111,6 +121,8 @@ static struct event {
 static EFI_STATUS create(UINT32 type, EFI_TPL tpl, EFI_EVENT_NOTIFY notify, VOID *context,
                          EFI_EVENT *ret_event)
 {
+    if (is_refused())
+        return EFI_OUT_OF_RESOURCES;
     for (size_t i = 0; i < MAX_EVENTS; i++) {
         if (events[i].exists)
             continue;

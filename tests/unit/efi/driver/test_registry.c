@@ -353,6 +353,45 @@ static void test_attached_disk_reads_by_both_protocols(void)
     end();
 }
 
+/* Memory or an event that the firmware does not give: the disk is not attached and nothing is left,
+ * or the disk does without it. */
+static void test_attach_without_memory_leaves_nothing(void)
+{
+    static const enum mc_mode modes[] = {MC_MODE_READ_ONLY, MC_MODE_READ_WRITE, MC_MODE_OVERLAY};
+    unsigned int nb_refused = 0;
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        for (unsigned int n = 1;; n++) {
+            struct mc_disk *disk;
+            char row[32];
+            bool is_over;
+
+            (void)snprintf(row, sizeof(row), "mode %d, call %u", (int)modes[i], n);
+            t_row(row);
+            begin();
+            fw.nb_gotten = 0;
+            fw.fail_to_get = n;
+            disk = attach(0, "/a", modes[i]);
+            if (!disk) {
+                T_CHECK_U64(fault.status, Q2_ERR_LIMIT);
+                nb_refused++;
+            } else if (modes[i] == MC_MODE_READ_WRITE) {
+                T_CHECK(disk->upkeep.written && disk->upkeep.timer); /* its writes are flushed */
+            }
+            is_over = fw.nb_gotten < n;
+            fw.fail_to_get = 0;
+            check_registry();
+            T_CHECK(mc_registry_first() || !volumes[0].is_open);
+            end();
+            if (is_over)
+                break;
+        }
+    }
+    t_row("");
+    printf("# %u refusals\n", nb_refused);
+    T_CHECK(nb_refused > 10);
+}
+
 static void test_attach_of_less_than_a_sector_is_refused(void)
 {
     begin();
@@ -436,6 +475,7 @@ int main(void)
     T_RUN(test_suspended_disk_that_is_not_taken_back_is_detached);
     T_RUN(test_detach_of_the_last_disk_gives_the_volume_back);
     T_RUN(test_attached_disk_reads_by_both_protocols);
+    T_RUN(test_attach_without_memory_leaves_nothing);
     T_RUN(test_attach_of_less_than_a_sector_is_refused);
     T_RUN(test_file_that_a_disk_writes_is_not_attached_again);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
