@@ -130,12 +130,15 @@ static void forget(void)
 static void test_read_only_disk_does_not_make_up_what_is_missing(void)
 {
     static const uint64_t lost[] = {1, 2, 4000};
+    uint8_t missing[16] = {[0] = 0xff, [15] = 0xff};
 
     setup(false, 2048, SIZE);
     f.options.writable = false;
     f.options.short_end = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(fixture_first_difference(&f, model, disk_size), FIXTURE_SAME);
+    T_CHECK_U64(q2_disk_read(f.disk, 2 * CLUSTER + 3000, missing, sizeof(missing)), Q2_OK);
+    T_CHECK(missing[0] == 0 && missing[sizeof(missing) - 1] == 0);
     fixture_end(&f);
     image_free(&image);
     for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {

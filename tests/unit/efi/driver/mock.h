@@ -52,7 +52,7 @@ struct mock_firmware {
     unsigned int refuse_install, refuse_uninstall, refuse_disconnect, refuse_by_child;
     unsigned int refuse_driver_uninstall;
     unsigned int nb_gotten, fail_to_get; /* memory and events; the one that fails; 0: none */
-    EFI_HANDLE refuse_handle; /* refuse_disconnect is about this one; NULL: any */
+    EFI_HANDLE refuse_handle;            /* refuse_disconnect is about this one; NULL: any */
     unsigned int nb_reinstalled, nb_opened_by_driver;
     EFI_BLOCK_IO_PROTOCOL *reinstalled; /* the last one */
     void (*on_reinstall)(void);
