@@ -219,6 +219,17 @@ static void test_map_runs_cross_tables(void)
     image_free(&image);
 }
 
+/* A hole without an L2 table that is entered in its middle ends where the next table begins. */
+static void test_map_hole_ends_before_the_next_table(void)
+{
+    image_start(&image, &(struct image_spec){.size = 192 * 512, .cluster_bits = 9});
+    (void)image_data(&image, 64 * 512, 1);
+    reopen();
+    T_CHECK_U64(map(40 * 512 + 3, UINT64_MAX), Q2_OK);
+    T_CHECK(is(Q2_EXTENT_UNALLOCATED, 40 * 512 + 3, 24 * 512 - 3));
+    image_free(&image);
+}
+
 static void test_map_subclusters(void)
 {
     uint64_t host;
@@ -555,6 +566,7 @@ int main(void)
     T_RUN(test_map_zero_runs_plain_and_allocated);
     T_RUN(test_map_compressed_clusters_stay_single);
     T_RUN(test_map_runs_cross_tables);
+    T_RUN(test_map_hole_ends_before_the_next_table);
     T_RUN(test_map_subclusters);
     T_RUN(test_map_subclusters_run_over_clusters);
     T_RUN(test_map_run_ends_before_what_is_bad);
