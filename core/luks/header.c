@@ -79,6 +79,34 @@ void q2_luks_slot_encode(const struct q2_luks_slot *slot, struct q2_luks_slot_di
     put_be32(ret_disk->stripes, slot->stripes);
 }
 
+/* Store text in a field, which is zeros. */
+static void put_text(char *field, size_t size, const char *text)
+{
+    for (size_t i = 0; i + 1 < size && text[i] != '\0'; i++)
+        field[i] = text[i];
+}
+
+void q2_luks_header_encode(const struct q2_luks_header *header, const char *uuid,
+                           struct q2_luks_header_disk *ret_disk)
+{
+    struct q2_luks_header_disk *disk = ret_disk;
+
+    memset(disk, 0, sizeof(*disk));
+    memcpy(disk->magic, magic, sizeof(magic));
+    disk->version[1] = 1;
+    put_text(disk->cipher_name, sizeof(disk->cipher_name), "aes");
+    put_text(disk->cipher_mode, sizeof(disk->cipher_mode), mode_names[header->mode]);
+    put_text(disk->hash_spec, sizeof(disk->hash_spec), hash_names[header->hash]);
+    put_be32(disk->payload_offset, (uint32_t)(header->payload_offset / Q2_LUKS_SECTOR_SIZE));
+    put_be32(disk->key_bytes, header->key_length);
+    memcpy(disk->mk_digest, header->digest, sizeof(disk->mk_digest));
+    memcpy(disk->mk_digest_salt, header->digest_salt, sizeof(disk->mk_digest_salt));
+    put_be32(disk->mk_digest_iterations, header->digest_iterations);
+    put_text(disk->uuid, sizeof(disk->uuid), uuid);
+    for (size_t i = 0; i < Q2_LUKS_NB_SLOTS; i++)
+        q2_luks_slot_encode(&header->slots[i], &disk->slots[i]);
+}
+
 void q2_luks_header_decode(const struct q2_luks_header_disk *disk,
                            struct q2_luks_header *ret_header)
 {

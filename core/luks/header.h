@@ -18,6 +18,7 @@
 #define Q2_LUKS_SALT_LENGTH   32u
 #define Q2_LUKS_DIGEST_LENGTH 20u
 #define Q2_LUKS_NAME_LENGTH   32u
+#define Q2_LUKS_UUID_LENGTH   40u
 
 /* Stripes of a key slot. The specification's constant is 4000, and no program writes another. */
 #define Q2_LUKS_MAX_STRIPES 4000u
@@ -48,7 +49,7 @@ struct q2_luks_header_disk {
     uint8_t mk_digest[Q2_LUKS_DIGEST_LENGTH];
     uint8_t mk_digest_salt[Q2_LUKS_SALT_LENGTH];
     uint8_t mk_digest_iterations[4];
-    char uuid[40];
+    char uuid[Q2_LUKS_UUID_LENGTH];
     struct q2_luks_slot_disk slots[Q2_LUKS_NB_SLOTS];
 };
 _Static_assert(sizeof(struct q2_luks_slot_disk) == 48, "LUKS1, key slot");
@@ -95,6 +96,14 @@ void q2_luks_header_decode(const struct q2_luks_header_disk *disk,
 
 /* Turn the numbers of a key slot into bytes. key_material_offset is whole sectors below 2^41. */
 void q2_luks_slot_encode(const struct q2_luks_slot *slot, struct q2_luks_slot_disk *ret_disk);
+
+/* Turn the numbers of a header into bytes: magic and version 1 come by themselves.
+ *
+ * header  has a mode, a hash and offsets that can be said: whole sectors below 2^41
+ * uuid    text, NUL-terminated; the specification wants 8-4-4-4-12 digits
+ */
+void q2_luks_header_encode(const struct q2_luks_header *header, const char *uuid,
+                           struct q2_luks_header_disk *ret_disk);
 
 /* Judge a decoded header.
  *

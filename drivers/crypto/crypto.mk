@@ -46,7 +46,8 @@ $(foreach v,$(CODEC_VARIANTS),$(call objects,$(v),$(LUKS_CRYPTO_SRCS))): $(BEARS
 
 LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c drivers/crypto/key_unlocker.c
 # Firmware changes no key.
-DRIVERS_HOST_SRCS += $(LUKS_SRCS) drivers/crypto/luks_slots.c
+DRIVERS_HOST_SRCS += $(LUKS_SRCS) drivers/crypto/luks_material.c drivers/crypto/luks_slots.c \
+                     drivers/crypto/luks_header.c
 DRIVERS_EFI_SRCS  += $(LUKS_SRCS)
 
 # The lints look at these objects, also at those that no firmware program links.

@@ -1,8 +1,8 @@
 /* Changing the key slots of a LUKS1 header.
  *
- * May call the image's source, luks_key.h, aes.h and core/luks/header.h. Invariant: the state of a
- * slot is one write inside one sector; a slot becomes active only after all else of it is durable,
- * and nothing else of it is written before it is durably inactive.
+ * May call the image's source, luks_material.h, luks_key.h and core/luks/header.h. Invariant: the
+ * state of a slot is one write inside one sector; a slot becomes active only after all else of it
+ * is durable, and nothing else of it is written before it is durably inactive.
  */
 #include "luks_slots.h"
 
@@ -179,36 +179,6 @@ static enum q2_status store(struct q2_luks_slots *slots, uint32_t index,
     return status == Q2_OK ? put_state(slots, index, Q2_LUKS_SLOT_ACTIVE) : status;
 }
 
-/* Make key material of random bytes.  (LUKS1 specification, "AFsplit") The last stripe is what the
- * others need to give the key, and merging them with a last stripe of zeros tells it. */
-static void split(struct q2_luks_slots *slots, uint32_t stripes)
-{
-    struct q2_luks_merge *merge = &slots->work.merge;
-    uint32_t key_length = slots->header.key_length;
-    size_t last = (size_t)key_length * (stripes - 1);
-
-    __builtin_memset(slots->material + last, 0, key_length);
-    q2_luks_merge_init(merge, slots->header.hash, key_length, stripes);
-    q2_luks_merge_add(merge, slots->material, last + key_length);
-    for (uint32_t i = 0; i < key_length; i++)
-        slots->material[last + i] = (uint8_t)(merge->key[i] ^ slots->key[i]);
-}
-
-/* Split the master key into slots->material, and encrypt that with the passphrase's key. */
-static void make_material(struct q2_luks_slots *slots, const struct q2_luks_slot *slot,
-                          const struct q2_luks_new_key *key)
-{
-    const struct q2_luks_header *header = &slots->header;
-    struct q2_cipher *cipher = &slots->work.slot_cipher.cipher;
-
-    split(slots, slot->stripes);
-    q2_pbkdf2(header->hash, key->passphrase, key->length, key->salt, sizeof(key->salt),
-              key->iterations, slots->work.slot_key, header->key_length);
-    (void)q2_cipher_aes_init(&slots->work.slot_cipher, header->mode, slots->work.slot_key,
-                             header->key_length);
-    cipher->ops->encrypt(cipher, 0, slots->material, (size_t)q2_luks_slot_length(header, slot));
-}
-
 enum q2_status q2_luks_slot_set(struct q2_luks_slots *slots, uint32_t index,
                                 const struct q2_luks_new_key *key)
 {
@@ -217,7 +187,8 @@ enum q2_status q2_luks_slot_set(struct q2_luks_slots *slots, uint32_t index,
 
     if (status != Q2_OK)
         return status;
-    make_material(slots, &slots->header.slots[index], key);
+    q2_luks_material_make(&slots->work, &slots->header, slots->header.slots[index].stripes,
+                          slots->key, key, slots->material);
     if (is_active(slots, index))
         spare = find_spare(slots, index, key->iterations);
     if (spare < Q2_LUKS_NB_SLOTS)

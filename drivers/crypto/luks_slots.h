@@ -15,9 +15,8 @@
 
 #include "core/luks/header.h"
 #include "luks_key.h"
+#include "luks_material.h"
 #include "q2_source.h"
-
-#define Q2_LUKS_MAX_MATERIAL (Q2_LUKS_MAX_STRIPES * Q2_AES_MAX_KEY_LENGTH)
 
 /* A header whose slots are changed. Has secrets from q2_luks_slots_open() on, until
  * q2_luks_slots_wipe(). */
@@ -56,14 +55,6 @@ uint32_t q2_luks_slots_active(const struct q2_luks_slots *slots);
  */
 enum q2_status q2_luks_slots_find(struct q2_luks_slots *slots, const uint8_t *passphrase,
                                   size_t length, uint32_t *ret_set);
-
-/* What a slot gets. */
-struct q2_luks_new_key {
-    const uint8_t *passphrase;
-    size_t length;
-    uint32_t iterations;               /* >= 1 */
-    uint8_t salt[Q2_LUKS_SALT_LENGTH]; /* random */
-};
 
 /* Could a slot get a key? Nothing is written. Errors as q2_luks_slot_set(). */
 enum q2_status q2_luks_slot_can_set(struct q2_luks_slots *slots, uint32_t index,

@@ -43,6 +43,46 @@ static void test_luks_header_decode_gives_the_fields(void)
     T_CHECK_U64(q2_luks_slot_length(&header, &header.slots[0]), 256000);
 }
 
+/* Bytes, numbers, bytes: the same as before. */
+static void test_luks_header_encode_is_the_inverse_of_decode(void)
+{
+    static const char uuid[] = "00112233-4455-4677-8899-aabbccddeeff";
+    static const struct {
+        const char *mode, *hash;
+        uint32_t key_length;
+    } suites[] = {
+        {"xts-plain64", "sha256", 64},
+        {"cbc-plain64", "sha512", 16},
+        {"cbc-essiv:sha256", "sha1", 32},
+    };
+
+    for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+        struct q2_luks_header_disk disk, again;
+        struct q2_luks_header header;
+
+        t_row(suites[i].mode);
+        luks_build_header(&disk);
+        luks_build_suite(&disk, suites[i].mode, suites[i].hash, suites[i].key_length);
+        memcpy(disk.uuid, uuid, sizeof(uuid));
+        q2_luks_header_decode(&disk, &header);
+        memset(&again, 0xee, sizeof(again));
+        q2_luks_header_encode(&header, uuid, &again);
+        T_CHECK(memcmp(&again, &disk, sizeof(disk)) == 0);
+    }
+}
+
+static void test_luks_header_encode_ends_a_uuid_that_is_too_long(void)
+{
+    static const char text[] = "0123456789012345678901234567890123456789x";
+    struct q2_luks_header_disk disk;
+    struct q2_luks_header header;
+
+    luks_build_header(&disk);
+    q2_luks_header_decode(&disk, &header);
+    q2_luks_header_encode(&header, text, &disk);
+    T_CHECK(memcmp(disk.uuid, text, 39) == 0 && disk.uuid[39] == '\0');
+}
+
 static void test_luks_header_check_every_suite(void)
 {
     static const struct suite {
@@ -242,6 +282,8 @@ static void test_luks_header_check_iterations_of_all_slots_together(void)
 int main(void)
 {
     T_RUN(test_luks_header_decode_gives_the_fields);
+    T_RUN(test_luks_header_encode_is_the_inverse_of_decode);
+    T_RUN(test_luks_header_encode_ends_a_uuid_that_is_too_long);
     T_RUN(test_luks_header_check_every_suite);
     T_RUN(test_luks_header_check_each_rule);
     T_RUN(test_luks_header_check_room_of_qcow2_counts_too);
