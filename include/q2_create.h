@@ -23,14 +23,19 @@ struct q2_create_options {
     const char *data_file;      /* name for the header; NULL: none is written */
     const char *backing_file;   /* name for the header; NULL: none. Not with raw_external_data */
     const char *backing_format; /* NULL: none is written */
+    /* The encryption header of an image that is encrypted with LUKS, which is stored as it is. Not
+     * with raw_external_data. */
+    const void *encryption;
+    uint32_t encryption_length; /* bytes; 0: the image is not encrypted */
 };
 
 /* Write a new, empty image into a source. Preallocation is a call of its own on the opened image
  * (q2_disk_preallocate()); QEMU asks for it where external data is raw.
  *
  * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined before and after
- * image      writable, size 0, can grow; flushed before Q2_OK is returned. After an error it holds
- *            nothing that opens: the header is written last (qcow2: "Header")
+ * image      writable, size 0, can grow; flushed before Q2_OK is returned. After an error, and
+ *            after a power cut, it holds nothing that opens, or the whole image: the header's first
+ *            sector is written last (qcow2: "Header", "Full disk encryption header pointer")
  * fault      filled on any error
  *
  * Q2_ERR_ARGUMENT   options contradict each other or are out of range; fault names the one

@@ -1,11 +1,13 @@
 /* Making images.
  *
  * Beside the data path: tools/ -> q2_create() -> header_write.c, source. Layout: header, refcount
- * table, refcount blocks, L1 table, each in a row of its own clusters, so that every offset is
- * known before anything is written. Invariant: the header is written last, after a flush.
+ * table, refcount blocks, L1 table, encryption header, each in a row of its own clusters, so that
+ * every offset is known before anything is written. Invariant: the first sector of the header is
+ * written last, after a flush.
  */
 #include "q2_create.h"
 
+#include "q2_cipher.h"
 #include "core/read/disk.h"
 #include "q2_fail.h"
 #include "core/format/extension.h"
@@ -15,6 +17,9 @@
 #include "core/base/range.h"
 #include "core/base/text.h"
 
+/* What a disk writes whole. */
+#define HEADER_SECTOR 512u
+
 /* One image being made. */
 struct making {
     struct q2_source *image;
@@ -22,9 +27,11 @@ struct making {
     struct q2_fault *fault;
     uint8_t *buffer; /* Q2_BOUNCE_SIZE bytes of the workspace */
     struct q2_header header;
-    uint64_t nb_blocks;   /* refcount blocks */
-    uint64_t nb_l1;       /* clusters of the L1 table */
-    uint64_t nb_clusters; /* all of them */
+    uint64_t nb_blocks;     /* refcount blocks */
+    uint64_t nb_l1;         /* clusters of the L1 table */
+    uint64_t encryption;    /* offset of the encryption header */
+    uint64_t nb_encryption; /* its clusters; 0: the image is not encrypted */
+    uint64_t nb_clusters;   /* all of them */
 };
 
 /* An option that must not be: its name, and whether it is at fault. */
@@ -65,6 +72,8 @@ static enum q2_status check_options(const struct making *m)
          o->raw_external_data && !o->external_data},
         {"data_file_raw", "raw external data does not go with a backing file",
          o->raw_external_data && o->backing_file},
+        {"data_file_raw", "raw external data cannot be encrypted",
+         o->raw_external_data && o->encryption_length > 0},
         {"backing_fmt", "a backing format without a backing file",
          o->backing_format && !o->backing_file},
         {"backing_file", "the name is too long", is_longer(o->backing_file, Q2_MAX_NAME_LENGTH)},
@@ -93,6 +102,7 @@ static void fill_header(struct making *m)
     header->refcount_order = o->refcount_bits ? q2_log2(o->refcount_bits) : 4;
     header->header_length = sizeof(struct q2_header_disk);
     header->compression_type = (uint8_t)o->compression_type;
+    header->crypt_method = o->encryption_length > 0 ? Q2_CRYPT_LUKS : Q2_CRYPT_NONE;
     if (o->compression_type != Q2_COMPRESSION_ZLIB)
         header->incompatible_features |= Q2_INCOMPAT_COMPRESSION;
     if (o->extended_l2)
@@ -105,14 +115,32 @@ static void fill_header(struct making *m)
         header->autoclear_features |= Q2_AUTOCLEAR_RAW_EXTERNAL;
 }
 
-/* Header, refcount table, blocks, L1 table: the blocks must cover all of them, themselves too. */
-static enum q2_status plan(struct making *m)
+/* Where everything is stored: the refcount blocks must cover all clusters, their own too. */
+static void lay_out(struct making *m, uint64_t nb_l1_entries)
 {
     struct q2_header *header = &m->header;
     uint32_t bits = header->cluster_bits;
     uint32_t block_bits = bits + 3 - header->refcount_order;
-    uint64_t nb_l1_entries = q2_shift_up(header->size, q2_header_l1_reach_bits(header));
     uint64_t nb_table = 1;
+
+    m->nb_l1 = q2_shift_up(nb_l1_entries * 8, bits);
+    m->nb_encryption = q2_shift_up(m->options->encryption_length, bits);
+    m->nb_blocks = 1;
+    do {
+        m->nb_clusters = 1 + nb_table + m->nb_blocks + m->nb_l1 + m->nb_encryption;
+        m->nb_blocks = q2_shift_up(m->nb_clusters, block_bits);
+        nb_table = q2_shift_up(m->nb_blocks * 8, bits);
+    } while (m->nb_clusters < 1 + nb_table + m->nb_blocks + m->nb_l1 + m->nb_encryption);
+    header->refcount_table_offset = 1ull << bits;
+    header->refcount_table_clusters = (uint32_t)nb_table;
+    header->l1_size = (uint32_t)nb_l1_entries;
+    header->l1_table_offset = (1 + nb_table + m->nb_blocks) << bits;
+    m->encryption = header->l1_table_offset + (m->nb_l1 << bits);
+}
+
+static enum q2_status plan(struct making *m)
+{
+    uint64_t nb_l1_entries = q2_shift_up(m->header.size, q2_header_l1_reach_bits(&m->header));
 
     /* The option, not the header: rounded up, 2^64 - 1 is 0. */
     if (m->options->virtual_size > 1ull << 62)
@@ -121,17 +149,7 @@ static enum q2_status plan(struct making *m)
     if (nb_l1_entries > Q2_MAX_L1_ENTRIES)
         return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the virtual size needs too large an L1 table",
                              m->image->path, "l1_size", nb_l1_entries, Q2_MAX_L1_ENTRIES);
-    m->nb_l1 = q2_shift_up(nb_l1_entries * 8, bits);
-    m->nb_blocks = 1;
-    do {
-        m->nb_clusters = 1 + nb_table + m->nb_blocks + m->nb_l1;
-        m->nb_blocks = q2_shift_up(m->nb_clusters, block_bits);
-        nb_table = q2_shift_up(m->nb_blocks * 8, bits);
-    } while (m->nb_clusters < 1 + nb_table + m->nb_blocks + m->nb_l1);
-    header->refcount_table_offset = 1ull << bits;
-    header->refcount_table_clusters = (uint32_t)nb_table;
-    header->l1_size = (uint32_t)nb_l1_entries;
-    header->l1_table_offset = (1 + nb_table + m->nb_blocks) << bits;
+    lay_out(m, nb_l1_entries);
     return Q2_OK;
 }
 
@@ -198,31 +216,73 @@ static enum q2_status write_refcount_table(struct making *m)
     return Q2_OK;
 }
 
+static enum q2_status write_encryption(struct making *m)
+{
+    const struct q2_create_options *o = m->options;
+    enum q2_status status = Q2_OK;
+
+    if (m->nb_encryption > 0)
+        status =
+            m->image->ops->write_at(m->image, m->encryption, o->encryption, o->encryption_length);
+    return status == Q2_OK ? Q2_OK : failed(m, status);
+}
+
+/* (qcow2: "Full disk encryption header pointer") */
+static void add_encryption(const struct making *m, struct q2_header_bytes *to)
+{
+    const struct q2_encryption_disk pointer = {q2_be64_make(m->encryption),
+                                               q2_be64_make(m->options->encryption_length)};
+
+    if (m->nb_encryption > 0)
+        q2_header_bytes_extension(to, Q2_EXTENSION_ENCRYPTION, &pointer, sizeof(pointer));
+}
+
+/* Write the header's bytes. A sector reaches the file whole or not at all, so the first one,
+ * without which nothing opens, waits until all else is durable. */
+static enum q2_status store_header(struct making *m, size_t length)
+{
+    size_t first = (size_t)q2_min_u64(length, HEADER_SECTOR);
+    enum q2_status status = Q2_OK;
+
+    if (length > first)
+        status = m->image->ops->write_at(m->image, first, m->buffer + first, length - first);
+    if (status == Q2_OK)
+        status = m->image->ops->flush(m->image);
+    if (status == Q2_OK)
+        status = m->image->ops->write_at(m->image, 0, m->buffer, first);
+    if (status == Q2_OK)
+        status = m->image->ops->flush(m->image);
+    return status == Q2_OK ? Q2_OK : failed(m, status);
+}
+
 static enum q2_status write_header(struct making *m)
 {
     const struct q2_create_options *o = m->options;
     size_t size = (size_t)q2_min_u64(1ull << m->header.cluster_bits, Q2_BOUNCE_SIZE);
     struct q2_header_bytes to = {.bytes = m->buffer, .size = size};
     size_t reserve = sizeof(struct q2_extension_disk);
-    enum q2_status status;
 
     if (o->backing_file)
         reserve += q2_text_length(o->backing_file);
     q2_header_bytes_start(&to, &m->header);
     q2_header_bytes_string(&to, Q2_EXTENSION_BACKING_FORMAT, o->backing_format);
     q2_header_bytes_string(&to, Q2_EXTENSION_DATA_FILE, o->data_file);
+    add_encryption(m, &to);
     if (m->header.version >= 3)
         q2_header_bytes_features(&to, reserve);
     q2_header_bytes_end(&to, o->backing_file);
     if (to.full)
         return q2_fail_limit(m->fault, Q2_ERR_LIMIT, "the names do not fit into the first cluster",
                              m->image->path, "cluster_size", size, size);
-    status = m->image->ops->flush(m->image);
-    if (status == Q2_OK)
-        status = m->image->ops->write_at(m->image, 0, m->buffer, to.length);
-    if (status == Q2_OK)
-        status = m->image->ops->flush(m->image);
-    return status == Q2_OK ? Q2_OK : failed(m, status);
+    return store_header(m, to.length);
+}
+
+/* The file ends with the L1 table's last entry or with the last cluster of the encryption header,
+ * as QEMU's do. */
+static uint64_t file_size(const struct making *m)
+{
+    return m->nb_encryption > 0 ? m->nb_clusters << m->header.cluster_bits
+                                : m->header.l1_table_offset + m->header.l1_size * 8ull;
 }
 
 enum q2_status q2_create(void *workspace, struct q2_source *image,
@@ -241,12 +301,13 @@ enum q2_status q2_create(void *workspace, struct q2_source *image,
         return status;
     if (image->size != 0 || !image->ops->grow)
         return q2_fail(fault, Q2_ERR_ARGUMENT, "a new image needs an empty file", image->path);
-    /* The file ends with the L1 table's last entry, as QEMU's do. */
-    status = image->ops->grow(image, m.header.l1_table_offset + m.header.l1_size * 8ull);
+    status = image->ops->grow(image, file_size(&m));
     if (status != Q2_OK)
         return failed(&m, status);
     status = write_refcounts(&m);
     if (status == Q2_OK)
         status = write_refcount_table(&m);
+    if (status == Q2_OK)
+        status = write_encryption(&m);
     return status == Q2_OK ? write_header(&m) : status;
 }

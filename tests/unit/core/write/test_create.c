@@ -13,6 +13,10 @@
 #define TIB      (MIB * MIB)
 #define CAPACITY (8 * MIB)
 
+/* Stands for an encryption header: 3000 bytes that are stored and not looked into. */
+#define ENCRYPTION .encryption = encryption, .encryption_length = sizeof(encryption)
+static const uint8_t encryption[3000] = {0x4c, 0x55, 0x4b, 0x53, [2999] = 0xe4};
+
 static uint8_t *memory;
 static struct fake_source file;
 static struct fixture f;
@@ -30,6 +34,22 @@ static const char *text(void)
 {
     (void)q2_fault_format(&fault, f.text, sizeof(f.text));
     return f.text;
+}
+
+/* The bytes are stored in clusters of their own, with zeros to the end of the last one. */
+static void check_encryption(const struct q2_create_options *o, const struct q2_layer_info *info)
+{
+    uint64_t end = info->encryption_offset + o->encryption_length;
+
+    T_CHECK_U64(info->header->crypt_method, o->encryption ? 2 : 0);
+    T_CHECK_U64(info->encryption_length, o->encryption_length);
+    if (!o->encryption)
+        return;
+    T_CHECK_U64(info->encryption_offset % (1ull << info->header->cluster_bits), 0);
+    T_CHECK_U64(file.source.size % (1ull << info->header->cluster_bits), 0);
+    T_CHECK(memcmp(memory + info->encryption_offset, encryption, sizeof(encryption)) == 0);
+    for (uint64_t at = end; at < file.source.size; at++)
+        T_CHECK_U64(memory[at], 0);
 }
 
 static void test_create_every_geometry_opens_and_is_right(void)
@@ -59,6 +79,15 @@ static void test_create_every_geometry_opens_and_is_right(void)
         {"raw external", {.virtual_size = MIB, .external_data = true, .raw_external_data = true}},
         {"backing", {.virtual_size = MIB, .backing_file = "base", .backing_format = "raw"}},
         {"64 TiB", {.virtual_size = 64 * TIB, .cluster_bits = 21}},
+        {"encrypted", {.virtual_size = MIB, ENCRYPTION}},
+        {"encrypted, size 0", {ENCRYPTION}},
+        {"encrypted, version 2", {.virtual_size = MIB, .version = 2, ENCRYPTION}},
+        {"encrypted, 512 byte clusters", {.virtual_size = MIB, .cluster_bits = 9, ENCRYPTION}},
+        {"encrypted, blocks need blocks",
+         {.virtual_size = 400 * MIB, .cluster_bits = 9, .refcount_bits = 64, ENCRYPTION}},
+        {"encrypted, external",
+         {.virtual_size = MIB, .external_data = true, .data_file = "data.raw", ENCRYPTION}},
+        {"encrypted, backing", {.virtual_size = MIB, .backing_file = "base", ENCRYPTION}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -89,6 +118,7 @@ static void test_create_every_geometry_opens_and_is_right(void)
         T_CHECK_STR(info.data_file, o->data_file ? o->data_file : "");
         T_CHECK_STR(info.backing_file, o->backing_file ? o->backing_file : "");
         T_CHECK_STR(info.backing_format, o->backing_format ? o->backing_format : "");
+        check_encryption(o, &info);
         if (o->virtual_size > 0) {
             T_CHECK_U64(q2_disk_map(f.disk, 0, 512, &extent), Q2_OK);
             T_CHECK(extent.kind == Q2_EXTENT_UNALLOCATED);
@@ -150,6 +180,9 @@ static void test_create_options_that_contradict(void)
         {"raw with backing",
          {.raw_external_data = true, .external_data = true, .backing_file = "x"},
          "raw external data does not go with a backing file (data_file_raw)"},
+        {"raw and encrypted",
+         {.raw_external_data = true, .external_data = true, ENCRYPTION},
+         "raw external data cannot be encrypted (data_file_raw)"},
         {"format without backing",
          {.backing_format = "raw"},
          "a backing format without a backing file (backing_fmt)"},
@@ -228,6 +261,14 @@ static void test_create_limits(void)
                     .virtual_size = MIB, .cluster_bits = 9, .backing_file = name}),
                 Q2_ERR_LIMIT);
     T_CHECK_STR(fault.what, "the names do not fit into the first cluster");
+    t_row("no room for the encryption header's extension, by one byte");
+    for (size_t length = 368; length <= 369; length++) {
+        memset(name, 0, sizeof(name));
+        memset(name, 'n', length);
+        T_CHECK_U64(create(&(struct q2_create_options){
+                        .virtual_size = MIB, .cluster_bits = 9, .backing_file = name, ENCRYPTION}),
+                    length == 368 ? Q2_OK : Q2_ERR_LIMIT);
+    }
 }
 
 /* The names of features are left out where there is no room; they are a courtesy. */
@@ -261,7 +302,7 @@ static void test_create_small_clusters_without_feature_names(void)
 /* Whatever call fails: an error, and nothing that opens. */
 static void test_create_each_call_fails(void)
 {
-    static const struct q2_create_options options = {.virtual_size = MIB};
+    static const struct q2_create_options options = {.virtual_size = MIB, ENCRYPTION};
     enum {
         GROW,
         WRITE,
