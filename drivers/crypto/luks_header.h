@@ -51,8 +51,8 @@ enum q2_status q2_luks_header_can_compose(const struct q2_luks_new_header *new_h
  * new_header  has passed q2_luks_header_can_compose()
  * work        wiped afterwards
  * bytes       q2_luks_header_length(key_length) bytes. The q2_luks_material_room(key_length) ones
- *             at Q2_LUKS_MATERIAL_OFFSET are random before. Afterwards it is the header, and nothing
- *             in it is secret
+ *             at Q2_LUKS_MATERIAL_OFFSET are random before. Afterwards it is the header, in which
+ *             nothing is secret
  */
 void q2_luks_header_compose(const struct q2_luks_new_header *new_header, struct q2_luks_work *work,
                             uint8_t *bytes);

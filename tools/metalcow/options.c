@@ -87,6 +87,9 @@ const struct option_row option_rows[] = {
     {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects), V(AMEND),
      "a passphrase for encrypt.new-secret or encrypt.old-secret: every byte of FILE, or "
      "secret,id=ID,data=TEXT"},
+    {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects),
+     V(CREATE) | V(CONVERT) | V(MEASURE),
+     "the passphrase for -o encrypt.key-secret: every byte of FILE, or secret,id=ID,data=TEXT"},
     {0, "force", NULL, OPTION_SET, FIELD(force), V(AMEND),
      "replace an active key, or erase the last one, without which no data can be read any more"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),

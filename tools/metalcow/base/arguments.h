@@ -33,8 +33,10 @@ struct image_options {
     const char *data_file;
     struct given_files backing_files; /* of FILE, of the layer below it, and so on */
     const char *snapshot;
-    const char *passphrase_file; /* NULL: ask on the terminal if the image is encrypted */
-    const char *key_file;        /* the same, every byte of it */
+    const char *passphrase_file;    /* NULL: ask on the terminal if the image is encrypted */
+    const char *key_file;           /* the same, every byte of it */
+    const struct passphrase *known; /* the passphrase itself, instead of a file; NULL: not known */
+    size_t known_length;            /* bytes */
     enum q2_name_policy names;
     enum q2_unsaid_format backing_format; /* of a backing file whose format nobody states */
     enum file_cache cache;                /* of its files */
@@ -139,7 +141,7 @@ struct arguments {
     struct bench_options bench;
     bool unsafe; /* do not look at the backing file */
     struct option_texts options;
-    struct option_texts objects; /* of amend: secrets */
+    struct option_texts objects; /* secrets */
     bool force;                  /* of amend */
     uint64_t start;
     uint64_t max_length;

@@ -16,6 +16,9 @@
 #define DEFAULT_REFCOUNT_BITS 16u
 #define MIN_EXTENDED_BITS     14u
 
+/* (qcow2: header field crypt_method 1) The passphrase is the key, so guessing it costs nothing. */
+#define LEGACY_REFUSED ": the legacy encryption is insecure; give encrypt.format=luks"
+
 enum value_kind {
     VALUE_CLUSTER_SIZE,
     VALUE_COUNT,  /* uint32_t */
@@ -50,8 +53,24 @@ static const struct row {
                           "name of an external data file, relative to the image's folder"},
     [CREATE_DATA_FILE_RAW] = {"data_file_raw", VALUE_FLAG, FIELD_OF(image.raw_external_data), false,
                               NULL, "keep the external data file a raw image of the disk"},
+    [CREATE_ENCRYPT_CIPHER_ALG] = {"encrypt.cipher-alg", VALUE_WORD, FIELD_OF(encrypt.cipher),
+                                   false, NULL, "the cipher: aes-256 (default), aes-128"},
+    [CREATE_ENCRYPT_CIPHER_MODE] = {"encrypt.cipher-mode", VALUE_WORD, FIELD_OF(encrypt.mode),
+                                    false, NULL, "its mode: xts (default), cbc"},
+    [CREATE_ENCRYPT_FORMAT] = {"encrypt.format", VALUE_WORD, FIELD_OF(encrypt.format), false, NULL,
+                               "encrypt the disk: luks"},
+    [CREATE_ENCRYPT_HASH_ALG] = {"encrypt.hash-alg", VALUE_WORD, FIELD_OF(encrypt.hash), false,
+                                 NULL, "the hash of passphrases: sha256 (default), sha1, sha512"},
     [CREATE_ENCRYPT_ITER_TIME] = {"encrypt.iter-time", VALUE_COUNT, FIELD_OF(keys.iter_time), false,
-                                  NULL, "ms that trying the new passphrase takes"},
+                                  NULL, "ms that trying the passphrase takes (default 2000)"},
+    [CREATE_ENCRYPT_IVGEN_ALG] = {"encrypt.ivgen-alg", VALUE_WORD, FIELD_OF(encrypt.ivgen), false,
+                                  NULL,
+                                  "what IVs are made of: plain64 (default), essiv (cbc only)"},
+    [CREATE_ENCRYPT_IVGEN_HASH_ALG] = {"encrypt.ivgen-hash-alg", VALUE_WORD,
+                                       FIELD_OF(encrypt.ivgen_hash), false, NULL,
+                                       "the hash of essiv: sha256"},
+    [CREATE_ENCRYPT_KEY_SECRET] = {"encrypt.key-secret", VALUE_TEXT, FIELD_OF(encrypt.secret),
+                                   false, NULL, "id of the passphrase, which --object gives"},
     [CREATE_ENCRYPT_KEYSLOT] = {"encrypt.keyslot", VALUE_COUNT, FIELD_OF(keys.keyslot), false, NULL,
                                 "the key slot, 0 to 7"},
     [CREATE_ENCRYPT_NEW_SECRET] = {"encrypt.new-secret", VALUE_TEXT, FIELD_OF(keys.new_secret),
@@ -73,7 +92,11 @@ static const struct row {
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == NB_CREATE_OPTIONS, "a row for each option");
 _Static_assert(sizeof(enum preallocation) == sizeof(uint32_t) &&
-                   sizeof(enum key_state) == sizeof(uint32_t),
+                   sizeof(enum key_state) == sizeof(uint32_t) &&
+                   sizeof(enum encrypt_cipher) == sizeof(uint32_t) &&
+                   sizeof(enum encrypt_mode) == sizeof(uint32_t) &&
+                   sizeof(enum encrypt_ivgen) == sizeof(uint32_t) &&
+                   sizeof(enum encrypt_hash) == sizeof(uint32_t),
                "stored as a word's value");
 
 static const struct {
@@ -87,6 +110,17 @@ static const struct {
     {CREATE_COMPAT, "v3", 3},
     {CREATE_COMPRESSION_TYPE, "zlib", Q2_COMPRESSION_ZLIB},
     {CREATE_COMPRESSION_TYPE, "zstd", Q2_COMPRESSION_ZSTD},
+    {CREATE_ENCRYPT_CIPHER_ALG, "aes-128", ENCRYPT_AES_128},
+    {CREATE_ENCRYPT_CIPHER_ALG, "aes-256", ENCRYPT_AES_256},
+    {CREATE_ENCRYPT_CIPHER_MODE, "cbc", ENCRYPT_CBC},
+    {CREATE_ENCRYPT_CIPHER_MODE, "xts", ENCRYPT_XTS},
+    {CREATE_ENCRYPT_FORMAT, "luks", 0},
+    {CREATE_ENCRYPT_HASH_ALG, "sha1", ENCRYPT_SHA1},
+    {CREATE_ENCRYPT_HASH_ALG, "sha256", ENCRYPT_SHA256},
+    {CREATE_ENCRYPT_HASH_ALG, "sha512", ENCRYPT_SHA512},
+    {CREATE_ENCRYPT_IVGEN_ALG, "essiv", ENCRYPT_ESSIV},
+    {CREATE_ENCRYPT_IVGEN_ALG, "plain64", ENCRYPT_PLAIN64},
+    {CREATE_ENCRYPT_IVGEN_HASH_ALG, "sha256", ENCRYPT_SHA256},
     {CREATE_ENCRYPT_STATE, "active", KEY_ACTIVE},
     {CREATE_ENCRYPT_STATE, "inactive", KEY_INACTIVE},
     {CREATE_PREALLOCATION, "off", PREALLOCATION_OFF},
@@ -95,10 +129,26 @@ static const struct {
     {CREATE_PREALLOCATION, "full", PREALLOCATION_FULL},
 };
 
-/* Only amend has these: it changes the keys of an image that is encrypted already. */
-static bool is_of_keys(unsigned option)
+/* Some options say how a new image is encrypted, others change the keys of one that is. */
+static bool is_known(unsigned option, bool amends)
 {
-    return strncmp(rows[option].name, "encrypt.", 8) == 0;
+    switch (option) {
+    case CREATE_ENCRYPT_CIPHER_ALG:
+    case CREATE_ENCRYPT_CIPHER_MODE:
+    case CREATE_ENCRYPT_FORMAT:
+    case CREATE_ENCRYPT_HASH_ALG:
+    case CREATE_ENCRYPT_IVGEN_ALG:
+    case CREATE_ENCRYPT_IVGEN_HASH_ALG:
+    case CREATE_ENCRYPT_KEY_SECRET:
+        return !amends;
+    case CREATE_ENCRYPT_KEYSLOT:
+    case CREATE_ENCRYPT_NEW_SECRET:
+    case CREATE_ENCRYPT_OLD_SECRET:
+    case CREATE_ENCRYPT_STATE:
+        return amends;
+    default:
+        return true;
+    }
 }
 
 /* "metalcow: WHAT 'TEXT'REST" */
@@ -120,6 +170,8 @@ static bool parse_word(enum create_option option, const char *text, uint32_t *re
     }
     if (option == CREATE_COMPAT)
         return refuse("compat cannot be", text, "; give 0.10 or 1.1");
+    if (option == CREATE_ENCRYPT_FORMAT && strcmp(text, "aes") == 0)
+        return refuse("encrypt.format cannot be", text, LEGACY_REFUSED);
     fprintf(stderr, "metalcow: %s cannot be '", rows[option].name);
     print_escaped(stderr, text);
     fputs("'; give one of:", stderr);
@@ -262,12 +314,12 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
             return false;
         if (!wanted) /* what an image is without it */
             return true;
+        if (!options->amends)
+            return refuse("option", assignment, LEGACY_REFUSED);
     }
-    if (strncmp(assignment, "encrypt", 7) == 0 && !options->amends)
-        return refuse("option", assignment, ": encrypted images cannot be made");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw) ||
-            (is_of_keys(i) && !options->amends))
+            !is_known(i, options->amends))
             continue;
         /* A flag without a value is set. */
         return create_options_set(options, (enum create_option)i,
@@ -327,9 +379,26 @@ void create_options_print(const struct create_options *options, enum q2_image_fo
                           const char *path)
 {
     static const enum create_option order[] = {
-        CREATE_CLUSTER_SIZE, CREATE_EXTENDED_L2,   CREATE_PREALLOCATION,  CREATE_COMPRESSION_TYPE,
-        CREATE_SIZE,         CREATE_COMPAT,        CREATE_BACKING_FILE,   CREATE_BACKING_FMT,
-        CREATE_DATA_FILE,    CREATE_DATA_FILE_RAW, CREATE_LAZY_REFCOUNTS, CREATE_REFCOUNT_BITS,
+        CREATE_ENCRYPT_FORMAT,
+        CREATE_ENCRYPT_KEY_SECRET,
+        CREATE_ENCRYPT_CIPHER_ALG,
+        CREATE_ENCRYPT_CIPHER_MODE,
+        CREATE_ENCRYPT_IVGEN_ALG,
+        CREATE_ENCRYPT_IVGEN_HASH_ALG,
+        CREATE_ENCRYPT_HASH_ALG,
+        CREATE_ENCRYPT_ITER_TIME,
+        CREATE_CLUSTER_SIZE,
+        CREATE_EXTENDED_L2,
+        CREATE_PREALLOCATION,
+        CREATE_COMPRESSION_TYPE,
+        CREATE_SIZE,
+        CREATE_COMPAT,
+        CREATE_BACKING_FILE,
+        CREATE_BACKING_FMT,
+        CREATE_DATA_FILE,
+        CREATE_DATA_FILE_RAW,
+        CREATE_LAZY_REFCOUNTS,
+        CREATE_REFCOUNT_BITS,
     };
     bool qcow2 = format == Q2_FORMAT_QCOW2;
 
@@ -359,7 +428,7 @@ void create_options_help(enum q2_image_format format)
         char left[64];
 
         (void)snprintf(left, sizeof(left), "%s%s", rows[i].name, kinds[rows[i].kind]);
-        if ((format != Q2_FORMAT_RAW || rows[i].raw) && !is_of_keys(i))
+        if ((format != Q2_FORMAT_RAW || rows[i].raw) && is_known(i, false))
             printf("  %-22s - %s\n", left, rows[i].text);
     }
 }

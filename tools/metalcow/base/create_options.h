@@ -12,6 +12,8 @@
 #include "cache.h"
 #include "q2_create.h"
 
+struct passphrase;
+
 /* Every option that is known; names in create_options.c. */
 enum create_option {
     CREATE_BACKING_FILE,
@@ -21,7 +23,14 @@ enum create_option {
     CREATE_COMPRESSION_TYPE,
     CREATE_DATA_FILE,
     CREATE_DATA_FILE_RAW,
+    CREATE_ENCRYPT_CIPHER_ALG,
+    CREATE_ENCRYPT_CIPHER_MODE,
+    CREATE_ENCRYPT_FORMAT,
+    CREATE_ENCRYPT_HASH_ALG,
     CREATE_ENCRYPT_ITER_TIME,
+    CREATE_ENCRYPT_IVGEN_ALG,
+    CREATE_ENCRYPT_IVGEN_HASH_ALG,
+    CREATE_ENCRYPT_KEY_SECRET,
     CREATE_ENCRYPT_KEYSLOT,
     CREATE_ENCRYPT_NEW_SECRET,
     CREATE_ENCRYPT_OLD_SECRET,
@@ -53,15 +62,46 @@ struct key_options {
     uint32_t iter_time; /* ms */
 };
 
+/* How the image that is made is encrypted; zero: as QEMU, if it is encrypted at all. */
+enum encrypt_cipher {
+    ENCRYPT_AES_256,
+    ENCRYPT_AES_128,
+};
+enum encrypt_mode {
+    ENCRYPT_XTS,
+    ENCRYPT_CBC,
+};
+enum encrypt_ivgen {
+    ENCRYPT_PLAIN64,
+    ENCRYPT_ESSIV,
+};
+enum encrypt_hash {
+    ENCRYPT_SHA256,
+    ENCRYPT_SHA1,
+    ENCRYPT_SHA512,
+};
+struct encrypt_options {
+    uint32_t format; /* one of them only: luks */
+    enum encrypt_cipher cipher;
+    enum encrypt_mode mode;
+    enum encrypt_ivgen ivgen;
+    enum encrypt_hash ivgen_hash, hash;
+    const char *secret; /* id */
+};
+
 /* The options of one image; zero before the first call. Values that were not given are those of
  * struct q2_create_options: zero, for the default. */
 struct create_options {
     struct q2_create_options image;
     enum preallocation preallocation;
-    bool amends; /* set before the first call: the options of keys are known */
+    bool amends; /* set before the first call: options that change keys are known, and options that
+                    say how a new image is encrypted are not */
     struct key_options keys;
+    struct encrypt_options encrypt;
     bool hold; /* make_image(): what is made does not open before its first bytes are released */
-    enum file_cache cache; /* make_image(): of the files that are made */
+    enum file_cache cache;               /* make_image(): of the files that are made */
+    const struct passphrase *opens_with; /* what image.encryption was made with; NULL: nothing */
+    size_t opens_with_length;            /* bytes */
     bool given[NB_CREATE_OPTIONS];
     const char *values[NB_CREATE_OPTIONS]; /* as they were given; NULL: not */
     size_t nb_text;                        /* of text[], in use */

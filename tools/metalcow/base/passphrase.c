@@ -169,6 +169,14 @@ static bool ask(struct q2_unlocker_passphrase *unlocker, const char *path, uint3
     return true;
 }
 
+static void take_known(struct passphrase *passphrase, const struct image_options *options,
+                       struct q2_unlocker_passphrase *unlocker)
+{
+    memcpy(passphrase->bytes, options->known->bytes, options->known_length);
+    unlocker->passphrase = passphrase->bytes;
+    unlocker->passphrase_length = options->known_length;
+}
+
 bool passphrase_provide(struct passphrase *passphrase, const struct image_options *options,
                         struct q2_unlocker_passphrase *unlocker)
 {
@@ -182,6 +190,8 @@ bool passphrase_provide(struct passphrase *passphrase, const struct image_option
     if (path == NULL) {
         unlocker->ask = ask;
         unlocker->ask_context = passphrase;
+        if (options->known)
+            take_known(passphrase, options, unlocker);
         return true;
     }
     if (!passphrase_load(passphrase, path, line, &unlocker->passphrase_length))

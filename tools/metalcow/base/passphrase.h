@@ -16,9 +16,9 @@ struct passphrase {
 };
 
 /* Have unlocker use the first line of options->passphrase_file, or every byte of options->key_file
- * (as QEMU's secret objects do), or, if neither is given, ask on the terminal. A file's is not
- * asked for again when it does not fit. A line ends with LF or CRLF; a byte order mark in front is
- * not part of it.
+ * (as QEMU's secret objects do), or options->known, or ask on the terminal. A file's is not asked
+ * for again when it does not fit. A line ends with LF or CRLF; a byte order mark in front is not
+ * part of it.
  *
  * passphrase  must live until passphrase_wipe()
  * returns false, and says why on stderr, if the file cannot be read or is too long, or if both are

@@ -236,6 +236,8 @@ static bool open_image(struct qcow2_target *qcow2)
         .writable = true,
         .cache = qcow2->options.cache,
         .held = qcow2->options.skip_create ? NULL : qcow2->made.held,
+        .known = qcow2->options.creation->opens_with,
+        .known_length = qcow2->options.creation->opens_with_length,
     };
     struct q2_layer_info info;
     struct q2_fault fault;

@@ -1,23 +1,18 @@
 /* Passphrases of an encrypted image.
  *
- * May call drivers/crypto, secrets.c, passphrase.c and output.c. Invariant: the image's key and
- * every passphrase are in struct keyslots only, which is wiped before it is freed.
+ * May call drivers/crypto, fresh.c, secrets.c, passphrase.c and output.c. Invariant: the image's
+ * key and every passphrase are in struct keyslots only, which is wiped before it is freed.
  */
 #include "keyslots.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "drivers/crypto/luks_slots.h"
 #include "drivers/crypto/wipe.h"
+#include "fresh.h"
 #include "secrets.h"
 #include "tools/metalcow/base/output.h"
-
-/* As QEMU: what encrypt.iter-time is if it is not given, and the least iterations. */
-#define DEFAULT_ITER_TIME 2000u /* ms */
-#define MIN_ITERATIONS    1000u
 
 struct keyslots {
     const char *path;
@@ -122,48 +117,6 @@ static bool choose_old(struct keyslots *k, bool slot_given)
 
 /* --- the new key ----------------------------------------------------------------------------- */
 
-static uint64_t cpu_time_ns(void)
-{
-    struct timespec now = {0};
-
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* How many iterations take so many ms here: measured with as many as take a 20th of a second. */
-static uint32_t count_iterations(const struct q2_luks_header *header, uint32_t ms)
-{
-    static const uint8_t word[] = "a passphrase to measure with", salt[Q2_LUKS_SALT_LENGTH];
-    uint8_t key[Q2_AES_MAX_KEY_LENGTH];
-    uint64_t iterations = MIN_ITERATIONS / 2, ns;
-
-    do {
-        uint64_t begin = cpu_time_ns();
-
-        iterations *= 2;
-        q2_pbkdf2(header->hash, word, sizeof(word) - 1, salt, sizeof(salt), (uint32_t)iterations,
-                  key, header->key_length);
-        ns = cpu_time_ns() - begin;
-    } while (ns < 50000000 && iterations < UINT32_MAX / 2);
-    iterations = iterations * ms / (ns / 1000000 + 1);
-    if (iterations < MIN_ITERATIONS)
-        return MIN_ITERATIONS;
-    return iterations > UINT32_MAX ? UINT32_MAX : (uint32_t)iterations;
-}
-
-static bool fill_random(uint8_t *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = getrandom(bytes, length, 0);
-
-        if (n <= 0)
-            return say("the system gives no random numbers");
-        bytes += n;
-        length -= (size_t)n;
-    }
-    return true;
-}
-
 static bool prepare_new(struct keyslots *k, bool time_given)
 {
     uint32_t slot = (uint32_t)__builtin_ctz(k->set);
@@ -171,13 +124,13 @@ static bool prepare_new(struct keyslots *k, bool time_given)
 
     k->new_key.passphrase = k->other.bytes;
     k->new_key.length = k->other_length;
-    k->new_key.iterations =
-        count_iterations(&k->slots.header, time_given ? k->options->iter_time : DEFAULT_ITER_TIME);
+    k->new_key.iterations = fresh_iterations(k->slots.header.hash, k->slots.header.key_length,
+                                             time_given ? k->options->iter_time : FRESH_ITER_TIME);
     status = q2_luks_slot_can_set(&k->slots, slot, k->new_key.iterations);
     if (status != Q2_OK)
         return fail(k, status, k->slots.what);
-    return fill_random(k->new_key.salt, sizeof(k->new_key.salt)) &&
-           fill_random(k->slots.material, sizeof(k->slots.material));
+    return fresh_random(k->new_key.salt, sizeof(k->new_key.salt)) &&
+           fresh_random(k->slots.material, sizeof(k->slots.material));
 }
 
 /* --- the image ------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "tools/metalcow/base/given.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/copy.h"
+#include "tools/metalcow/keys/encryption.h"
 #include "tools/metalcow/verbs.h"
 
 #define MAX_THREADS 16u
@@ -52,7 +53,9 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
         return say(
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
-    return true;
+    if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
+        return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
+    return encryption_check(creation, &arguments->objects);
 }
 
 static bool check_bitmaps(const struct arguments *arguments, enum q2_image_format format)
@@ -76,8 +79,8 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
     return true;
 }
 
-static int convert(struct conversion *conversion, const struct arguments *arguments,
-                   const char *path, struct create_options *creation, enum q2_image_format format)
+static bool convert(struct conversion *conversion, const struct arguments *arguments,
+                    const char *path, struct create_options *creation, enum q2_image_format format)
 {
     struct target_options options = {
         .path = path,
@@ -91,19 +94,22 @@ static int convert(struct conversion *conversion, const struct arguments *argume
         .bitmaps = arguments->bitmaps,
         .creation = creation,
     };
+    struct encryption *encryption;
     bool done;
 
-    if (!read_threads(arguments->nb_threads, &options.nb_threads))
-        return EXIT_ERROR;
+    if (!read_threads(arguments->nb_threads, &options.nb_threads) ||
+        !encryption_begin(creation, &arguments->objects, &encryption))
+        return false;
     conversion->target =
         format == Q2_FORMAT_QCOW2 ? target_qcow2_open(&options) : target_raw_open(&options);
+    encryption_end(encryption); /* the target has its key now */
     if (!conversion->target)
-        return EXIT_ERROR;
+        return false;
     progress_begin(&conversion->progress, arguments->progress, arguments->quiet);
     done = conversion_run(conversion);
     progress_end(&conversion->progress, done);
     conversion->target->ops->close(conversion->target, done);
-    return done ? EXIT_SUCCESS : EXIT_ERROR;
+    return done;
 }
 
 int verb_convert(const struct arguments *arguments)
@@ -113,7 +119,7 @@ int verb_convert(const struct arguments *arguments)
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
     enum q2_image_format format;
     char path[Q2_MAX_PATH_LENGTH + 1];
-    int status;
+    bool done;
 
     if (!arguments_format(arguments->output_format, &format) ||
         !given_output(arguments->all_operands[arguments->nb_operands - 1], format, path) ||
@@ -121,9 +127,9 @@ int verb_convert(const struct arguments *arguments)
         return EXIT_ERROR;
     if (!inputs_open(&inputs, arguments))
         return EXIT_ERROR;
-    status = EXIT_ERROR;
-    if (!arguments->bitmaps || bitmaps_can_copy(inputs.images[0], arguments->skip_broken_bitmaps))
-        status = convert(&conversion, arguments, path, &creation, format);
+    done = (!arguments->bitmaps ||
+            bitmaps_can_copy(inputs.images[0], arguments->skip_broken_bitmaps)) &&
+           convert(&conversion, arguments, path, &creation, format);
     inputs_close(&inputs);
-    return status;
+    return done ? EXIT_SUCCESS : EXIT_ERROR;
 }

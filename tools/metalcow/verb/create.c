@@ -9,6 +9,7 @@
 #include "tools/metalcow/convert/make_image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/size.h"
+#include "tools/metalcow/keys/encryption.h"
 #include "tools/metalcow/verbs.h"
 
 static bool fail(const char *path, const char *what)
@@ -51,7 +52,8 @@ static bool collect(const struct arguments *arguments, enum q2_image_format form
     return (!arguments->backing_file ||
             create_options_set(options, CREATE_BACKING_FILE, arguments->backing_file)) &&
            (!arguments->backing_format ||
-            create_options_set(options, CREATE_BACKING_FMT, arguments->backing_format));
+            create_options_set(options, CREATE_BACKING_FMT, arguments->backing_format)) &&
+           encryption_check(options, &arguments->objects);
 }
 
 static bool parse_format(const char *path, const char *text, enum q2_image_format *ret_format)
@@ -94,7 +96,9 @@ static struct image *open_backing(const struct arguments *arguments, const char 
 static bool make(const struct arguments *arguments, const char *path, enum q2_image_format format,
                  struct create_options *options, struct image *backing)
 {
+    struct encryption *encryption;
     struct made_files made;
+    bool done;
 
     if (backing && !options->given[CREATE_SIZE])
         options->image.virtual_size = (q2_disk_size(backing->disk) + 511) & ~UINT64_C(511);
@@ -106,7 +110,10 @@ static bool make(const struct arguments *arguments, const char *path, enum q2_im
         return fail(path, "the size is too large; a disk has at most 9223372036854775807 bytes");
     if (!arguments->quiet)
         create_options_print(options, format, arguments->operands[0]);
-    return make_image(path, format, options, &backing, backing ? 1 : 0, &made);
+    done = encryption_begin(options, &arguments->objects, &encryption) &&
+           make_image(path, format, options, &backing, backing ? 1 : 0, &made);
+    encryption_end(encryption);
+    return done;
 }
 
 int verb_create(const struct arguments *arguments)

@@ -12,6 +12,7 @@
 #include "tools/metalcow/base/json.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
+#include "tools/metalcow/keys/encryption.h"
 #include "tools/metalcow/verbs.h"
 
 /* The largest L1 table that QEMU makes, in bytes. */
@@ -52,7 +53,7 @@ static uint64_t refcount_bytes(uint64_t nb_clusters, uint64_t cluster_size, uint
 }
 
 /* Bytes of an image in which all guest data are allocated. data: bytes, a multiple of the cluster
- * size. */
+ * size. As in qemu-img, the refcounts of the encryption header's own clusters are left out. */
 static uint64_t full_size(const struct measure *measure, uint64_t data)
 {
     uint64_t cluster_size = create_options_cluster_size(&measure->options);
@@ -63,7 +64,8 @@ static uint64_t full_size(const struct measure *measure, uint64_t data)
 
     return data + metadata +
            refcount_bytes((data + metadata) / cluster_size, cluster_size,
-                          create_options_refcount_bits(&measure->options));
+                          create_options_refcount_bits(&measure->options)) +
+           round_up(encryption_length(&measure->options), cluster_size);
 }
 
 /* Whether the disk's L1 table stays within the limit. */
@@ -204,6 +206,9 @@ static bool read_options(struct measure *measure, const struct arguments *argume
         if (!create_options_add(&measure->options, format, arguments->options.texts[i]))
             return false;
     }
+    if (!encryption_check(&measure->options, &arguments->objects) ||
+        !encryption_has_secret(&measure->options, &arguments->objects))
+        return false;
     if ((arguments->size_text != NULL) == (arguments->operands[0] != NULL)) {
         fputs(arguments->size_text ? "metalcow: measure takes --size N or a file, not both\n"
                                    : "metalcow: measure needs --size N or a file\n",
