@@ -31,6 +31,12 @@ static const struct row {
     struct q2_create_options options;
 } rows[] = {
     {"test_cuts_making_a_plain_image", false, {.virtual_size = MIB}},
+    {"test_cuts_making_an_image_with_a_header_of_two_sectors",
+     false,
+     {.virtual_size = MIB, .backing_file = NAME_100}},
+    {"test_cuts_making_an_image_with_feature_names_across_the_border",
+     false,
+     {.virtual_size = MIB, .external_data = true, .data_file = NAME_100}},
     {"test_cuts_making_an_image_with_long_names",
      false,
      {.virtual_size = MIB,

@@ -70,7 +70,8 @@ def test_wrong_command_lines():
                              (("-O", "qcow2", "--size", "1M", "x"), "not both"),
                              (("-O", "vmdk", "--size", "1M"), "vmdk"),
                              (("--size", "1Q"), "1Q"), (("-O", "qcow2", "gone.qcow2"), "gone"),
-                             (("-O", "qcow2", "-o", "encrypt.format=luks", "--size", "1"), "made")):
+                             (("-O", "qcow2", "-o", "encrypt.format=luks", "--size", "1"),
+                              "needs encrypt.key-secret")):
         status, out, err = folder.ours("measure", *arguments)
         check_equal((status, out), (1, ""), f"{arguments}")
         check(err.startswith("metalcow: ") and words in err, f"{arguments}: {err}")

@@ -136,7 +136,7 @@ static void test_compose_uuid_is_of_version_4(void)
     T_CHECK_STR(disk->uuid, "00000000-0000-4000-8000-000000000000");
 }
 
-/* A key of 64 bytes takes two pieces of SHA-256, so iterations count twice, and the digest's once. */
+/* A key of 64 bytes takes two pieces of SHA-256, so iterations count twice, the digest's once. */
 static void test_can_compose_keeps_the_limits_of_readers(void)
 {
     static const struct {
