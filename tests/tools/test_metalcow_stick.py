@@ -23,8 +23,8 @@ from unittest import mock
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
 from tools import fs  # noqa: E402
-from tools.stick import delivery, devices, images, make_stick, stick_command  # noqa: E402
-from tools.stick import volumes  # noqa: E402
+from tools.stick import delivery, devices, images, make_stick, references  # noqa: E402
+from tools.stick import stick_command, volumes  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 METALCOW = ROOT / os.environ.get("BUILD", "build") / "host/metalcow"
@@ -548,6 +548,113 @@ def test_stick_add_finds_the_esp():
         here.check_run(0, "add", "--yes", here.top, "--partition", 2)
         check_same(here.target, "/img/top/top.qcow2", here.top, two[1]["start"])
         cases.check(content(here.target, "/img/top/top.qcow2") is None, "the first one has it too")
+
+
+# ---- add: entries of other images that share a file ----
+
+
+def overlay(path, below):
+    """A new image above a backing file, which it names as it is said here."""
+    path.parent.mkdir(exist_ok=True)
+    metalcow("create", "-q", "-f", "qcow2", "-u", "-b", below, "-F", "qcow2", path, "4M")
+    return path
+
+
+def other_top(here):
+    """Another image of the name top.qcow2, above another base."""
+    other = here.folder / "other"
+    (other / "sub").mkdir(parents=True)
+    metalcow("create", "-q", "-f", "qcow2", other / "sub/base.qcow2", "4M")
+    return overlay(other / "top.qcow2", "sub/base.qcow2")
+
+
+def check_entry_protected(here, image, entry, path, target=None):
+    """The image is refused, also with --force, because the entry needs the path."""
+    for force in ((), ("--force",)):
+        said = here.check_run(3, "add", "--yes", *force, image, target=target,
+                              says=f"its entry /metalcow/entries/{entry} needs {path}, which")
+        cases.check("nothing was touched" in said, said)
+
+
+def test_stick_add_protects_files_that_another_entry_names():
+    """An absolute name: the entry has a key backing-file."""
+    with case() as here:
+        other = other_top(here)
+        user = overlay(here.folder / "user.qcow2", here.base)
+        here.check_run(0, "make", "--yes", here.top, user)
+        before = here.target.read_bytes()
+        check_entry_protected(here, other, "user.conf", "/img/top/sub/base.qcow2")
+        cases.check(here.target.read_bytes() == before, "a refusal wrote")
+        # In one command both entries get what they need.
+        new = overlay(here.folder / "other/user.qcow2", other.parent / "sub/base.qcow2")
+        here.check_run(0, "add", "--yes", "--force", other, new)
+        check_same(here.target, "/img/top/sub/base.qcow2", other.parent / "sub/base.qcow2")
+
+
+def test_stick_add_protects_files_that_an_image_on_the_stick_names():
+    """No key says them: the base two levels down, and its data file."""
+    with case() as here:
+        user = overlay(here.folder / "away/user.qcow2", here.top)
+        here.check_run(0, "make", "--yes", here.top, user)
+        other = here.folder / "other"
+        for name in ("sub/base.qcow2", "sub/data.raw"):
+            shutil.copytree(here.folder / "sub", other / "sub")
+            shutil.copy(here.top, other / "top.qcow2")
+            with open(other / name, "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"x")
+            check_entry_protected(here, other / "top.qcow2", "user.conf", f"/img/top/{name}")
+            shutil.rmtree(other)
+
+
+def test_stick_add_protects_files_of_an_entry_written_by_hand():
+    """Other spellings of the path, a name that mtools would expand, letters that are not ASCII."""
+    rows = (("a[1].conf", "# x\r\n  image\timg\\\\TOP\\top.qcow2 \r\n", "/img/TOP/top.qcow2"),
+            ("日本.CONF", "\ufeffimage /x\ndata-file img/./Top/top.qcow2", "/img/Top/top.qcow2"),
+            ("b.conf", "key-file /img/top/top.qcow2\nimage /no/such\n", "/img/top/top.qcow2"))
+    for name, text, path in rows:
+        with case() as here:
+            esp(here, {"/img/top/top.qcow2": b"mine", "/metalcow/entries/x.txt": b"x"})
+            subprocess.run(["mcopy", "-i", f"{here.target}@@1M", "-",
+                            f"::/metalcow/entries/{name}"], check=True, input=text.encode(),
+                           env=volumes.environment())
+            check_entry_protected(here, here.top, name, path)
+
+
+def test_stick_add_to_a_folder_protects_other_entries():
+    with case() as here:
+        mounted = here.folder / "efi"
+        mounted.mkdir()
+        user = overlay(here.folder / "user.qcow2", here.base)
+        here.check_run(0, "add", "--yes", "--force", here.top, user, target=mounted)
+        here.check_run(3, "add", "--yes", "--force", other_top(here), target=mounted,
+                       says="its entry /metalcow/entries/user.conf needs /img/top/sub/base.qcow2")
+
+
+def test_stick_add_replaces_the_image_of_its_own_entry():
+    """The entry stays as it is, and its image gets other content; an entry that uses nothing of it,
+    and a file that is no entry, are in nobody's way."""
+    with case() as here:
+        here.check_run(0, "make", "--yes", here.top, small_disk(here))
+        fs.fat_copy(here.target, fs.MIB, b"image /img/top/top.qcow2\n", "/metalcow/entries/old.txt")
+        metalcow("write", "0", here.top, input=b"new" * 1000)
+        here.check_run(3, "add", "--yes", here.top, says="has other files of these names")
+        here.check_run(0, "add", "--yes", "--force", here.top)
+        check_same(here.target, "/img/top/top.qcow2", here.top)
+
+
+def test_stick_names_in_damaged_heads():
+    """Heads of files on a stick are somebody's bytes."""
+    good = struct.pack(">4sIQI", b"QFI\xfb", 3, 200, 4).ljust(100, b"\0") + struct.pack(">I", 104)
+    data = good + struct.pack(">II", references.DATA_FILE, 3) + b"d.r".ljust(8, b"\0")
+    rows = ((b"", ("", "")), (b"QFI\xfb", ("", "")), (bytes(4096), ("", "")),
+            (good.ljust(200, b"\0") + b"base", ("base", "")), (good, ("", "")),
+            (data.ljust(200, b"\0") + b"b\0\xffe", ("b\ufffde", "d.r")), (data[:-6], ("", "d.")),
+            (good[:100] + b"\xff" * 100, ("", "")), (good[:100] + bytes(8), ("", "")),
+            (struct.pack(">4sIQI", b"QFI\xfb", 2, 80, 4).ljust(80, b"\0") + b"base", ("base", "")),
+            (good[:8] + b"\xff" * 12 + good[20:], ("", "")))
+    for head, want in rows:
+        cases.check_equal(references.names_in(head), want, repr(head[:130]))
 
 
 # ---- verification, and what a person sees ----

@@ -21,7 +21,7 @@ import sys
 import uuid
 
 from tools import fs
-from tools.stick import delivery, devices, images, make_stick, volumes
+from tools.stick import delivery, devices, images, make_stick, references, volumes
 from tools.stick.images import Refusal
 from tools.stick.progress import Progress, size_text
 
@@ -318,6 +318,7 @@ class OldVolume:
         self.new = [row for row in files if row[0] not in self.old]
         self.keep_settings(args.force)
         self.replaced = [path for path, _ in self.new if self.volume.has(path)]
+        self.check_other_entries()
         self.check(args.force)
         self.delivery = None
 
@@ -341,6 +342,17 @@ class OldVolume:
         if settings and not force and self.volume.has(settings[0][0]):
             self.new.remove(settings[0])
             self.old.append(settings[0][0])
+
+    def check_other_entries(self):
+        """An entry that this command does not write keeps the content of its files."""
+        needed = references.entries_that_need(self.volume, self.replaced,
+                                              [path for path, _ in self.files])
+        if needed:
+            entry, path = needed[0]
+            raise Refusal(f"{self.path}: its entry {entry} needs {path}, which would get other "
+                          f"content. Name the image of that entry in this command too, give the "
+                          f"new image another name, which is also that of its folder, or remove "
+                          f"the entry")
 
     def check(self, force):
         if self.replaced and not force:

@@ -21,8 +21,13 @@ BLKFLSBUF = 0x1261  # ioctl: write and forget what the kernel has cached of a bl
 
 
 def environment():
-    """The environment of mtools: no configuration of the user, no questions."""
-    return dict(os.environ, LC_ALL="C", MTOOLS_SKIP_CHECK="1", MTOOLSRC="/dev/null")
+    """The environment of mtools: no configuration of the user, no questions, names as UTF-8."""
+    return dict(os.environ, LC_ALL="C.UTF-8", MTOOLS_SKIP_CHECK="1", MTOOLSRC="/dev/null")
+
+
+def pattern(path):
+    """A path for mtools, which takes brackets for a set of characters."""
+    return "::" + path.replace("[", "?").replace("]", "?")
 
 
 def drop_cache(path):
@@ -70,10 +75,16 @@ class FatVolume:
                 raise OSError(errno.EIO, f"{command[0]}: {said or tool.returncode}", self.path)
 
     def has(self, path):
-        done = subprocess.run(["mdir", "-b", "-i", self.drive, f"::{path}"], check=False,
-                              env=environment(), stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-        return done.returncode == 0
+        return self.list(path).returncode == 0
+
+    def list(self, path):
+        return subprocess.run(["mdir", "-a", "-b", "-i", self.drive, pattern(path)], check=False,
+                              env=environment(), capture_output=True)
+
+    def names(self, folder):
+        """The names of the files in a folder; none where there is no such folder."""
+        lines = self.list(folder).stdout.decode(errors="replace").splitlines()
+        return [os.path.basename(line) for line in lines if not line.endswith("/")]
 
     def write(self, path, chunks):
         fs.fat_mkdirs(self.path, self.offset, os.path.dirname(path))
@@ -82,7 +93,7 @@ class FatVolume:
                 tool.stdin.write(chunk)
 
     def read(self, path):
-        with self.process("mcopy", "-n", f"::{path}", "-", stdout=subprocess.PIPE) as tool:
+        with self.process("mcopy", "-n", pattern(path), "-", stdout=subprocess.PIPE) as tool:
             while chunk := tool.stdout.read(CHUNK):
                 yield chunk
 
@@ -116,6 +127,11 @@ class FolderVolume:
 
     def has(self, path):
         return self.at(path).exists()
+
+    def names(self, folder):
+        """The names of the files in a folder; none where there is no such folder."""
+        at = self.at(folder)
+        return sorted(path.name for path in at.iterdir() if path.is_file()) if at.is_dir() else []
 
     def write(self, path, chunks):
         self.at(path).parent.mkdir(parents=True, exist_ok=True)
