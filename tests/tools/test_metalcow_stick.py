@@ -23,8 +23,8 @@ from unittest import mock
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import cases  # noqa: E402
 from tools import fs  # noqa: E402
-from tools.stick import delivery, devices, images, make_stick, references  # noqa: E402
-from tools.stick import stick_command, volumes  # noqa: E402
+from tools.stick import delivery, devices, images, limits, make_stick  # noqa: E402
+from tools.stick import references, stick_command, volumes  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 METALCOW = ROOT / os.environ.get("BUILD", "build") / "host/metalcow"
@@ -655,6 +655,91 @@ def test_stick_names_in_damaged_heads():
             (good[:8] + b"\xff" * 12 + good[20:], ("", "")))
     for head, want in rows:
         cases.check_equal(references.names_in(head), want, repr(head[:130]))
+
+
+# ---- limits of firmware ----
+
+
+def numbered(here, count):
+    """Small images 1.raw to COUNT.raw."""
+    for number in range(1, count + 1):
+        (here.folder / f"{number}.raw").write_bytes(bytes(512))
+    return [here.folder / f"{number}.raw" for number in range(1, count + 1)]
+
+
+def test_stick_make_takes_64_entries():
+    with case() as here:
+        disks = numbered(here, 65)
+        here.check_run(3, "make", "--yes", *disks, says="/metalcow/entries would have 65 files")
+        cases.check(not here.target.exists(), "a stick was made")
+        here.check_run(0, "make", "--dry-run", *disks[:64])
+
+
+def test_stick_add_counts_the_entries_that_are_there():
+    """Those of this command count once, a temporary file of an interrupted run not at all."""
+    mine = b"title disk\nimage /img/disk/disk.raw\nformat raw\n"
+    with case() as here:
+        disk, another = small_disk(here), numbered(here, 1)[0]
+        entries = {f"/metalcow/entries/{number}x.CONF": b"image /x\n" for number in range(63)}
+        esp(here, {**entries, "/metalcow/entries/disk.conf": mine,
+                   "/metalcow/entries/disk.conf.partial": mine})
+        before = here.target.read_bytes()
+        here.check_run(3, "add", "--yes", "--force", another, says="would have 66 files")
+        cases.check(here.target.read_bytes() == before, "a refusal wrote")
+        here.check_run(0, "add", "--yes", disk)
+        fs.fat_copy(here.target, fs.MIB, b"notes", "/metalcow/entries/notes.txt")
+        here.check_run(3, "add", "--yes", disk, says="would have 65 files")
+
+
+def test_stick_files_beside_few_entries_are_not_counted():
+    names = [f"{number}.conf" for number in range(63)]
+    limits.check_entries(names + [f"{number}.txt" for number in range(9)], "x")
+    limits.check_entries([*names, "63.conf", "1.CONF"], "x")
+
+
+def test_stick_texts_that_firmware_would_leave_out():
+    with case() as here:
+        metalcow("snapshot", "-c", "s n ä", here.top)
+        for option in ("--title", "--snapshot"):
+            for text, says in (("x" * 256, "longer than 255 bytes"), ("ä" * 128, "255 bytes"),
+                               ("", "is empty"), ("  ", "blank at an end"), ("x ", "blank"),
+                               ("x\ty", "characters")):
+                here.check_run(2, "make", "--yes", option, text, here.top, says=f"{option} {says}"
+                               if says == "is empty" else says)
+        here.check_run(0, "make", "--dry-run", "--title", "x" * 255, here.top)
+        here.check_run(0, "make", "--dry-run", "--title", "ä" * 127 + "x", here.top)
+
+
+def test_stick_snapshot_has_to_be_there():
+    with case() as here:
+        here.check_run(3, "make", "--yes", "--snapshot", "nope", here.top,
+                       says="has no snapshot 'nope'; it has none")
+        metalcow("snapshot", "-c", "s n ä", here.top)
+        here.check_run(3, "make", "--yes", "--snapshot", "nope", here.top, says="it has s n ä")
+        here.check_run(3, "make", "--yes", "--snapshot", "1", small_disk(here), says="has none")
+        for name in ("1", "s n ä"):
+            here.check_run(0, "make", "--dry-run", "--snapshot", name, here.top,
+                           says=f"snapshot {name}")
+
+
+def test_stick_snapshot_cannot_be_written():
+    with case() as here:
+        metalcow("snapshot", "-c", "s", here.top)
+        words = ("make", "--dry-run", "--snapshot", "s", here.top, "--mode")
+        here.check_run(2, *words, "rw", says="a snapshot cannot be written")
+        here.check_run(0, *words, "overlay")
+        here.check_run(0, *words, "ro")
+
+
+def test_stick_entry_has_at_most_15_backing_files():
+    layers = [{"snapshots": []}]
+    limits.check_image("x", layers, [("image", "/x")] + [("backing-file", "/y")] * 15, None)
+    try:
+        limits.check_image("x", layers, [("backing-file", "/y")] * 16, None)
+    except images.Refusal as error:
+        cases.check("more than 15" in str(error), str(error))
+    else:
+        raise cases.Failure("16 backing files were taken")
 
 
 # ---- verification, and what a person sees ----

@@ -21,7 +21,7 @@ import sys
 import uuid
 
 from tools import fs
-from tools.stick import delivery, devices, images, make_stick, references, volumes
+from tools.stick import delivery, devices, images, limits, make_stick, references, volumes
 from tools.stick.images import Refusal
 from tools.stick.progress import Progress, size_text
 
@@ -84,8 +84,13 @@ def check_usage(p, args):
         if getattr(args, option) and len(args.images) > 1:
             p.error(f"--{option.replace('_', '-')} is of one image; call the command for each")
     for option in ("title", "snapshot"):
-        if not (getattr(args, option) or "x").isprintable():
-            p.error(f"--{option} has characters that no entry can have")
+        text = getattr(args, option)
+        complaint = None if text is None else limits.text_complaint(text)
+        if complaint:
+            p.error(f"--{option} {complaint}")
+    if args.snapshot and args.mode == "rw":
+        p.error("--mode rw writes the image, and a snapshot cannot be written; "
+                "with --mode overlay writes go to memory")
     if args.verb == "make" and args.partition is not None:
         p.error("--partition belongs to add")
     if args.verb == "add" and args.size is not None:
@@ -159,6 +164,8 @@ def collect(args):
                                                    "backing_format", "data_file")}
     found = [images.Image(metalcow, path, name, options, layout)
              for path, name in zip(args.images, identities(args.images))]
+    for image in found:
+        limits.check_image(image.path, image.layers, image.lines, args.snapshot)
     files = list(layout.files.items()) + application_files(args)
     files.append(("/metalcow/metalcow.conf", f"default {found[0].identity}\n".encode()))
     files += [(f"/metalcow/entries/{image.identity}.conf", image.entry()) for image in found]
@@ -180,6 +187,12 @@ def check_lengths(files, cluster):
 # ---- targets ----
 
 
+def entry_names(files):
+    """The names of the files that go into the folder of entries."""
+    return [path.rpartition("/")[2] for path, _ in files
+            if path.lower().startswith(references.FOLDER + "/")]
+
+
 class NewStick:
     """A whole device or a new image file."""
 
@@ -192,6 +205,7 @@ class NewStick:
         self.size = self.choose_size(args.size)
         self.cluster = 4096 << sum(self.size > limit << 30 for limit in (8, 16, 32))
         self.check(args.force)
+        limits.check_entries(entry_names(files), self.path)
         self.state = f"{self.path} was not touched"
 
     def least_size(self):
@@ -319,6 +333,7 @@ class OldVolume:
         self.keep_settings(args.force)
         self.replaced = [path for path, _ in self.new if self.volume.has(path)]
         self.check_other_entries()
+        self.check_number_of_entries()
         self.check(args.force)
         self.delivery = None
 
@@ -353,6 +368,13 @@ class OldVolume:
                           f"content. Name the image of that entry in this command too, give the "
                           f"new image another name, which is also that of its folder, or remove "
                           f"the entry")
+
+    def check_number_of_entries(self):
+        new = entry_names(self.files)
+        temporary = {f"{name}{delivery.SUFFIX}".lower() for name in new}  # they get their names
+        old = [name for name in self.volume.names(references.FOLDER)
+               if name.lower() not in temporary]
+        limits.check_entries(old + new, self.path)
 
     def check(self, force):
         if self.replaced and not force:
