@@ -216,6 +216,10 @@ def test_stick_usage_errors():
                       ("make", "--partition", "1", here.target, here.top),
                       ("add", "--size", "1G", here.target, here.top),
                       ("make", "--size", "1T", here.target, here.top),
+                      ("make", "--dry-run", "--size", "0", here.target, here.top),
+                      ("make", "--dry-run", "--size", "0G", here.target, here.top),
+                      ("add", "--dry-run", "--partition", "0", here.folder, here.top),
+                      ("add", "--dry-run", "--partition", "x", here.folder, here.top),
                       ("make", "--title", "x\nmode rw", here.target, here.top)):
             with contextlib.redirect_stderr(io.StringIO()):
                 try:

@@ -47,9 +47,15 @@ def interrupt(*_):
 
 def parse_size(text):
     match = re.fullmatch(r"(\d+)([kKmMgG]?)", text)
-    if not match:
+    if not match or int(match.group(1)) == 0:
         raise argparse.ArgumentTypeError(f"{text} is no size such as 4G")
     return int(match.group(1)) << {"": 0, "k": 10, "m": 20, "g": 30}[match.group(2).lower()]
+
+
+def parse_partition(text):
+    if not re.fullmatch(r"\d+", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of a partition; the first is 1")
+    return int(text)
 
 
 def parser():
@@ -63,7 +69,8 @@ def parser():
     p.add_argument("-q", "--quiet", action="store_true", help="no progress")
     p.add_argument("--force", action="store_true", help="also where data or other files are lost")
     p.add_argument("--size", type=parse_size, help="make: the size of the image file")
-    p.add_argument("--partition", type=int, metavar="NUMBER", help="add: which partition")
+    p.add_argument("--partition", type=parse_partition, metavar="NUMBER",
+                   help="add: which partition")
     p.add_argument("--application", action="append", type=pathlib.Path, metavar="FILE",
                    help="metalcow.efi; given again: that of another architecture")
     p.add_argument("--application-path", metavar="PATH",
