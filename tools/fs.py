@@ -53,7 +53,8 @@ def run(*command, cwd=None, env=None, stdin=None, good=(0,)):
         raise ToolError(f"{words[0]} is not installed; run tools/setup.sh") from error
     output = done.stdout.decode(errors="replace")
     if done.returncode not in good:
-        raise ToolError(f"`{' '.join(words)}` failed with {done.returncode}:\n{output}")
+        said = f":\n{output}" if output.strip() else ", and said nothing"
+        raise ToolError(f"`{' '.join(words)}` failed with {done.returncode}{said}")
     return output
 
 

@@ -138,7 +138,7 @@ def test_stick_make_replaces_names_that_lead_elsewhere():
                    b"title one\nimage /img/one/one.qcow2\n"
                    b"backing-file /img/top/sub/base.qcow2\n")
         check_same(here.target, "/metalcow/entries/two__x_.conf",
-                   b"title two__x_\nimage /img/two__x_/two _x_.qcow2\n"
+                   b"title two [x]\nimage /img/two__x_/two _x_.qcow2\n"
                    b"backing-file /img/top/top.qcow2\n")
         check_same(here.target, "/img/two__x_/two _x_.qcow2", two)
         cases.check(content(here.target, "/img/one/base.qcow2") is None, "base is stored twice")
@@ -156,6 +156,38 @@ def test_stick_make_names_formats_and_given_files():
         check_same(here.target, "/metalcow/entries/base.conf",
                    b"title base\nimage /img/base/base.qcow2\ndata-file /img/base/other.raw\n")
         check_same(here.target, "/img/base/other.raw", other)
+
+
+def test_stick_names_of_devices_and_other_letters():
+    """FAT has no file con, aux.qcow2 and so on. A title has all letters."""
+    with case() as here:
+        (here.folder / "LPT1").mkdir()
+        shutil.copy(small_disk(here), here.folder / "LPT1/aux.raw")
+        disk = here.folder / "con.qcow2"
+        metalcow("create", "-q", "-f", "qcow2", "-b", "LPT1/aux.raw", "-F", "raw", disk)
+        letters = here.folder / "Mü 日本.raw"
+        shutil.copy(here.folder / "disk.raw", letters)
+        same = here.folder / "sub/Mü 日本.raw"
+        shutil.copy(here.folder / "disk.raw", same)
+        here.check_run(0, "make", "--yes", disk, letters, same)
+        check_same(here.target, "/metalcow/entries/_con.conf",
+                   b"title con\nimage /img/_con/_con.qcow2\nbacking-file /img/_con/_aux.raw\n")
+        check_same(here.target, "/img/_con/_con.qcow2", disk)
+        check_same(here.target, "/metalcow/metalcow.conf", b"default _con\n")
+        for number in ("", "-2"):
+            check_same(here.target, f"/metalcow/entries/M____{number}.conf",
+                       f"title Mü 日本{number}\nimage /img/M____{number}/M_ __.raw\n"
+                       f"format raw\n".encode())
+
+
+def test_stick_title_of_any_name():
+    rows = (("a b", "a b"), ("日" * 90, "日" * 85), ("x\ny\udcff", "x_y_"), (" ", ""),
+            ("ä" * 128, "ä" * 127))
+    for name, want in rows:
+        cases.check_equal(images.title_of(name), want, repr(name))
+    names = stick_command.identities([" .raw", "CON.raw", "con.qcow2", "com0", "nul.x.y"])
+    cases.check_equal(names, [("_", "_"), ("_CON", "CON"), ("_con-2", "con-2"), ("com0", "com0"),
+                              ("_nul.x", "nul.x")], "identities")
 
 
 def test_stick_application_gets_the_name_of_its_architecture():
@@ -220,7 +252,10 @@ def test_stick_usage_errors():
                       ("make", "--dry-run", "--size", "0G", here.target, here.top),
                       ("add", "--dry-run", "--partition", "0", here.folder, here.top),
                       ("add", "--dry-run", "--partition", "x", here.folder, here.top),
-                      ("make", "--title", "x\nmode rw", here.target, here.top)):
+                      ("make", "--title", "x\nmode rw", here.target, here.top),
+                      *(("make", "--dry-run", "--application-path", path, here.target, here.top)
+                        for path in ("/EFI/BOOT/../../x.efi", "", "/", "/EFI/", "/EFI//x.efi",
+                                     "/./x.efi", "\\EFI\\con\\x.efi", "/EFI/ü.efi"))):
             with contextlib.redirect_stderr(io.StringIO()):
                 try:
                     stick_command.main([str(word) for word in words])
@@ -228,6 +263,52 @@ def test_stick_usage_errors():
                     cases.check_equal(error.code, 2, str(words))
                 else:
                     raise cases.Failure(f"{words} were taken")
+
+
+def test_stick_application_path_that_another_file_has():
+    with case() as here:
+        for path in ("/img/disk/DISK.raw", "img\\disk", "/metalcow/metalcow.conf", "/metalcow",
+                     "/metalcow/entries/disk.conf", "/img/disk/disk.raw/x.efi"):
+            here.check_run(3, "make", "--yes", "--application-path", path, small_disk(here),
+                           says="the stick cannot have both")
+        cases.check(not here.target.exists(), "a stick was begun")
+
+
+def test_stick_image_that_is_named_twice():
+    with case() as here:
+        (here.folder / "link.qcow2").symlink_to(here.top)
+        for again in (here.top, here.folder / "sub/../top.qcow2", here.folder / "link.qcow2"):
+            here.check_run(3, "make", "--dry-run", here.top, again, says="is named twice")
+
+
+def test_stick_other_program_in_place_of_the_host_command():
+    with case() as here:
+        for program in ("/bin/true", "/bin/echo"):
+            here.check_run(3, "make", "--yes", "--metalcow", program, here.top,
+                           says=f"{program}: `info` did not describe {here.top}; is this")
+
+
+def test_stick_link_to_an_image_file_stays():
+    """One that leads nowhere, one to a file, and one into a folder that is not there."""
+    with case() as here:
+        link, disk, real = here.folder / "link.img", small_disk(here), here.folder / "real.img"
+        link.symlink_to("real.img")
+        here.check_run(0, "make", "--yes", disk, target=link)
+        here.check_run(3, "make", "--yes", disk, target=link, says="Say --force")
+        here.check_run(0, "make", "--yes", "--force", disk, here.top, target=link)
+        cases.check(link.is_symlink() and not real.is_symlink(), "the link was replaced")
+        check_same(real, "/img/top/top.qcow2", here.top)
+        link.unlink()
+        link.symlink_to("gone/real.img")
+        here.check_run(3, "make", "--yes", "--force", disk, target=link, says="there is no folder")
+        cases.check(link.is_symlink(), "the link was replaced")
+
+
+def test_stick_tool_that_fails_without_a_word():
+    try:
+        fs.run("false")
+    except fs.ToolError as error:
+        cases.check_equal(str(error), "`false` failed with 1, and said nothing", "the sentence")
 
 
 def test_stick_longest_file():

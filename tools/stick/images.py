@@ -12,6 +12,8 @@ import subprocess
 
 # Characters of names on a stick. All others become "_": FAT forbids some, mtools expands some.
 UNSAFE = re.compile(r"[^A-Za-z0-9._ +@=~-]")
+# Names of devices, with any suffix: mtools and Windows take them for no files.
+DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9]) *(\..*)?", re.IGNORECASE)
 MAX_NAME = 200  # characters; FAT takes 255, and ".partial" is appended while a file is copied
 
 
@@ -21,7 +23,14 @@ class Refusal(Exception):
 
 def safe_name(name):
     """A file name that every volume takes; it differs from `name` only where it must."""
-    return UNSAFE.sub("_", name).strip(" ").rstrip(".")[-MAX_NAME:] or "_"
+    name = UNSAFE.sub("_", name).strip(" ").rstrip(".")[-MAX_NAME:] or "_"
+    return f"_{name}" if DEVICE.fullmatch(name) else name
+
+
+def title_of(name):
+    """A name as the value of a key: on one line, at most 255 bytes."""
+    shown = "".join(c if c.isprintable() else "_" for c in name).strip(" ")
+    return shown.encode()[:255].decode(errors="ignore")
 
 
 def chain_info(metalcow, image, options):
@@ -30,7 +39,11 @@ def chain_info(metalcow, image, options):
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise Refusal(done.stderr.strip() or f"`{' '.join(command)}` failed")
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)
+    except ValueError as error:
+        raise Refusal(f"{metalcow}: `info` did not describe {image}; is this the host command? "
+                      f"--metalcow PROGRAM names it") from error
 
 
 class Layout:
@@ -100,10 +113,12 @@ def place_data_file(layout, image, source, name, is_top):
 class Image:
     """One image with all its files on the stick, and the lines of its entry."""
 
-    def __init__(self, metalcow, path, identity, options, layout):
-        """options: format, backing_format, data_file (host path), mode, title, snapshot."""
+    def __init__(self, metalcow, path, names, options, layout):
+        """names: (name of the entry, title). options: format, backing_format, data_file (host
+        path), mode, title, snapshot."""
+        identity, title = names
         self.path, self.identity, self.options = pathlib.Path(path), identity, options
-        self.lines = [("title", options.get("title") or identity)]
+        self.lines = [("title", options.get("title") or title)]
         # With these options `info` opens the files that `attach` opens by the entry's keys.
         said = [f"--{key.replace('_', '-')}={options[key]}"
                 for key in ("format", "backing_format", "data_file") if options.get(key)]

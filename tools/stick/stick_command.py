@@ -102,6 +102,9 @@ def check_usage(p, args):
         p.error("--partition belongs to add")
     if args.verb == "add" and args.size is not None:
         p.error("--size belongs to make")
+    if args.application_path is not None and not application_path(args.application_path):
+        p.error(f"--application-path: '{args.application_path}' is no path such as "
+                f"/EFI/metalcow/metalcow.efi, in ASCII and without \"..\"")
     if args.application_path and len(args.application or ()) > 1:
         p.error("--application-path is of one application")
 
@@ -137,13 +140,19 @@ def loader_path(application):
     return f"/EFI/BOOT/{LOADERS[machine]}"
 
 
+def application_path(said):
+    """The path on the stick of what --application-path says; None: no file can have it."""
+    parts = said.replace("\\", "/").removeprefix("/").split("/")
+    return "/" + "/".join(parts) if all(images.safe_name(part) == part for part in parts) else None
+
+
 def application_files(args):
     built = ROOT / os.environ.get("BUILD", "build") / "x64/metalcow.efi"
     files = []
     for application in args.application or [built]:
         path = loader_path(application)
         if args.application_path:
-            path = "/" + args.application_path.replace("\\", "/").strip("/")
+            path = application_path(args.application_path)
         if path in dict(files):
             raise Refusal(f"{application}: two applications are for {path}")
         files.append((path, application))
@@ -151,22 +160,36 @@ def application_files(args):
 
 
 def identities(paths):
-    """A name for each image's entry, all different."""
+    """[(name of the image's entry, its title)]; the names are all different."""
     names = []
     for path in paths:
-        stem = images.safe_name(pathlib.Path(path).stem).replace(" ", "_")
-        taken = [name.lower() for name in names]
-        number, name = 1, stem
+        stem = pathlib.Path(path).stem
+        first = images.safe_name(stem).replace(" ", "_")
+        taken = [name.lower() for name, _ in names]
+        number, name, title = 1, first, stem
         while name.lower() in taken:
             number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
+            name, title = f"{first}-{number}", f"{stem}-{number}"
+        names.append((name, images.title_of(title) or name))
     return names
+
+
+def check_collisions(files):
+    """Two files of one path, or a file with the path of a folder."""
+    for number, (path, _) in enumerate(files):
+        for other, _ in files[:number]:
+            short, long = sorted((path.lower(), other.lower()), key=len)
+            if short == long or long.startswith(short + "/"):
+                raise Refusal(f"the stick cannot have both {other} and {path}; say another "
+                              f"--application-path")
 
 
 def collect(args):
     """([(path on the stick, host path or bytes)] in the order of naming, the images)."""
     metalcow, layout = host_command(args), images.Layout()
+    for number, path in enumerate(args.images):
+        if os.path.realpath(path) in map(os.path.realpath, args.images[:number]):
+            raise Refusal(f"{path} is named twice; name each image once")
     options = {key: getattr(args, key) for key in ("title", "mode", "snapshot", "format",
                                                    "backing_format", "data_file")}
     found = [images.Image(metalcow, path, name, options, layout)
@@ -176,6 +199,7 @@ def collect(args):
     files = list(layout.files.items()) + application_files(args)
     files.append(("/metalcow/metalcow.conf", f"default {found[0].identity}\n".encode()))
     files += [(f"/metalcow/entries/{image.identity}.conf", image.entry()) for image in found]
+    check_collisions(files)
     return files, found
 
 
@@ -206,6 +230,8 @@ class NewStick:
     def __init__(self, args, files):
         self.path, self.files = pathlib.Path(args.target), files
         self.is_device = self.path.exists() and devices.is_device(self.path)
+        if self.path.is_symlink() and not self.is_device:
+            self.path = pathlib.Path(os.path.realpath(self.path))  # the link stays
         if self.path.exists() and not self.is_device and not self.path.is_file():
             raise Refusal(f"{self.path} is neither a device nor a file; to add to a folder, say "
                           f"`metalcow-stick add`")
