@@ -776,6 +776,16 @@ def test_stick_add_counts_the_entries_that_are_there():
         here.check_run(3, "add", "--yes", disk, says="would have 65 files")
 
 
+def test_stick_limits_are_those_of_firmware():
+    headers = "".join((ROOT / name).read_text(encoding="utf-8") for name in
+                      ("efi/image/entries.h", "core/spec/disk_spec.h", "include/q2_limits.h"))
+    rows = (("MC_MAX_ENTRIES", limits.MAX_ENTRIES), ("MC_MAX_TEXT_LENGTH", limits.MAX_TEXT),
+            ("MC_MAX_BACKING_FILES", limits.MAX_BACKING_FILES),
+            ("Q2_MAX_LAYERS", references.MAX_LAYERS))
+    for name, number in rows:
+        cases.check(f"#define {name} {number}u\n" in headers, name)
+
+
 def test_stick_files_beside_few_entries_are_not_counted():
     names = [f"{number}.conf" for number in range(63)]
     limits.check_entries(names + [f"{number}.txt" for number in range(9)], "x")
