@@ -76,7 +76,8 @@ void help_all(void)
     for (size_t i = 0; i < NB_VERBS; i++)
         printf("  %-10s %s\n", verbs[i].name, verbs[i].summary);
     puts("\n'metalcow help VERB' or 'metalcow VERB --help' lists a verb's options.\n"
-         "Sizes and offsets are bytes, or carry a suffix k, M, G, T, P or E (powers of 1024).");
+         "Sizes and offsets are bytes, or carry a suffix k, M, G, T, P or E (powers of 1024).\n"
+         "The suffix may be in lower or upper case.");
 }
 
 static void list_option(const struct verb *verb, const struct option_row *row)

@@ -145,11 +145,14 @@ static bool run_help(struct io *io, int argc, char **argv)
 
 bool io_number(const char *text, uint64_t *ret_value)
 {
-    const char *digits = text + strspn(text, " \t"); /* words are cut at spaces, not at tabs */
+    enum size_verdict verdict = size_judge(text, ret_value);
 
-    if (size_parse(digits, ret_value) && *ret_value <= INT64_MAX)
+    if (verdict == SIZE_GOOD && *ret_value <= INT64_MAX)
         return true;
-    fputs("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- ", stdout);
+    fputs(verdict == SIZE_BAD
+              ? "Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- "
+              : "Parsing error: argument too large -- ",
+          stdout);
     print_escaped(stdout, text);
     putchar('\n');
     return false;
