@@ -87,13 +87,20 @@ static bool print_entries(struct image *image, uint64_t at, uint64_t end, bool j
     }
     if (run.length > 0 && !print_entry(&run, json, first))
         return false;
+    return true;
+}
+
+/* As in qemu-img a range without bytes has an entry too. */
+static bool print_nothing(uint64_t at, bool json)
+{
     if (json)
-        puts(run.length > 0 ? "]" : "[]");
+        print_json(&(struct q2_map_entry){.start = at}, true);
     return true;
 }
 
 static bool print_map(struct image *image, const struct arguments *arguments)
 {
+    bool json = arguments->map_output == MAP_JSON, done;
     uint64_t begin, end;
 
     find_range(image, arguments, &begin, &end);
@@ -101,7 +108,11 @@ static bool print_map(struct image *image, const struct arguments *arguments)
         return map_picture(stdout, image, begin, end, arguments->map_output == MAP_HTML);
     if (arguments->map_output == MAP_HUMAN)
         puts(Q2_MAP_HEADING);
-    return print_entries(image, begin, end, arguments->map_output == MAP_JSON);
+    done = begin < end ? print_entries(image, begin, end, json)
+                       : print_nothing(arguments->start, json);
+    if (done && json)
+        puts("]");
+    return done;
 }
 
 int verb_map(const struct arguments *arguments)
