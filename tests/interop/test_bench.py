@@ -53,7 +53,7 @@ def test_writes_are_qemus():
 def test_requests_stay_inside_the_disk():
     make()
     end = SIZE - 4096
-    folder.good("bench", "-w", "-q", "-c", "3", "-s", "4k", "-o", str(end), "-S", str(1 << 40),
+    folder.good("bench", "-w", "-q", "-c", "3", "-s", "4k", "-o", str(end), "-S", str(1 << 30),
                 "--pattern=2", "disk.qcow2")
     data = content("disk.qcow2")
     check_equal(data[end:], bytes([2]) * 4096, "the offset wraps at the end of the disk")
@@ -62,6 +62,16 @@ def test_requests_stay_inside_the_disk():
                 "disk.qcow2")
     data = content("disk.qcow2")
     check_equal(data[:4096], bytes([3]) * 4096, "a request that would leave the disk")
+
+
+def test_steps_that_are_qemus():
+    make()
+    for words, status in ((("-S", "2G"), 1), (("-s", "1M", "-S", "1"), 1), (("-S", "0"), 0),
+                          (("-s", "512k", "-S", "512k"), 0), (("-s", "512k", "-S", "524289"), 1),
+                          (("-s", "1M", "-S", "1M"), 0), (("-s", "1M"), 0)):
+        theirs = folder.run("qemu-img", "bench", "-c", "2", "-d", "1", *words, "disk.qcow2")[0]
+        got = folder.ours("bench", "-c", "2", *words, "disk.qcow2")[0]
+        check_equal((got, theirs), (status, status), f"{words}: our and qemu's status")
 
 
 def test_flushes_are_made():
@@ -80,6 +90,9 @@ def test_refusals():
             (("-d", "64"), "-d: requests are made one after the other, so the depth can only be 1"),
             (("-s", "0"), "-s: a request has 1 byte to 1 GiB"),
             (("-s", "2G"), "-s: a request has 1 byte to 1 GiB"),
+            (("-S", "2G"), "-S: requests are at most 2147483647 bytes apart"),
+            (("-s", "1M", "-S", "1"), "-S: a request would leave the disk after one step"),
+            (("-s", "512k", "-S", str(512 * 1024 + 1)), "-S: a request would leave the disk"),
             (("-c", "0"), "-c: at least one request must be made"),
             (("-w", "--pattern=256"), "--pattern: a byte has a value of 0 to 255"),
             (("--pattern=0",), "--pattern and --flush-interval are for writes; add -w"),

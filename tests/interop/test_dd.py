@@ -64,6 +64,17 @@ def test_count_is_counted_after_skip():
         check(content("ours") == content("dds"), f"{words}: the content")
 
 
+def test_largest_numbers_are_qemus():
+    make_disk()
+    for word in ("count", "skip"):
+        for number, status in ((2**63 - 1, 0), (2**63, 1), (2**64 - 1, 1)):
+            remove("ours", "qemus")
+            words = ("-f", "raw", "if=disk.raw", f"{word}={number}")
+            got = folder.ours("dd", *words, "of=ours")[0]
+            theirs = folder.run("qemu-img", "dd", *words, "of=qemus")[0]
+            check_equal((got, theirs), (status, status), f"{word}={number}")
+
+
 def test_formats_and_snapshots():
     make_disk()
     remove("out")
@@ -85,6 +96,8 @@ def test_wrong_operands_change_nothing():
     before = content("disk.raw")
     for words in (("if=disk.raw",), ("of=out",), ("if=disk.raw", "of=out", "bs=0"),
                   ("if=disk.raw", "of=out", "bs=2G"), ("if=disk.raw", "of=out", "bs=x"),
+                  ("if=disk.raw", "of=out", "count=9223372036854775808"),
+                  ("if=disk.raw", "of=out", "skip=18446744073709551615"),
                   ("if=disk.raw", "of=out", "count=-1"), ("if=disk.raw", "of=out", "conv=sync"),
                   ("if=gone", "of=out"), ("-O", "vmdk", "if=disk.raw", "of=out"),
                   ("if=disk.raw", "of=disk.raw"), ("if=disk.raw", "of=out", "a", "b", "c", "d")):

@@ -14,6 +14,7 @@
 #define DEFAULT_COUNT 75000u
 #define DEFAULT_SIZE  4096u
 #define MAX_SIZE      (1ull << 30)
+#define MAX_STEP      INT32_MAX /* as in qemu-img */
 
 /* The requests of a run. */
 struct plan {
@@ -21,6 +22,7 @@ struct plan {
     uint64_t count, size, step, offset; /* offset: of the next request, bytes of the disk */
     uint64_t flush_interval;            /* writes; 0: none is followed by a flush */
     uint8_t pattern;
+    bool step_said;
     uint64_t disk_size;
 };
 
@@ -41,10 +43,13 @@ static bool make_plan(const struct arguments *arguments, struct plan *ret_plan)
         .offset = said->offset,
         .flush_interval = unless_said(said->flush_interval, 0),
         .pattern = (uint8_t)unless_said(said->pattern, 0),
+        .step_said = said->step != BENCH_UNSAID,
     };
     ret_plan->step = unless_said(said->step, ret_plan->size);
     if (ret_plan->size == 0 || ret_plan->size > MAX_SIZE)
         wrong = "-s: a request has 1 byte to 1 GiB";
+    else if (ret_plan->step > MAX_STEP)
+        wrong = "-S: requests are at most 2147483647 bytes apart";
     else if (ret_plan->count == 0)
         wrong = "-c: at least one request must be made";
     else if (unless_said(said->depth, 1) != 1)
@@ -103,6 +108,16 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* A step to where no request has room takes every request to the disk's start. */
+static bool check_step(const struct plan *plan)
+{
+    if (!plan->step_said || plan->step % plan->disk_size <= plan->disk_size - plan->size)
+        return true;
+    fputs("metalcow: -S: a request would leave the disk after one step; give a smaller -S or -s\n",
+          stderr);
+    return false;
+}
+
 static bool measure(struct image *image, struct plan *plan, bool quiet)
 {
     uint8_t *buffer;
@@ -110,7 +125,7 @@ static bool measure(struct image *image, struct plan *plan, bool quiet)
     bool done;
 
     plan->disk_size = q2_disk_size(image->disk);
-    if (!image_has_range(image, plan->offset, plan->size))
+    if (!image_has_range(image, plan->offset, plan->size) || !check_step(plan))
         return false;
     buffer = malloc(plan->size);
     if (!buffer) {

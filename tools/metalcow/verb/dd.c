@@ -13,8 +13,9 @@
 #include "tools/metalcow/convert/copy.h"
 #include "tools/metalcow/verbs.h"
 
-#define BLOCK_SIZE 512u
-#define BLOCK_MOST INT32_MAX
+#define BLOCK_SIZE  512u
+#define BLOCK_MOST  INT32_MAX
+#define NUMBER_MOST INT64_MAX /* of blocks */
 
 struct dd {
     const char *input, *output;
@@ -71,6 +72,9 @@ static bool read_operands(const struct arguments *arguments, struct dd *dd)
         return refuse(dd->input ? "of=OUTPUT" : "if=FILE", "is missing");
     if (dd->block == 0 || dd->block > BLOCK_MOST)
         return refuse("bs", "is between 1 and 2147483647 bytes");
+    if (dd->count > NUMBER_MOST || dd->skip > NUMBER_MOST)
+        return refuse(dd->count > NUMBER_MOST ? "count" : "skip",
+                      "is at most 9223372036854775807 blocks");
     return true;
 }
 
@@ -122,7 +126,7 @@ static bool copy(struct inputs *inputs, const char *path, enum q2_image_format f
 
 int verb_dd(const struct arguments *arguments)
 {
-    struct dd dd = {.block = BLOCK_SIZE, .count = UINT64_MAX};
+    struct dd dd = {.block = BLOCK_SIZE, .count = NUMBER_MOST};
     struct arguments of_input = *arguments;
     char *operands[2];
     char path[Q2_MAX_PATH_LENGTH + 1];
