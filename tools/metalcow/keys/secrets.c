@@ -56,12 +56,25 @@ static bool parse(const char *text, struct secret *secret)
     return true;
 }
 
+static const struct secret *find(const struct secrets *secrets, const char *id)
+{
+    for (size_t i = 0; i < secrets->nb; i++) {
+        if (strcmp(secrets->all[i].id, id) == 0)
+            return &secrets->all[i];
+    }
+    return NULL;
+}
+
 bool secrets_parse(const struct option_texts *texts, struct secrets *ret_secrets)
 {
     memset(ret_secrets, 0, sizeof(*ret_secrets));
     for (; ret_secrets->nb < texts->nb; ret_secrets->nb++) {
-        if (!parse(texts->texts[ret_secrets->nb], &ret_secrets->all[ret_secrets->nb]))
+        struct secret *secret = &ret_secrets->all[ret_secrets->nb];
+
+        if (!parse(texts->texts[ret_secrets->nb], secret))
             return false;
+        if (find(ret_secrets, secret->id))
+            return refuse("two secrets have the id", secret->id, "; give each its own");
     }
     return true;
 }
@@ -80,15 +93,12 @@ static bool take_data(const char *data, struct passphrase *passphrase, size_t *r
 bool secrets_load(const struct secrets *secrets, const char *option, const char *id,
                   struct passphrase *passphrase, size_t *ret_length)
 {
-    for (size_t i = 0; i < secrets->nb; i++) {
-        const struct secret *secret = &secrets->all[i];
+    const struct secret *secret = find(secrets, id);
 
-        if (strcmp(secret->id, id) != 0)
-            continue;
-        if (secret->data)
-            return take_data(secret->data, passphrase, ret_length);
+    if (secret && secret->data)
+        return take_data(secret->data, passphrase, ret_length);
+    if (secret)
         return passphrase_load(passphrase, secret->file, false, ret_length);
-    }
     fprintf(stderr, "metalcow: %s: ", option);
     print_escaped(stderr, id);
     fputs(" is the id of no secret; add --object secret,id=ID,file=FILE\n", stderr);
