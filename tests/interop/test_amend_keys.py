@@ -210,6 +210,10 @@ def test_secrets_and_images_that_do_not_fit():
                 (["--object", "secret,id=n,data=x,format=base64", *wish, "image.qcow2"],
                  "give raw"),
                 (["--object", "secret,id=n,data=x,iv=y", *wish, "image.qcow2"], "has no 'iv'"),
+                (["--object", "secret,id=n,data=x"] * 2 + [*wish, "image.qcow2"],
+                 "two secrets have the id 'n'"),
+                (["--object", "secret,id=n,data=x"] * 9 + [*wish, "image.qcow2"],
+                 "--object is given too often; the most is 8 times"),
                 (["--object", "secret,id=n,data=x", *wish, "plain.qcow2"],
                  "not encrypted with LUKS"),
                 (["--force", "-o", "lazy_refcounts=on", "plain.qcow2"], "are for keys")):

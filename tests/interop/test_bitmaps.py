@@ -100,6 +100,8 @@ def test_command_lines():
                 ("bitmap --merge no @x.qcow2 b0", 1), ("bitmap --merge b0 @x.qcow2 no", 1),
                 ("bitmap --merge m -b @small.qcow2 -F qcow2 @x.qcow2 b0", 1),
                 ("bitmap --add @old.qcow2 b", 1), ("bitmap --add -f raw @raw b", 1),
+                ("convert --bitmaps -O qcow2 @old.qcow2 @x2.qcow2", 1),
+                ("convert --bitmaps -O qcow2 @raw @x2.qcow2", 1),
                 ("bitmap --enable --disable @x.qcow2 b0", 0), ("bitmap --enable @x.qcow2 b0", 0),
                 ("bitmap --remove --add @x.qcow2 coarse", 0), ("bitmap --remove @x.qcow2 c", 0),
                 ("bitmap --clear --remove --remove @x.qcow2 coarse", 1),

@@ -237,13 +237,26 @@ def test_wrong_command_lines_leave_no_file():
                            (("-O", "qcow2", "-o", "nonsense=1"), "nonsense"),
                            (("-O", "qcow2", "-o", "size=1M"), "size"),
                            (("-O", "qcow2", "-c", "-o", "preallocation=full"), "preallocation"),
-                           (("-O", "raw", "-o", "preallocation=full"), "preallocated"),
+                           (("-O", "raw", "-o", "preallocation=full"), "add -S 0"),
+                           (("-O", "raw", "-o", "nonsense=1"), "create -f raw -o help"),
+                           (("-O", "raw", "-S", "1000"), "-S: the zeros"),
+                           (("-O", "qcow2", "-S", "16777728"), "-S: the zeros"),
                            (("-O", "qcow2", "-m", "17"), "from 1 to 16"),
                            (("-O", "qcow2", "-n", "-o", "compat=1.1"), "-o cannot say"),
                            (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
         status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")
         check((status, out) == (1, "") and words in err, f"{options}: {status} {err}")
         check(not (folder.path / "never.qcow2").exists(), f"{options}: a file is left behind")
+
+
+def test_sparse_sizes_are_qemus():
+    make_source()
+    for size, status in (("0", 0), ("1", 1), ("511", 1), ("512", 0), ("1000", 1), ("1536", 0),
+                         ("16m", 0), ("16777728", 1), ("2G", 1)):
+        remove("new.raw")
+        words = ("convert", "-O", "raw", "-S", size, "top.qcow2", "new.raw")
+        check_equal((folder.ours(*words)[0], folder.run("qemu-img", *words)[0]), (status, status),
+                    f"-S {size}: our and qemu's status")
 
 
 def several_inputs():

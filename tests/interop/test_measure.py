@@ -77,6 +77,20 @@ def test_wrong_command_lines():
         check(err.startswith("metalcow: ") and words in err, f"{arguments}: {err}")
 
 
+def test_size_takes_no_option_about_a_file():
+    words = "leave them out"
+    for arguments in (("-l", "nosuch"), ("-l", "snapshot.name=nosuch"), ("-f", "qcow2"),
+                      ("--snapshot=nosuch",), ("--passphrase-file=gone",), ("--key-file=gone",),
+                      ("--data-file=gone",), ("--backing-file=gone",), ("--names=none",),
+                      ("--backing-format=raw",)):
+        arguments = ("-O", "qcow2", *arguments, "--size", "1M")
+        if arguments[2] in ("-l", "-f"):
+            check_equal(folder.run("qemu-img", "measure", *arguments)[0], 1, f"{arguments}")
+        status, out, err = folder.ours("measure", *arguments)
+        check_equal((status, out), (1, ""), f"{arguments}")
+        check(err.startswith("metalcow: ") and words in err, f"{arguments}: {err}")
+
+
 def make_images():
     """A chain with compressed clusters and zeros, a snapshot, bitmaps, and a sparse raw file."""
     for name in ("base.qcow2", "top.qcow2", "old.qcow2"):

@@ -169,7 +169,11 @@ def test_serve_wrong_command_lines_are_refused():
     rows = [(["-p", "65536"], "65535"), (["-p", "x"], "65535"),
             (["-p", "1", "-k", "s"], "excludes"),
             (["--bind", "localhost"], "numeric"), (["--mode", "x"], "is none of ro, rw, overlay"),
-            (["--mode", "overlay", "-r"], "exclude"), (["--snapshot", "1"], "snapshot"),
+            (["--mode", "overlay", "-r"], "exclude"), (["--mode", "rw", "-r"], "exclude"),
+            (["--overlay-size", "2M"], "is for --mode overlay"),
+            (["--overlay-size", "2M", "-r"], "is for --mode overlay"),
+            (["--overlay-size", "2M", "--mode", "rw"], "is for --mode overlay"),
+            (["--snapshot", "1"], "snapshot"),
             (["-k", "x" * 200], "socket"), (["-k", "a.qcow2"], "cannot listen"),
             (["--mode", "overlay", "--overlay-size", "4k"], "overlay")]
     with Folder("serve") as folder:

@@ -285,6 +285,21 @@ def test_create_makes_what_qemu_img_makes():
             check_equal(same.stat().st_size, data.stat().st_size, f"data file of {row}")
 
 
+def test_create_takes_the_suffixes_that_qemu_img_takes():
+    for size in ("1g", "1G", "3m", "1t", "512B", "512b", "10K", "1.5m", "+1M", " 1M", " +0x400",
+                 "0x1e00", "1e3", "1kb", "++1M", "1Q", "-1M", "1M ", "1.5B", ""):
+        rows = []
+        for program, name in (("qemu-img", "theirs.img"), (METALCOW, "ours.img")):
+            (FOLDER / name).unlink(missing_ok=True)
+            status = run(program, "create", "-q", "-f", "raw", "--", name, size)[0]
+            rows.append((status, (FOLDER / name).stat().st_size if status == 0 else None))
+        check_equal(rows[1], rows[0], f"create '{size}'")
+    for options in ("size=1m", "cluster_size=4K,size=2m"):
+        want = create_row("qemu-img", "create", ("-o", options), "theirs.img")
+        got = create_row(METALCOW, "create", ("-o", options), "ours.img")
+        check_equal((got[0], got[1].replace("ours", "theirs")), want, options)
+
+
 def test_create_raw():
     for number, row in enumerate((("1000",), ("1M",), ("-o", "preallocation=full", "64k"),
                                   ("-o", "preallocation=falloc", "64k"), ("-o", "size=3k"))):
@@ -460,7 +475,9 @@ def test_amend_refuses_before_anything_changes():
                         ("compat=0.10,lazy_refcounts=on", "have no lazy refcounts"),
                         ("compat=0.10,data_file=x", "external data file"),
                         ("refcount_bits=3", "refcount_bits must be"),
-                        ("compat=0.42", "compat cannot be '0.42'")):
+                        ("compat=0.42", "compat cannot be '0.42'"),
+                        ("encrypt.format=luks", "'metalcow help amend' says what -o takes"),
+                        ("nonsense=1", "'metalcow help amend' says what -o takes")):
         refused(("amend", "-o", wish, "refused.qcow2"), words)
     make("wide.qcow2", "-o", "refcount_bits=64")
     refused(("amend", "-o", "compat=0.10", "wide.qcow2"), "add refcount_bits=16")
@@ -486,7 +503,7 @@ def test_amend_changes_the_size_as_qemu_img_does():
     make("size.base", size="4M")
     qemu("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 4M", "size.base")
     data = ("-o", "data_file=NAME.data,data_file_raw=on")
-    for options, wishes in (((), ("size=3M", "size=1000", "size=4M,lazy_refcounts=on")),
+    for options, wishes in (((), ("size=3M", "size=3m", "size=1000", "size=4M,lazy_refcounts=on")),
                             (data, ("size=512k", "size=2M")),
                             (("-o", "compat=0.10"), ("size=1M", "size=2M", "compat=1.1,size=2M")),
                             (("-b", "size.base", "-F", "qcow2"), ("size=3M,compat=0.10",))):
@@ -540,6 +557,8 @@ RESIZE_ROWS = [
     ("data_file=NAME.data,data_file_raw=on", "1M", ("2M", "--shrink 64k", "1M")),
     ("cluster_size=4k", "1M", ("--preallocation=falloc 2M", "--preallocation=full +1M")),
     ("raw", "1M", ("2M", "--shrink 1000", "2000", "--preallocation=full 1M")),
+    ("raw", "1M", ("+1000", "--shrink -1000", "--shrink 1000", "+512", "--shrink 1000",
+                   "--shrink -512", "+0", "2m", "++1k", "+0x200", "+1b")),
 ]
 
 
@@ -579,6 +598,8 @@ def test_resize_refuses():
                              (("size.qcow2", "+8E"), "too large"),
                              (("size.qcow2", "big"), "'big' is not a size"),
                              (("size.qcow2", "1048577"), "must be a multiple of 512"),
+                             (("size.qcow2", "+1000"), "must be a multiple of 512"),
+                             (("--shrink", "size.qcow2", "-1000"), "must be a multiple of 512"),
                              (("--preallocation=full", "--shrink", "size.qcow2", "1k"),
                               "the disk becomes smaller"),
                              (("--preallocation=some", "size.qcow2", "1k"), "'some' is not"),

@@ -265,12 +265,21 @@ static void print_words(FILE *out, enum option_kind kind)
     }
 }
 
+/* How often an option of this kind may be given; 0: as often as one likes, the last one counts. */
+static unsigned most_times(enum option_kind kind)
+{
+    return kind == OPTION_TEXTS     ? MAX_OPTION_TEXTS
+           : kind == OPTION_COMMAND ? MAX_COMMAND_LINES
+           : kind == OPTION_ACTION  ? MAX_ACTIONS
+                                    : 0;
+}
+
 static void say_bad_value(const struct option_row *row, const char *text)
 {
     fputs("metalcow: ", stderr);
     print_option(stderr, row);
-    if (row->kind == OPTION_TEXTS || row->kind == OPTION_COMMAND || row->kind == OPTION_ACTION) {
-        fputs(" is given too often\n", stderr);
+    if (most_times(row->kind) > 0) {
+        fprintf(stderr, " is given too often; the most is %u times\n", most_times(row->kind));
         return;
     }
     fputs(": '", stderr);
@@ -349,7 +358,7 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
 {
     struct arguments arguments = {
         .image = {{.names = Q2_NAMES_ANY}, {.names = Q2_NAMES_ANY}},
-        .mode = MC_MODE_READ_WRITE,
+        .mode = MODE_UNSAID,
         .max_length = UINT64_MAX,
         .sparse_size = SPARSE_UNSAID,
         .bench = {.count = BENCH_UNSAID,

@@ -92,6 +92,7 @@ struct bitmap_actions {
 };
 
 #define SPARSE_UNSAID UINT64_MAX
+#define MODE_UNSAID   ((enum mc_mode)UINT32_MAX)
 
 /* What bench does; BENCH_UNSAID where nothing is said. */
 #define BENCH_UNSAID UINT64_MAX
@@ -135,8 +136,8 @@ struct arguments {
     bool no_cache;                                 /* of io: as cache none */
     bool snapshot_mode;                            /* of io: write to a temporary file */
     const char *socket_path, *port, *bind_address; /* of serve */
-    enum mc_mode mode;
-    uint64_t overlay_size;
+    enum mc_mode mode;                             /* MODE_UNSAID */
+    uint64_t overlay_size;                         /* bytes; 0: not given */
     struct command_lines commands;
     struct bench_options bench;
     bool unsafe; /* do not look at the backing file */

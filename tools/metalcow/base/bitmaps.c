@@ -43,18 +43,29 @@ static bool judge(struct image *image, enum q2_status status)
     return status == Q2_OK;
 }
 
+/* (qcow2: "Bitmaps extension", which needs the autoclear bits of version 3) */
+static bool may_have_bitmaps(const struct q2_layer_info *info)
+{
+    const char *wrong = NULL;
+
+    if (info->is_snapshot)
+        wrong = "a snapshot has no bitmaps";
+    else if (info->format != Q2_FORMAT_QCOW2)
+        wrong = "only a qcow2 image has bitmaps, and the input is none; leave out --bitmaps";
+    else if (info->header->version < 3)
+        wrong = "an image of version 2 has no bitmaps, and the input is one; leave out --bitmaps";
+    if (wrong)
+        fprintf(stderr, "metalcow: %s\n", wrong);
+    return !wrong;
+}
+
 bool bitmaps_can_copy(struct image *from, bool skip_inconsistent)
 {
     struct q2_layer_info info;
 
     q2_disk_layer_info(from->disk, 0, &info);
-    if (info.format != Q2_FORMAT_QCOW2 || info.is_snapshot) {
-        fputs(info.is_snapshot ? "metalcow: a snapshot has no bitmaps\n"
-                               : "metalcow: only a qcow2 image has bitmaps, and the input is none; "
-                                 "leave out --bitmaps\n",
-              stderr);
+    if (!may_have_bitmaps(&info))
         return false;
-    }
     for (uint32_t i = 0; i < count(from); i++) {
         struct q2_bitmap bitmap;
 

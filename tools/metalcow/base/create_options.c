@@ -328,7 +328,9 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
                                                                : "");
     }
     return refuse("there is no option", assignment,
-                  "; 'metalcow create -f qcow2 -o help' lists them");
+                  options->amends           ? "; 'metalcow help amend' says what -o takes"
+                  : format == Q2_FORMAT_RAW ? "; 'metalcow create -f raw -o help' lists them"
+                                            : "; 'metalcow create -f qcow2 -o help' lists them");
 }
 
 bool create_options_add(struct create_options *options, enum q2_image_format format,

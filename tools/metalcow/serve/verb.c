@@ -71,19 +71,21 @@ static bool choose_mode(const struct arguments *arguments, struct image_options 
                         bool *ret_overlay)
 {
     bool read_only = arguments->read_only || arguments->mode == MC_MODE_READ_ONLY;
+    const char *wrong = NULL;
 
     *ret_overlay = arguments->mode == MC_MODE_OVERLAY;
-    if (*ret_overlay && read_only) {
-        fputs("metalcow: --mode overlay and --read-only exclude each other\n", stderr);
-        return false;
-    }
-    if (options->snapshot && !read_only && !*ret_overlay) {
-        fputs("metalcow: a snapshot cannot be written: give --read-only or --mode overlay\n",
-              stderr);
-        return false;
-    }
+    if (arguments->read_only && *ret_overlay)
+        wrong = "--mode overlay and --read-only exclude each other";
+    else if (arguments->read_only && arguments->mode == MC_MODE_READ_WRITE)
+        wrong = "--mode rw and --read-only exclude each other";
+    else if (arguments->overlay_size > 0 && !*ret_overlay)
+        wrong = "--overlay-size is for --mode overlay; add that, or leave it out";
+    else if (options->snapshot && !read_only && !*ret_overlay)
+        wrong = "a snapshot cannot be written: give --read-only or --mode overlay";
+    if (wrong)
+        fprintf(stderr, "metalcow: %s\n", wrong);
     options->writable = !read_only;
-    return true;
+    return !wrong;
 }
 
 static bool choose_place(const struct arguments *arguments, struct serve_place *place)

@@ -13,6 +13,7 @@
 #include "tools/metalcow/verbs.h"
 
 #define MAX_THREADS 16u
+#define MAX_SPARSE  (16u << 20) /* as in qemu-img */
 
 static bool say(const char *text)
 {
@@ -49,13 +50,21 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (creation->given[CREATE_SIZE])
         return say("the output's size is the input's");
     if (creation->preallocation != PREALLOCATION_OFF && format == Q2_FORMAT_RAW)
-        return say("a raw output is not preallocated");
+        return say("convert preallocates no raw output; leave out -o preallocation, or add -S 0, "
+                   "which writes all of it");
     if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
         return say(
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
     if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
         return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
     return encryption_check(creation, &arguments->objects);
+}
+
+static bool check_sparse(uint64_t size)
+{
+    return size == SPARSE_UNSAID || (size % 512 == 0 && size <= MAX_SPARSE) ||
+           say("-S: the zeros that become a hole are a multiple of 512 bytes and at most 16 MiB; "
+               "0 makes no holes");
 }
 
 static bool check_bitmaps(const struct arguments *arguments, enum q2_image_format format)
@@ -123,7 +132,8 @@ int verb_convert(const struct arguments *arguments)
 
     if (!arguments_format(arguments->output_format, &format) ||
         !given_output(arguments->all_operands[arguments->nb_operands - 1], format, path) ||
-        !check_bitmaps(arguments, format) || !read_creation(arguments, format, &creation))
+        !check_sparse(arguments->sparse_size) || !check_bitmaps(arguments, format) ||
+        !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
     if (!inputs_open(&inputs, arguments))
         return EXIT_ERROR;

@@ -218,11 +218,27 @@ static bool read_options(struct measure *measure, const struct arguments *argume
     return true;
 }
 
+/* --size measures without a file, so an option cannot say anything about the file. */
+static bool check_file_options(const struct arguments *arguments)
+{
+    const struct image_options *how = &arguments->image[0];
+
+    if (!arguments->size_text ||
+        (how->format == FORMAT_PROBED && !how->data_file && how->backing_files.nb == 0 &&
+         !how->snapshot && !arguments->snapshot_param && !how->passphrase_file && !how->key_file &&
+         how->names == Q2_NAMES_ANY && how->backing_format == Q2_UNSAID_REFUSED))
+        return true;
+    fputs("metalcow: --size measures without a file, but -f, -l, --snapshot and the like say "
+          "something about a file; leave them out\n",
+          stderr);
+    return false;
+}
+
 int verb_measure(const struct arguments *arguments)
 {
     struct measure measure = {.qcow2 = false};
 
-    if (!read_options(&measure, arguments))
+    if (!read_options(&measure, arguments) || !check_file_options(arguments))
         return EXIT_ERROR;
     if (arguments->size_text) {
         if (!arguments_size(arguments->size_text, &measure.size) || !calculate(&measure))

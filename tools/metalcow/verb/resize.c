@@ -24,12 +24,11 @@ static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
 
     if (!arguments_size(text + relative, &size))
         return false;
+    old_size = (old_size + 511) & ~UINT64_C(511); /* whole sectors, as in qemu-img */
     if (text[0] == '-')
         size = size < old_size ? old_size - size : 0;
     else if (text[0] == '+')
-        size = size <= INT64_MAX - old_size ? old_size + size : UINT64_MAX;
-    if (relative) /* rounded up to whole sectors, because the old size may be odd */
-        size = size > UINT64_MAX - 511 ? size : (size + 511) & ~UINT64_C(511);
+        size = size <= INT64_MAX && old_size <= INT64_MAX - size ? old_size + size : UINT64_MAX;
     if (size == 0)
         return say("the new size would be 0 bytes; give a larger one");
     if (size > INT64_MAX)
