@@ -83,7 +83,7 @@ static uint64_t scale_fraction(uint64_t fraction, unsigned shift)
     return shift >= 32 ? fraction << (shift - 32) : fraction >> (32 - shift);
 }
 
-/* Past blanks, and one plus sign behind them. */
+/* The text after its blanks and one plus sign. */
 static const char *skip_start(const char *text)
 {
     text += strspn(text, " \t");
