@@ -33,7 +33,6 @@ struct q2_recorded_bitmap {
     uint64_t table_offset;           /* bytes into the image */
     uint64_t size;                   /* guest bytes that it covers */
     uint64_t known_first, known_end; /* bits that are set for sure: [first, end) */
-    uint32_t table_size;             /* entries */
     uint32_t flags;                  /* as they are to be stored: not in use */
     uint8_t granularity_bits;
 };

@@ -87,10 +87,8 @@ static enum q2_status move_table(struct q2_disk *disk, uint64_t entry_at, uint64
         status = put_table_size(disk, entry_at, nb_entries);
     if (status != Q2_OK)
         return status;
-    if (recorded) {
+    if (recorded)
         recorded->table_offset = offset;
-        recorded->table_size = (uint32_t)nb_entries;
-    }
     q2_clusters_free_later(disk, old, table_length(disk, old_length / 8)); /* O3 */
     return Q2_OK;
 }
@@ -246,7 +244,6 @@ enum q2_status q2_bitmaps_fit(struct q2_disk *disk)
             continue;
         status = cut_one(disk, entry_at);
         recorded->size = top->virtual_size;
-        recorded->table_size = (uint32_t)nb_entries_for(disk, top->virtual_size);
         recorded->known_first = recorded->known_end = 0;
     }
     return status == Q2_OK ? q2_commit(disk) : status;

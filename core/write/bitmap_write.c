@@ -78,7 +78,6 @@ static void add_recorded(struct q2_disk *disk, uint64_t entry_at)
         .entry_at = entry_at,
         .table_offset = bitmap->table_offset,
         .size = disk->layers[0].virtual_size,
-        .table_size = bitmap->table_size,
         .flags = bitmap->flags,
         .granularity_bits = bitmap->granularity_bits,
     };

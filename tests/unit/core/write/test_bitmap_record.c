@@ -230,6 +230,35 @@ static void test_more_bitmaps_than_are_recorded_are_lost(void)
     cleanup();
 }
 
+/* A bitmap whose table has room keeps it. One that gets a longer table records at once what is
+ * written where only the new entries reach. */
+static void test_resize_with_and_without_a_longer_table(void)
+{
+    const uint64_t far = 290 * 1024 * KIB;
+    struct q2_bitmap bitmap;
+    uint64_t at = 0, length = 0;
+
+    build(1);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3); /* an entry for 256 MiB */
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    T_CHECK_U64(bitmap.table_offset, table);
+    T_CHECK_U64(q2_disk_resize(f.disk, 300 * 1024 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, far, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 0);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    check_dirty("abc", 0, 512);
+    T_CHECK_U64(q2_disk_bitmap_find(f.disk, "abc", &bitmap), Q2_OK);
+    T_CHECK(bitmap.table_offset != table);
+    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, 512, &at, &length), Q2_OK);
+    T_CHECK_U64(at, far);
+    T_CHECK_U64(length, 512);
+    check_clean();
+    cleanup();
+}
+
 /* They stay marked as in use; the others follow the disk, and stay right. */
 static void test_resize_of_more_bitmaps_than_are_recorded(void)
 {
@@ -789,6 +818,7 @@ int main(void)
     T_RUN(test_write_without_room_to_record_is_done);
     T_RUN(test_shared_cluster_is_not_written);
     T_RUN(test_more_bitmaps_than_are_recorded_are_lost);
+    T_RUN(test_resize_with_and_without_a_longer_table);
     T_RUN(test_resize_of_more_bitmaps_than_are_recorded);
     T_RUN(test_store_that_fails_loses_the_bitmaps);
     T_RUN(test_bitmap_that_does_not_fit_is_lost);
