@@ -159,6 +159,15 @@ static void test_set_raw_external_data(void)
     T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, true), Q2_ERR_UNSUPPORTED);
     T_CHECK_STR(q2_disk_fault(f.disk)->what, "the data of an existing image does not become raw");
     cleanup();
+    t_row("unknown bits that cannot be cleared before"); /* O7 */
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
+    image_field_set(&image, "autoclear_features", 0x80 | Q2_AUTOCLEAR_RAW_EXTERNAL);
+    setup(true);
+    f.image.fail_write = f.image.nb_writes + 1;
+    T_CHECK_U64(q2_disk_set_raw_external_data(f.disk, false), Q2_ERR_IO);
+    T_CHECK(memcmp(memory, image.bytes, image.size) == 0);
+    cleanup();
+    t_row("");
 }
 
 static void test_set_data_file(void)
