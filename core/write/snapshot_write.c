@@ -347,12 +347,12 @@ static enum q2_status check_create(struct work *w, const char *name)
  * files do: that is zeros. */
 static enum q2_status copy_entries(struct work *w, uint64_t from, uint64_t to, uint64_t length)
 {
-    const struct q2_source *source = top_of(w)->source;
+    struct q2_source *source = top_of(w)->source;
     uint64_t held = from < source->size ? q2_min_u64(length, source->size - from) : 0;
     enum q2_status status = q2_store_copy(w->disk, from, to, held, 0);
 
     if (status == Q2_OK && held < length)
-        status = q2_store_zero(w->disk, top_of(w)->source, to + held, length - held);
+        status = q2_store_zero(w->disk, source, to + held, length - held);
     return status;
 }
 

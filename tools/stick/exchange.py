@@ -9,19 +9,11 @@ is on the medium before the next; no two entries ever share a cluster.
 import os
 import struct
 
-from tools import fs
 from tools.stick import fragments
 
 # From DIR_FstClusHI to DIR_FileSize, with the time of writing in between.  (FAT specification,
 # "Directory Structure"; DIR_FstClusHI means nothing on FAT12 and FAT16)
 AT, LENGTH = 20, 12
-
-
-def first_cluster(volume, path):
-    """Where the file begins; None: it is empty."""
-    shown = fs.run("mshowfat", "-i", f"{volume.path}@@{volume.offset}", f"::{path}")
-    pieces = shown.split("<")  # no name has this character
-    return int(pieces[1].split(">")[0].split("-")[0]) if len(pieces) > 1 else None
 
 
 def write_durably(path, at, data):
@@ -37,7 +29,7 @@ def exchange(path, offset, new, old, write=write_durably):
     one of them is empty. `old` has its own content or that of `new`, whole, at every moment; `new`
     is empty for a moment."""
     volume = fragments.Volume(path, offset)
-    clusters = [first_cluster(volume, name) for name in (new, old)]
+    clusters = [volume.first_cluster(name) for name in (new, old)]
     if None in clusters:
         return False
     places = [volume.find_entry(os.path.dirname(name).strip("/"), cluster) + AT

@@ -71,13 +71,18 @@ class Volume:
             yield cluster
             cluster = self.entries[cluster]
 
+    def first_cluster(self, path):
+        """Where a file or folder begins, by mshowfat; None: the file is empty."""
+        shown = fs.run("mshowfat", "-i", f"{self.path}@@{self.offset}", f"::/{path.lstrip('/')}")
+        pieces = shown.split("<")  # no name has this character
+        return int(pieces[1].split(">")[0].split("-")[0]) if len(pieces) > 1 else None
+
     def folder_pieces(self, folder):
-        """(place, length) of each cluster of a folder, by mshowfat. The root of FAT12 and FAT16
-        has no clusters and is one piece."""
+        """(place, length) of each cluster of a folder. The root of FAT12 and FAT16 has no clusters
+        and is one piece."""
         if not folder and not self.is_fat32:
             return [(self.root_at, self.data_at - self.root_at)]
-        shown = fs.run("mshowfat", "-i", f"{self.path}@@{self.offset}", f"::/{folder}")
-        first = int(shown.split("<")[1].split(">")[0].split("-")[0])
+        first = self.first_cluster(folder)
         return [(self.cluster_at(cluster), self.cluster) for cluster in self.chain(first)]
 
     def find_entry(self, folder, first_cluster):
@@ -124,8 +129,7 @@ def copy_scattered(path, offset, source, target, piece):
     size = source.stat().st_size
     fs.fat_copy(path, offset, b"x", target)
     volume = Volume(path, offset)
-    shown = fs.run("mshowfat", "-i", f"{path}@@{offset}", f"::/{target}")
-    first = int(shown.split("<")[1].split(">")[0])
+    first = volume.first_cluster(target)
     entry = volume.find_entry(os.path.dirname(target), first)
     volume.entries[first] = 0
     clusters = volume.scatter(-(-size // volume.cluster), max(1, piece // volume.cluster))

@@ -99,10 +99,11 @@ class FatVolume:
 
     def rename(self, old, new):
         """Give a file another name, whose file it replaces."""
-        if self.has(new) and exchange.exchange(self.path, self.offset, old, new):
+        is_there = self.has(new)
+        if is_there and exchange.exchange(self.path, self.offset, old, new):
             self.run("mdel", f"::{old}")
             return
-        if self.has(new):  # one of them is empty: nothing can be lost
+        if is_there:  # one of them is empty: nothing can be lost
             self.run("mdel", f"::{new}")
         self.run("mren", f"::{old}", f"::{new}")
 

@@ -17,14 +17,22 @@ static struct fake_source fake;
 static struct q2_image opened;
 static struct q2_fault fault;
 
-static enum q2_status open_image(const struct image *image)
+/* Open an image of which bytes [bad_start, bad_end) cannot be read. */
+static enum q2_status open_broken(const struct image *image, uint64_t bad_start, uint64_t bad_end)
 {
     q2_windows_clear(&windows);
     q2_slice_cache_init(&cache, &windows);
     fake_source_init(&fake, "img", image->bytes, image->size);
+    fake.bad_start = bad_start;
+    fake.bad_end = bad_end;
     memset(&opened, 0xa7, sizeof(opened));
     memset(&fault, 0, sizeof(fault));
     return q2_image_open(&cache, &fake.source, &fault, &opened);
+}
+
+static enum q2_status open_image(const struct image *image)
+{
+    return open_broken(image, 0, 0);
 }
 
 static void test_image_open_plain_values(void)
@@ -327,12 +335,7 @@ static void test_image_open_last_extension_unreadable(void)
         (void)image_extension(&image, rows[i].type, filler, rows[i].length);
         image_field_set(&image, "backing_file_offset", 4096 + rows[i].length);
         T_CHECK_U64(open_image(&image), Q2_OK);
-        q2_windows_clear(&windows);
-        q2_slice_cache_init(&cache, &windows);
-        fake_source_init(&fake, "img", image.bytes, image.size);
-        fake.bad_start = 4096;
-        fake.bad_end = 4097;
-        T_CHECK_U64(q2_image_open(&cache, &fake.source, &fault, &opened), Q2_ERR_IO);
+        T_CHECK_U64(open_broken(&image, 4096, 4097), Q2_ERR_IO);
         T_CHECK_STR(fault.what, "a header extension cannot be read");
         image_free(&image);
     }
@@ -350,12 +353,7 @@ static void test_image_open_feature_name_unreadable(void)
     image_field_set(&image, "incompatible_features", 1u << 9);
     T_CHECK_U64(open_image(&image), Q2_ERR_FEATURE);
     T_CHECK_STR(fault.detail, "nine");
-    q2_windows_clear(&windows);
-    q2_slice_cache_init(&cache, &windows);
-    fake_source_init(&fake, "img", image.bytes, image.size);
-    fake.bad_start = 4096;
-    fake.bad_end = 8192;
-    T_CHECK_U64(q2_image_open(&cache, &fake.source, &fault, &opened), Q2_ERR_FEATURE);
+    T_CHECK_U64(open_broken(&image, 4096, 8192), Q2_ERR_FEATURE);
     T_CHECK_STR(fault.detail, "");
     image_free(&image);
 }
