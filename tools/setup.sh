@@ -19,7 +19,8 @@ packages_run=(qemu-system-x86 qemu-utils debootstrap ovmf mtools dosfstools fdis
 packages_test=(clang clang-tidy clang-format libclang-rt-14-dev universal-ctags cpio lcov
                shellcheck cppcheck genisoimage libqcow-dev libnbd-bin fio man-db groff-base
                sbsigntool openssl gdisk swtpm swtpm-tools)
-packages_aarch64=(gcc-aarch64-linux-gnu qemu-system-arm qemu-efi-aarch64 u-boot-qemu)
+packages_aarch64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64
+                  u-boot-qemu)
 packages_bench=(qemu-utils libqcow-dev python3)
 packages_debug=(g++ nasm acpica-tools uuid-dev python3-distutils)
 
