@@ -69,4 +69,12 @@ void q2_routes_choose(struct q2_routes *routes, uint64_t grain, struct q2_route 
  */
 bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length);
 
+/* Does everything that goes straight by one table go straight by another, to the same place?
+ *
+ * table, nb          of q2_routes_choose()
+ * other, nb_other    of q2_routes_choose(), for a disk of the same size
+ */
+bool q2_routes_include(const struct q2_route *table, size_t nb, const struct q2_route *other,
+                       size_t nb_other);
+
 #endif

@@ -141,7 +141,9 @@ void q2_routes_choose(struct q2_routes *routes, uint64_t grain, struct q2_route 
         *ret_straight += routes->runs[i].length;
 }
 
-bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length)
+/* The route of a table that a range is inside of; NULL: there is none, or the range is empty. */
+static const struct q2_route *find(const struct q2_route *table, size_t nb, uint64_t offset,
+                                   uint64_t length)
 {
     size_t low = 0, high = nb;
 
@@ -153,7 +155,36 @@ bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, 
         else
             high = middle;
     }
+    if (nb == 0 || length == 0 || offset < table[low].guest_offset ||
+        !q2_range_fits(offset - table[low].guest_offset, length, table[low].length))
+        return NULL;
+    return &table[low];
+}
+
+bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length)
+{
     /* Two served routes are never neighbours, so such a range is inside one. */
-    return nb > 0 && length > 0 && !table[low].straight && offset >= table[low].guest_offset &&
-           q2_range_fits(offset - table[low].guest_offset, length, table[low].length);
+    const struct q2_route *route = find(table, nb, offset, length);
+
+    return route && !route->straight;
+}
+
+static bool goes_to(const struct q2_route *table, size_t nb, const struct q2_route *other)
+{
+    const struct q2_route *route = find(table, nb, other->guest_offset, other->length);
+
+    return route && route->straight &&
+           route->volume_offset + (other->guest_offset - route->guest_offset) ==
+               other->volume_offset;
+}
+
+bool q2_routes_include(const struct q2_route *table, size_t nb, const struct q2_route *other,
+                       size_t nb_other)
+{
+    /* Neighbours in the disk and on the partition are one run, so a run is never inside two. */
+    for (size_t i = 0; i < nb_other; i++) {
+        if (other[i].straight && !goes_to(table, nb, &other[i]))
+            return false;
+    }
+    return true;
 }

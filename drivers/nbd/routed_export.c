@@ -1,7 +1,8 @@
 /* The part of a disk that goes through the server, as an NBD export (routed_export.h).
  *
- * May call core/handoff/routes.c and another export. Invariant: the disk is asked for a change only
- * where every byte goes through the server.
+ * May call core/handoff/routes.c and another export. Invariants: the disk is asked for a change
+ * only where every byte goes through the server; it is not asked to move or to free what goes
+ * straight by a table that was announced.
  */
 #include "routed_export.h"
 
@@ -74,13 +75,39 @@ static enum q2_status admit(struct nbd_routed_export *routed, uint64_t offset, u
     return Q2_OK;
 }
 
+/* Will a part of the range go straight? */
+static bool keeps_place(const struct nbd_routed_export *routed, uint64_t disk_offset,
+                        uint64_t length)
+{
+    return !q2_routes_served(routed->announced, routed->nb_announced, disk_offset, length);
+}
+
+static enum q2_status write_zeroes_as_data(struct nbd_export *disk, uint64_t offset,
+                                           uint64_t length)
+{
+    static const uint8_t zeros[4096];
+    enum q2_status status = Q2_OK;
+
+    while (length > 0 && status == Q2_OK) {
+        size_t n = length < sizeof(zeros) ? (size_t)length : sizeof(zeros);
+
+        status = disk->ops->write(disk, offset, zeros, n);
+        offset += n;
+        length -= n;
+    }
+    return status;
+}
+
 static enum q2_status routed_write(struct nbd_export *export, uint64_t offset, const void *buffer,
                                    size_t length)
 {
     struct nbd_export *disk = routed_of(export)->disk;
     enum q2_status status = admit(routed_of(export), offset, length, &offset);
 
-    return status == Q2_OK ? disk->ops->write(disk, offset, buffer, length) : status;
+    if (status != Q2_OK)
+        return status;
+    routed_of(export)->written += length;
+    return disk->ops->write(disk, offset, buffer, length);
 }
 
 static enum q2_status routed_write_zeroes(struct nbd_export *export, uint64_t offset,
@@ -89,7 +116,11 @@ static enum q2_status routed_write_zeroes(struct nbd_export *export, uint64_t of
     struct nbd_export *disk = routed_of(export)->disk;
     enum q2_status status = admit(routed_of(export), offset, length, &offset);
 
-    return status == Q2_OK ? disk->ops->write_zeroes(disk, offset, length) : status;
+    if (status != Q2_OK)
+        return status;
+    if (keeps_place(routed_of(export), offset, length))
+        return write_zeroes_as_data(disk, offset, length);
+    return disk->ops->write_zeroes(disk, offset, length);
 }
 
 static enum q2_status routed_trim(struct nbd_export *export, uint64_t offset, uint64_t length)
@@ -97,7 +128,9 @@ static enum q2_status routed_trim(struct nbd_export *export, uint64_t offset, ui
     struct nbd_export *disk = routed_of(export)->disk;
     enum q2_status status = admit(routed_of(export), offset, length, &offset);
 
-    return status == Q2_OK ? disk->ops->trim(disk, offset, length) : status;
+    if (status != Q2_OK || keeps_place(routed_of(export), offset, length))
+        return status;
+    return disk->ops->trim(disk, offset, length);
 }
 
 /* A device mapper flushes every part of its table. What goes straight is flushed where it goes, so
@@ -146,6 +179,21 @@ void nbd_routed_export_init(struct nbd_routed_export *export, struct nbd_export 
         .disk = disk,
         .routes = routes,
         .nb_routes = nb_routes,
+        .announced = routes,
+        .nb_announced = nb_routes,
         .changed = true, /* whatever came before */
     };
+}
+
+void nbd_routed_export_announce(struct nbd_routed_export *export, const struct q2_route *routes,
+                                size_t nb_routes)
+{
+    export->announced = routes;
+    export->nb_announced = nb_routes;
+}
+
+void nbd_routed_export_switch(struct nbd_routed_export *export)
+{
+    export->routes = export->announced;
+    export->nb_routes = export->nb_announced;
 }

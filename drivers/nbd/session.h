@@ -15,6 +15,10 @@ struct nbd_stream {
     /* Exactly length bytes; false: the client is gone. */
     bool (*receive)(struct nbd_stream *stream, void *buffer, size_t length);
     bool (*send)(struct nbd_stream *stream, const void *buffer, size_t length);
+
+    /* Called before each request is received, when the one before was answered. NULL: nothing is to
+     * be done then. */
+    void (*await)(struct nbd_stream *stream);
 };
 
 /* Longest data of an option: an export name or query of 4096 bytes, the protocol's limit for

@@ -349,15 +349,21 @@ static bool serve(struct nbd_session *session, const struct nbd_request *request
     }
 }
 
-void nbd_transmission(struct nbd_session *session)
+static bool receive_request(struct nbd_session *session, struct nbd_request *ret_request)
 {
     uint8_t bytes[NBD_REQUEST_SIZE];
+
+    if (session->stream->await)
+        session->stream->await(session->stream);
+    return session->stream->receive(session->stream, bytes, sizeof(bytes)) &&
+           nbd_decode_request(bytes, ret_request);
+}
+
+void nbd_transmission(struct nbd_session *session)
+{
     struct nbd_request request;
 
-    while (session->stream->receive(session->stream, bytes, sizeof(bytes)) &&
-           nbd_decode_request(bytes, &request)) {
-        if (!serve(session, &request))
-            return;
+    while (receive_request(session, &request) && serve(session, &request)) {
     }
 }
 

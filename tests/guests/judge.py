@@ -149,18 +149,19 @@ def root_partition(top, record):
     return part
 
 
-def check_image(top, record, blob):
-    """The image is in order, and the file system in it; it holds the blob with this digest."""
+def check_image(top, record, digests):
+    """The image is in order, and the file system in it; files of /var/lib/metalcow have the digests
+    that the guest told, {name: digest}."""
     if top.suffix == ".qcow2":
         qemu_img("check", top)
     part = root_partition(top, record)
     try:
         e2fsck("-fn", part)
-        if blob:
-            out = top.with_suffix(".blob")
-            fs.run("debugfs", "-R", f"dump /var/lib/metalcow/blob {out}", part)
-            check(hashlib.sha256(out.read_bytes()).hexdigest() == blob,
-                  "the image does not hold what the guest says it wrote")
+        for name, digest in digests.items():
+            out = top.with_suffix(".file")
+            fs.run("debugfs", "-R", f"dump /var/lib/metalcow/{name} {out}", part)
+            check(hashlib.sha256(out.read_bytes()).hexdigest() == digest,
+                  f"the image's '{name}' is not what the guest says it wrote")
             out.unlink()
     finally:
         part.unlink()

@@ -69,6 +69,36 @@ until printf '\r\nMETALCOW-TEST %s\r\n' "$line" >/dev/ttyS0; do sleep 0.2; done 
 """
 
 
+# More is written than the mixed lane waits for. When the log tells of the longer table, a part of
+# it is written again, straight, and all of it is read from the disk.
+GROWTH = r"""#!/bin/sh
+set -eu
+longer() { dmesg | sed -n 's/^.*metalcow: \(mixed, .* pieces)\)$/\1/p'; }
+mount -t tmpfs tmpfs /mnt
+head -c 41943040 /dev/urandom >/mnt/want
+cp /mnt/want /var/lib/metalcow/grown
+sync
+n=0
+while [ -z "$(longer)" ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n + 1)); done
+for at in 0 9 30; do
+    for file in /mnt/want /var/lib/metalcow/grown; do
+        printf 'again %s' $at | dd of=$file bs=1M seek=$at conv=notrunc 2>/dev/null
+    done
+done
+head -c 8388608 /dev/urandom >/mnt/more
+for file in /mnt/want /var/lib/metalcow/grown; do
+    dd if=/mnt/more of=$file bs=1M seek=12 conv=notrunc 2>/dev/null
+done
+sync
+echo 3 >/proc/sys/vm/drop_caches
+cmp /mnt/want /var/lib/metalcow/grown
+digest=$(sha256sum </mnt/want | cut -c 1-64)
+printf '\r\nMETALCOW-TEST longer %s\r\n' "$(longer | tail -n 1)" >/dev/ttyS0
+printf '\r\nMETALCOW-TEST grown %s\r\n' "$digest" >/dev/ttyS0
+"""
+GROWN = r"METALCOW-TEST longer mixed, \d+ of \d+ MiB of data straight \(\d+ pieces\)\s"
+
+
 @dataclasses.dataclass
 class Row:
     name: str
@@ -97,8 +127,10 @@ class Row:
 
 
 ROWS = [
-    Row("grub", image="data-file", more=TWINS,
-        told=r"METALCOW-TEST twins (\S+) of \1 ; nbd0: no partitions"),
+    Row("grub", image="data-file", more=TWINS + GROWTH,
+        told=r"METALCOW-TEST twins (\S+) of \1 ; nbd0: no partitions[\s\S]*" + GROWN),
+    Row("growth", image="qcow2", more=GROWTH, told=GROWN),
+    Row("growth-pieces", image="qcow2", more=GROWTH, told=GROWN, pieces=4 * fs.MIB),
     Row("grub-pieces", image="qcow2", pieces=4 * fs.MIB),
     Row("pieces-nvme", image="qcow2", bus="nvme", pieces=4 * fs.MIB,
         says=r"lane: mixed, \d+ of \d+ MiB of data straight \(loop on /dev/dm-\d+, \d+ pieces\)"),

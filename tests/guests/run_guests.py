@@ -118,7 +118,8 @@ def run_from_stick(row, record, stick, folder, before):
     judge.check_fat(stick)
     top = judge.extract(stick, files, folder)
     name_backing_files(row, folder)
-    judge.check_image(top, record, result.get("blob") if row.mode == "rw" else None)
+    written = {name: result[name] for name in ("blob", "grown") if name in result}
+    judge.check_image(top, record, written if row.mode == "rw" else {})
     return result
 
 

@@ -43,8 +43,9 @@ ALLOWED = {
 # An outside interface: its headers. A header in none of them is refused until it is put here.
 INTERFACES = {
     "the C library": re.compile(
-        r"(assert|ctype|dirent|errno|fcntl|getopt|inttypes|locale|math|poll|pthread|sched|signal|"
-        r"stdio|stdlib|string|strings|termios|time|unistd|fnmatch|glob|libgen|endian)\.h"
+        r"(assert|ctype|dirent|errno|fcntl|getopt|inttypes|locale|math|poll|pthread|sched|"
+        r"semaphore|signal|stdatomic|stdio|stdlib|string|strings|termios|time|unistd|fnmatch|"
+        r"glob|libgen|endian)\.h"
         r"|(sys|linux|net|netinet|arpa)/[\w-]+\.h"),
     "UEFI": re.compile(r"(efi\w*|\w+/efi\w*|protocol/\w+|libsmbios)\.h"),
     "zlib": re.compile(r"(zlib|zconf|zutil|inftrees|inflate|inffast)\.h"),

@@ -1,7 +1,7 @@
 /* The program of the hand-off: what its files share.
  *
- * A static program without threads; see main.c for the order of steps. Its memory is got before it
- * serves requests, and is locked.
+ * A static program; see main.c for the order of steps. Its memory is got before it serves requests,
+ * and is locked. It has one thread; the mixed lane has a second one (mixed.c).
  */
 #ifndef METALCOW_TOOLS_HANDOFF_H
 #define METALCOW_TOOLS_HANDOFF_H
@@ -65,6 +65,10 @@ struct handoff {
     struct nbd_routed_export routed; /* the mixed lane's, on top of it */
     uint64_t room_told;              /* the last room that the log was told of */
     uint8_t *workspace, *buffer, *bounce;
+
+    /* Called between requests; idle: none has come for a second. NULL: there is nothing to do. */
+    void (*between)(struct handoff *handoff, bool idle);
+    bool wants_idle; /* call it when none comes */
 };
 
 /* ---- log.c: the kernel log ---- */
@@ -161,6 +165,16 @@ void lane_prepare(const struct handoff *handoff);
  * it, if it takes a server, until the machine is switched off. */
 void lane_take(struct handoff *handoff);
 
+/* Look at the whole disk: what can go straight? False: its tables cannot be read. */
+bool lane_look(struct handoff *handoff);
+
+/* The table that the last look gives, with a server for the rest.
+ *
+ * memory   for MAX_MIXED_ROUTES routes; must stay as long as the table is used
+ * returns  bytes of the disk that are stored somewhere
+ */
+uint64_t lane_choose_mixed(struct q2_route *memory, struct table *ret_table);
+
 /* ---- loop.c: devices ---- */
 
 /* A device that a table's routes lead to; a route's place counts from `start`, in bytes. */
@@ -185,14 +199,17 @@ bool loop_attach_mapped(struct handoff *handoff, const struct table *table,
                         const struct target *straight, const struct target *served,
                         const char *lane);
 
+/* Give the mapping of loop_attach_mapped() another table; requests wait meanwhile. False, and said
+ * in the log: the old one is still in force. */
+bool loop_change_mapping(const struct table *table, const struct target *straight,
+                         const struct target *served);
+
 /* ---- mixed.c: the mixed lane ---- */
 
 /* Attach the disk with a server for what does not go straight, and serve that until the machine is
- * switched off. False: the guest lacks what it takes, and the log says what.
- *
- * data  bytes of the disk that are stored somewhere, for the log
- */
-bool mixed_lane(struct handoff *handoff, const struct table *table, uint64_t data);
+ * switched off. False: little can go straight, or the guest lacks what it takes, and the log says
+ * what. */
+bool mixed_lane(struct handoff *handoff);
 
 /* ---- nbd.c: the server's lane ---- */
 

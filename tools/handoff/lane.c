@@ -12,17 +12,15 @@
 /* With a server, straight routes begin and end at pages and at sectors of every size. */
 #define MIXED_GRAIN 4096u
 
-/* The mixed lane is taken if this part of the data at least goes straight: 1 / WORTH. */
-#define WORTH 4u
-
 static struct q2_route runs[MAX_FAST_ROUTES], routes[MAX_FAST_ROUTES];
 
-struct plan {
+/* What the last look at the disk has found. */
+static struct plan {
     struct handoff *handoff;
     struct q2_routes routes;
     uint64_t data;   /* bytes that are stored somewhere */
     const char *why; /* why not all of it goes straight; NULL: it does */
-};
+} plan_of_disk;
 
 static void refuse(struct plan *plan, const char *why)
 {
@@ -148,55 +146,49 @@ static const char *why_nothing(const struct q2_handoff *record)
     return NULL;
 }
 
-static struct table choose(struct plan *plan, uint64_t grain, size_t max)
-{
-    struct table table = {.routes = routes};
-
-    q2_routes_choose(&plan->routes, grain, routes, max, &table.nb, &table.straight);
-    return table;
-}
-
 /* All goes straight, if it is in few enough pieces. */
 static bool all_straight(struct plan *plan, struct table *ret_table)
 {
     if (plan->why)
         return false;
-    *ret_table = choose(plan, Q2_ROUTE_SECTOR_SIZE, MAX_FAST_ROUTES);
+    *ret_table = (struct table){.routes = routes};
+    q2_routes_choose(&plan->routes, Q2_ROUTE_SECTOR_SIZE, routes, MAX_FAST_ROUTES, &ret_table->nb,
+                     &ret_table->straight);
     if (ret_table->straight == plan->handoff->size)
         return true;
     refuse(plan, "it is stored in too many pieces, or they do not begin at sectors");
     return false;
 }
 
-/* Enough goes straight to be worth two devices. */
-static bool enough_straight(struct plan *plan, struct table *ret_table)
+bool lane_look(struct handoff *handoff)
 {
-    *ret_table = choose(plan, MIXED_GRAIN, MAX_MIXED_ROUTES);
-    if (ret_table->straight > 0 && ret_table->straight >= plan->data / WORTH)
-        return true;
-    log_say(LOG_INFO, "no mixed lane: %llu of %llu MiB of data can go straight",
-            (unsigned long long)(ret_table->straight >> 20),
-            (unsigned long long)(plan->data >> 20));
-    return false;
+    plan_of_disk = (struct plan){.handoff = handoff};
+    return map_disk(&plan_of_disk);
+}
+
+uint64_t lane_choose_mixed(struct q2_route *memory, struct table *ret_table)
+{
+    *ret_table = (struct table){.routes = memory};
+    q2_routes_choose(&plan_of_disk.routes, MIXED_GRAIN, memory, MAX_MIXED_ROUTES, &ret_table->nb,
+                     &ret_table->straight);
+    return plan_of_disk.data;
 }
 
 /* Find out what can go straight; false: nothing may. */
-static bool prepare(struct plan *plan)
+static bool prepare(struct handoff *handoff)
 {
-    plan->why = why_nothing(&plan->handoff->record);
-    if (!plan->why && plan->handoff->size == 0)
-        plan->why = "it has no sectors";
-    if (plan->why)
-        return false;
-    if (!map_disk(plan)) {
-        plan->why = "its tables cannot be read";
-        return false;
-    }
-    if (!announce_writing(plan->handoff)) {
-        plan->why = "it cannot be written";
-        return false;
-    }
-    return true;
+    struct plan *plan = &plan_of_disk;
+    const char *why = why_nothing(&handoff->record);
+
+    if (!why && handoff->size == 0)
+        why = "it has no sectors";
+    if (!why && !lane_look(handoff))
+        why = "its tables cannot be read";
+    if (!why && !announce_writing(handoff))
+        why = "it cannot be written";
+    if (why)
+        plan->why = why;
+    return !why;
 }
 
 static bool has_data_file(const struct q2_handoff *record)
@@ -223,16 +215,15 @@ void lane_prepare(const struct handoff *handoff)
 
 void lane_take(struct handoff *handoff)
 {
-    struct plan plan = {.handoff = handoff};
     struct table table;
-    bool prepared = prepare(&plan), attached;
+    bool prepared = prepare(handoff), attached;
 
-    if (all_straight(&plan, &table)) {
+    if (all_straight(&plan_of_disk, &table)) {
         attached = loop_attach(handoff, &table);
     } else {
-        log_say(LOG_INFO, "no fast lane for %s: %s", handoff->record.files[0].path, plan.why);
-        attached =
-            prepared && enough_straight(&plan, &table) && mixed_lane(handoff, &table, plan.data);
+        log_say(LOG_INFO, "no fast lane for %s: %s", handoff->record.files[0].path,
+                plan_of_disk.why);
+        attached = prepared && mixed_lane(handoff);
     }
     if (!attached)
         server_lane(handoff);

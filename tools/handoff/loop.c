@@ -4,6 +4,8 @@
  * Calls the C library. Invariants: the partition is always held exclusively by somebody, but for
  * the moment in which it passes from this process to the device mapper; what was made is taken down
  * again if a later step fails.
+ *
+ * Only one thread may use the device mapper at a time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +29,9 @@ static struct {
     struct dm_ioctl head;
     uint8_t targets[MAX_FAST_ROUTES * (sizeof(struct dm_target_spec) + TARGET_SIZE)];
 } request;
+
+/* The device mapper. It stays open, because after the initrd its name leads nowhere. */
+static int mapper = -1;
 
 /* Configure the first free loop device over fd; its number, or -1 and errno. */
 static int configure_loop(const struct handoff *handoff, int fd, uint64_t offset, char *ret_path,
@@ -101,34 +106,55 @@ static size_t fill_targets(const struct table *table, const struct target *strai
     return length;
 }
 
-static int remove_mapping(int control)
+static int remove_mapping(void)
 {
-    return device_control(control, DM_DEV_REMOVE, begin_request(0, 0));
+    return device_control(mapper, DM_DEV_REMOVE, begin_request(0, 0));
+}
+
+static bool load_table(const struct table *table, const struct target *straight,
+                       const struct target *served, uint32_t flags)
+{
+    size_t length = fill_targets(table, straight, served);
+
+    begin_request(flags, length)->target_count = (uint32_t)table->nb;
+    return device_control(mapper, DM_TABLE_LOAD, &request) == 0;
+}
+
+/* Put the table that was loaded in force: DM_DEV_SUSPEND without its flag means to resume. The
+ * mapping has no file system to be frozen: those are on the loop device. */
+static bool resume_mapping(void)
+{
+    return device_control(mapper, DM_DEV_SUSPEND, begin_request(DM_SKIP_LOCKFS_FLAG, 0)) == 0;
 }
 
 /* Make the mapping; its device's number, or 0 and errno. From then on it holds its devices
  * exclusively. */
-static dev_t make_mapping(int control, const struct table *table, const struct target *straight,
+static dev_t make_mapping(const struct table *table, const struct target *straight,
                           const struct target *served, bool read_only)
 {
     uint32_t flags = read_only ? DM_READONLY_FLAG : 0;
-    size_t length;
     dev_t made;
     int error;
 
-    if (device_control(control, DM_DEV_CREATE, begin_request(flags, 0)) != 0)
+    if (device_control(mapper, DM_DEV_CREATE, begin_request(flags, 0)) != 0)
         return 0;
     made = (dev_t)request.head.dev;
-    length = fill_targets(table, straight, served);
-    begin_request(flags, length)->target_count = (uint32_t)table->nb;
-    if (device_control(control, DM_TABLE_LOAD, &request) == 0 &&
-        device_control(control, DM_DEV_SUSPEND, begin_request(0, 0)) ==
-            0) /* without the flag: resume */
+    if (load_table(table, straight, served, flags) && resume_mapping())
         return made;
     error = errno;
-    (void)remove_mapping(control);
+    (void)remove_mapping();
     errno = error;
     return 0;
+}
+
+bool loop_change_mapping(const struct table *table, const struct target *straight,
+                         const struct target *served)
+{
+    if (load_table(table, straight, served, 0) && resume_mapping())
+        return true;
+    log_say(LOG_WARNING, "the device-mapper table stays as it was: %s", strerror(errno));
+    (void)resume_mapping(); /* if it was left in the middle */
+    return false;
 }
 
 static void tell(const struct handoff *handoff, const char *device, const char *lane)
@@ -165,20 +191,19 @@ bool loop_attach_mapped(struct handoff *handoff, const struct table *table,
                         const struct target *straight, const struct target *served,
                         const char *lane)
 {
-    int control = open(MAPPER, O_RDWR | O_CLOEXEC);
     bool attached = false;
     dev_t made;
 
-    if (control < 0)
+    mapper = open(MAPPER, O_RDWR | O_CLOEXEC);
+    if (mapper < 0)
         return false;
-    made = make_mapping(control, table, straight, served, handoff->record.mode == Q2_HANDOFF_RO);
+    made = make_mapping(table, straight, served, handoff->record.mode == Q2_HANDOFF_RO);
     if (made == 0)
         log_say(LOG_INFO, "no device-mapper table: %s", strerror(errno));
     else
         attached = attach_mapping(handoff, made, table, lane);
     if (made != 0 && !attached)
-        (void)remove_mapping(control);
-    (void)close(control);
+        (void)remove_mapping();
     return attached;
 }
 

@@ -1,81 +1,204 @@
 /* The mixed lane: most of the disk goes straight to the host partition, the rest through a server.
  *
- * A device-mapper table puts both together, and a loop device on it has the disk's partitions.
- * Calls loop.c, nbd.c and drivers/nbd/. Invariants: the server changes nothing that goes straight;
- * one device of the guest has the disk's partitions; if the table cannot be had, everything is as
- * before, and the server can still have the whole disk.
+ * A device-mapper table puts both together, and a loop device on it has the disk's partitions. The
+ * table grows: what the server has allocated goes straight after a while (DESIGN.md, 15.6).
+ *
+ * Calls lane.c, which has looked at the disk before, loop.c, nbd.c and drivers/nbd/. Two threads:
+ * the first one serves; the second one attaches the mapping and changes its table, because both
+ * wait for answers of the server. Only the first one uses the engine, only the second one the
+ * device mapper. Invariants: the server changes nothing that goes straight; one device of the guest
+ * has the disk's partitions; if the table cannot be had, everything is as before, and the server
+ * can still have the whole disk.
  */
-#include <signal.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "handoff.h"
 
-/* Load the table in a child, because loading it and looking for partitions waits for answers of the
- * server, which is the parent. A byte tells the parent that it worked; if not, the child has the
- * kernel let go of the server's device, and the server ends. */
-static _Noreturn void attach_in_child(struct handoff *handoff, const struct table *table,
-                                      uint64_t data, int answer)
+#define MIB (1024ull * 1024)
+
+/* The mixed lane is taken if this part of the data at least goes straight: 1 / WORTH. */
+#define WORTH 4u
+
+/* A new table is looked for when so much was written through the server, and 1 / PART of what goes
+ * straight already: looking for it reads all L2 tables. While nobody asks for anything, 1 / PART of
+ * that is enough. It must send so much more straight. */
+#define FIRST_MARK (16 * MIB)
+#define PART       16u
+#define WORTH_GAIN MIB
+
+/* Where the second thread is. It sets ATTACHED, CHANGED and REFUSED, the first one the others. */
+enum step {
+    ATTACHING,
+    ATTACHED,
+    CHANGING,
+    CHANGED,
+    REFUSED
+};
+
+static struct {
+    struct handoff *handoff;
+    sem_t wanted; /* the second thread has something to do */
+    _Atomic enum step step;
+    struct table table, next; /* in force; what the second thread is to put in force */
+    uint64_t data;            /* bytes of the disk that are stored somewhere */
+    uint64_t mark;            /* bytes that are written before a new table is looked for */
+    struct target straight, served;
+    uint8_t stack[64 * 1024]; /* of the second thread; locked like all that is static */
+} mixed;
+
+static struct q2_route memory[2][MAX_MIXED_ROUTES]; /* of the tables, in turns */
+
+/* ---- The second thread ---- */
+
+static bool attach(void)
 {
-    struct target straight = {0}, served = {.start = NBD_ROUTED_MARGIN};
     struct stat partition, device;
     char lane[96];
-    bool attached = false;
 
     (void)snprintf(lane, sizeof(lane), "mixed, %llu of %llu MiB of data straight",
-                   (unsigned long long)(table->straight >> 20), (unsigned long long)(data >> 20));
-    if (fstat(handoff->host.fd, &partition) == 0 && stat(SERVER_DEVICE, &device) == 0) {
-        straight.device = partition.st_rdev;
-        served.device = device.st_rdev;
-        attached = loop_attach_mapped(handoff, table, &straight, &served, lane);
-    }
-    if (attached)
-        (void)!write(answer, "+", 1);
-    else
-        server_detach();
-    _exit(0);
+                   (unsigned long long)(mixed.table.straight / MIB),
+                   (unsigned long long)(mixed.data / MIB));
+    if (fstat(mixed.handoff->host.fd, &partition) != 0 || stat(SERVER_DEVICE, &device) != 0)
+        return false;
+    mixed.straight.device = partition.st_rdev;
+    mixed.served = (struct target){device.st_rdev, NBD_ROUTED_MARGIN};
+    return loop_attach_mapped(mixed.handoff, &mixed.table, &mixed.straight, &mixed.served, lane);
 }
 
-/* Serve until the kernel lets go; false: the child could not attach the table. */
-static bool serve(struct handoff *handoff, const struct table *table, uint64_t data, int socket)
+/* If the table cannot be attached, the kernel lets go of the server's device, and the server
+ * ends. */
+static void *attach_and_change(void *unused)
 {
-    int answer[2];
-    char byte = 0;
-    pid_t child;
+    (void)unused;
+    if (!attach()) {
+        server_detach();
+        return NULL;
+    }
+    mixed.step = ATTACHED;
+    for (;;) {
+        while (sem_wait(&mixed.wanted) != 0) {
+        }
+        mixed.step =
+            loop_change_mapping(&mixed.next, &mixed.straight, &mixed.served) ? CHANGED : REFUSED;
+    }
+}
 
-    if (pipe(answer) != 0) {
+/* ---- The first thread ---- */
+
+static uint64_t mark_for(const struct table *table)
+{
+    return table->straight / PART > FIRST_MARK ? table->straight / PART : FIRST_MARK;
+}
+
+/* Find a table that sends more straight, and nothing less. What goes straight by it is durable
+ * before: nobody flushes it by way of the server any more. */
+static bool find_next(void)
+{
+    if (q2_disk_flush(mixed.handoff->disk) != Q2_OK || !lane_look(mixed.handoff))
+        return false;
+    mixed.data = lane_choose_mixed(memory[mixed.table.routes == memory[0]], &mixed.next);
+    return mixed.next.straight >= mixed.table.straight + WORTH_GAIN &&
+           q2_routes_include(mixed.next.routes, mixed.next.nb, mixed.table.routes, mixed.table.nb);
+}
+
+static void begin_change(struct nbd_routed_export *routed)
+{
+    routed->written = 0;
+    if (!find_next()) {
+        if (mixed.mark <= UINT64_MAX / 2)
+            mixed.mark *= 2;
+        return;
+    }
+    nbd_routed_export_announce(routed, mixed.next.routes, mixed.next.nb);
+    mixed.step = CHANGING;
+    (void)sem_post(&mixed.wanted);
+}
+
+static void end_change(struct nbd_routed_export *routed, bool changed)
+{
+    if (changed) {
+        nbd_routed_export_switch(routed);
+        mixed.table = mixed.next;
+        mixed.mark = mark_for(&mixed.table);
+        log_say(LOG_INFO, "mixed, %llu of %llu MiB of data straight (%zu pieces)",
+                (unsigned long long)(mixed.table.straight / MIB),
+                (unsigned long long)(mixed.data / MIB), mixed.table.nb);
+    } else {
+        nbd_routed_export_announce(routed, mixed.table.routes, mixed.table.nb);
+        mixed.mark = UINT64_MAX;
+    }
+    mixed.step = ATTACHED;
+}
+
+static void between_requests(struct handoff *handoff, bool idle)
+{
+    struct nbd_routed_export *routed = &handoff->routed;
+
+    if (mixed.step == CHANGED || mixed.step == REFUSED)
+        end_change(routed, mixed.step == CHANGED);
+    if (mixed.step == ATTACHED && routed->written >= (idle ? mixed.mark / PART : mixed.mark))
+        begin_change(routed);
+    handoff->wants_idle = mixed.step == ATTACHED && routed->written >= mixed.mark / PART;
+}
+
+static bool begin_thread(pthread_t *ret_thread)
+{
+    pthread_attr_t attributes;
+
+    return sem_init(&mixed.wanted, 0, 0) == 0 && pthread_attr_init(&attributes) == 0 &&
+           pthread_attr_setstack(&attributes, mixed.stack, sizeof(mixed.stack)) == 0 &&
+           pthread_create(ret_thread, &attributes, attach_and_change, NULL) == 0;
+}
+
+/* Serve until the kernel lets go; false: the table could not be attached. */
+static bool serve(struct handoff *handoff, int socket)
+{
+    pthread_t thread;
+
+    if (!begin_thread(&thread)) {
         (void)close(socket);
         return false;
     }
-    (void)signal(SIGCHLD, SIG_IGN); /* no zombie: it would hold up the machine's shutdown */
-    child = fork();
-    if (child == 0) {
-        (void)close(socket);
-        (void)close(answer[0]);
-        attach_in_child(handoff, table, data, answer[1]);
-    }
-    (void)close(answer[1]);
-    if (child > 0)
-        server_serve(handoff, &handoff->routed.export, socket);
-    else
-        (void)close(socket);
-    if (read(answer[0], &byte, 1) != 1)
-        byte = 0;
-    (void)close(answer[0]);
-    return byte != 0;
+    handoff->between = between_requests;
+    server_serve(handoff, &handoff->routed.export, socket);
+    handoff->between = NULL;
+    if (mixed.step != ATTACHING)
+        return true;
+    (void)pthread_join(thread, NULL);
+    return false;
 }
 
-bool mixed_lane(struct handoff *handoff, const struct table *table, uint64_t data)
+/* Enough goes straight to be worth two devices. */
+static bool is_worth_it(void)
+{
+    if (mixed.table.straight > 0 && mixed.table.straight >= mixed.data / WORTH)
+        return true;
+    log_say(LOG_INFO, "no mixed lane: %llu of %llu MiB of data can go straight",
+            (unsigned long long)(mixed.table.straight / MIB),
+            (unsigned long long)(mixed.data / MIB));
+    return false;
+}
+
+bool mixed_lane(struct handoff *handoff)
 {
     int socket;
 
-    if (!loop_can_map(table) || !module_load("nbd", SERVER_DEVICE) || !host_share(handoff))
+    mixed.handoff = handoff;
+    mixed.data = lane_choose_mixed(memory[0], &mixed.table);
+    if (!is_worth_it() || !loop_can_map(&mixed.table) || !module_load("nbd", SERVER_DEVICE) ||
+        !host_share(handoff))
         return false;
+    mixed.mark = mark_for(&mixed.table);
     server_init(handoff);
-    nbd_routed_export_init(&handoff->routed, &handoff->export.export, table->routes, table->nb);
+    nbd_routed_export_init(&handoff->routed, &handoff->export.export, mixed.table.routes,
+                           mixed.table.nb);
     socket = server_attach(handoff, &handoff->routed.export);
-    if (socket >= 0 && serve(handoff, table, data, socket)) {
+    if (socket >= 0 && serve(handoff, socket)) {
         log_say(LOG_WARNING, "the kernel has let go of %s", SERVER_DEVICE);
         return true;
     }

@@ -8,6 +8,7 @@
 #include <linux/genetlink.h>
 #include <linux/nbd-netlink.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@
 /* How long this process looks for the next bytes before it sleeps. A process that sleeps and a
  * processor that halts take longer to wake than a small request takes to serve. */
 #define AWAKE_US 200u
+
+/* How long no request comes before there is time for other things. */
+#define IDLE_MS 1000
 
 /* How long others may have the device open when it is new, and the first pause between two tries.
  * Each pause is twice as long as the one before: the kernel logs every try. */
@@ -261,6 +265,7 @@ static void open_in_child(void)
 
 struct kernel {
     struct nbd_stream stream; /* first: the stream's address is this struct's */
+    struct handoff *handoff;
     int fd;
 };
 
@@ -285,6 +290,39 @@ static ssize_t receive_some(int fd, void *buffer, size_t length)
         (void)sched_yield();
     } while (now_us() < end);
     return recv(fd, buffer, length, MSG_WAITALL);
+}
+
+/* Is there something to receive, at the latest after this time? */
+static bool is_readable(int fd, int milliseconds)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLIN};
+
+    return poll(&wanted, 1, milliseconds) != 0;
+}
+
+/* Wait for the next request for a second: awake at first, as above. */
+static bool comes_soon(int fd)
+{
+    uint64_t end = now_us() + AWAKE_US;
+
+    do {
+        if (is_readable(fd, 0))
+            return true;
+        (void)sched_yield();
+    } while (now_us() < end);
+    return is_readable(fd, IDLE_MS);
+}
+
+static void kernel_await(struct nbd_stream *stream)
+{
+    const struct kernel *kernel = (const struct kernel *)stream;
+    struct handoff *handoff = kernel->handoff;
+
+    if (!handoff->between)
+        return;
+    handoff->between(handoff, false);
+    if (handoff->wants_idle && !comes_soon(kernel->fd))
+        handoff->between(handoff, true);
 }
 
 static bool kernel_receive(struct nbd_stream *stream, void *buffer, size_t length)
@@ -372,8 +410,10 @@ void server_init(struct handoff *handoff)
 
 void server_serve(struct handoff *handoff, struct nbd_export *export, int socket)
 {
-    struct kernel kernel = {.stream = {.receive = kernel_receive, .send = kernel_send},
-                            .fd = socket};
+    struct kernel kernel = {
+        .stream = {.receive = kernel_receive, .send = kernel_send, .await = kernel_await},
+        .handoff = handoff,
+        .fd = socket};
 
     nbd_serve_requests(&kernel.stream, export, handoff->buffer, BUFFER_SIZE);
     if (!export->read_only)

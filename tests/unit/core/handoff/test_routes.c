@@ -228,6 +228,72 @@ static void test_routes_choose_again_is_coarser(void)
     check_table(table, nb, 2, MIB, GRAIN, straight);
 }
 
+/* A table of runs; its memory is the caller's. */
+static size_t make_table(const struct run *runs, struct q2_route *table)
+{
+    struct q2_route memory[MAX_ROWS];
+    struct q2_routes routes;
+    uint64_t straight;
+    size_t nb;
+
+    q2_routes_init(&routes, memory, MAX_ROWS, MIB);
+    for (size_t i = 0; i < MAX_ROWS && runs[i].length > 0; i++)
+        T_CHECK_U64(
+            q2_routes_add(&routes, runs[i].guest_offset, runs[i].volume_offset, runs[i].length),
+            Q2_OK);
+    q2_routes_choose(&routes, GRAIN, table, 2 * MAX_ROWS, &nb, &straight);
+    return nb;
+}
+
+static void test_routes_include_all_of_another_table(void)
+{
+    static const struct {
+        const char *name;
+        struct run runs[MAX_ROWS], other[MAX_ROWS];
+        bool want;
+    } rows[] = {
+        {"nothing", {{0}}, {{0}}, true},
+        {"something and nothing", {{0, 0, MIB}}, {{0}}, true},
+        {"nothing and something", {{0}}, {{0, 0, MIB}}, false},
+        {"the same",
+         {{64 * KIB, 0, 64 * KIB}, {256 * KIB, MIB, 64 * KIB}},
+         {{64 * KIB, 0, 64 * KIB}, {256 * KIB, MIB, 64 * KIB}},
+         true},
+        {"longer on both sides",
+         {{32 * KIB, 0, 128 * KIB}},
+         {{64 * KIB, 32 * KIB, 64 * KIB}},
+         true},
+        {"elsewhere on the partition",
+         {{32 * KIB, 0, 128 * KIB}},
+         {{64 * KIB, 36 * KIB, 64 * KIB}},
+         false},
+        {"its beginning is missing",
+         {{68 * KIB, 4 * KIB, 60 * KIB}},
+         {{64 * KIB, 0, 64 * KIB}},
+         false},
+        {"its end is missing", {{64 * KIB, 0, 60 * KIB}}, {{64 * KIB, 0, 64 * KIB}}, false},
+        {"the last one is missing",
+         {{64 * KIB, 0, 64 * KIB}, {256 * KIB, MIB, 64 * KIB}},
+         {{64 * KIB, 0, 64 * KIB}, {512 * KIB, 2 * MIB, 64 * KIB}},
+         false},
+        {"more, between and behind",
+         {{0, 0, 4 * KIB}, {64 * KIB, 0, 64 * KIB}, {256 * KIB, MIB, 768 * KIB}},
+         {{64 * KIB, 0, 64 * KIB}, {512 * KIB, MIB + 256 * KIB, 64 * KIB}},
+         true},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct q2_route table[2 * MAX_ROWS], other[2 * MAX_ROWS];
+        size_t nb = make_table(rows[i].runs, table), nb_other = make_table(rows[i].other, other);
+
+        t_row(rows[i].name);
+        T_CHECK(q2_routes_include(table, nb, other, nb_other) == rows[i].want);
+    }
+    t_row("no disk");
+    T_CHECK(q2_routes_include(NULL, 0, NULL, 0));
+    t_row("");
+}
+
 /* ---- Anything ---- */
 
 static uint64_t dice_state;
@@ -364,6 +430,7 @@ int main(void)
     T_RUN(test_routes_choose_tables);
     T_RUN(test_routes_add_refuses_what_is_no_run);
     T_RUN(test_routes_choose_again_is_coarser);
+    T_RUN(test_routes_include_all_of_another_table);
     T_RUN(test_routes_survive_anything);
     return t_done();
 }

@@ -246,6 +246,80 @@ static void test_routed_export_tells_errors_of_the_disk(void)
     T_CHECK_U64(export->ops->status(export, MARGIN, 512, &length, &flags), Q2_ERR_IO);
 }
 
+/* [256 KiB, 768 KiB) goes straight. */
+static const struct q2_route longer[] = {
+    {.guest_offset = 0, .length = 256 * KIB},
+    {.guest_offset = 256 * KIB, .length = 512 * KIB, .volume_offset = 0, .straight = true},
+    {.guest_offset = 768 * KIB, .length = 256 * KIB},
+};
+
+/* What was announced can be written, and keeps its place: no trim, no zeros but as data. */
+static void test_routed_export_announced_table_keeps_places(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t offset, length;
+        bool place_is_kept;
+    } rows[] = {
+        {"not announced", 0, 4096, false},
+        {"behind it", 768 * KIB, 256 * KIB, false},
+        {"announced", 512 * KIB, 256 * KIB, true},
+        {"one byte of it", 768 * KIB - 1, 4096, true},
+        {"no multiple of a piece", 600 * KIB, 10001, true},
+    };
+    static uint8_t bytes[DISK_SIZE];
+
+    memset(bytes, 0xbb, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct nbd_routed_export routed;
+        struct nbd_export *export = begin(&routed);
+        uint64_t offset = MARGIN + rows[i].offset, length = rows[i].length;
+        bool kept = rows[i].place_is_kept, good = true;
+
+        t_row(rows[i].name);
+        nbd_routed_export_announce(&routed, longer, 3);
+        T_CHECK_U64(export->ops->trim(export, offset, length), Q2_OK);
+        T_CHECK_U64(nb_trims, !kept);
+        T_CHECK_U64(export->ops->write(export, offset, bytes, (size_t)length), Q2_OK);
+        T_CHECK_U64(nb_writes, 1);
+        T_CHECK_U64(routed.written, length);
+        T_CHECK_U64(export->ops->write_zeroes(export, offset, length), Q2_OK);
+        T_CHECK_U64(nb_zeroes, !kept);
+        for (uint64_t n = 0; n < length; n++)
+            good = good && disk[rows[i].offset + n] == (kept ? 0 : 0xbb);
+        T_CHECK(good);
+        T_CHECK(rows[i].offset == 0 || disk[rows[i].offset - 1] != 0);
+        T_CHECK(rows[i].offset + length == DISK_SIZE || disk[rows[i].offset + length] != 0);
+        if (kept) {
+            next_status = Q2_ERR_IO;
+            T_CHECK_U64(export->ops->write_zeroes(export, offset, length), Q2_ERR_IO);
+        }
+    }
+    t_row("");
+}
+
+static void test_routed_export_switches_tables(void)
+{
+    static uint8_t bytes[512];
+    struct nbd_routed_export routed;
+    struct nbd_export *export = begin(&routed);
+
+    nbd_routed_export_announce(&routed, longer, 3);
+    nbd_routed_export_announce(&routed, table, 3); /* there is no next one any more */
+    T_CHECK_U64(export->ops->trim(export, MARGIN + 600 * KIB, 512), Q2_OK);
+    T_CHECK_U64(nb_trims, 1);
+    nbd_routed_export_announce(&routed, longer, 3);
+    T_CHECK_U64(export->ops->write(export, MARGIN + 600 * KIB, bytes, 512), Q2_OK);
+    nbd_routed_export_switch(&routed);
+    T_CHECK_U64(export->ops->write(export, MARGIN + 600 * KIB, bytes, 512), Q2_ERR_RANGE);
+    T_CHECK_U64(export->ops->trim(export, MARGIN + 600 * KIB, 512), Q2_ERR_RANGE);
+    T_CHECK_U64(export->ops->write_zeroes(export, MARGIN + 600 * KIB, 512), Q2_ERR_RANGE);
+    T_CHECK_U64(export->ops->write(export, MARGIN + 768 * KIB, bytes, 512), Q2_OK);
+    T_CHECK_U64(routed.written, 1024);
+    T_CHECK_U64(export->ops->trim(export, MARGIN + 768 * KIB, 512), Q2_OK);
+    T_CHECK_U64(nb_trims, 2);
+}
+
 int main(void)
 {
     T_RUN(test_routed_export_has_margins);
@@ -253,5 +327,7 @@ int main(void)
     T_RUN(test_routed_export_flushes_what_was_changed);
     T_RUN(test_routed_export_status_is_cut_at_borders);
     T_RUN(test_routed_export_tells_errors_of_the_disk);
+    T_RUN(test_routed_export_announced_table_keeps_places);
+    T_RUN(test_routed_export_switches_tables);
     return t_done();
 }

@@ -118,7 +118,7 @@ static struct nbd_export export;
 
 static void begin(bool read_only)
 {
-    script = (struct script){.stream = {script_receive, script_send}};
+    script = (struct script){.stream = {.receive = script_receive, .send = script_send}};
     export = (struct nbd_export){.ops = &array_ops, .size = DISK_SIZE, .read_only = read_only};
     for (size_t i = 0; i < DISK_SIZE; i++)
         disk[i] = i < DISK_SIZE / 2 && (i / 4096) % 2 == 1 ? 0 : (uint8_t)(i % 251 + 1);
@@ -678,6 +678,48 @@ static void test_client_that_stops_after_every_byte(void)
     }
 }
 
+/* ---- Waiting for a request ---- */
+
+static struct {
+    size_t received, answered; /* bytes */
+} waits[8];
+static size_t nb_waits;
+
+static void note_wait(struct nbd_stream *stream)
+{
+    (void)stream;
+    T_CHECK(nb_waits < sizeof(waits) / sizeof(waits[0]));
+    waits[nb_waits].received = script.in_at;
+    waits[nb_waits++].answered = script.out_length;
+}
+
+static void test_stream_is_told_before_each_request(void)
+{
+    static const uint8_t payload[BUFFER_SIZE + 512] = {1}; /* is received in two pieces */
+    static const struct {
+        size_t received, answered;
+    } want[] = {
+        {0, 0},
+        {NBD_REQUEST_SIZE, NBD_SIMPLE_REPLY_SIZE + 512},
+        {2 * NBD_REQUEST_SIZE + sizeof(payload), 2 * NBD_SIMPLE_REPLY_SIZE + 512},
+        {3 * NBD_REQUEST_SIZE + sizeof(payload), 3 * NBD_SIMPLE_REPLY_SIZE + 512},
+    };
+
+    begin(false);
+    script.stream.await = note_wait;
+    nb_waits = 0;
+    say_request(NBD_CMD_READ, 0, 0, 512);
+    say_request(NBD_CMD_WRITE, 0, 0, sizeof(payload));
+    say(payload, sizeof(payload));
+    say_request(NBD_CMD_FLUSH, 0, 0, 0);
+    nbd_serve_requests(&script.stream, &export, session_buffer, BUFFER_SIZE);
+    T_CHECK_U64(nb_waits, 4);
+    for (size_t i = 0; i < 4; i++) {
+        T_CHECK_U64(waits[i].received, want[i].received);
+        T_CHECK_U64(waits[i].answered, want[i].answered);
+    }
+}
+
 int main(void)
 {
     T_RUN(test_handshake_go_tells_size_and_flags);
@@ -695,5 +737,6 @@ int main(void)
     T_RUN(test_structured_read_error_comes_as_a_chunk);
     T_RUN(test_block_status_joins_neighbours);
     T_RUN(test_client_that_stops_after_every_byte);
+    T_RUN(test_stream_is_told_before_each_request);
     return t_done();
 }
