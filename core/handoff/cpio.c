@@ -30,7 +30,7 @@
     "DefaultDependencies=no\n"                                                                     \
     "IgnoreOnIsolate=yes\n"                                                                        \
     "ConditionPathExists=/etc/initrd-release\n"                                                    \
-    "Before=sysinit.target initrd-root-device.target\n"                                            \
+    "Before=sysinit.target initrd-root-device.target systemd-udevd.service\n"                      \
     "\n"                                                                                           \
     "[Service]\n"                                                                                  \
     "Type=oneshot\n"                                                                               \

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.cases import Failure  # noqa: E402
 from tools import fs, snakeoil  # noqa: E402
-from tools.guest import make_installed  # noqa: E402
+from tools.guest import lvm, make_installed  # noqa: E402
 from tools.stick import make_stick  # noqa: E402
 
 BUILD = ROOT / os.environ.get("BUILD", "build")
@@ -145,6 +145,7 @@ ROWS = [
     Row("systemd-boot", loader="systemd-boot"),
     Row("uki", loader="uki"),
     Row("dracut", initramfs="dracut", loader="systemd-boot"),
+    Row("lvm", initramfs="initramfs-tools+lvm2", image="qcow2", root=lvm.PATH),
     Row("kernel-amd64", kernel="amd64"),
     Row("trixie", release="trixie"),
     Row("trixie-systemd-boot", release="trixie", loader="systemd-boot"),

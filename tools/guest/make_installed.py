@@ -43,6 +43,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tools import fs  # noqa: E402
+from tools.guest import lvm  # noqa: E402
 
 DISK_GUID = "4d435732-0000-4000-8000-000000000000"
 ESP_GUID = "4d435732-0000-4000-8000-000000000001"
@@ -57,6 +58,7 @@ LOADER_PACKAGES = ["shim-signed", "grub-efi-amd64-signed", "systemd-boot-efi"]
 # no_timer_check: on a busy host an emulated timer fails the kernel's test of it, and that panics.
 OPTIONS = (f"root=UUID={ROOT_UUID} rw console=ttyS0,115200 panic=-1 no_timer_check "
            "systemd.show_status=0")
+LVM_OPTIONS = OPTIONS.replace(f"UUID={ROOT_UUID}", lvm.PATH)  # as Debian's installer has it
 
 GRUB_STUB = f"""search.fs_uuid {ROOT_UUID} root
 set prefix=($root)'/boot/grub'
@@ -150,9 +152,11 @@ def install(root, packages):
 def make_system(cache, release, initramfs, kernel):
     """The installed system as a folder; made once.
 
-    initramfs  the package that makes the initrd; "dracut+MODULE" adds a kernel module to it
+    initramfs  the package that makes the initrd; "dracut+MODULE" adds a kernel module to it, and
+               "initramfs-tools+lvm2" installs LVM
     """
-    maker, _, module = initramfs.partition("+")
+    maker, _, more = initramfs.partition("+")
+    module = more if maker == "dracut" else ""
     root = cache / f"{release}-{initramfs}-{kernel}"
     done = root.with_suffix(".done")
     if done.exists():
@@ -171,6 +175,8 @@ def make_system(cache, release, initramfs, kernel):
         (root / "etc/dracut.conf.d/module.conf").write_text(f'add_drivers+=" {module} "\n')
     if maker != "initramfs-tools":
         install(root, later)
+    elif more:
+        install(root, [more])
     chroot(root, "sh", "-c", "cd /var/cache && apt-get -qq -o APT::Sandbox::User=root download "
            + " ".join(LOADER_PACKAGES))
     parts = root.with_suffix(".loaders")
@@ -261,12 +267,15 @@ def folder_size(root):
 
 
 def make_disk(root, loader, out, size_mib=None):
-    """Write the raw disk `out` and its JSON record; return the record."""
+    """Write the raw disk `out` and its JSON record; return the record. A system that has LVM gets
+    its root on a logical volume."""
     configure(root)
+    has_lvm = (root / "usr/sbin/lvm").exists()
     kernel, initrd = newest(root, "boot/vmlinuz-*"), newest(root, "boot/initrd.img-*")
     (root / "boot/grub").mkdir(exist_ok=True)
     (root / "boot/grub/grub.cfg").write_text(GRUB_CONFIG.format(
-        kernel=f"/boot/{kernel.name}", initrd=f"/boot/{initrd.name}", options=OPTIONS))
+        kernel=f"/boot/{kernel.name}", initrd=f"/boot/{initrd.name}",
+        options=LVM_OPTIONS if has_lvm else OPTIONS))
     needed = folder_size(root) * 5 // 4 + 256 * fs.MIB
     root_size = (size_mib - 162) * fs.MIB if size_mib else -(-needed // (64 * fs.MIB)) * 64 * fs.MIB
     esp = {"start": fs.MIB, "size": 160 * fs.MIB, "type": fs.TYPE_ESP, "name": "ESP",
@@ -281,13 +290,16 @@ def make_disk(root, loader, out, size_mib=None):
     fs.make_fat(partial, esp["start"], esp["size"], cluster=512, volume_id="4D435732",
                 label="ESP")
     fill_esp(partial, esp, loader, root.with_suffix(".loaders"), kernel, initrd)
+    root_start = system["start"]
+    if has_lvm:
+        root_start, root_size = lvm.make_volume(partial, root_start, root_size)
     # Features that GRUB 2.06 reads, and a journal, which a cut is to find something in.
     fs.run("mke2fs", "-q", "-F", "-t", "ext4", "-b", 4096, "-d", root, "-U", ROOT_UUID, "-L",
            "root", "-O", "^orphan_file,^metadata_csum_seed", "-E",
-           f"offset={system['start']},lazy_itable_init=0,root_owner=0:0", partial,
+           f"offset={root_start},lazy_itable_init=0,root_owner=0:0", partial,
            f"{root_size // 1024}k")
     record = {"loader": loader, "system": root.name, "kernel": kernel.name,
-              "size": partial.stat().st_size, "root_start": system["start"],
+              "size": partial.stat().st_size, "root_start": root_start,
               "root_size": root_size, "root_uuid": ROOT_UUID}
     partial.rename(out)
     out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")

@@ -231,6 +231,14 @@ void server_lane(struct handoff *handoff);
 
 #define SERVER_DEVICE "/dev/nbd0"
 
+/* ---- udev.c: rules for LVM ---- */
+
+/* Write the rule of the initrd. Before its udev starts. */
+void udev_prepare(void);
+
+/* Loop device `number` is about to be ours. */
+void udev_announce_loop(int number);
+
 /* ---- process.c ---- */
 
 /* Become a process that lives as long as the machine: nobody's child, no signal ends it, memory

@@ -56,6 +56,7 @@ static int configure_loop(const struct handoff *handoff, int fd, uint64_t offset
     if (number < 0)
         return -1;
     (void)snprintf(ret_path, path_size, "/dev/loop%d", number);
+    udev_announce_loop(number);
     loop = open(ret_path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (loop < 0)
         return -1;

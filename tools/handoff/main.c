@@ -66,6 +66,7 @@ int main(int argc, char **argv)
         return 0; /* not started by metalcow, or a second start */
     if (!good)
         return 1;
+    udev_prepare(); /* here, because udev starts when this process has returned */
     child = fork();
     if (child < 0)
         log_say(LOG_ERROR, "no process for the disk's server");
