@@ -69,6 +69,14 @@ until printf '\r\nMETALCOW-TEST %s\r\n' "$line" >/dev/ttyS0; do sleep 0.2; done 
 """
 
 
+# LVM's rules of the system itself, not of the initrd, take the physical volume, too.
+READY = r"""#!/bin/sh
+udevadm trigger --action=add --settle --name-match=loop0p2
+ready=$(udevadm info -q property -n loop0p2 | sed -n 's/^SYSTEMD_READY=//p')
+printf '\r\nMETALCOW-TEST ready %s\r\n' "$ready" >/dev/ttyS0
+"""
+
+
 # More is written than the mixed lane waits for. When the log tells of the longer table, a part of
 # it is written again, straight, and all of it is read from the disk.
 GROWTH = r"""#!/bin/sh
@@ -145,7 +153,8 @@ ROWS = [
     Row("systemd-boot", loader="systemd-boot"),
     Row("uki", loader="uki"),
     Row("dracut", initramfs="dracut", loader="systemd-boot"),
-    Row("lvm", initramfs="initramfs-tools+lvm2", image="qcow2", root=lvm.PATH),
+    Row("lvm", initramfs="initramfs-tools+lvm2", image="qcow2", root=lvm.PATH,
+        more=READY, told=r"METALCOW-TEST ready 1\s"),
     Row("kernel-amd64", kernel="amd64"),
     Row("trixie", release="trixie"),
     Row("trixie-systemd-boot", release="trixie", loader="systemd-boot"),
