@@ -161,6 +161,7 @@ ROWS = [
     Row("qcow2", image="qcow2"),
     Row("raw-data-file", image="raw-data-file", root="/dev/loop0p2"),
     Row("zstd-overlay", image="zstd-overlay"),
+    Row("used-overlay", image="used-overlay", more=GROWTH, told=GROWN),
     Row("given-backing", image="given-backing"),
     Row("snapshot", image="snapshot", mode="overlay"),
     Row("read-only-overlay", image="qcow2", mode="overlay"),
@@ -226,7 +227,7 @@ def expected_root(row):
     can go straight and the initrd has the device mapper. It is in there if dmsetup is installed."""
     if row.root:
         return row.root
-    straight = row.mode == "rw" and row.image in ("qcow2", "data-file")
+    straight = row.mode == "rw" and row.image in ("qcow2", "data-file", "used-overlay")
     mapper = any((system_folder(row) / path).exists() for path in ("usr/sbin/dmsetup",
                                                                    "sbin/dmsetup"))
     return "/dev/loop0p2" if straight and mapper else "/dev/nbd0p2"
@@ -313,10 +314,12 @@ def make_image(row, raw, record, folder):
     elif row.image in ("data-file", "raw-data-file"):
         option = "data_file=debian.data" + (",data_file_raw=on" if "raw" in row.image else "")
         fs.run(*convert, "-o", option, raw.resolve(), top.name, cwd=folder)
-    elif row.image == "zstd-overlay":
+    elif row.image in ("zstd-overlay", "used-overlay"):
         fs.run(*convert, "-c", "-o", "compression_type=zstd", raw, folder / "base.qcow2")
         fs.run("qemu-img", "create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", top.name,
                cwd=folder)
+        if row.image == "used-overlay":  # a MiB of what the base has is in the overlay, too
+            fs.run("qemu-io", "-c", f"write -s {raw.resolve()} 0 1M", top)
     elif row.image == "given-backing":
         fs.run(*convert, "-c", "-o", "compression_type=zstd", raw, folder / "base.qcow2")
         size = raw.stat().st_size

@@ -165,6 +165,9 @@ void lane_prepare(const struct handoff *handoff);
  * it, if it takes a server, until the machine is switched off. */
 void lane_take(struct handoff *handoff);
 
+/* Are the layer's guest bytes stored encrypted? */
+bool layer_is_encrypted(const struct q2_layer_info *layer);
+
 /* Look at the whole disk: what can go straight? False: its tables cannot be read. */
 bool lane_look(struct handoff *handoff);
 

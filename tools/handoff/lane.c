@@ -48,6 +48,12 @@ static void add_file_range(struct plan *plan, struct q2_source *file, uint64_t g
     }
 }
 
+bool layer_is_encrypted(const struct q2_layer_info *layer)
+{
+    return layer->encryption_offset != 0 ||
+           (layer->header && layer->header->crypt_method != Q2_CRYPT_NONE);
+}
+
 /* Why an extent cannot go straight; NULL: it can. */
 static const char *why_not(const struct plan *plan, const struct q2_extent *extent,
                            const struct q2_layer_info *layer)
@@ -56,8 +62,7 @@ static const char *why_not(const struct plan *plan, const struct q2_extent *exte
 
     if (extent->kind != Q2_EXTENT_DATA)
         return "it is not fully allocated";
-    if (layer->encryption_offset != 0 ||
-        (layer->header && layer->header->crypt_method != Q2_CRYPT_NONE))
+    if (layer_is_encrypted(layer))
         return "it is encrypted";
     if (writable && extent->layer != 0)
         return "it has a backing file";

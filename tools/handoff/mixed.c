@@ -21,7 +21,7 @@
 
 #define MIB (1024ull * 1024)
 
-/* The mixed lane is taken if this part of the data at least goes straight: 1 / WORTH. */
+/* A table that cannot grow is worth two devices if 1 / WORTH of the data goes straight. */
 #define WORTH 4u
 
 /* A new table is looked for when so much was written through the server, and 1 / PART of what goes
@@ -173,10 +173,21 @@ static bool serve(struct handoff *handoff, int socket)
     return false;
 }
 
-/* Enough goes straight to be worth two devices. */
-static bool is_worth_it(void)
+/* Will anything that is written go straight later? */
+static bool can_grow(const struct handoff *handoff)
 {
-    if (mixed.table.straight > 0 && mixed.table.straight >= mixed.data / WORTH)
+    struct q2_layer_info top;
+
+    q2_disk_layer_info(handoff->disk, 0, &top);
+    return handoff->record.mode == Q2_HANDOFF_RW && !layer_is_encrypted(&top);
+}
+
+/* Enough goes straight to be worth two devices, or will. A mapping of which nothing goes straight
+ * would not hold the partition, and the guest could mount it. */
+static bool is_worth_it(const struct handoff *handoff)
+{
+    if (mixed.table.straight > 0 &&
+        (can_grow(handoff) || mixed.table.straight >= mixed.data / WORTH))
         return true;
     log_say(LOG_INFO, "no mixed lane: %llu of %llu MiB of data can go straight",
             (unsigned long long)(mixed.table.straight / MIB),
@@ -190,8 +201,8 @@ bool mixed_lane(struct handoff *handoff)
 
     mixed.handoff = handoff;
     mixed.data = lane_choose_mixed(memory[0], &mixed.table);
-    if (!is_worth_it() || !loop_can_map(&mixed.table) || !module_load("nbd", SERVER_DEVICE) ||
-        !host_share(handoff))
+    if (!is_worth_it(handoff) || !loop_can_map(&mixed.table) ||
+        !module_load("nbd", SERVER_DEVICE) || !host_share(handoff))
         return false;
     mixed.mark = mark_for(&mixed.table);
     server_init(handoff);
