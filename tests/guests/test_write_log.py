@@ -37,6 +37,13 @@ def test_a_log_of_qemu_is_read():
         check_equal(len(write_log.read(log, 513)), 1, "entries that begin before an offset")
 
 
+def test_a_log_without_a_request_is_empty():
+    with tempfile.TemporaryDirectory() as folder:
+        log = pathlib.Path(folder, "log")
+        log.touch()
+        check_equal(write_log.read(log, 0), [], "the writes")
+
+
 def refused(log, content, why):
     log.write_bytes(content)
     try:

@@ -40,10 +40,14 @@ class Write:
 
 
 def read(path, end):
-    """The requests whose entries begin before the byte `end` of a log, in order."""
+    """The requests whose entries begin before the byte `end` of a log, in order. QEMU begins the
+    log with the first request: until then it is empty."""
     writes = []
     with open(path, "rb") as log:
-        magic, version, _, sector = SUPERBLOCK.unpack(log.read(SECTOR)[: SUPERBLOCK.size])
+        head = log.read(SECTOR)
+        if not head:
+            return []
+        magic, version, _, sector = SUPERBLOCK.unpack(head[: SUPERBLOCK.size])
         if (magic, version, sector) != (MAGIC, VERSION, SECTOR):
             raise LogError(f"{path}: no log of writes: {magic:#x}, version {version}, {sector}")
         while log.tell() < end:
