@@ -28,6 +28,8 @@ struct q2_routes {
     size_t shortest;      /* an index of runs, once they are full */
     struct q2_route last; /* is not yet in runs, because the next one may go on where it ends */
     uint64_t size;        /* of the disk */
+    const struct q2_route *keep; /* of q2_routes_keep() */
+    size_t nb_keep;
 };
 
 /* Places on devices count in these. */
@@ -39,6 +41,13 @@ struct q2_routes {
  * size  of the disk, bytes
  */
 void q2_routes_init(struct q2_routes *routes, struct q2_route *runs, size_t max, uint64_t size);
+
+/* Prefer what goes straight by an older table: runs that include any of it are the last that are
+ * forgotten. Before the first run is added.
+ *
+ * table, nb  of q2_routes_choose(), for a disk of the same size; stay the caller's until the choice
+ */
+void q2_routes_keep(struct q2_routes *routes, const struct q2_route *table, size_t nb);
 
 /* Add a run that may go straight. One that begins where the last one ends, in the disk and on the
  * partition, makes that one longer. When memory is full the shortest run is forgotten.
@@ -53,14 +62,15 @@ enum q2_status q2_routes_add(struct q2_routes *routes, uint64_t guest_offset,
  *
  * grain         bytes, a power of two, >= Q2_ROUTE_SECTOR_SIZE: straight routes begin and end at
  *               multiples of it in the disk; one may also end with the disk
+ * min_length    bytes; shorter runs go through the server
  * table         memory for max >= 1 routes. They are ascending, without gaps, and cover the disk;
  *               two that go through the server are never neighbours. Where they would be too many
  *               the shortest runs go through the server
  * ret_nb        of routes; 0 if the disk is empty
  * ret_straight  bytes that go straight
  */
-void q2_routes_choose(struct q2_routes *routes, uint64_t grain, struct q2_route *table, size_t max,
-                      size_t *ret_nb, uint64_t *ret_straight);
+void q2_routes_choose(struct q2_routes *routes, uint64_t grain, uint64_t min_length,
+                      struct q2_route *table, size_t max, size_t *ret_nb, uint64_t *ret_straight);
 
 /* Does a range of the disk go through the server as a whole?
  *

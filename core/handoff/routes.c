@@ -12,12 +12,46 @@ void q2_routes_init(struct q2_routes *routes, struct q2_route *runs, size_t max,
     *routes = (struct q2_routes){.runs = runs, .max = max, .size = size};
 }
 
+void q2_routes_keep(struct q2_routes *routes, const struct q2_route *table, size_t nb)
+{
+    routes->keep = table;
+    routes->nb_keep = nb;
+}
+
+/* Does a run include something that is to be kept? */
+static bool is_kept(const struct q2_routes *routes, const struct q2_route *run)
+{
+    size_t low = 0, high = routes->nb_keep; /* the first route that begins in the run or after it */
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (routes->keep[middle].guest_offset < run->guest_offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < routes->nb_keep && !routes->keep[low].straight)
+        low++; /* two served routes are never neighbours */
+    return low < routes->nb_keep &&
+           routes->keep[low].guest_offset - run->guest_offset < run->length;
+}
+
+/* Is a run forgotten rather than another one? */
+static bool is_less(const struct q2_routes *routes, const struct q2_route *run,
+                    const struct q2_route *other)
+{
+    bool kept = is_kept(routes, run), other_kept = is_kept(routes, other);
+
+    return kept == other_kept ? run->length < other->length : other_kept;
+}
+
 static size_t find_shortest(const struct q2_routes *routes)
 {
     size_t shortest = 0;
 
     for (size_t i = 1; i < routes->nb; i++) {
-        if (routes->runs[i].length < routes->runs[shortest].length)
+        if (is_less(routes, &routes->runs[i], &routes->runs[shortest]))
             shortest = i;
     }
     return shortest;
@@ -36,7 +70,7 @@ static void keep_last(struct q2_routes *routes)
     if (routes->last.length == 0)
         return;
     if (routes->nb == routes->max) {
-        if (routes->last.length <= routes->runs[routes->shortest].length)
+        if (!is_less(routes, &routes->runs[routes->shortest], &routes->last))
             return;
         forget(routes, routes->shortest);
     }
@@ -85,12 +119,12 @@ static bool cut(struct q2_route *run, uint64_t grain, uint64_t size)
            run->volume_offset % Q2_ROUTE_SECTOR_SIZE == 0;
 }
 
-static void cut_all(struct q2_routes *routes, uint64_t grain)
+static void cut_all(struct q2_routes *routes, uint64_t grain, uint64_t min_length)
 {
     size_t nb = 0;
 
     for (size_t i = 0; i < routes->nb; i++) {
-        if (cut(&routes->runs[i], grain, routes->size))
+        if (cut(&routes->runs[i], grain, routes->size) && routes->runs[i].length >= min_length)
             routes->runs[nb++] = routes->runs[i];
     }
     routes->nb = nb;
@@ -124,13 +158,13 @@ static size_t build(const struct q2_routes *routes, struct q2_route *table, size
     return put(table, max, nb, &gap);
 }
 
-void q2_routes_choose(struct q2_routes *routes, uint64_t grain, struct q2_route *table, size_t max,
-                      size_t *ret_nb, uint64_t *ret_straight)
+void q2_routes_choose(struct q2_routes *routes, uint64_t grain, uint64_t min_length,
+                      struct q2_route *table, size_t max, size_t *ret_nb, uint64_t *ret_straight)
 {
     keep_last(routes);
     /* Nothing is added after a choice. */
     routes->last = (struct q2_route){.guest_offset = routes->size};
-    cut_all(routes, grain);
+    cut_all(routes, grain, min_length);
     *ret_nb = build(routes, table, max);
     while (*ret_nb > max) {
         forget(routes, find_shortest(routes));

@@ -228,15 +228,25 @@ int host_open(struct handoff *handoff)
     return fd;
 }
 
-bool host_share(struct handoff *handoff)
+bool host_prepare_sharing(struct handoff *handoff)
 {
     bool writable = handoff->record.mode == Q2_HANDOFF_RW;
-    int fd = open(handoff->host.path, (writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
+    struct host *host = &handoff->host;
 
-    if (fd < 0)
+    if (host->shared_fd < 0)
+        host->shared_fd = open(host->path, (writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
+    return host->shared_fd >= 0;
+}
+
+bool host_share(struct handoff *handoff)
+{
+    struct host *host = &handoff->host;
+
+    if (!host_prepare_sharing(handoff))
         return false;
-    (void)close(handoff->host.fd);
-    handoff->host.fd = handoff->host.source.fd = fd;
+    (void)close(host->fd);
+    host->fd = host->source.fd = host->shared_fd;
+    host->shared_fd = -1;
     return true;
 }
 
@@ -255,6 +265,7 @@ static bool open_host(struct handoff *handoff)
     uint64_t bytes = 0;
     int read_only = 0;
 
+    host->shared_fd = -1;
     host->fd = host_open(handoff);
     if (host->fd < 0)
         return false;

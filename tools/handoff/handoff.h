@@ -43,6 +43,7 @@ struct host {
     char path[64];      /* of the partition, /dev/... */
     char disk_path[64]; /* of the disk that it is on */
     int fd;
+    int shared_fd; /* of host_prepare_sharing(); -1: none */
     struct q2_source_direct source;
 };
 
@@ -118,7 +119,9 @@ bool host_find(struct handoff *handoff);
 int host_open(struct handoff *handoff);
 
 /* Hold the partition open without keeping others from it, while the device mapper holds it
- * exclusively; or hold it exclusively again. false: it cannot be opened. */
+ * exclusively; or hold it exclusively again. false: it cannot be opened, which after the initrd is
+ * always so: its name leads nowhere then. What was prepared can be done later. */
+bool host_prepare_sharing(struct handoff *handoff);
 bool host_share(struct handoff *handoff);
 bool host_take_back(struct handoff *handoff);
 
@@ -168,8 +171,11 @@ void lane_take(struct handoff *handoff);
 /* Are the layer's guest bytes stored encrypted? */
 bool layer_is_encrypted(const struct q2_layer_info *layer);
 
-/* Look at the whole disk: what can go straight? False: its tables cannot be read. */
-bool lane_look(struct handoff *handoff);
+/* Look at the whole disk: what can go straight? False: its tables cannot be read.
+ *
+ * keep  a table that the next one is to include, if it can; NULL: none
+ */
+bool lane_look(struct handoff *handoff, const struct table *keep);
 
 /* The table that the last look gives, with a server for the rest.
  *

@@ -12,6 +12,9 @@
 /* With a server, straight routes begin and end at pages and at sectors of every size. */
 #define MIXED_GRAIN 4096u
 
+/* Bytes; with a server, shorter runs are not worth a part of every flush. */
+#define MIXED_RUN (1024u * 1024)
+
 static struct q2_route runs[MAX_FAST_ROUTES], routes[MAX_FAST_ROUTES];
 
 /* What the last look at the disk has found. */
@@ -110,11 +113,13 @@ static void add_extent(struct plan *plan, const struct q2_extent *extent)
 }
 
 /* Map the whole disk; false: its tables cannot be read. */
-static bool map_disk(struct plan *plan)
+static bool map_disk(struct plan *plan, const struct table *keep)
 {
     uint64_t offset = 0, size = plan->handoff->size;
 
     q2_routes_init(&plan->routes, runs, MAX_FAST_ROUTES, size);
+    if (keep)
+        q2_routes_keep(&plan->routes, keep->routes, keep->nb);
     while (offset < size) {
         struct q2_extent extent;
 
@@ -157,25 +162,25 @@ static bool all_straight(struct plan *plan, struct table *ret_table)
     if (plan->why)
         return false;
     *ret_table = (struct table){.routes = routes};
-    q2_routes_choose(&plan->routes, Q2_ROUTE_SECTOR_SIZE, routes, MAX_FAST_ROUTES, &ret_table->nb,
-                     &ret_table->straight);
+    q2_routes_choose(&plan->routes, Q2_ROUTE_SECTOR_SIZE, 0, routes, MAX_FAST_ROUTES,
+                     &ret_table->nb, &ret_table->straight);
     if (ret_table->straight == plan->handoff->size)
         return true;
     refuse(plan, "it is stored in too many pieces, or they do not begin at sectors");
     return false;
 }
 
-bool lane_look(struct handoff *handoff)
+bool lane_look(struct handoff *handoff, const struct table *keep)
 {
     plan_of_disk = (struct plan){.handoff = handoff};
-    return map_disk(&plan_of_disk);
+    return map_disk(&plan_of_disk, keep);
 }
 
 uint64_t lane_choose_mixed(struct q2_route *memory, struct table *ret_table)
 {
     *ret_table = (struct table){.routes = memory};
-    q2_routes_choose(&plan_of_disk.routes, MIXED_GRAIN, memory, MAX_MIXED_ROUTES, &ret_table->nb,
-                     &ret_table->straight);
+    q2_routes_choose(&plan_of_disk.routes, MIXED_GRAIN, MIXED_RUN, memory, MAX_MIXED_ROUTES,
+                     &ret_table->nb, &ret_table->straight);
     return plan_of_disk.data;
 }
 
@@ -187,7 +192,7 @@ static bool prepare(struct handoff *handoff)
 
     if (!why && handoff->size == 0)
         why = "it has no sectors";
-    if (!why && !lane_look(handoff))
+    if (!why && !lane_look(handoff, NULL))
         why = "its tables cannot be read";
     if (!why && !announce_writing(handoff))
         why = "it cannot be written";

@@ -99,7 +99,7 @@ static uint64_t mark_for(const struct table *table)
  * before: nobody flushes it by way of the server any more. */
 static bool find_next(void)
 {
-    if (q2_disk_flush(mixed.handoff->disk) != Q2_OK || !lane_look(mixed.handoff))
+    if (q2_disk_flush(mixed.handoff->disk) != Q2_OK || !lane_look(mixed.handoff, &mixed.table))
         return false;
     mixed.data = lane_choose_mixed(memory[mixed.table.routes == memory[0]], &mixed.next);
     return mixed.next.straight >= mixed.table.straight + WORTH_GAIN &&
@@ -115,6 +115,8 @@ static void begin_change(struct nbd_routed_export *routed)
         return;
     }
     nbd_routed_export_announce(routed, mixed.next.routes, mixed.next.nb);
+    if (mixed.table.straight == 0) /* from now on the mapping holds the partition */
+        (void)host_share(mixed.handoff);
     mixed.step = CHANGING;
     (void)sem_post(&mixed.wanted);
 }
@@ -182,12 +184,18 @@ static bool can_grow(const struct handoff *handoff)
     return handoff->record.mode == Q2_HANDOFF_RW && !layer_is_encrypted(&top);
 }
 
-/* Enough goes straight to be worth two devices, or will. A mapping of which nothing goes straight
- * would not hold the partition, and the guest could mount it. */
+/* Have the partition held by the mapping, unless nothing of it goes straight to the partition. Then
+ * this process holds it on, until something does. */
+static bool pass_partition(struct handoff *handoff)
+{
+    return mixed.table.straight > 0 ? host_share(handoff) : host_prepare_sharing(handoff);
+}
+
+/* Enough goes straight to be worth two devices, or will. */
 static bool is_worth_it(const struct handoff *handoff)
 {
-    if (mixed.table.straight > 0 &&
-        (can_grow(handoff) || mixed.table.straight >= mixed.data / WORTH))
+    if (can_grow(handoff) ||
+        (mixed.table.straight > 0 && mixed.table.straight >= mixed.data / WORTH))
         return true;
     log_say(LOG_INFO, "no mixed lane: %llu of %llu MiB of data can go straight",
             (unsigned long long)(mixed.table.straight / MIB),
@@ -202,7 +210,7 @@ bool mixed_lane(struct handoff *handoff)
     mixed.handoff = handoff;
     mixed.data = lane_choose_mixed(memory[0], &mixed.table);
     if (!is_worth_it(handoff) || !loop_can_map(&mixed.table) ||
-        !module_load("nbd", SERVER_DEVICE) || !host_share(handoff))
+        !module_load("nbd", SERVER_DEVICE) || !pass_partition(handoff))
         return false;
     mixed.mark = mark_for(&mixed.table);
     server_init(handoff);

@@ -156,7 +156,7 @@ static void test_routes_choose_tables(void)
             T_CHECK_U64(q2_routes_add(&routes, rows[i].runs[n].guest_offset,
                                       rows[i].runs[n].volume_offset, rows[i].runs[n].length),
                         Q2_OK);
-        q2_routes_choose(&routes, GRAIN, table, rows[i].max, &nb, &straight);
+        q2_routes_choose(&routes, GRAIN, 0, table, rows[i].max, &nb, &straight);
         while (nb_want < MAX_ROWS && rows[i].want[nb_want].length > 0)
             nb_want++;
         T_CHECK_U64(nb, nb_want);
@@ -201,7 +201,7 @@ static void test_routes_add_refuses_what_is_no_run(void)
         T_CHECK_U64(q2_routes_add(&routes, rows[i].run.guest_offset, rows[i].run.volume_offset,
                                   rows[i].run.length),
                     Q2_ERR_ARGUMENT);
-        q2_routes_choose(&routes, GRAIN, table, 3, &nb, &straight);
+        q2_routes_choose(&routes, GRAIN, 0, table, 3, &nb, &straight);
         T_CHECK_U64(nb, 3);
         T_CHECK_U64(straight, 64 * KIB);
         T_CHECK_U64(q2_routes_add(&routes, 512 * KIB, 0, 4 * KIB), Q2_ERR_ARGUMENT);
@@ -219,11 +219,11 @@ static void test_routes_choose_again_is_coarser(void)
     q2_routes_init(&routes, runs, 4, MIB);
     T_CHECK_U64(q2_routes_add(&routes, 512, 512, 64 * KIB), Q2_OK);
     T_CHECK_U64(q2_routes_add(&routes, 512 * KIB, 0, 512 * KIB), Q2_OK);
-    q2_routes_choose(&routes, 512, table, 5, &nb, &straight);
+    q2_routes_choose(&routes, 512, 0, table, 5, &nb, &straight);
     T_CHECK_U64(straight, 576 * KIB);
-    q2_routes_choose(&routes, GRAIN, table, 5, &nb, &straight);
+    q2_routes_choose(&routes, GRAIN, 0, table, 5, &nb, &straight);
     T_CHECK_U64(straight, 572 * KIB);
-    q2_routes_choose(&routes, GRAIN, table, 2, &nb, &straight);
+    q2_routes_choose(&routes, GRAIN, 0, table, 2, &nb, &straight);
     T_CHECK_U64(straight, 512 * KIB);
     check_table(table, nb, 2, MIB, GRAIN, straight);
 }
@@ -241,7 +241,7 @@ static size_t make_table(const struct run *runs, struct q2_route *table)
         T_CHECK_U64(
             q2_routes_add(&routes, runs[i].guest_offset, runs[i].volume_offset, runs[i].length),
             Q2_OK);
-    q2_routes_choose(&routes, GRAIN, table, 2 * MAX_ROWS, &nb, &straight);
+    q2_routes_choose(&routes, GRAIN, 0, table, 2 * MAX_ROWS, &nb, &straight);
     return nb;
 }
 
@@ -291,6 +291,84 @@ static void test_routes_include_all_of_another_table(void)
     }
     t_row("no disk");
     T_CHECK(q2_routes_include(NULL, 0, NULL, 0));
+    t_row("");
+}
+
+static void test_routes_shorter_than_the_least_are_served(void)
+{
+    struct q2_route runs[4], table[7];
+    struct q2_routes routes;
+    uint64_t straight;
+    size_t nb;
+
+    q2_routes_init(&routes, runs, 4, MIB);
+    T_CHECK_U64(q2_routes_add(&routes, 0, MIB, 64 * KIB - 4 * KIB), Q2_OK);
+    T_CHECK_U64(q2_routes_add(&routes, 128 * KIB, MIB, 64 * KIB), Q2_OK);
+    T_CHECK_U64(q2_routes_add(&routes, 256 * KIB + 512, MIB, 64 * KIB), Q2_OK); /* less when cut */
+    q2_routes_choose(&routes, GRAIN, 64 * KIB, table, 7, &nb, &straight);
+    T_CHECK_U64(straight, 64 * KIB);
+    T_CHECK_U64(nb, 3);
+    T_CHECK_U64(table[1].guest_offset, 128 * KIB);
+}
+
+/* Which runs are left when there is memory for two, and when the table has room for two. */
+static void test_routes_kept_ones_are_forgotten_last(void)
+{
+    static const struct {
+        const char *name;
+        struct run keep[MAX_ROWS], runs[MAX_ROWS], want[2];
+    } rows[] = {
+        {"nothing is kept",
+         {{0}},
+         {{0, 0, 8 * KIB}, {64 * KIB, 0, 16 * KIB}, {256 * KIB, 0, 32 * KIB}},
+         {{64 * KIB, 0, 16 * KIB}, {256 * KIB, 0, 32 * KIB}}},
+        {"the first",
+         {{0, 0, 8 * KIB}},
+         {{0, 0, 8 * KIB}, {64 * KIB, 0, 16 * KIB}, {256 * KIB, 0, 32 * KIB}},
+         {{0, 0, 8 * KIB}, {256 * KIB, 0, 32 * KIB}}},
+        {"the last",
+         {{256 * KIB, 0, 4 * KIB}},
+         {{0, 0, 16 * KIB}, {64 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 4 * KIB}},
+         {{64 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 4 * KIB}}},
+        {"it is a part of a run",
+         {{64 * KIB, 4 * KIB, 4 * KIB}},
+         {{60 * KIB, 0, 12 * KIB}, {128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}},
+         {{60 * KIB, 0, 12 * KIB}, {128 * KIB, 0, 32 * KIB}}},
+        {"it ends where the run begins, or begins where it ends",
+         {{0, 0, 64 * KIB}, {72 * KIB, 0, 4 * KIB}},
+         {{64 * KIB, 0, 8 * KIB}, {128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}},
+         {{128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}}},
+        {"more than there is room for: the shortest of them",
+         {{0, 0, 16 * KIB}, {64 * KIB, 0, 4 * KIB}, {256 * KIB, 0, 8 * KIB}},
+         {{0, 0, 16 * KIB}, {64 * KIB, 0, 4 * KIB}, {256 * KIB, 0, 8 * KIB}},
+         {{0, 0, 16 * KIB}, {256 * KIB, 0, 8 * KIB}}},
+    };
+
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct run *want = rows[i / 2].want, *runs = rows[i / 2].runs;
+        bool little_memory = i % 2 == 0;
+        struct q2_route keep[2 * MAX_ROWS], memory[MAX_ROWS], table[2 * MAX_ROWS];
+        size_t nb_keep = make_table(rows[i / 2].keep, keep), nb, n = 0;
+        size_t max = little_memory ? 2 * MAX_ROWS : 4 + (want[0].guest_offset > 0);
+        struct q2_routes routes;
+        uint64_t straight;
+
+        t_row(rows[i / 2].name);
+        q2_routes_init(&routes, memory, little_memory ? 2 : MAX_ROWS, MIB);
+        q2_routes_keep(&routes, keep, nb_keep);
+        for (size_t run = 0; run < MAX_ROWS && runs[run].length > 0; run++)
+            T_CHECK_U64(q2_routes_add(&routes, runs[run].guest_offset, runs[run].volume_offset,
+                                      runs[run].length),
+                        Q2_OK);
+        q2_routes_choose(&routes, GRAIN, 0, table, max, &nb, &straight);
+        T_CHECK_U64(straight, want[0].length + want[1].length);
+        for (size_t at = 0; at < nb; at++) {
+            if (!table[at].straight || n == 2)
+                continue;
+            T_CHECK_U64(table[at].guest_offset, want[n].guest_offset);
+            T_CHECK_U64(table[at].length, want[n++].length);
+        }
+    }
     t_row("");
 }
 
@@ -416,7 +494,7 @@ static void test_routes_survive_anything(void)
         table = get(max);
         q2_routes_init(&routes, runs, max_runs, size);
         add_anything(&routes, &added, size / 2 + 1);
-        q2_routes_choose(&routes, grain, table, max, &nb, &straight);
+        q2_routes_choose(&routes, grain, 0, table, max, &nb, &straight);
         check_table(table, nb, max, size, grain, straight);
         check_origin(&added, table, nb);
         check_served(table, nb, size);
@@ -431,6 +509,8 @@ int main(void)
     T_RUN(test_routes_add_refuses_what_is_no_run);
     T_RUN(test_routes_choose_again_is_coarser);
     T_RUN(test_routes_include_all_of_another_table);
+    T_RUN(test_routes_shorter_than_the_least_are_served);
+    T_RUN(test_routes_kept_ones_are_forgotten_last);
     T_RUN(test_routes_survive_anything);
     return t_done();
 }
