@@ -552,6 +552,23 @@ static void test_check_refcount_block_unreadable(void)
     cleanup();
 }
 
+/* The file ends in its last cluster, a refcount block: the refcounts that are there count. */
+static void test_check_refcount_block_that_the_file_ends_in(void)
+{
+    uint64_t old, block;
+
+    start();
+    old = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    block = image_alloc(&image, 1);
+    image_refcount_set(&image, old >> 16, 0);
+    image_put(&image, block, image.bytes + old, 64 * KIB);
+    image_put64(&image, image_field(&image, "refcount_table_offset"), block);
+    image.size = block + 2 * ((block >> 16) + 1);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 0);
+    cleanup();
+}
+
 static void test_check_snapshots(void)
 {
     uint64_t table;
@@ -913,6 +930,7 @@ int main(void)
     T_RUN(test_check_refcount_table_past_the_file);
     T_RUN(test_check_l2_table_cut);
     T_RUN(test_check_refcount_block_unreadable);
+    T_RUN(test_check_refcount_block_that_the_file_ends_in);
     T_RUN(test_check_snapshots);
     T_RUN(test_check_bitmap_table_over_one_cluster);
     T_RUN(test_check_bitmaps);

@@ -212,6 +212,18 @@ static void test_image_open_header_without_room_for_extensions(void)
     image_free(&image);
 }
 
+/* What a short file does not have of the header is zeros: no header of version 3. */
+static void test_image_open_header_of_version_3_cut_off(void)
+{
+    struct image image;
+
+    image_start(&image, &(struct image_spec){.size = 512});
+    image.size = 72;
+    T_CHECK_U64(open_image(&image), Q2_ERR_BAD_HEADER);
+    T_CHECK_STR(fault.field, "header_length");
+    image_free(&image);
+}
+
 /* The name is looked up for the incompatible feature of that number only. A row that is cut off has
  * the part of its name that is there. */
 static void test_image_open_feature_names_table(void)
@@ -442,6 +454,7 @@ int main(void)
     T_RUN(test_image_open_extensions_as_many_as_fit);
     T_RUN(test_image_open_cluster_full_of_extensions);
     T_RUN(test_image_open_header_without_room_for_extensions);
+    T_RUN(test_image_open_header_of_version_3_cut_off);
     T_RUN(test_image_open_feature_names_table);
     T_RUN(test_image_open_all_unknown_features_are_said);
     T_RUN(test_image_open_dirty_and_corrupt_are_readable);

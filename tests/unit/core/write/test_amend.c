@@ -682,19 +682,32 @@ static void test_preallocate_changes_no_byte(void)
 static void test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file(void)
 {
     static uint8_t want[64 * KIB];
+    struct q2_extent extent;
 
     image_start(&image,
                 &(struct image_spec){
                     .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
     image_data_name(&image, "data.raw");
     image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
-    memset(data_bytes, 0, 64 * KIB);
+    memset(data_bytes, 'o', 64 * KIB); /* of no cluster yet */
     setup_external(64 * KIB);
     memset(want, 'k', 3 * KIB);
     T_CHECK_U64(q2_disk_write(f.disk, 0, want, 3 * KIB), Q2_OK);
     T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, true), Q2_OK);
+    T_CHECK_U64(q2_disk_map(f.disk, 0, 64 * KIB, &extent), Q2_OK);
+    T_CHECK(extent.kind == Q2_EXTENT_DATA && extent.length == 64 * KIB);
     T_CHECK_U64(fixture_first_difference(&f, want, 64 * KIB), FIXTURE_SAME);
     check_content(want, 64 * KIB);
+    cleanup();
+}
+
+/* Clusters in a row get their places and their zeros together. */
+static void test_preallocate_writes_the_zeros_of_a_run_at_once(void)
+{
+    image_start(&image, &(struct image_spec){.size = 32 * KIB, .cluster_bits = 9});
+    setup(false);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 32 * KIB, true), Q2_OK);
+    T_CHECK(f.image.nb_writes < 20);
     cleanup();
 }
 
@@ -859,6 +872,7 @@ int main(void)
     T_RUN(test_make_empty_of_a_file_that_keeps_its_size);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file);
+    T_RUN(test_preallocate_writes_the_zeros_of_a_run_at_once);
     T_RUN(test_resize_of_a_raw_data_file_after_zeros_at_its_end);
     T_RUN(test_resize_and_preallocate_of_nothing_flush);
     T_RUN(test_preallocate_is_refused_where_a_backing_file_shows);

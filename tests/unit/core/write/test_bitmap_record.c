@@ -722,6 +722,18 @@ static void test_resize_with_a_bitmap_without_bits(void)
     cleanup();
 }
 
+/* A table that fills its cluster: what the next cluster is does not matter. */
+static void test_resize_with_a_table_that_fills_its_cluster(void)
+{
+    build(2);
+    image_put32(&image, directory + 32 + 8, CLUSTER / 8);
+    setup();
+    T_CHECK_U64(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
 static const struct q2_source_ops *inner;
 static uint64_t nb_table_writes;
 
@@ -838,6 +850,7 @@ int main(void)
     T_RUN(test_mark_of_bits_in_many_sectors);
     T_RUN(test_resize_does_not_read_behind_the_table);
     T_RUN(test_resize_with_a_bitmap_without_bits);
+    T_RUN(test_resize_with_a_table_that_fills_its_cluster);
     T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
     T_RUN(test_add_without_room_for_the_table);
     T_RUN(test_header_has_one_list_of_bitmaps);
