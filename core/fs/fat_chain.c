@@ -57,12 +57,11 @@ static enum q2_status comes_twice(struct q2_fat_table *table, const struct q2_fa
     *ret_twice = false;
     while (left > 0 && !*ret_twice) {
         uint32_t first = cluster, length;
-        enum q2_status status =
-            q2_fat_table_run(table, cluster, left + 1, fault, &length, &cluster);
+        enum q2_status status = q2_fat_table_run(table, cluster, left, fault, &length, &cluster);
         if (status != Q2_OK)
             return status;
-        *ret_twice = last >= first && last - first < (length < left ? length : left);
-        left -= length < left ? length : left;
+        *ret_twice = last >= first && last - first < length;
+        left -= length;
     }
     return Q2_OK;
 }

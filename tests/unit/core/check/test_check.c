@@ -402,6 +402,31 @@ static void test_check_l1_table_that_is_a_refcount_block(void)
     cleanup();
 }
 
+/* A refcount table of two clusters: each of them may be nothing else, and what is stored after them
+ * may. */
+static void test_check_refcount_table_that_is_guest_data(void)
+{
+    uint64_t old, table, after;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    old = image_field(&image, "refcount_table_offset");
+    table = image_alloc(&image, 2);
+    after = image_alloc(&image, 1);
+    image_put64(&image, table, image_get64(&image, old));
+    image_field_set(&image, "refcount_table_clusters", 2);
+    image_field_set(&image, "refcount_table_offset", table);
+    image_refcount_set(&image, old >> 9, 0);
+    for (uint64_t i = 0; i < 2; i++)
+        image_put64(&image, image_l2_entry(&image, i * 512), after);
+    image_refcount_set(&image, after >> 9, 2);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 0);
+    fixture_end(&f);
+    image_put64(&image, image_l2_entry(&image, 1024), table + 512);
+    image_refcount_set(&image, (table >> 9) + 1, 2);
+    check_one(Q2_CHECK_STRUCTURE, "the refcount table overlaps something else", table + 512);
+}
+
 static void test_check_copied_flags(void)
 {
     uint64_t entry, host;
@@ -818,6 +843,8 @@ static void test_check_counts_up_to_the_end_of_the_window(void)
     q2_references_l1(&r, image_field(&image, "l1_table_offset"), 1, true);
     q2_references_l2s(&r);
     T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW - 1), 1);
+    q2_references_range(&r, end - 512, 1024, 0);
+    T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW - 1), 2);
     T_CHECK_U64(f.disk->counts.tables[0], 0); /* stored after the counts */
     q2_disk_reset_decoded(f.disk);
     cleanup();
@@ -925,6 +952,7 @@ int main(void)
     T_RUN(test_check_snapshot_l1_that_fills_its_cluster);
     T_RUN(test_check_snapshot_table);
     T_RUN(test_check_l1_table_that_is_a_refcount_block);
+    T_RUN(test_check_refcount_table_that_is_guest_data);
     T_RUN(test_check_copied_flags);
     T_RUN(test_check_bad_entries);
     T_RUN(test_check_refcount_table_past_the_file);

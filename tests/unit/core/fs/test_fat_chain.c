@@ -450,9 +450,12 @@ static void test_map_file_in_single_clusters_has_an_extent_for_each(void)
 static enum q2_status (*memory_read)(struct q2_source *, uint64_t, void *, size_t);
 static size_t nb_reads;
 static uint64_t nb_bytes;
+static size_t read_lengths[4]; /* of the first reads */
 
 static enum q2_status counting_read(struct q2_source *source, uint64_t offset, void *to, size_t n)
 {
+    if (nb_reads < 4)
+        read_lengths[nb_reads] = n;
     nb_reads++;
     nb_bytes += n;
     return memory_read(source, offset, to, n);
@@ -470,6 +473,31 @@ static void test_whole_size_is_enough_for_a_map_on_any_volume(void)
     fb_free(&fb);
 }
 
+/* Map a chain from cluster 2 with memory for the whole FAT, and count what is read of it. Returns
+ * the size of the FAT. */
+static uint64_t map_counted(struct fat_builder *fb, size_t nb, struct q2_fat_chain *ret_chain)
+{
+    struct q2_fat_file file = {.first_cluster = 2, .size = (uint32_t)nb * fb->cluster};
+    const struct q2_source_ops *silent = fb->memory.source.ops;
+    struct q2_source_ops ops = *silent;
+    struct q2_fat_volume volume;
+    struct q2_fault fault;
+    uint8_t *memory;
+    size_t size;
+
+    memory_read = ops.read_at;
+    ops.read_at = counting_read;
+    fb->memory.source.ops = &ops;
+    T_CHECK_U64(q2_fat_volume_open(&fb->memory.source, &fault, &volume), Q2_OK);
+    size = (size_t)q2_fat_table_whole_size(&volume);
+    memory = malloc(size + 1);
+    nb_reads = nb_bytes = 0;
+    T_CHECK_U64(q2_fat_map(&volume, &file, memory + 1, size, NULL, 0, &fault, ret_chain), Q2_OK);
+    free(memory);
+    fb->memory.source.ops = silent;
+    return volume.fat_size;
+}
+
 static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
 {
     static const uint32_t all_bits[] = {16, 32};
@@ -477,13 +505,9 @@ static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
 
     for (size_t b = 0; b < 2; b++) {
         struct fat_builder fb;
-        struct q2_source_ops ops;
-        struct q2_fat_volume volume;
-        struct q2_fault fault;
-        struct q2_fat_file file = {0};
         struct q2_fat_chain chain = {0};
-        size_t nb, size;
-        void *memory;
+        uint64_t fat_size;
+        size_t nb;
 
         make(&fb, all_bits[b]);
         /* Far jumps: the two halves in turn. */
@@ -491,24 +515,30 @@ static void test_map_with_memory_for_the_whole_fat_reads_each_block_once(void)
         for (uint32_t i = 0; i < nb; i++)
             clusters[i] = 2 + i / 2 + (i % 2) * (uint32_t)nb;
         fb_chain(&fb, clusters, nb);
-        file = (struct q2_fat_file){.first_cluster = 2, .size = (uint32_t)nb * fb.cluster};
-        ops = *fb.memory.source.ops;
-        memory_read = ops.read_at;
-        ops.read_at = counting_read;
-        fb.memory.source.ops = &ops;
-        T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
-        size = (size_t)q2_fat_table_whole_size(&volume);
-        memory = malloc(size + 1);
-        nb_reads = nb_bytes = 0;
-        T_CHECK_U64(
-            q2_fat_map(&volume, &file, (uint8_t *)memory + 1, size, NULL, 0, &fault, &chain),
-            Q2_OK);
+        fat_size = map_counted(&fb, nb, &chain);
         T_CHECK_U64(chain.nb_extents, nb);
-        T_CHECK(nb_reads <= volume.fat_size / Q2_FAT_BLOCK_SIZE + 1);
-        T_CHECK(nb_bytes <= volume.fat_size);
-        free(memory);
+        T_CHECK(nb_reads <= fat_size / Q2_FAT_BLOCK_SIZE + 1);
+        T_CHECK(nb_bytes <= fat_size);
         fb_free(&fb);
     }
+}
+
+/* A FAT that is read forward is read in ever larger pieces: 64 KiB, 128 KiB, and the rest. */
+static void test_map_of_one_run_reads_ever_more_of_the_fat_at_once(void)
+{
+    static uint32_t clusters[70000];
+    struct fat_builder fb;
+    struct q2_fat_chain chain = {0};
+
+    make(&fb, 32);
+    for (uint32_t i = 0; i < fb.nb_clusters; i++)
+        clusters[i] = 2 + i;
+    fb_chain(&fb, clusters, fb.nb_clusters);
+    (void)map_counted(&fb, fb.nb_clusters, &chain);
+    T_CHECK_U64(chain.nb_extents, 1);
+    T_CHECK_U64(nb_reads, 3);
+    T_CHECK(read_lengths[0] == 64 * 1024 && read_lengths[1] == 128 * 1024);
+    fb_free(&fb);
 }
 
 /* A read fails in its middle: what is in the memory of that block is nothing any more. */
@@ -546,6 +576,31 @@ static void test_table_reads_a_block_again_after_another_spoiled_it(void)
     nb_reads = SIZE_MAX;
     T_CHECK_U64(q2_fat_table_entry(&table, 3, &fault, &value), Q2_OK);
     T_CHECK_U64(value, 77);
+    fb_free(&fb);
+}
+
+/* The entries of a cluster's neighbours count only while their own block is in memory. */
+static void test_table_run_where_another_block_has_the_slot(void)
+{
+    uint32_t per_block = Q2_FAT_BLOCK_SIZE / 4, first = 3 * per_block - 1, length, next;
+    struct q2_fat_table table;
+    struct q2_fat_volume volume;
+    struct q2_fault fault;
+    struct fat_builder fb;
+
+    make(&fb, 32);
+    fb_set(&fb, first, first + 1);
+    fb_set(&fb, first + 1, 0x0fffffff);
+    fb_set(&fb, per_block, first + 2); /* as if it were what follows */
+    fb_set(&fb, per_block + 1, first + 3);
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    q2_fat_table_init(&table, &volume, volume.fat_offset, buffer,
+                      2 * (Q2_FAT_BLOCK_SIZE + sizeof(uint32_t)) + 4);
+    T_CHECK_U64(q2_fat_table_next(&table, first, &fault, &next), Q2_OK);     /* blocks 2 and 3 */
+    T_CHECK_U64(q2_fat_table_next(&table, per_block, &fault, &next), Q2_OK); /* 1 in place of 3 */
+    T_CHECK_U64(q2_fat_table_run(&table, first, 10, &fault, &length, &next), Q2_OK);
+    T_CHECK_U64(length, 2);
+    T_CHECK_U64(next, Q2_FAT_END);
     fb_free(&fb);
 }
 
@@ -602,7 +657,9 @@ int main(void)
     T_RUN(test_map_file_in_single_clusters_has_an_extent_for_each);
     T_RUN(test_whole_size_is_enough_for_a_map_on_any_volume);
     T_RUN(test_map_with_memory_for_the_whole_fat_reads_each_block_once);
+    T_RUN(test_map_of_one_run_reads_ever_more_of_the_fat_at_once);
     T_RUN(test_table_reads_a_block_again_after_another_spoiled_it);
+    T_RUN(test_table_run_where_another_block_has_the_slot);
     T_RUN(test_map_gives_the_error_of_each_read);
     return t_done();
 }
