@@ -150,6 +150,13 @@ static void flag_missing(void)
     image_put64(&image, at, image_get64(&image, at) & ~COPIED);
 }
 
+static void flag_missing_in_l1(void)
+{
+    uint64_t at = image_l1_entry(&image, 3 * image_cluster_size(&image));
+
+    image_put64(&image, at, image_get64(&image, at) & ~COPIED);
+}
+
 /* Two entries name one cluster, and both say that it is theirs alone. */
 static void cross_link(void)
 {
@@ -252,6 +259,7 @@ static const struct {
     {"refcount too high", too_high, {0, 0}, {0, 0}, false},
     {"refcounts too low", too_low, {0, LEFT}, {0, 0}, false},
     {"flag missing", flag_missing, {0, 0}, {0, 0}, false},
+    {"flag missing in the L1 table", flag_missing_in_l1, {0, 0}, {0, 0}, false},
     {"two owners", cross_link, {0, LEFT}, {0, 0}, true},
     {"flag on a stream", flag_on_stream, {0, LEFT}, {0, 0}, false},
     {"zeros at a wrong place", unaligned_zero, {LEFT, LEFT}, {0, 0}, false},

@@ -70,17 +70,40 @@ static void make_table(uint32_t nb)
     image_refcount_set(&image, old >> image.spec.cluster_bits, 0);
 }
 
-/* 64 refcounts a block, and a table of 64 clusters: it and its blocks need two blocks. */
-static void test_alloc_new_table_needs_two_blocks(void)
+/* A refcount table becomes twice as long, with as many blocks as it and they need themselves. */
+static void test_alloc_new_table_and_its_blocks(void)
 {
-    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .refcount_bits = 64});
-    make_table(32);
-    setup();
-    f.disk->writer.first_free = 32 * 64 * 64; /* what it covers */
-    T_CHECK_U64(write_4k(0), Q2_OK);
-    T_CHECK_U64(f.disk->layers[0].header.refcount_table_clusters, 64);
-    check_written(0);
-    cleanup();
+    static const struct {
+        const char *row;
+        uint32_t refcount_bits, nb_old, nb_blocks;
+    } rows[] = {
+        {"64 refcounts a block, 64 clusters", 64, 32, 2},
+        {"256 refcounts a block, 4 clusters", 16, 2, 1},
+    };
+
+    static const uint8_t no_entry[8];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t nb_entries = rows[i].nb_old * 64, table;
+        const struct q2_header *header;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = MIB,
+                                                 .cluster_bits = 9,
+                                                 .refcount_bits = rows[i].refcount_bits});
+        make_table(rows[i].nb_old);
+        setup();
+        f.disk->writer.first_free = nb_entries * (512 * 8 / rows[i].refcount_bits);
+        T_CHECK_U64(write_4k(0), Q2_OK);
+        header = &f.disk->layers[0].header;
+        T_CHECK_U64(header->refcount_table_clusters, 2 * rows[i].nb_old);
+        table = header->refcount_table_offset;
+        check_written(0);
+        for (uint64_t n = 0; n < nb_entries; n++)
+            T_CHECK((memcmp(memory + table + (nb_entries + n) * 8, no_entry, 8) != 0) ==
+                    (n < rows[i].nb_blocks));
+        cleanup();
+    }
 }
 
 /* 6 MiB of table cannot be doubled. */
@@ -449,7 +472,7 @@ static void test_refcount_whose_neighbour_cannot_be_read(void)
 
 int main(void)
 {
-    T_RUN(test_alloc_new_table_needs_two_blocks);
+    T_RUN(test_alloc_new_table_and_its_blocks);
     T_RUN(test_alloc_table_at_its_limit);
     T_RUN(test_alloc_new_block_writes_what_waits);
     T_RUN(test_alloc_run_into_refcounts_that_fail);
