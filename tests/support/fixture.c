@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format/header_write.h"
+#include "core/read/disk.h"
 #include "q2_check.h"
 #include "t.h"
 #include "workspace.h"
@@ -52,6 +54,33 @@ void fixture_close(struct fixture *f)
     if (f->disk)
         q2_disk_close(f->disk);
     f->disk = NULL;
+}
+
+static void check_same_layer(const struct q2_image *a, const struct q2_image *b)
+{
+    struct q2_header_disk header_a, header_b;
+
+    q2_header_encode(&a->header, &header_a);
+    q2_header_encode(&b->header, &header_b);
+    T_CHECK(memcmp(&header_a, &header_b, sizeof(header_a)) == 0);
+    T_CHECK_U64(a->rules.version_3, b->rules.version_3);
+    T_CHECK_U64(a->virtual_size, b->virtual_size);
+    T_CHECK_U64(a->l1_table_offset, b->l1_table_offset);
+    T_CHECK_U64(a->l1_size, b->l1_size);
+    T_CHECK_U64(a->nb_bitmaps, b->nb_bitmaps);
+    T_CHECK_U64(a->bitmaps_offset, b->bitmaps_offset);
+    T_CHECK_U64(a->bitmaps_length, b->bitmaps_length);
+    T_CHECK_STR(a->backing_file, b->backing_file);
+    T_CHECK_STR(a->backing_format, b->backing_format);
+    T_CHECK_STR(a->data_file, b->data_file);
+}
+
+void fixture_reopen(struct fixture *f)
+{
+    struct q2_image before = f->disk->layers[0];
+
+    if (T_CHECK_U64(fixture_open(f), Q2_OK))
+        check_same_layer(&before, &f->disk->layers[0]);
 }
 
 /* Compare [offset, offset + length) with want, read in one request. */
@@ -132,7 +161,7 @@ void fixture_check_flushed(struct fixture *f, const uint8_t *model, uint64_t siz
 
     T_CHECK_U64(fixture_first_difference(f, model, size), FIXTURE_SAME);
     T_CHECK_U64(q2_disk_flush(f->disk), Q2_OK);
-    T_CHECK_U64(fixture_open(f), Q2_OK);
+    fixture_reopen(f);
     T_CHECK_U64(fixture_first_difference(f, model, size), FIXTURE_SAME);
     T_CHECK_U64(q2_disk_check(f->disk, NULL, &result), Q2_OK);
     T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);

@@ -38,6 +38,8 @@ void fixture_end(struct fixture *f);
 
 enum q2_status fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
+/* Open a disk again that is open. What it knew of its top layer is what the file says. */
+void fixture_reopen(struct fixture *f);
 
 #define FIXTURE_SAME  UINT64_MAX
 #define FIXTURE_ERROR (UINT64_MAX - 1)

@@ -222,6 +222,7 @@ static const struct posix_row {
     {"json, a key without a value", "json:{\"driver\",\"filename\":\"x\"}", "b", NULL, BAD, BAD,
      Q2_UNSAID_REFUSED},
     {"json, no key", "json:{filename:\"x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, no quote", "json:{\"filename\":x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
     {"json, no value", "json:{\"filename\":\"x\",\"read-only\":}", "b", NULL, BAD, BAD,
      Q2_UNSAID_REFUSED},
     {"json, long value", "json:{\"driver\":\"" A64 "\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},

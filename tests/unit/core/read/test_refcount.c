@@ -145,6 +145,22 @@ static void test_refcount_put_every_width(void)
     }
 }
 
+/* The file ends with the byte that has the refcount. */
+static void test_refcount_put_in_the_last_byte(void)
+{
+    struct image image;
+    uint64_t count;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12, .refcount_bits = 2});
+    open_image(&image);
+    fake.source.size = image_get64(&image, image_field(&image, "refcount_table_offset")) + 10;
+    T_CHECK_U64(q2_refcount_put(&cache, &layer, 39, 2), Q2_OK);
+    T_CHECK_U64(q2_refcount_get(&cache, &layer, 39, &count), Q2_OK);
+    T_CHECK_U64(count, 2);
+    T_CHECK_U64(q2_refcount_put(&cache, &layer, 40, 2), Q2_ERR_TRUNCATED);
+    image_free(&image);
+}
+
 static void test_refcount_put_where_it_cannot(void)
 {
     struct image image;
@@ -234,6 +250,7 @@ int main(void)
     T_RUN(test_refcount_get_every_width);
     T_RUN(test_refcount_get_where_there_is_none);
     T_RUN(test_refcount_put_every_width);
+    T_RUN(test_refcount_put_in_the_last_byte);
     T_RUN(test_refcount_put_where_it_cannot);
     T_RUN(test_refcount_take_every_width);
     T_RUN(test_refcount_take_where_it_cannot);

@@ -428,7 +428,7 @@ static void check_content(const uint8_t *want, uint64_t size)
 {
     struct q2_check_result result;
 
-    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    fixture_reopen(&f);
     T_CHECK_U64(q2_disk_size(f.disk), size);
     T_CHECK_U64(fixture_first_difference(&f, want, size), FIXTURE_SAME);
     T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);

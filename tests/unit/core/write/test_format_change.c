@@ -61,7 +61,7 @@ static void check_image(uint32_t version, uint32_t refcount_order)
     struct q2_layer_info info;
 
     f.options.metadata_only = true;
-    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    fixture_reopen(&f);
     q2_disk_layer_info(f.disk, 0, &info);
     T_CHECK_U64(info.header->version, version);
     T_CHECK_U64(info.header->refcount_order, refcount_order);
