@@ -122,9 +122,9 @@ void q2_decoded_forget(struct q2_decoded_cache *cache, const struct q2_source *s
     if (cache->clock == 0)
         return; /* nothing was ever kept */
     for (uint32_t i = 0; i < cache->nb_slots; i++) {
-        if (cache->slots[i].source == source &&
-            q2_ranges_overlap(cache->slots[i].host_offset, cache->slots[i].stream_length, offset,
-                              length))
-            cache->slots[i].source = NULL;
+        struct q2_decoded *slot = &cache->slots[i];
+        if (slot->source == source &&
+            q2_ranges_overlap(slot->host_offset, slot->stream_length, offset, length))
+            *slot = (struct q2_decoded){.source = NULL};
     }
 }

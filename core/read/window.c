@@ -275,9 +275,9 @@ void q2_windows_forget(struct q2_windows *windows, const struct q2_source *sourc
                        uint64_t length)
 {
     for (uint32_t i = 0; i < Q2_NB_WINDOWS; i++) {
-        if (windows->windows[i].source == source &&
-            q2_ranges_overlap(windows->windows[i].start, windows->windows[i].length, offset,
-                              length))
-            windows->windows[i].length = 0;
+        struct q2_window *window = &windows->windows[i];
+        if (window->source == source &&
+            q2_ranges_overlap(window->start, window->length, offset, length))
+            window->length = 0;
     }
 }
