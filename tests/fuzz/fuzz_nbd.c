@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct nbd_export_ops ops = {disk_read, disk_write, disk_zero,
                                               disk_zero, disk_flush, disk_status};
-    struct nbd_stream stream = {receive, send_bytes};
+    struct nbd_stream stream = {.receive = receive, .send = send_bytes};
     struct nbd_export export = {.ops = &ops, .size = DISK_SIZE};
 
     if (size == 0)
