@@ -158,7 +158,6 @@ void mc_volume_let_go(EFI_HANDLE handle)
     struct mc_volume *volume = mc_volume_find(handle);
 
     volume->is_changing = volume->is_held_still = false;
-    mc_volume_give_back_unused(volume);
 }
 
 bool mc_volumes_are_changing(void)

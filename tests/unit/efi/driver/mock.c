@@ -40,12 +40,14 @@ static EFI_TPL EFIAPI raise_tpl(EFI_TPL tpl)
 {
     EFI_TPL old = fw.tpl;
 
+    T_CHECK(tpl >= old);
     fw.tpl = tpl;
     return old;
 }
 
 static VOID EFIAPI restore_tpl(EFI_TPL tpl)
 {
+    T_CHECK(tpl <= fw.tpl);
     fw.tpl = tpl;
     mock_let_in();
 }
@@ -214,10 +216,40 @@ void mock_exit_boot_services(void)
 
 /* --- protocols --- */
 
+#define MAX_OPENS     32u
+#define MAX_INSTALLED 64u
+
 static bool is_volume(EFI_HANDLE handle, size_t *ret_index)
 {
     *ret_index = (size_t)((struct mock_volume *)handle - volumes);
     return (struct mock_volume *)handle >= volumes && *ret_index < NB_VOLUMES;
+}
+
+/* What is open BY_DRIVER or BY_CHILD_CONTROLLER: CloseProtocol() must name the same. */
+static struct open {
+    EFI_HANDLE handle, agent, controller;
+    EFI_GUID *guid;
+} opens[MAX_OPENS];
+
+static struct open *find_open(const struct open *wanted)
+{
+    for (size_t i = 0; i < MAX_OPENS; i++) {
+        if (memcmp(&opens[i], wanted, sizeof(*wanted)) == 0)
+            return &opens[i];
+    }
+    return NULL;
+}
+
+static void note_open(const struct open *made)
+{
+    struct open *slot = find_open(&(struct open){.handle = NULL});
+
+    T_CHECK(made->agent == MOCK_IMAGE);
+    T_CHECK(made->guid == &mc_file_system_guid);
+    T_CHECK(made->controller == made->handle ||
+            mock_interface(made->controller, &mc_block_io_guid));
+    if (T_CHECK(slot != NULL))
+        *slot = *made;
 }
 
 static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID **interface,
@@ -226,9 +258,6 @@ static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID *
     EFI_STATUS status = EFI_SUCCESS;
     size_t index;
 
-    (void)agent;
-    (void)controller;
-    (void)guid;
     if (!is_volume(handle, &index))
         status = EFI_UNSUPPORTED;
     else if (attributes == EFI_OPEN_PROTOCOL_BY_DRIVER && volumes[index].is_open)
@@ -241,6 +270,9 @@ static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID *
         fw.nb_open++;
     if (status == EFI_SUCCESS && attributes == EFI_OPEN_PROTOCOL_BY_DRIVER)
         fw.nb_opened_by_driver++;
+    if (status == EFI_SUCCESS && (attributes == EFI_OPEN_PROTOCOL_BY_DRIVER ||
+                                  attributes == EFI_OPEN_PROTOCOL_BY_CHILD_CONTROLLER))
+        note_open(&(struct open){handle, agent, controller, guid});
     if (status == EFI_SUCCESS)
         *interface = handle;
     mock_let_in();
@@ -250,16 +282,67 @@ static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID *
 static EFI_STATUS EFIAPI close_protocol(EFI_HANDLE handle, EFI_GUID *guid, EFI_HANDLE agent,
                                         EFI_HANDLE controller)
 {
+    struct open *open = find_open(&(struct open){handle, agent, controller, guid});
     size_t index;
 
-    (void)guid;
-    (void)agent;
+    if (!T_CHECK(open != NULL))
+        return EFI_NOT_FOUND;
+    *open = (struct open){.handle = NULL};
     if (is_volume(handle, &index) && controller == handle)
         volumes[index].is_open = false;
     else
         fw.nb_open--;
     mock_let_in();
     return EFI_SUCCESS;
+}
+
+/* What disks have installed: Uninstall...() must name the same. */
+static struct installed {
+    EFI_HANDLE handle;
+    EFI_GUID *guid;
+    void *interface;
+} installed[MAX_INSTALLED];
+
+static struct installed *find_installed(EFI_HANDLE handle, const EFI_GUID *guid)
+{
+    for (size_t i = 0; i < MAX_INSTALLED; i++) {
+        if (installed[i].handle == handle && installed[i].guid == guid)
+            return &installed[i];
+    }
+    return NULL;
+}
+
+void *mock_interface(EFI_HANDLE handle, const EFI_GUID *guid)
+{
+    const struct installed *found = handle ? find_installed(handle, guid) : NULL;
+
+    return found ? found->interface : NULL;
+}
+
+static void install_all(EFI_HANDLE handle, __builtin_ms_va_list list)
+{
+    EFI_GUID *guid;
+
+    while ((guid = __builtin_va_arg(list, EFI_GUID *)) != NULL) {
+        struct installed *slot = find_installed(NULL, NULL);
+        T_CHECK(!mock_interface(handle, guid));
+        if (T_CHECK(slot != NULL))
+            *slot = (struct installed){handle, guid, __builtin_va_arg(list, void *)};
+    }
+}
+
+static void uninstall_all(EFI_HANDLE handle, __builtin_ms_va_list list)
+{
+    EFI_GUID *guid;
+
+    while ((guid = __builtin_va_arg(list, EFI_GUID *)) != NULL) {
+        struct installed *slot = find_installed(handle, guid);
+        void *interface = __builtin_va_arg(list, void *);
+        if (T_CHECK(slot != NULL && slot->interface == interface))
+            *slot = (struct installed){.handle = NULL};
+    }
+    for (size_t i = 0; i < MAX_INSTALLED; i++)
+        T_CHECK(installed[i].handle != handle);
 }
 
 /* The driver's own protocols are found among the arguments. */
@@ -285,7 +368,11 @@ static EFI_STATUS EFIAPI install(EFI_HANDLE *handle, ...)
         mock_let_in();
         return EFI_OUT_OF_RESOURCES;
     }
+    T_CHECK(*handle == NULL);
     *handle = (EFI_HANDLE)(next += 16);
+    __builtin_ms_va_start(list, handle);
+    install_all(*handle, list);
+    __builtin_ms_va_end(list);
     fw.nb_installed++;
     mock_let_in();
     return EFI_SUCCESS;
@@ -313,6 +400,9 @@ static EFI_STATUS EFIAPI uninstall(EFI_HANDLE handle, ...)
         mock_let_in();
         return EFI_ACCESS_DENIED;
     }
+    __builtin_ms_va_start(list, handle);
+    uninstall_all(handle, list);
+    __builtin_ms_va_end(list);
     fw.nb_installed--;
     mock_let_in();
     return EFI_SUCCESS;
@@ -320,9 +410,8 @@ static EFI_STATUS EFIAPI uninstall(EFI_HANDLE handle, ...)
 
 static EFI_STATUS EFIAPI reinstall(EFI_HANDLE handle, EFI_GUID *guid, VOID *old, VOID *new)
 {
-    (void)handle;
     wrong_in_exit("ReinstallProtocolInterface");
-    T_CHECK(old == new);
+    T_CHECK(old == new &&mock_interface(handle, guid) == old);
     fw.nb_reinstalled++;
     if (guid == &mc_block_io_guid)
         fw.reinstalled = new;
@@ -336,6 +425,7 @@ static EFI_STATUS EFIAPI disconnect(EFI_HANDLE handle, EFI_HANDLE driver, EFI_HA
 {
     (void)driver;
     (void)child;
+    T_CHECK(mock_interface(handle, &mc_block_io_guid) != NULL);
     mock_let_in();
     return fw.refuse_disconnect > 0 && (!fw.refuse_handle || fw.refuse_handle == handle)
                ? EFI_DEVICE_ERROR
@@ -677,6 +767,12 @@ void mock_add_entry(size_t volume, const char *id, const char *text)
 
 /* --- the hand-off --- */
 
+struct mc_handoff {
+    EFI_EVENT read;
+};
+
+static struct mc_handoff *the_handoff; /* the newest that was added and not removed */
+
 static VOID EFIAPI on_handoff_read(EFI_EVENT event, VOID *context)
 {
     (void)event;
@@ -696,28 +792,32 @@ enum q2_status mc_handoff_add(struct mc_image *image, const struct mc_disk_spec 
     if (fw.handoff) {
         T_CHECK_U64(create(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_handoff_read, NULL, ret_read),
                     EFI_SUCCESS);
-        *ret_handoff = *ret_read;
+        *ret_handoff = the_handoff = malloc(sizeof(**ret_handoff));
+        the_handoff->read = *ret_read;
     }
     return Q2_OK;
 }
 
 void mc_handoff_remove(struct mc_handoff *handoff)
 {
-    if (handoff)
-        (void)close_event(handoff);
+    if (handoff && T_CHECK(handoff == the_handoff)) {
+        (void)close_event(handoff->read);
+        free(handoff);
+        the_handoff = NULL;
+    }
     mock_let_in();
 }
 
 void mc_handoff_moved(struct mc_handoff *handoff)
 {
-    (void)handoff;
+    T_CHECK(handoff == the_handoff);
     fw.nb_records++;
     wrong_in_exit("a record is made");
 }
 
 const char *mc_handoff_reason_against(const struct mc_handoff *handoff)
 {
-    (void)handoff;
+    T_CHECK(handoff == the_handoff);
     return fw.reason_against;
 }
 
@@ -753,6 +853,9 @@ void mock_begin(void)
     services.UninstallMultipleProtocolInterfaces = (void *)uninstall;
     memset(&fw, 0, sizeof(fw));
     memset(events, 0, sizeof(events));
+    the_handoff = NULL;
+    memset(opens, 0, sizeof(opens));
+    memset(installed, 0, sizeof(installed));
     fw.tpl = TPL_APPLICATION;
     nb_places = nb_open_files = 0;
     for (size_t i = 0; i < NB_VOLUMES; i++) {

@@ -90,6 +90,9 @@ void mock_check_nothing_left(void);
 /* The end of a call: what waits at TPL_CALLBACK comes now. */
 void mock_let_in(void);
 
+/* What a disk's handle has of a protocol; NULL: nothing. */
+void *mock_interface(EFI_HANDLE handle, const EFI_GUID *guid);
+
 /* Add a file; bytes may be NULL for zeros. Returns it. */
 struct mock_file *mock_add_file(size_t volume, const char *path, const void *bytes, uint64_t size);
 

@@ -6,6 +6,7 @@
  */
 #include "mock.h"
 
+#include "efi/base/firmware.h"
 #include "q2_fail.h"
 
 static struct q2_fault fault;
@@ -47,6 +48,18 @@ static struct mc_disk *attach_any(const char *image, enum mc_mode mode)
     return mc_disk_attach(&volumes[0], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
 }
 
+/* The firmware lists a disk with all of its protocols. */
+static void check_protocols(struct mc_published *published, bool is_writable)
+{
+    EFI_HANDLE handle = published->handle;
+
+    T_CHECK(mock_interface(handle, &mc_device_path_guid) == published->device_path);
+    T_CHECK(mock_interface(handle, &mc_block_io_guid) == &published->block_io.protocol);
+    T_CHECK(mock_interface(handle, &mc_block_io2_guid) == &published->block_io2.protocol);
+    T_CHECK(mock_interface(handle, &mc_erase_block_guid) ==
+            (is_writable ? &published->erase_block.protocol : NULL));
+}
+
 /* What must hold between two operations, whatever came in between. */
 static void check_registry(void)
 {
@@ -55,6 +68,7 @@ static void check_registry(void)
     for (struct mc_disk *a = mc_registry_first(); a; a = mc_registry_next(a), nb++) {
         T_CHECK(a->state == MC_DISK_PRESENT);
         T_CHECK(a->published.handle && a->published.device_path);
+        check_protocols(&a->published, a->image->mode != MC_MODE_READ_ONLY);
         T_CHECK(mc_registry_find_handle(a->published.handle) == a);
         T_CHECK(mc_registry_find_number(a->number) == a);
         T_CHECK_U64(a->published.block_io.media.MediaId, a->number + 1);
@@ -129,6 +143,18 @@ static void list(void)
         T_CHECK(disk->published.handle && q2_disk_size(disk->image->disk) == DISK_SIZE);
 }
 
+static void lose_medium(struct mc_disk *disk)
+{
+    q2_block_io_lose_medium(&disk->published.block_io);
+    (void)mc_firmware.BootServices->SignalEvent(disk->published.turned);
+}
+
+static void lose_first_medium(void)
+{
+    if (mc_registry_first())
+        lose_medium(mc_registry_first());
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -140,6 +166,7 @@ static const struct {
     {"start", start_volume},
     {"release", release_volume},
     {"list", list},
+    {"lose the medium", lose_first_medium},
 };
 
 /* Run an operation with each nested one at each call of a boot service. */
@@ -281,6 +308,9 @@ static void test_detach_that_the_firmware_refuses_leaves_the_disk(void)
         *refusals[i] = 0;
         check_registry();
         T_CHECK(first->published.block_io.media.MediaPresent);
+        T_CHECK_U64(fw.nb_connected, 1); /* the drivers above are back */
+        lose_medium(first);
+        T_CHECK_U64(fw.nb_reinstalled, 2); /* and they are told of the medium, as before */
         end();
     }
 }
@@ -392,6 +422,85 @@ static void test_attach_without_memory_leaves_nothing(void)
     T_CHECK(nb_refused > 10);
 }
 
+/* A volume that cannot be held is told of, and nothing is kept of it. */
+static void test_keep_of_a_volume_that_cannot_be_held_is_refused(void)
+{
+    bool was_kept;
+
+    begin();
+    T_CHECK_U64(mc_volume_keep((EFI_HANDLE)0x77, &was_kept), EFI_UNSUPPORTED);
+    volumes[0].is_open = true; /* by another driver */
+    T_CHECK_U64(mc_volume_keep(&volumes[0], &was_kept), EFI_ALREADY_STARTED);
+    T_CHECK(!attach(0, "/a", MC_MODE_READ_ONLY));
+    T_CHECK_U64(fault.status, Q2_ERR_BUSY);
+    volumes[0].is_open = false;
+    fw.fail_to_get = fw.nb_gotten + 1;
+    T_CHECK_U64(mc_volume_keep(&volumes[0], &was_kept), EFI_OUT_OF_RESOURCES);
+    T_CHECK(!mc_volume_is_held(&volumes[0]) && !mc_volumes_are_changing());
+    end();
+}
+
+/* The last cluster that the image names is gone from its file. */
+static void test_attach_of_an_image_that_was_cut_is_refused(void)
+{
+    static uint8_t block[65536];
+    EFI_BLOCK_IO_PROTOCOL *protocol;
+    struct mock_file *file;
+
+    begin();
+    file = mock_add_image(0, "/image", DISK_SIZE);
+    if (!T_CHECK((first = attach_any("/image", MC_MODE_READ_WRITE)) != NULL))
+        return;
+    protocol = &first->published.block_io.protocol;
+    T_CHECK_U64(protocol->WriteBlocks(protocol, protocol->Media->MediaId, 0, sizeof(block), block),
+                EFI_SUCCESS);
+    T_CHECK_U64(mc_disk_detach(first), EFI_SUCCESS);
+    file->size -= sizeof(block);
+    T_CHECK(!attach_any("/image", MC_MODE_READ_ONLY));
+    T_CHECK_U64(fault.status, Q2_ERR_TRUNCATED);
+    end();
+}
+
+/* The number of a disk that could not be attached is the next one's. */
+static void test_number_of_a_failed_attach_is_free_again(void)
+{
+    uint32_t number;
+
+    begin();
+    attach_a();
+    number = first->number;
+    T_CHECK(!attach(0, "/nowhere", MC_MODE_READ_ONLY));
+    first = attach(0, "/c", MC_MODE_READ_ONLY);
+    T_CHECK(first && first->number == number + 1);
+    end();
+}
+
+/* Why a system loses the disk is kept in words, cut to its room. */
+static void test_reason_against_a_handoff_is_kept(void)
+{
+    static const char because[] = "a system that starts from this disk loses it, because it cannot "
+                                  "be handed over: ";
+    static char long_reason[2 * MC_MESSAGE_SIZE];
+    static const char *const reasons[] = {NULL, "the reason", long_reason};
+
+    memset(long_reason, 'x', sizeof(long_reason) - 1);
+    for (size_t i = 0; i < 6; i++) {
+        const char *reason = reasons[i / 2], *kept;
+        begin();
+        fw.no_handoff = i % 2 == 0 ? reason : NULL;
+        fw.reason_against = i % 2 != 0 ? reason : NULL;
+        attach_a();
+        kept = first->no_handoff;
+        T_CHECK((kept[0] != '\0') == (reason != NULL));
+        if (reason)
+            T_CHECK(strncmp(kept, because, sizeof(because) - 1) == 0 &&
+                    strstr(kept, reason == long_reason ? "xxxx" : reason) != NULL);
+        if (reason == long_reason)
+            T_CHECK_U64(strlen(kept), MC_MESSAGE_SIZE - 1);
+        end();
+    }
+}
+
 static void test_attach_of_less_than_a_sector_is_refused(void)
 {
     begin();
@@ -476,6 +585,10 @@ int main(void)
     T_RUN(test_detach_of_the_last_disk_gives_the_volume_back);
     T_RUN(test_attached_disk_reads_by_both_protocols);
     T_RUN(test_attach_without_memory_leaves_nothing);
+    T_RUN(test_keep_of_a_volume_that_cannot_be_held_is_refused);
+    T_RUN(test_attach_of_an_image_that_was_cut_is_refused);
+    T_RUN(test_number_of_a_failed_attach_is_free_again);
+    T_RUN(test_reason_against_a_handoff_is_kept);
     T_RUN(test_attach_of_less_than_a_sector_is_refused);
     T_RUN(test_file_that_a_disk_writes_is_not_attached_again);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
