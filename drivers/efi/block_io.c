@@ -442,16 +442,15 @@ static UINT32 blocks_in(const EFI_BLOCK_IO_MEDIA *media, uint32_t bits)
 }
 
 /* What is written best at once: whole clusters; and without reading: whole subclusters, or clusters
- * if there are none. A raw image has neither.  (UEFI 2.10, 13.9: revisions 2 and 3 of the media) */
+ * if there are none. A raw image has neither: its granularity stays 0, which reports none.
+ * (UEFI 2.10, 13.9: revisions 2 and 3 of the media) */
 static void set_granules(EFI_BLOCK_IO_MEDIA *media, const struct q2_disk *disk)
 {
     struct q2_layer_info info;
     uint32_t unit_bits;
 
     q2_disk_layer_info(disk, 0, &info);
-    media->LowestAlignedLba = 0;
     media->LogicalBlocksPerPhysicalBlock = 1;
-    media->OptimalTransferLengthGranularity = 0; /* none is reported */
     if (!info.header)
         return;
     unit_bits = info.header->cluster_bits;

@@ -52,6 +52,7 @@ static void tick(void)
     timer_runs = false;
     tpl = TPL_CALLBACK;
     timer_notify(&nb_timers, timer_context);
+    T_CHECK_U64(tpl, TPL_CALLBACK);
     tpl = TPL_APPLICATION;
 }
 
@@ -161,6 +162,26 @@ static void test_tick_ends_what_is_held(void)
     queue(&reads, 20 + 2 * Q2_BLOCK_GATHER_NEEDED, 60);
     check_held(&reads, 20 + 2 * Q2_BLOCK_GATHER_NEEDED, 1);
     tick();
+    end(&reads);
+}
+
+/* A tick while somebody has the disk leaves what is held to the one who comes next. */
+static void test_tick_inside_a_request_ends_nothing(void)
+{
+    struct reads reads;
+    EFI_TPL old;
+
+    begin(&reads);
+    queue_some(&reads, 0, Q2_BLOCK_GATHER_NEEDED + 3);
+    T_CHECK(q2_block_io_acquire(&reads.rig.block_io, &old));
+    T_CHECK(!q2_block_io_drain(&reads.rig.block_io));
+    tick();
+    T_CHECK(q2_block_io_is_busy(&reads.rig.block_io));
+    T_CHECK_U64(reads.rig.block_io.gather.nb_held, 3);
+    tpl = TPL_CALLBACK;
+    q2_block_io_release(&reads.rig.block_io, old);
+    T_CHECK(q2_block_io_drain(&reads.rig.block_io));
+    check_ended(&reads, 0, Q2_BLOCK_GATHER_NEEDED + 3, EFI_SUCCESS);
     end(&reads);
 }
 
@@ -339,6 +360,7 @@ int main(void)
 {
     T_RUN(test_reads_in_sequence_become_one);
     T_RUN(test_tick_ends_what_is_held);
+    T_RUN(test_tick_inside_a_request_ends_nothing);
     T_RUN(test_other_requests_end_what_is_held_first);
     T_RUN(test_callers_that_are_not_held_up);
     T_RUN(test_failures_are_told_to_each_token);

@@ -176,25 +176,59 @@ static void test_disk_io_describes_its_medium(void)
                 Q2_ERR_NO_MEDIA);
 }
 
-/* Every way to lose a medium, and then to get one back: the source stays dead, and not one byte
- * reaches the other medium. */
-static void lose(const char *row, void (*how)(struct mock_disk *), enum q2_status want)
-{
-    struct q2_source *source = open_disk(0, 1, true, 512, 0);
-    unsigned nb_calls;
+/* A request of each kind: whole blocks, and parts of two blocks. */
+#define NB_REQUESTS 5u
 
-    t_row(row);
+static enum q2_status request(struct q2_source *source, unsigned kind)
+{
+    switch (kind) {
+    case 0:
+        return source->ops->read_at(source, 0, buffer, 512);
+    case 1:
+        return source->ops->read_at(source, 510, buffer, 5);
+    case 2:
+        return source->ops->write_at(source, 0, buffer, 512);
+    case 3:
+        return source->ops->write_at(source, 510, buffer, 5);
+    default:
+        return source->ops->flush(source);
+    }
+}
+
+static unsigned nb_asked(void)
+{
+    return disks[0].nb_block_calls + disks[0].nb_disk_calls + disks[0].nb_flushes;
+}
+
+/* Every way to lose a medium, and then to get one back: the source stays dead, and not one byte
+ * reaches the other medium. What Media says already is not tried. */
+static void lose_before(struct q2_source *source, unsigned first, void (*how)(struct mock_disk *),
+                        bool shows, enum q2_status want)
+{
+    unsigned nb_calls = nb_asked();
+
     how(&disks[0]);
-    T_CHECK_U64(source->ops->read_at(source, 0, buffer, 512), want);
+    if (shows)
+        T_CHECK_U64(q2_source_efi_disk_io_medium(q2_source_efi_disk_io_of(source)), want);
+    T_CHECK_U64(request(source, first), want);
+    T_CHECK_U64(nb_asked() - nb_calls, shows ? 0 : 1);
+    disks[0].fail = EFI_SUCCESS;
     disks[0].Media.MediaPresent = TRUE;
     disks[0].Media.MediaId = 7;
-    nb_calls = disks[0].nb_block_calls + disks[0].nb_disk_calls + disks[0].nb_flushes;
-    T_CHECK_U64(source->ops->read_at(source, 0, buffer, 512), want);
-    T_CHECK_U64(source->ops->read_at(source, 1, buffer, 5), want);
-    T_CHECK_U64(source->ops->write_at(source, 0, buffer, 512), want);
-    T_CHECK_U64(source->ops->write_at(source, 1, buffer, 5), want);
-    T_CHECK_U64(source->ops->flush(source), want);
-    T_CHECK_U64(disks[0].nb_block_calls + disks[0].nb_disk_calls + disks[0].nb_flushes, nb_calls);
+    nb_calls = nb_asked();
+    for (unsigned kind = 0; kind < NB_REQUESTS; kind++)
+        T_CHECK_U64(request(source, kind), want);
+    T_CHECK_U64(q2_source_efi_disk_io_medium(q2_source_efi_disk_io_of(source)), want);
+    T_CHECK_U64(nb_asked(), nb_calls);
+}
+
+static void lose(const char *row, void (*how)(struct mock_disk *), bool shows, enum q2_status want)
+{
+    t_row(row);
+    for (unsigned first = 0; first < NB_REQUESTS; first++) {
+        lose_before(open_disk(0, 1, true, 512, 0), first, how, shows, want);
+        lose_before(without_disk_io(0, open_disk(0, 1, true, 512, 0)), first, how, shows, want);
+    }
 }
 
 static void pull(struct mock_disk *disk)
@@ -224,11 +258,11 @@ static void say_media_changed(struct mock_disk *disk)
 
 static void test_disk_io_medium_that_was_gone_stays_gone(void)
 {
-    lose("pulled", pull, Q2_ERR_NO_MEDIA);
-    lose("swapped", swap, Q2_ERR_MEDIA_CHANGED);
-    lose("pulled inside a transfer", pull_inside_transfer, Q2_ERR_NO_MEDIA);
-    lose("firmware says no medium", say_no_media, Q2_ERR_NO_MEDIA);
-    lose("firmware says changed", say_media_changed, Q2_ERR_MEDIA_CHANGED);
+    lose("pulled", pull, true, Q2_ERR_NO_MEDIA);
+    lose("swapped", swap, true, Q2_ERR_MEDIA_CHANGED);
+    lose("pulled inside a transfer", pull_inside_transfer, false, Q2_ERR_NO_MEDIA);
+    lose("firmware says no medium", say_no_media, false, Q2_ERR_NO_MEDIA);
+    lose("firmware says changed", say_media_changed, false, Q2_ERR_MEDIA_CHANGED);
 }
 
 static void test_disk_io_device_errors_are_io_errors_and_pass(void)
@@ -341,6 +375,39 @@ static void test_efi_file_directory_and_failing_seek_are_refused(void)
     T_CHECK_U64(q2_source_efi_file_init(&source, &file), Q2_ERR_NO_MEDIA);
 }
 
+/* Without Disk I/O whole blocks go to the device at once, and parts of blocks through the buffer. A
+ * write reads the blocks around its bytes first. */
+static void test_block_io_alone_asks_for_no_more_than_it_must(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t offset;
+        size_t length, misalign;
+        unsigned nb_reads, nb_writes; /* calls of the device for a read, and for a write */
+    } rows[] = {
+        {"whole blocks", 0, 8192, 0, 1, 1},
+        {"whole blocks and a byte", 0, 8193, 0, 2, 3},
+        {"a byte and whole blocks", 511, 8193, 7, 2, 3},
+        {"a part of a block", 513, 510, 0, 1, 2},
+        {"as much as the buffer has room for", 1, 4095, 0, 1, 2},
+        {"a byte more", 1, 4096, 0, 2, 4},
+        {"whole blocks, buffer misaligned", 0, 8192, 4, 2, 4},
+    };
+    struct q2_source *source = without_disk_io(0, open_disk(0, 1, true, 512, 8));
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t *at = buffer + rows[i].misalign;
+        t_row(rows[i].name);
+        disks[0].nb_block_calls = 0;
+        T_CHECK_U64(source->ops->read_at(source, rows[i].offset, at, rows[i].length), Q2_OK);
+        T_CHECK_U64(disks[0].nb_block_calls, rows[i].nb_reads);
+        disks[0].nb_block_calls = 0;
+        T_CHECK_U64(source->ops->write_at(source, rows[i].offset, at, rows[i].length), Q2_OK);
+        T_CHECK_U64(disks[0].nb_block_calls, rows[i].nb_writes);
+    }
+    T_CHECK_U64(disks[0].nb_misuses, 0);
+}
+
 /* Without Disk I/O blocks must fit the buffer that stands for it. */
 static void test_disk_io_missing_needs_usual_blocks(void)
 {
@@ -444,6 +511,7 @@ int main(void)
     T_RUN(test_efi_file_cut_underneath_is_an_error);
     T_RUN(test_efi_file_failures_have_their_status);
     T_RUN(test_efi_file_directory_and_failing_seek_are_refused);
+    T_RUN(test_block_io_alone_asks_for_no_more_than_it_must);
     T_RUN(test_disk_io_missing_needs_usual_blocks);
     T_RUN(test_statuses_from_efi_have_their_meaning);
     T_RUN(test_statuses_to_efi_are_errors_and_come_back);
