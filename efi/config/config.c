@@ -271,13 +271,13 @@ bool mc_entry_parse(const char *text, size_t length, struct mc_entry *ret_entry,
     return false;
 }
 
-/* A number of seconds, or a word. MC_MENU_TIMEOUT with 0 seconds is MC_MENU_HIDDEN. */
+/* A number of seconds, or a word. MC_MENU_TIMEOUT with 0 seconds is MC_MENU_HIDDEN. The seconds are
+ * 0 before, because a key counts once. */
 static bool timeout_parse(struct slice value, struct mc_settings *settings)
 {
     uint32_t seconds = 0;
 
     settings->menu = slice_equals(value, "menu-force") ? MC_MENU_FORCE : MC_MENU_HIDDEN;
-    settings->timeout_seconds = 0;
     if (settings->menu == MC_MENU_FORCE || slice_equals(value, "menu-hidden"))
         return true;
     for (size_t i = 0; i < value.length; i++) {
@@ -312,7 +312,6 @@ static void default_take(struct settings_parser *p, struct slice key, struct sli
     }
     for (size_t i = 0; i < value.length; i++)
         p->settings->default_entry[i] = value.start[i];
-    p->settings->default_entry[value.length] = '\0';
 }
 _Static_assert(MC_MAX_TEXT_LENGTH == 255, "text above");
 

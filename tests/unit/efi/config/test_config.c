@@ -8,6 +8,27 @@
 
 static struct mc_problems problems;
 
+/* What is kept of the problems: how many, and the first. */
+static void check_kept(uint32_t nb, const struct mc_problem *first, uint32_t want)
+{
+    T_CHECK_U64(nb, want);
+    T_CHECK((first->text != NULL) == (want > 0));
+    if (want == 0 || !first->text)
+        return;
+    T_CHECK_U64(first->status, problems.list[0].status);
+    T_CHECK_U64(first->line, problems.list[0].line);
+    T_CHECK_STR(first->text, problems.list[0].text);
+}
+
+/* Is the last problem one that is no line of the file? */
+static bool is_about_the_entry(void)
+{
+    uint32_t nb = problems.nb < MC_MAX_PROBLEMS ? problems.nb : MC_MAX_PROBLEMS;
+
+    return nb > 0 && (problems.list[nb - 1].status == MC_CONFIG_NO_IMAGE ||
+                      problems.list[nb - 1].status == MC_CONFIG_NOT_WRITTEN);
+}
+
 /* Parse from a heap copy of exactly the length, so that AddressSanitizer sees a byte too far. Gives
  * the first problem's status; the entry is usable exactly if it has an image. */
 static enum mc_config_status parse_entry(const char *text, size_t length, struct mc_entry *entry,
@@ -18,10 +39,12 @@ static enum mc_config_status parse_entry(const char *text, size_t length, struct
 
     for (size_t i = 0; i < length; i++)
         copy[i] = text[i];
+    entry->problem = (struct mc_problem){.text = NULL};
     usable = mc_entry_parse(copy, length, entry, &problems);
     free(copy);
     T_CHECK(usable == (entry->spec.image != NULL));
     T_CHECK(usable || problems.nb > 0);
+    check_kept(entry->nb_problems, &entry->problem, problems.nb - is_about_the_entry());
     if (problems.nb == 0)
         return MC_CONFIG_OK;
     *error = problems.list[0];
@@ -272,15 +295,26 @@ static void test_entry_parse_mode_rw_with_a_problem_becomes_ro(void)
 
 static void test_entry_parse_more_problems_than_the_list_has_are_counted(void)
 {
-    struct mc_entry entry;
-    struct mc_problem error;
-    char text[400] = "image a\n";
+    static const struct {
+        const char *line;
+        enum mc_config_status status;
+    } rows[] = {
+        {"x y\n", MC_CONFIG_UNKNOWN},        {"verify\n", MC_CONFIG_NO_VALUE},
+        {"verify x\n", MC_CONFIG_BAD_VALUE}, {"#\x01\n", MC_CONFIG_BAD_CHARACTER},
+        {"#\xff\n", MC_CONFIG_BAD_ENCODING},
+    };
 
-    for (int i = 0; i < 40; i++)
-        strcat(text, "x y\n");
-    T_CHECK_U64(parse(text, &entry, &error), MC_CONFIG_UNKNOWN);
-    T_CHECK_U64(problems.nb, 40);
-    T_CHECK_U64(problems.list[MC_MAX_PROBLEMS - 1].line, MC_MAX_PROBLEMS + 1);
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        struct mc_entry entry;
+        struct mc_problem error;
+        char text[400] = "image a\n";
+        t_row(rows[row].line);
+        for (int i = 0; i < 40; i++)
+            strcat(text, rows[row].line);
+        T_CHECK_U64(parse(text, &entry, &error), rows[row].status);
+        T_CHECK_U64(problems.nb, 40);
+        T_CHECK_U64(problems.list[MC_MAX_PROBLEMS - 1].line, MC_MAX_PROBLEMS + 1);
+    }
 }
 
 /* Values that are right alone and too long together. */
@@ -561,6 +595,9 @@ static void test_entry_parse_bad_path_is_refused(void)
 }
 
 /* What is shown of a value ends between two characters. */
+#define X40 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+_Static_assert(sizeof(X40) == MC_MAX_VALUE_SHOWN + 1, "what is shown of a longer one");
+
 static void test_config_error_shows_whole_characters_of_a_value(void)
 {
     struct mc_entry entry;
@@ -573,6 +610,8 @@ static void test_config_error_shows_whole_characters_of_a_value(void)
     T_CHECK_U64(strlen(error.value), 13 * 3 + 3);
     (void)mc_problem_format(&error, "f", line, sizeof line);
     T_CHECK(strstr(line, "\xe2\x82\xac...' is none of ro, rw, overlay") != NULL);
+    T_CHECK_U64(parse("mode " X40, &entry, &error), MC_CONFIG_BAD_VALUE);
+    T_CHECK_STR(error.value, X40); /* all of it */
 }
 
 /* "KEY xxx...", with nb_x of them and a '/' after each part_length, part_length 0: none. */
@@ -584,9 +623,6 @@ static void long_line(char *text, const char *key, size_t nb_x, size_t part_leng
         text[n++] = part_length != 0 && i % (part_length + 1) == part_length ? '/' : 'x';
     text[n] = '\0';
 }
-
-#define X40 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-_Static_assert(sizeof(X40) == MC_MAX_VALUE_SHOWN + 1, "what is shown of a longer one");
 
 static void test_entry_parse_length_is_limited(void)
 {
@@ -658,9 +694,15 @@ static void test_entry_parse_every_prefix_is_safe(void)
 static enum mc_config_status parse_settings(const char *text, struct mc_settings *settings,
                                             struct mc_problem *error)
 {
+    size_t length = strlen(text);
+    char *copy = malloc(length); /* as above */
+
+    for (size_t i = 0; i < length; i++)
+        copy[i] = text[i];
     memset(settings, 0xa5, sizeof *settings);
-    mc_settings_parse(text, strlen(text), settings, &problems);
-    T_CHECK_U64(settings->nb_problems, problems.nb);
+    mc_settings_parse(copy, length, settings, &problems);
+    free(copy);
+    check_kept(settings->nb_problems, &settings->problem, problems.nb);
     if (problems.nb == 0)
         return MC_CONFIG_OK;
     *error = problems.list[0];
@@ -706,6 +748,7 @@ static void test_settings_parse_values_are_taken(void)
         {"", MC_MENU_HIDDEN, 0, 0},
         {"timeout 0", MC_MENU_HIDDEN, 0, 0},
         {"timeout 1", MC_MENU_TIMEOUT, 1, 0},
+        {"timeout 1980", MC_MENU_TIMEOUT, 1980, 0},
         {"timeout 3600\neditor yes", MC_MENU_TIMEOUT, 3600, 0},
         {"timeout menu-force\neditor no", MC_MENU_FORCE, 0, 1},
         {"timeout menu-hidden", MC_MENU_HIDDEN, 0, 0},
@@ -788,10 +831,14 @@ static void test_entry_set_id_takes_conf_files_only(void)
     static const struct {
         const char *file, *id;
     } rows[] = {
-        {"debian.conf", "debian"}, {"DEBIAN.CONF", "DEBIAN"}, {"a.conf.conf", "a.conf"},
-        {"a+3-1.conf", "a+3-1"},   {".conf", NULL},           {"conf", NULL},
-        {"a.config", NULL},        {"a.conf~", NULL},         {"", NULL},
-        {"aconf", NULL},
+        {"debian.conf", "debian"}, {"DEBIAN.CONF", "DEBIAN"},
+        {"a.conf.conf", "a.conf"}, {"a+3-1.conf", "a+3-1"},
+        {".conf", NULL},           {"conf", NULL},
+        {"a.conf", "a"},           {"a.config", NULL},
+        {"a.conf~", NULL},         {"", NULL},
+        {"aconf", NULL},           {"a_conf", NULL},
+        {"a.donf", NULL},          {"a.cenf", NULL},
+        {"a.comf", NULL},          {"a.cont", NULL},
     };
     static struct mc_entry entry;
     char name[300];
@@ -828,10 +875,10 @@ static int sign(int n)
 static void test_version_compare_ascending_list_is_in_order(void)
 {
     static const char *const versions[] = {
-        "~",       "",        "0.9",    "A",         "B",
-        "a",       "b",       "122.1",  "123~rc1-1", "123",
-        "123-a",   "123-a.1", "123-1",  "123-1.1",   "123^post1",
-        "123.a-1", "123.1-1", "123a-1", "124-1",     "1000000000000000000000000"};
+        "~",         "~~",      "~a",      "",        "0.9",   "A",
+        "B",         "Z",       "a",       "b",       "z",     "122.1",
+        "123~rc1-1", "123",     "123-a",   "123-a.1", "123-1", "123-1.1",
+        "123^post1", "123.a-1", "123.1-1", "123a-1",  "124-1", "1000000000000000000000000"};
     size_t nb = sizeof versions / sizeof *versions;
 
     for (size_t i = 0; i < nb; i++) {
@@ -919,6 +966,10 @@ static void test_glob_match_pattern_decides(void)
         {"debian", "debian", true},
         {"debian", "DEBIAN", true},
         {"DEBIAN", "debian", true},
+        {"az", "AZ", true},
+        {"AZ", "az", true},
+        {"`", "@", false},
+        {"{", "[", false},
         {"debian", "debian2", false},
         {"debian2", "debian", false},
         {"debian*", "debian", true},
