@@ -26,10 +26,12 @@
 
 /* A new table is looked for when so much was written through the server, and 1 / PART of what goes
  * straight already: looking for it reads all L2 tables. While nobody asks for anything, 1 / PART of
- * that is enough. It must send so much more straight. */
-#define FIRST_MARK (16 * MIB)
-#define PART       16u
+ * that is enough. It must send so much more straight. Each time it does not, twice as much must be
+ * written until the next look, and at most MOST times as much. */
+#define FIRST_MARK (8 * MIB)
+#define PART       32u
 #define WORTH_GAIN MIB
+#define MOST       16u
 
 /* Where the second thread is. It sets ATTACHED, CHANGED and REFUSED, the first one the others. */
 enum step {
@@ -110,7 +112,7 @@ static void begin_change(struct nbd_routed_export *routed)
 {
     routed->written = 0;
     if (!find_next()) {
-        if (mixed.mark <= UINT64_MAX / 2)
+        if (mixed.mark < MOST * mark_for(&mixed.table))
             mixed.mark *= 2;
         return;
     }
@@ -137,15 +139,21 @@ static void end_change(struct nbd_routed_export *routed, bool changed)
     mixed.step = ATTACHED;
 }
 
+/* Was enough written to look for a table, while nobody asks for anything? */
+static bool enough_for_idle(const struct nbd_routed_export *routed)
+{
+    return routed->written >= WORTH_GAIN && routed->written >= mixed.mark / PART;
+}
+
 static void between_requests(struct handoff *handoff, bool idle)
 {
     struct nbd_routed_export *routed = &handoff->routed;
 
     if (mixed.step == CHANGED || mixed.step == REFUSED)
         end_change(routed, mixed.step == CHANGED);
-    if (mixed.step == ATTACHED && routed->written >= (idle ? mixed.mark / PART : mixed.mark))
+    if (mixed.step == ATTACHED && (idle ? enough_for_idle(routed) : routed->written >= mixed.mark))
         begin_change(routed);
-    handoff->wants_idle = mixed.step == ATTACHED && routed->written >= mixed.mark / PART;
+    handoff->wants_idle = mixed.step == ATTACHED && enough_for_idle(routed);
 }
 
 static bool begin_thread(pthread_t *ret_thread)
