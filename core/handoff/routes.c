@@ -18,23 +18,33 @@ void q2_routes_keep(struct q2_routes *routes, const struct q2_route *table, size
     routes->nb_keep = nb;
 }
 
-/* Does a run include something that is to be kept? */
-static bool is_kept(const struct q2_routes *routes, const struct q2_route *run)
+/* The last route of a table that begins at an offset or before it; 0 if there is none. */
+static size_t search(const struct q2_route *table, size_t nb, uint64_t offset)
 {
-    size_t low = 0, high = routes->nb_keep; /* the first route that begins in the run or after it */
+    size_t low = 0, high = nb;
 
-    while (low < high) {
+    while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
 
-        if (routes->keep[middle].guest_offset < run->guest_offset)
-            low = middle + 1;
+        if (table[middle].guest_offset <= offset)
+            low = middle;
         else
             high = middle;
     }
-    if (low < routes->nb_keep && !routes->keep[low].straight)
-        low++; /* two served routes are never neighbours */
-    return low < routes->nb_keep &&
-           routes->keep[low].guest_offset - run->guest_offset < run->length;
+    return low;
+}
+
+/* Does a run include any of what is to be kept? */
+static bool is_kept(const struct q2_routes *routes, const struct q2_route *run)
+{
+    uint64_t end = run->guest_offset + run->length;
+    size_t i = search(routes->keep, routes->nb_keep, run->guest_offset);
+
+    for (; i < routes->nb_keep && routes->keep[i].guest_offset < end; i++) {
+        if (routes->keep[i].straight)
+            return true;
+    }
+    return false;
 }
 
 /* Is a run forgotten rather than another one? */
@@ -179,20 +189,15 @@ void q2_routes_choose(struct q2_routes *routes, uint64_t grain, uint64_t min_len
 static const struct q2_route *find(const struct q2_route *table, size_t nb, uint64_t offset,
                                    uint64_t length)
 {
-    size_t low = 0, high = nb;
+    const struct q2_route *route;
 
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-
-        if (table[middle].guest_offset <= offset)
-            low = middle;
-        else
-            high = middle;
-    }
-    if (nb == 0 || length == 0 || offset < table[low].guest_offset ||
-        !q2_range_fits(offset - table[low].guest_offset, length, table[low].length))
+    if (nb == 0 || length == 0)
         return NULL;
-    return &table[low];
+    route = &table[search(table, nb, offset)];
+    if (offset < route->guest_offset ||
+        !q2_range_fits(offset - route->guest_offset, length, route->length))
+        return NULL;
+    return route;
 }
 
 bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length)

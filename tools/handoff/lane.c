@@ -187,7 +187,6 @@ uint64_t lane_choose_mixed(struct q2_route *memory, struct table *ret_table)
 /* Find out what can go straight; false: nothing may. */
 static bool prepare(struct handoff *handoff)
 {
-    struct plan *plan = &plan_of_disk;
     const char *why = why_nothing(&handoff->record);
 
     if (!why && handoff->size == 0)
@@ -197,7 +196,7 @@ static bool prepare(struct handoff *handoff)
     if (!why && !announce_writing(handoff))
         why = "it cannot be written";
     if (why)
-        plan->why = why;
+        plan_of_disk.why = why;
     return !why;
 }
 

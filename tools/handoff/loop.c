@@ -205,6 +205,8 @@ bool loop_attach_mapped(struct handoff *handoff, const struct table *table,
         attached = attach_mapping(handoff, made, table, lane);
     if (made != 0 && !attached)
         (void)remove_mapping();
+    if (!attached)
+        (void)close(mapper);
     return attached;
 }
 

@@ -55,21 +55,33 @@ static struct {
 
 static struct q2_route memory[2][MAX_MIXED_ROUTES]; /* of the tables, in turns */
 
+/* A table in words. */
+struct words {
+    char text[96];
+};
+
+static struct words describe(void)
+{
+    struct words words;
+
+    (void)snprintf(words.text, sizeof(words.text), "mixed, %llu of %llu MiB of data straight",
+                   (unsigned long long)(mixed.table.straight / MIB),
+                   (unsigned long long)(mixed.data / MIB));
+    return words;
+}
+
 /* ---- The second thread ---- */
 
 static bool attach(void)
 {
     struct stat partition, device;
-    char lane[96];
 
-    (void)snprintf(lane, sizeof(lane), "mixed, %llu of %llu MiB of data straight",
-                   (unsigned long long)(mixed.table.straight / MIB),
-                   (unsigned long long)(mixed.data / MIB));
     if (fstat(mixed.handoff->host.fd, &partition) != 0 || stat(SERVER_DEVICE, &device) != 0)
         return false;
     mixed.straight.device = partition.st_rdev;
     mixed.served = (struct target){device.st_rdev, NBD_ROUTED_MARGIN};
-    return loop_attach_mapped(mixed.handoff, &mixed.table, &mixed.straight, &mixed.served, lane);
+    return loop_attach_mapped(mixed.handoff, &mixed.table, &mixed.straight, &mixed.served,
+                              describe().text);
 }
 
 /* If the table cannot be attached, the kernel lets go of the server's device, and the server
@@ -129,9 +141,7 @@ static void end_change(struct nbd_routed_export *routed, bool changed)
         nbd_routed_export_switch(routed);
         mixed.table = mixed.next;
         mixed.mark = mark_for(&mixed.table);
-        log_say(LOG_INFO, "mixed, %llu of %llu MiB of data straight (%zu pieces)",
-                (unsigned long long)(mixed.table.straight / MIB),
-                (unsigned long long)(mixed.data / MIB), mixed.table.nb);
+        log_say(LOG_INFO, "%s (%zu pieces)", describe().text, mixed.table.nb);
     } else {
         nbd_routed_export_announce(routed, mixed.table.routes, mixed.table.nb);
         mixed.mark = UINT64_MAX;
@@ -148,9 +158,10 @@ static bool enough_for_idle(const struct nbd_routed_export *routed)
 static void between_requests(struct handoff *handoff, bool idle)
 {
     struct nbd_routed_export *routed = &handoff->routed;
+    enum step step = mixed.step; /* the other thread may change it meanwhile */
 
-    if (mixed.step == CHANGED || mixed.step == REFUSED)
-        end_change(routed, mixed.step == CHANGED);
+    if (step == CHANGED || step == REFUSED)
+        end_change(routed, step == CHANGED);
     if (mixed.step == ATTACHED && (idle ? enough_for_idle(routed) : routed->written >= mixed.mark))
         begin_change(routed);
     handoff->wants_idle = mixed.step == ATTACHED && enough_for_idle(routed);

@@ -53,6 +53,15 @@ static void check_table(const struct q2_route *table, size_t nb, size_t max, uin
     T_CHECK_U64(sum, straight);
 }
 
+/* Add the runs of a row, up to one that is empty. */
+static void add_runs(struct q2_routes *routes, const struct run *runs)
+{
+    for (size_t i = 0; i < MAX_ROWS && runs[i].length > 0; i++)
+        T_CHECK_U64(
+            q2_routes_add(routes, runs[i].guest_offset, runs[i].volume_offset, runs[i].length),
+            Q2_OK);
+}
+
 static void test_routes_choose_tables(void)
 {
     static const struct {
@@ -152,10 +161,7 @@ static void test_routes_choose_tables(void)
 
         t_row(rows[i].name);
         q2_routes_init(&routes, runs, rows[i].max_runs, rows[i].size);
-        for (size_t n = 0; n < MAX_ROWS && rows[i].runs[n].length > 0; n++)
-            T_CHECK_U64(q2_routes_add(&routes, rows[i].runs[n].guest_offset,
-                                      rows[i].runs[n].volume_offset, rows[i].runs[n].length),
-                        Q2_OK);
+        add_runs(&routes, rows[i].runs);
         q2_routes_choose(&routes, GRAIN, 0, table, rows[i].max, &nb, &straight);
         while (nb_want < MAX_ROWS && rows[i].want[nb_want].length > 0)
             nb_want++;
@@ -237,10 +243,7 @@ static size_t make_table(const struct run *runs, struct q2_route *table)
     size_t nb;
 
     q2_routes_init(&routes, memory, MAX_ROWS, MIB);
-    for (size_t i = 0; i < MAX_ROWS && runs[i].length > 0; i++)
-        T_CHECK_U64(
-            q2_routes_add(&routes, runs[i].guest_offset, runs[i].volume_offset, runs[i].length),
-            Q2_OK);
+    add_runs(&routes, runs);
     q2_routes_choose(&routes, GRAIN, 0, table, 2 * MAX_ROWS, &nb, &straight);
     return nb;
 }
@@ -334,6 +337,10 @@ static void test_routes_kept_ones_are_forgotten_last(void)
          {{64 * KIB, 4 * KIB, 4 * KIB}},
          {{60 * KIB, 0, 12 * KIB}, {128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}},
          {{60 * KIB, 0, 12 * KIB}, {128 * KIB, 0, 32 * KIB}}},
+        {"a run is a part of it",
+         {{60 * KIB, 0, 8 * KIB}},
+         {{64 * KIB, 4 * KIB, 8 * KIB}, {128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}},
+         {{64 * KIB, 4 * KIB, 8 * KIB}, {128 * KIB, 0, 32 * KIB}}},
         {"it ends where the run begins, or begins where it ends",
          {{0, 0, 64 * KIB}, {72 * KIB, 0, 4 * KIB}},
          {{64 * KIB, 0, 8 * KIB}, {128 * KIB, 0, 32 * KIB}, {256 * KIB, 0, 16 * KIB}},
@@ -356,10 +363,7 @@ static void test_routes_kept_ones_are_forgotten_last(void)
         t_row(rows[i / 2].name);
         q2_routes_init(&routes, memory, little_memory ? 2 : MAX_ROWS, MIB);
         q2_routes_keep(&routes, keep, nb_keep);
-        for (size_t run = 0; run < MAX_ROWS && runs[run].length > 0; run++)
-            T_CHECK_U64(q2_routes_add(&routes, runs[run].guest_offset, runs[run].volume_offset,
-                                      runs[run].length),
-                        Q2_OK);
+        add_runs(&routes, runs);
         q2_routes_choose(&routes, GRAIN, 0, table, max, &nb, &straight);
         T_CHECK_U64(straight, want[0].length + want[1].length);
         for (size_t at = 0; at < nb; at++) {
