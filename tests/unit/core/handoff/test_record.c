@@ -507,6 +507,9 @@ static void test_handoff_wipe_keys_leaves_no_key(void)
     q2_handoff_wipe_keys(bytes, &handoff);
     for (size_t i = 0; i < length; i++)
         T_CHECK(bytes[i] != 0x5c);
+    for (uint32_t k = 0; k < handoff.nb_keys; k++)
+        for (uint32_t i = 0; i < handoff.keys[k].length; i++)
+            T_CHECK_U64(handoff.keys[k].bytes[i], 0);
     handoff.nb_keys = Q2_HANDOFF_MAX_KEYS; /* the others are empty */
     q2_handoff_wipe_keys(bytes, &handoff);
 }

@@ -1,6 +1,6 @@
 /* core/write/alloc.c, from inside: places that a real image reaches after gigabytes only. The
  * search is told to begin far out, and slices are made to wait, by the disk's own memory. */
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "core/write/alloc.h"
 #include "core/read/disk.h"
@@ -12,7 +12,7 @@
 
 #define KIB      1024ull
 #define MIB      (1024 * KIB)
-#define CAPACITY (72 * MIB)
+#define CAPACITY (1100 * MIB) /* of addresses: memory is taken where something is stored */
 
 static struct image image;
 static struct fixture f;
@@ -20,7 +20,8 @@ static uint8_t *memory;
 
 static void setup(void)
 {
-    memory = calloc(1, CAPACITY);
+    memory = mmap(NULL, CAPACITY, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     memcpy(memory, image.bytes, image.size);
     fixture_start(&f, &image);
     fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
@@ -32,7 +33,7 @@ static void cleanup(void)
 {
     fixture_end(&f);
     image_free(&image);
-    free(memory);
+    (void)munmap(memory, CAPACITY);
 }
 
 static enum q2_status write_4k(uint64_t offset)
@@ -79,6 +80,7 @@ static void test_alloc_new_table_and_its_blocks(void)
     } rows[] = {
         {"64 refcounts a block, 64 clusters", 64, 32, 2},
         {"256 refcounts a block, 4 clusters", 16, 2, 1},
+        {"a table longer than what is composed at once", 64, 515, 17},
     };
 
     static const uint8_t no_entry[8];
@@ -90,10 +92,12 @@ static void test_alloc_new_table_and_its_blocks(void)
         t_row(rows[i].row);
         image_start(&image, &(struct image_spec){.size = MIB,
                                                  .cluster_bits = 9,
-                                                 .refcount_bits = rows[i].refcount_bits});
+                                                 .refcount_bits = rows[i].refcount_bits,
+                                                 .max_clusters = 1024});
         make_table(rows[i].nb_old);
         setup();
         f.disk->writer.first_free = nb_entries * (512 * 8 / rows[i].refcount_bits);
+        f.image.source.size = f.image.nb_held = f.disk->writer.first_free * 512; /* a hole */
         T_CHECK_U64(write_4k(0), Q2_OK);
         header = &f.disk->layers[0].header;
         T_CHECK_U64(header->refcount_table_clusters, 2 * rows[i].nb_old);

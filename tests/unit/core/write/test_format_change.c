@@ -359,6 +359,20 @@ static void test_downgrade_with_snapshots_that_version_2_cannot_say(void)
     }
 }
 
+/* The largest VM state that version 2 can say. */
+static void test_downgrade_with_a_vm_state_of_4_gib(void)
+{
+    static const uint8_t state[16] = {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, [13] = 1};
+
+    start(3);
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "1", .name = "s", .extra = state, .extra_size = 16});
+    (void)image_snapshots_write(&image);
+    setup();
+    change(&to_2);
+    cleanup();
+}
+
 /* --- refusals of a version -------------------------------------------------------------------- */
 
 static void check_no_downgrade(const char *text)
@@ -729,6 +743,7 @@ int main(void)
     T_RUN(test_upgrade_completes_the_snapshot_table);
     T_RUN(test_upgrade_of_a_full_snapshot_table_is_refused);
     T_RUN(test_downgrade_with_snapshots_that_version_2_cannot_say);
+    T_RUN(test_downgrade_with_a_vm_state_of_4_gib);
     T_RUN(test_downgrade_of_what_version_2_does_not_have);
     T_RUN(test_downgrade_with_bitmaps);
     T_RUN(test_wishes_that_make_no_sense);

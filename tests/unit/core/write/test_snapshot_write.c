@@ -84,6 +84,7 @@ static void test_snapshot_write_life_in_each_geometry(void)
         {"64 bit refcounts", {.size = MIB, .refcount_bits = 64}},
         {"extended", {.size = MIB, .cluster_bits = 14, .extended = true}},
         {"larger L1 table than needed", {.size = MIB, .l1_size = 100}},
+        {"L1 table of a whole cluster", {.size = 2 * MIB, .cluster_bits = 9}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -402,6 +403,50 @@ static void test_snapshot_delete_meets_an_unreadable_table(void)
     cleanup();
 }
 
+/* The table ends in a bad sector: what was read before it is no snapshot that was asked for. */
+static void test_snapshot_change_meets_an_unreadable_list(void)
+{
+    static char name[4096];
+
+    memset(name, 'n', sizeof(name) - 1);
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = name});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "2", .name = "two"});
+    (void)image_snapshots_write(&image);
+    T_CHECK_U64(setup(), Q2_OK);
+    f.image.bad_start = image_field(&image, "snapshots_offset") + 4096;
+    f.image.bad_end = f.image.bad_start + 512;
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "two"), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "two"), Q2_ERR_IO);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    cleanup();
+}
+
+/* No room for the copy of the L1 table: nothing is given back that was not taken. */
+static void test_snapshot_apply_without_room(void)
+{
+    struct q2_check_result result;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_data(&image, 0, 1);
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "1", .name = "one"});
+    (void)image_snapshots_write(&image);
+    T_CHECK_U64(setup(), Q2_OK);
+    f.image.fail_grow = 1;
+    f.image.fail_status = Q2_ERR_NO_SPACE;
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "one"), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(f.disk->writer.nb_frees, 0);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "one"), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
 /* The disk gets the snapshot's size; version 2 refuses, as QEMU does. */
 static void test_snapshot_apply_changes_the_size(void)
 {
@@ -509,6 +554,8 @@ int main(void)
     T_RUN(test_snapshot_write_after_reads_of_compressed_clusters);
     T_RUN(test_snapshot_table_whose_file_ends_in_its_padding);
     T_RUN(test_snapshot_delete_meets_an_unreadable_table);
+    T_RUN(test_snapshot_change_meets_an_unreadable_list);
+    T_RUN(test_snapshot_apply_without_room);
     T_RUN(test_snapshot_apply_changes_the_size);
     T_RUN(test_snapshot_create_into_a_full_table);
     T_RUN(test_snapshot_write_and_bitmaps);

@@ -101,6 +101,29 @@ static void test_write_compressed_packs_streams_as_far_as_refcounts_count(void)
     }
 }
 
+/* Streams of whole sectors, side by side in two host clusters, are replaced by one write: each of
+ * them is a reference less. */
+static void test_write_compressed_gives_back_neighbours_one_by_one(void)
+{
+    enum {
+        NB = 16,
+        SIZE = 4096
+    };
+
+    uint8_t stream[512] = {0};
+
+    setup(&(struct image_spec){.size = 64 * SIZE, .cluster_bits = 12});
+    memset(model, 9, NB * SIZE);
+    (void)fake_codec_encode(model, SIZE, stream);
+    for (uint64_t n = 0; n < NB; n++) {
+        T_CHECK_U64(q2_disk_write_compressed(f.disk, n * SIZE, stream, sizeof(stream)), Q2_OK);
+        T_CHECK_U64(host_offset(n), host_offset(0) + n * sizeof(stream));
+    }
+    T_CHECK_U64(q2_disk_write(f.disk, 0, model, NB * SIZE), Q2_OK);
+    check_all();
+    cleanup();
+}
+
 /* A stream that goes on in the next cluster, where that one is free; else it starts there anew. */
 static void test_write_compressed_crosses_into_a_free_neighbour_only(void)
 {
@@ -281,6 +304,7 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_write_compressed_packs_streams_as_far_as_refcounts_count);
+    T_RUN(test_write_compressed_gives_back_neighbours_one_by_one);
     T_RUN(test_write_compressed_crosses_into_a_free_neighbour_only);
     T_RUN(test_write_compressed_leaves_a_freed_cluster_alone);
     T_RUN(test_write_compressed_replaces_and_is_replaced);
