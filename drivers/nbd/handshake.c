@@ -28,7 +28,7 @@ static bool receive(struct nbd_session *session, void *buffer, size_t length)
 
 static bool send_bytes(struct nbd_session *session, const void *buffer, size_t length)
 {
-    return session->stream->send(session->stream, buffer, length);
+    return session->stream->send(session->stream, buffer, length, NULL, 0);
 }
 
 static bool reply(struct nbd_session *session, uint32_t option, uint32_t type, const void *data,
@@ -37,8 +37,7 @@ static bool reply(struct nbd_session *session, uint32_t option, uint32_t type, c
     uint8_t head[NBD_OPTION_REPLY_SIZE];
 
     nbd_encode_option_reply(head, option, type, length);
-    return send_bytes(session, head, sizeof(head)) &&
-           (length == 0 || send_bytes(session, data, length));
+    return session->stream->send(session->stream, head, sizeof(head), data, length);
 }
 
 /* An error with a text for people. */

@@ -14,7 +14,11 @@
 struct nbd_stream {
     /* Exactly length bytes; false: the client is gone. */
     bool (*receive)(struct nbd_stream *stream, void *buffer, size_t length);
-    bool (*send)(struct nbd_stream *stream, const void *buffer, size_t length);
+
+    /* All bytes of a head and of the payload that follows it, which may have none; false: the
+     * client is gone. */
+    bool (*send)(struct nbd_stream *stream, const void *head, size_t head_length,
+                 const void *payload, size_t payload_length);
 
     /* Called before each request is received, when the one before was answered. NULL: nothing is to
      * be done then. */

@@ -6,9 +6,10 @@
  */
 #include "session.h"
 
-static bool send_bytes(struct nbd_session *session, const void *buffer, size_t length)
+static bool send_both(struct nbd_session *session, const void *head, size_t head_length,
+                      const void *payload, size_t payload_length)
 {
-    return session->stream->send(session->stream, buffer, length);
+    return session->stream->send(session->stream, head, head_length, payload, payload_length);
 }
 
 static size_t piece_of(const struct nbd_session *session, uint64_t length)
@@ -22,8 +23,7 @@ static bool send_chunk(struct nbd_session *session, const struct nbd_request *re
     uint8_t head[NBD_CHUNK_SIZE];
 
     nbd_encode_chunk(head, flags, type, request->cookie, length);
-    return send_bytes(session, head, sizeof(head)) &&
-           (length == 0 || send_bytes(session, payload, length));
+    return send_both(session, head, sizeof(head), payload, length);
 }
 
 static bool send_error_chunk(struct nbd_session *session, const struct nbd_request *request,
@@ -36,12 +36,21 @@ static bool send_error_chunk(struct nbd_session *session, const struct nbd_reque
                       sizeof(payload));
 }
 
+/* A simple reply, and the data that it answers a read with. */
+static bool reply_simple(struct nbd_session *session, const struct nbd_request *request,
+                         enum nbd_error error, const void *data, size_t length)
+{
+    uint8_t head[NBD_SIMPLE_REPLY_SIZE];
+
+    nbd_encode_simple_reply(head, error, request->cookie);
+    return send_both(session, head, sizeof(head), data, length);
+}
+
 /* The reply to everything that sends no data back. Structured replies are only demanded where there
  * is data, or an error in its place. */
 static bool reply(struct nbd_session *session, const struct nbd_request *request,
                   enum nbd_error error)
 {
-    uint8_t bytes[NBD_SIMPLE_REPLY_SIZE];
     bool has_data = request->command == NBD_CMD_READ || request->command == NBD_CMD_BLOCK_STATUS;
 
     if (session->structured && has_data) {
@@ -49,8 +58,7 @@ static bool reply(struct nbd_session *session, const struct nbd_request *request
             return send_error_chunk(session, request, error);
         return send_chunk(session, request, NBD_CHUNK_FLAG_DONE, NBD_CHUNK_NONE, NULL, 0);
     }
-    nbd_encode_simple_reply(bytes, error, request->cookie);
-    return send_bytes(session, bytes, sizeof(bytes));
+    return reply_simple(session, request, error, NULL, 0);
 }
 
 /* ---- Reading ---- */
@@ -66,8 +74,7 @@ static bool send_data_chunk(struct nbd_session *session, const struct nbd_reques
     (void)nbd_put(to, length, 4);
     nbd_encode_chunk(head, 0, hole ? NBD_CHUNK_OFFSET_HOLE : NBD_CHUNK_OFFSET_DATA, request->cookie,
                      (uint32_t)(hole ? 12 : 8 + length));
-    return send_bytes(session, head, head_size) &&
-           (hole || send_bytes(session, session->buffer, (size_t)length));
+    return send_both(session, head, head_size, session->buffer, hole ? 0 : (size_t)length);
 }
 
 /* What the next chunk of a read is. */
@@ -128,7 +135,7 @@ static enum q2_status read_pieces(struct nbd_session *session, const struct nbd_
         if (status != Q2_OK)
             return status;
         if (send)
-            *ret_sent = send_bytes(session, session->buffer, n);
+            *ret_sent = send_both(session, session->buffer, n, NULL, 0);
         offset += n;
         left -= n;
     }
@@ -142,11 +149,12 @@ static bool read_simple(struct nbd_session *session, const struct nbd_request *r
     bool fits = request->length <= session->buffer_size, sent;
     enum q2_status status = read_pieces(session, request, false, &sent);
 
-    if (status != Q2_OK || !reply(session, request, NBD_SUCCESS))
-        return status != Q2_OK && reply(session, request, nbd_error_of(status));
+    if (status != Q2_OK)
+        return reply(session, request, nbd_error_of(status));
     if (fits)
-        return send_bytes(session, session->buffer, request->length);
-    return read_pieces(session, request, true, &sent) == Q2_OK && sent;
+        return reply_simple(session, request, NBD_SUCCESS, session->buffer, request->length);
+    return reply(session, request, NBD_SUCCESS) &&
+           read_pieces(session, request, true, &sent) == Q2_OK && sent;
 }
 
 static bool serve_read(struct nbd_session *session, const struct nbd_request *request)

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """How fast a handed-over disk is in the guest.
 
-    bench.py [LANE]...       all lanes if none is named
+    bench.py [--buffered] [LANE]...       all lanes if none is named
 
 Boots a guest for each lane. In it tests/guests/lane_bench.c measures the disk beside the kernel's
-loop device over a raw file of the same stick, in turns. "fresh" is the mixed lane where the image
-had no clusters when the guest started. Only the ratios mean something, and those
-only on a machine that nobody else uses: the server's lane needs two processors at once.
+loop device over a raw file of the same stick, in turns. That loop device has direct I/O, as our
+lanes have; with --buffered it is one as `losetup` makes it without options. "fresh" is the mixed
+lane where the image had no clusters when the guest started. Only the ratios mean something, and
+those only on a machine that nobody else uses: the server's lane needs two processors at once.
 """
 
 import argparse
@@ -46,7 +47,7 @@ KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_
          "flushed_write_4k"]
 
 MORE = """#!/bin/sh
-/usr/local/sbin/lane_bench {device} /dev/vda 2>&1 | while read -r line; do
+/usr/local/sbin/lane_bench {device} /dev/vda {loop} 2>&1 | while read -r line; do
     until printf '\\r\\nMETALCOW-TEST %s\\r\\n' "$line" >/dev/ttyS0; do sleep 0.2; done 2>/dev/null
 done
 """
@@ -60,9 +61,9 @@ def make_program():
     return program
 
 
-def prepared(raw, record, folder, lane):
+def prepared(raw, record, folder, lane, loop):
     """A copy of a guest's disk with the program, and with room for its area at the end."""
-    more = MORE.format(device=lane.device).encode()
+    more = MORE.format(device=lane.device, loop=loop).encode()
     copy = rows.with_file(raw, record, folder, rows.MORE_PATH, more, 0o755)
     copy = rows.with_file(copy, record, folder, "/usr/local/sbin/lane_bench",
                           make_program().read_bytes(), 0o755)
@@ -75,14 +76,14 @@ def prepared(raw, record, folder, lane):
     return copy
 
 
-def measure_lane(name):
+def measure_lane(name, loop):
     lane = LANES[name]
     row = dataclasses.replace(rows.find(lane.image), name=f"bench-{name}",
                               entry={"handoff": lane.handoff}, pieces=lane.pieces)
     folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
     folder.mkdir(parents=True, exist_ok=True)
     raw, record = rows.guest(row)
-    keys = rows.make_image(row, prepared(raw, record, folder.parent, lane), record, folder)
+    keys = rows.make_image(row, prepared(raw, record, folder.parent, lane, loop), record, folder)
     baseline = MAGIC.ljust(fs.MIB, b"b") + bytes(AREA - fs.MIB)
     rows.make_row_stick(row, folder, stick, keys, first={"/baseline.bin": baseline})
     result = run_guests.boot(row, stick)
@@ -98,8 +99,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lanes", nargs="*", choices=[[], *LANES], metavar="LANE",
                         help=f"of {', '.join(LANES)}; all if none is named")
-    for lane in parser.parse_args().lanes or LANES:
-        measure_lane(lane)
+    parser.add_argument("--buffered", action="store_true", help="the loop device has no direct I/O")
+    arguments = parser.parse_args()
+    for lane in arguments.lanes or LANES:
+        measure_lane(lane, "buffered" if arguments.buffered else "")
 
 
 if __name__ == "__main__":

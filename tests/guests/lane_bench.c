@@ -1,12 +1,14 @@
 /* How fast a disk that was handed over is, beside the kernel's own loop device.
  *
- *     lane_bench DISK HOST
+ *     lane_bench DISK HOST [buffered]
  *
  * Runs in a guest. DISK is the disk that the guest got, with AREA bytes at its end that nobody
  * uses. HOST is the disk that the image is on; somewhere in its first gigabytes there is a raw file
- * of AREA bytes in one piece that begins with MAGIC. A loop device with direct I/O is put over that
- * file. Both areas are written once, so that all of them is allocated, and are then measured in
- * turns, with direct I/O and one request at a time. Prints one line for each kind of access:
+ * of AREA bytes in one piece that begins with MAGIC. A loop device is put over that file, with
+ * direct I/O or, as losetup makes it without options, buffered; then its buffers are emptied before
+ * each measurement. Both areas are written once, so that all of them is allocated, and are then
+ * measured in turns, with direct I/O and one request at a time. Prints one line for each kind of
+ * access:
  *
  *     KIND OURS LOOP RATIO      medians of ROUNDS rounds in KiB/s, and of the rounds' ratios
  */
@@ -37,6 +39,7 @@ static uint8_t *buffer; /* 1 MiB, aligned */
 struct area {
     int fd;
     int64_t start;
+    int buffers; /* of this device, which are emptied; -1: none */
 };
 
 static double now(void)
@@ -95,6 +98,8 @@ static double flushed_4k(const struct area *area)
 
 static double measure(const struct area *area, int kind, unsigned int round)
 {
+    if (area->buffers >= 0 && ioctl(area->buffers, BLKFLSBUF) != 0)
+        err(1, "buffers");
     if (kind == 4)
         return flushed_4k(area);
     return kind < 2 ? sequential(area, kind == 1) : random_4k(area, kind == 3, round);
@@ -148,7 +153,7 @@ static int64_t find_baseline(int host)
     errx(1, "the host's disk has no file that begins with " MAGIC);
 }
 
-static struct area open_loop(const char *host_path)
+static struct area open_loop(const char *host_path, bool buffered)
 {
     int host = open(host_path, O_RDWR), control = open("/dev/loop-control", O_RDWR);
     int number = ioctl(control, LOOP_CTL_GET_FREE);
@@ -160,23 +165,23 @@ static struct area open_loop(const char *host_path)
         err(1, "%s", host_path);
     config.info.lo_offset = (uint64_t)find_baseline(host);
     config.info.lo_sizelimit = (uint64_t)AREA;
-    config.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR;
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | (buffered ? 0 : LO_FLAGS_DIRECT_IO);
     (void)snprintf(path, sizeof(path), "/dev/loop%d", number);
     fd = open(path, O_RDWR | O_DIRECT);
     if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &config) != 0)
         err(1, "%s", path);
-    return (struct area){.fd = fd};
+    return (struct area){.fd = fd, .buffers = buffered ? host : -1};
 }
 
 int main(int argc, char **argv)
 {
-    struct area ours, loop;
+    struct area ours = {.buffers = -1}, loop;
     uint64_t size = 0;
 
-    if (argc != 3)
-        errx(2, "usage: lane_bench DISK HOST");
+    if (argc != 3 && (argc != 4 || strcmp(argv[3], "buffered") != 0))
+        errx(2, "usage: lane_bench DISK HOST [buffered]");
     buffer = aligned_alloc(MIB, MIB);
-    loop = open_loop(argv[2]);
+    loop = open_loop(argv[2], argc == 4);
     ours.fd = open(argv[1], O_RDWR | O_DIRECT);
     if (!buffer || ours.fd < 0 || ioctl(ours.fd, BLKGETSIZE64, &size) != 0)
         err(1, "%s", argv[1]);

@@ -77,6 +77,15 @@ printf '\r\nMETALCOW-TEST ready %s\r\n' "$ready" >/dev/ttyS0
 """
 
 
+# How the kernel sends requests to the server.
+QUEUE = r"""#!/bin/sh
+cd /sys/block/nbd0/queue
+printf '\r\nMETALCOW-TEST queue %s KiB, scheduler %s\r\n' "$(cat max_sectors_kb)" \
+    "$(cat scheduler)" >/dev/ttyS0
+"""
+TUNED = r"METALCOW-TEST queue 1280 KiB, scheduler (.*\[none\]|none\s)"
+
+
 # More is written than the mixed lane waits for. When the log tells of the longer table, a part of
 # it is written again, straight, and all of it is read from the disk. The stick can still not be
 # mounted.
@@ -191,7 +200,7 @@ ROWS = [
         memory=1024, more=CONTENT + PRESSURE,
         told=r"METALCOW-TEST content 4831838208\s[\s\S]*METALCOW-TEST pressure"),
     Row("qcow2-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
-        says=r"lane: server \(nbd\)"),
+        says=r"lane: server \(nbd\)", more=QUEUE, told=TUNED),
     Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
     Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB,
         root="/dev/loop0p2", says=r"lane: fast \(loop on /dev/dm-\d+, \d\d+ pieces\)"),

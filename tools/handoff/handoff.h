@@ -228,6 +228,13 @@ void server_init(struct handoff *handoff);
 /* Attach an export as /dev/nbd0: the socket to serve it on, or -1, and the log says why. */
 int server_attach(const struct handoff *handoff, const struct nbd_export *export);
 
+/* Let the kernel send requests as long as the server's buffer: its driver cuts them at 128 KiB
+ * otherwise, and the server answers one at a time. And let whoever asks send them: with a
+ * scheduler, a thread of the kernel wakes for each one first. Setting the scheduler, and in newer
+ * kernels setting the length, waits for requests that are on their way. So another thread or
+ * process than the one that serves has to call this. A refusal costs speed only. */
+void server_tune(void);
+
 /* Serve until the kernel lets go; then the disk was flushed. Closes the socket. */
 void server_serve(struct handoff *handoff, struct nbd_export *export, int socket);
 

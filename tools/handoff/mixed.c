@@ -78,6 +78,7 @@ static bool attach(void)
 
     if (fstat(mixed.handoff->host.fd, &partition) != 0 || stat(SERVER_DEVICE, &device) != 0)
         return false;
+    server_tune(); /* before the table, which takes over the length of requests */
     mixed.straight.device = partition.st_rdev;
     mixed.served = (struct target){device.st_rdev, NBD_ROUTED_MARGIN};
     return loop_attach_mapped(mixed.handoff, &mixed.table, &mixed.straight, &mixed.served,

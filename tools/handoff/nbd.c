@@ -19,9 +19,10 @@
 #include <unistd.h>
 
 #include "drivers/nbd/session.h"
+#include "drivers/posix/socket.h"
 #include "handoff.h"
 
-#define LARGEST      "/sys/block/nbd0/queue/max_sectors_kb"
+#define QUEUE        "/sys/block/nbd0/queue/"
 #define MESSAGE_SIZE 4096u
 #define TABLES_MARK  (256u * 1024)
 
@@ -186,18 +187,23 @@ static void widen(int socket)
     (void)setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 }
 
-/* Let the kernel send requests as long as the buffer. Its driver cuts them at 128 KiB otherwise,
- * and this process serves one request at a time. A refusal costs speed only. */
-static void ask_for_long_requests(void)
+static void set_queue(const char *path, const char *text)
 {
-    int fd = open(LARGEST, O_WRONLY | O_CLOEXEC);
-    char text[16];
-    int length = snprintf(text, sizeof(text), "%u", BUFFER_SIZE / 1024);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
 
     if (fd < 0)
         return;
-    (void)!write(fd, text, (size_t)length);
+    (void)!write(fd, text, strlen(text));
     (void)close(fd);
+}
+
+void server_tune(void)
+{
+    char length[16];
+
+    (void)snprintf(length, sizeof(length), "%u", BUFFER_SIZE / 1024);
+    set_queue(QUEUE "max_sectors_kb", length);
+    set_queue(QUEUE "scheduler", "none");
 }
 
 void server_detach(void)
@@ -235,25 +241,24 @@ int server_attach(const struct handoff *handoff, const struct nbd_export *export
         (void)close(netlink);
     if (pair[0] >= 0)
         (void)close(pair[0]); /* the kernel has its own hold of it */
-    if (error == 0) {
-        ask_for_long_requests();
+    if (error == 0)
         return pair[1];
-    }
     if (pair[1] >= 0)
         (void)close(pair[1]);
     log_say(LOG_ERROR, "%s cannot be attached: %s", SERVER_DEVICE, strerror(error));
     return -1;
 }
 
-/* Open the device once, so that the kernel looks for its partitions. A child does this, because the
- * open waits for answers of this process. SIGCHLD is ignored, because a zombie without '@' in its
- * name would hold up the machine's shutdown. */
-static void open_in_child(void)
+/* Tune the device, and open it once, so that the kernel looks for its partitions. A child does
+ * this, because both wait for answers of this process. SIGCHLD is ignored, because a zombie without
+ * '@' in its name would hold up the machine's shutdown. */
+static void tune_and_open_in_child(void)
 {
     (void)signal(SIGCHLD, SIG_IGN);
     if (fork() == 0) {
         int fd = -1;
 
+        server_tune();
         for (int i = 0; i < 50 && fd < 0; i++) {
             fd = open(SERVER_DEVICE, O_RDONLY | O_CLOEXEC);
             if (fd < 0)
@@ -341,20 +346,11 @@ static bool kernel_receive(struct nbd_stream *stream, void *buffer, size_t lengt
     return true;
 }
 
-static bool kernel_send(struct nbd_stream *stream, const void *buffer, size_t length)
+static bool kernel_send(struct nbd_stream *stream, const void *head, size_t head_length,
+                        const void *payload, size_t payload_length)
 {
-    const uint8_t *from = buffer;
-
-    while (length > 0) {
-        ssize_t n = send(((struct kernel *)stream)->fd, from, length, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        from += n;
-        length -= (size_t)n;
-    }
-    return true;
+    return q2_socket_send(((struct kernel *)stream)->fd, head, head_length, payload,
+                          payload_length);
 }
 
 static struct handoff *handoff_of(struct nbd_disk_export *export)
@@ -441,7 +437,7 @@ void server_lane(struct handoff *handoff)
             read_only                                    ? "read-only"
             : handoff->record.mode == Q2_HANDOFF_OVERLAY ? "overlay in memory"
                                                          : "read-write");
-    open_in_child();
+    tune_and_open_in_child();
     server_serve(handoff, &handoff->export.export, socket);
     log_say(LOG_WARNING, "the kernel has let go of %s", SERVER_DEVICE);
 }

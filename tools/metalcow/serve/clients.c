@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "drivers/nbd/session.h"
+#include "drivers/posix/socket.h"
 #include "server.h"
 
 #define BUFFER_SIZE       ((size_t)1 << 20)
@@ -62,36 +63,15 @@ static void unlock_disk(struct nbd_disk_export *export)
     (void)pthread_mutex_unlock(&disk_lock);
 }
 
-static bool socket_receive(struct nbd_stream *stream, void *buffer, size_t length)
+static bool client_receive(struct nbd_stream *stream, void *buffer, size_t length)
 {
-    uint8_t *to = buffer;
-
-    while (length > 0) {
-        ssize_t n = recv(((struct slot *)stream)->fd, to, length, MSG_WAITALL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        to += n;
-        length -= (size_t)n;
-    }
-    return true;
+    return q2_socket_receive(((struct slot *)stream)->fd, buffer, length);
 }
 
-static bool socket_send(struct nbd_stream *stream, const void *buffer, size_t length)
+static bool client_send(struct nbd_stream *stream, const void *head, size_t head_length,
+                        const void *payload, size_t payload_length)
 {
-    const uint8_t *from = buffer;
-
-    while (length > 0) {
-        ssize_t n = send(((struct slot *)stream)->fd, from, length, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        from += n;
-        length -= (size_t)n;
-    }
-    return true;
+    return q2_socket_send(((struct slot *)stream)->fd, head, head_length, payload, payload_length);
 }
 
 /* Limit the time that recv() waits; 0: no limit. A limit is set during the handshake only, because
@@ -158,7 +138,7 @@ static void begin_client(struct server *server, struct slot *slot, int fd)
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* no TCP: no harm */
     *slot = (struct slot){
-        .stream = {.receive = socket_receive, .send = socket_send},
+        .stream = {.receive = client_receive, .send = client_send},
         .server = server,
         .state = SLOT_SERVED,
         .fd = fd,

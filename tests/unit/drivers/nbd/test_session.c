@@ -37,14 +37,21 @@ static bool script_receive(struct nbd_stream *stream, void *buffer, size_t lengt
     return true;
 }
 
-static bool script_send(struct nbd_stream *stream, const void *buffer, size_t length)
+static bool put_out(const void *bytes, size_t length)
 {
-    (void)stream;
     if (length > MAX_TALK - script.out_length)
         return false;
-    memcpy(script.out + script.out_length, buffer, length);
+    if (length > 0)
+        memcpy(script.out + script.out_length, bytes, length);
     script.out_length += length;
     return true;
+}
+
+static bool script_send(struct nbd_stream *stream, const void *head, size_t head_length,
+                        const void *payload, size_t payload_length)
+{
+    (void)stream;
+    return put_out(head, head_length) && put_out(payload, payload_length);
 }
 
 static enum q2_status taken_status(void)
