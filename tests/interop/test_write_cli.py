@@ -388,6 +388,20 @@ def test_create_help_lists_the_options():
     for option in ("backing_file=<str>", "cluster_size=<size>", "data_file_raw=<bool (on/off)>"):
         check(f"  {option}" in text, f"-o help does not list {option}")
     check("cluster_size" not in good("create", "-f", "raw", "-o", "help"), "raw has no clusters")
+    for words in (("create", "-f", "qcow2", "-o", "?"), ("convert", "-O", "qcow2", "-o", "help"),
+                  ("measure", "-O", "qcow2", "-o", "help", "keep.qcow2")):
+        check_equal(good(*words), text, words)
+
+
+def test_amend_help_lists_what_amend_changes():
+    def names(text):
+        return [line.split("=")[0].strip() for line in text.splitlines()[1:]]
+
+    text = good("amend", "-o", "help")
+    theirs = run("qemu-img", "amend", "-f", "qcow2", "-o", "help")[1]
+    check_equal(text.splitlines()[0], theirs.splitlines()[0], "first line")
+    check_equal(names(text), [name for name in names(theirs)
+                              if name not in ("backing_file", "backing_fmt")], "options")
 
 
 # --- amend, rebase -------------------------------------------------------------------------------
@@ -476,8 +490,8 @@ def test_amend_refuses_before_anything_changes():
                         ("compat=0.10,data_file=x", "external data file"),
                         ("refcount_bits=3", "refcount_bits must be"),
                         ("compat=0.42", "compat cannot be '0.42'"),
-                        ("encrypt.format=luks", "'metalcow help amend' says what -o takes"),
-                        ("nonsense=1", "'metalcow help amend' says what -o takes")):
+                        ("encrypt.format=luks", "'metalcow amend -o help' lists them"),
+                        ("nonsense=1", "'metalcow amend -o help' lists them")):
         refused(("amend", "-o", wish, "refused.qcow2"), words)
     make("wide.qcow2", "-o", "refcount_bits=64")
     refused(("amend", "-o", "compat=0.10", "wide.qcow2"), "add refcount_bits=16")

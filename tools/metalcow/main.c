@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/arguments.h"
+#include "base/create_options.h"
 #include "base/help.h"
 #include "base/output.h"
 #include "verbs.h"
@@ -29,6 +30,20 @@ static int refuse_verb(const char *name)
     return EXIT_ERROR;
 }
 
+static int run_options_help(const struct verb *verb, const struct arguments *arguments)
+{
+    enum q2_image_format format;
+
+    if (verb == &verbs[VERB_AMEND]) {
+        create_options_help_amend();
+        return EXIT_SUCCESS;
+    }
+    if (!arguments_format(arguments->output_format, &format))
+        return EXIT_ERROR;
+    create_options_help(format);
+    return EXIT_SUCCESS;
+}
+
 static int run_verb(const struct verb *verb, int argc, char **argv)
 {
     struct arguments arguments;
@@ -39,6 +54,8 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     case PARSE_HELP:
         help_verb(verb);
         return EXIT_SUCCESS;
+    case PARSE_OPTIONS_HELP:
+        return run_options_help(verb, &arguments);
     case PARSE_ERROR:
     default:
         return verb->usage_status;

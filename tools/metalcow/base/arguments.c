@@ -329,6 +329,15 @@ static void say_bad_option(int problem, char **argv)
     fputs("'\n", stderr);
 }
 
+static bool wants_options_help(const struct option_texts *texts)
+{
+    for (size_t i = 0; i < texts->nb; i++) {
+        if (strcmp(texts->texts[i], "help") == 0 || strcmp(texts->texts[i], "?") == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum parse_result parse_options(const struct verb *verb, int argc, char **argv,
                                        struct arguments *arguments)
 {
@@ -350,7 +359,7 @@ static enum parse_result parse_options(const struct verb *verb, int argc, char *
         if (!take(row, optarg, arguments))
             return PARSE_ERROR;
     }
-    return PARSE_OK;
+    return wants_options_help(&arguments->options) ? PARSE_OPTIONS_HELP : PARSE_OK;
 }
 
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
@@ -380,14 +389,14 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
     }
     if (result == PARSE_ERROR)
         fprintf(stderr, "'metalcow help %s' lists its options\n", verb->name);
-    if (result != PARSE_OK)
+    if (result != PARSE_OK && result != PARSE_OPTIONS_HELP)
         return result;
     arguments.all_operands = argv + optind;
     arguments.nb_operands = nb_operands;
     for (int i = 0; i < nb_operands && i < MAX_OPERANDS; i++)
         arguments.operands[i] = argv[optind + i];
     *ret_arguments = arguments;
-    return PARSE_OK;
+    return result;
 }
 
 bool arguments_size(const char *operand, uint64_t *ret_size)

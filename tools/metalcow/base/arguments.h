@@ -154,8 +154,9 @@ struct arguments {
 
 enum parse_result {
     PARSE_OK,
-    PARSE_HELP,  /* --help was given */
-    PARSE_ERROR, /* said on stderr */
+    PARSE_HELP,         /* --help was given */
+    PARSE_OPTIONS_HELP, /* -o help was given; operands were not looked at */
+    PARSE_ERROR,        /* said on stderr */
 };
 
 /* Parse argv[1..] of a verb; argv[0] is the verb's name. */

@@ -328,7 +328,7 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
                                                                : "");
     }
     return refuse("there is no option", assignment,
-                  options->amends           ? "; 'metalcow help amend' says what -o takes"
+                  options->amends           ? "; 'metalcow amend -o help' lists them"
                   : format == Q2_FORMAT_RAW ? "; 'metalcow create -f raw -o help' lists them"
                                             : "; 'metalcow create -f qcow2 -o help' lists them");
 }
@@ -416,7 +416,7 @@ void create_options_print(const struct create_options *options, enum q2_image_fo
     putchar('\n');
 }
 
-void create_options_help(enum q2_image_format format)
+static void print_help(unsigned option)
 {
     static const char *const kinds[] = {
         [VALUE_CLUSTER_SIZE] = "=<size>",  [VALUE_COUNT] = "=<num>",
@@ -424,14 +424,47 @@ void create_options_help(enum q2_image_format format)
         [VALUE_SIZE] = "=<size>",          [VALUE_TEXT] = "=<str>",
         [VALUE_WORD] = "=<str>",
     };
+    char left[64];
 
+    (void)snprintf(left, sizeof(left), "%s%s", rows[option].name, kinds[rows[option].kind]);
+    printf("  %-22s - %s\n", left, rows[option].text);
+}
+
+void create_options_help(enum q2_image_format format)
+{
     printf("Supported %s options:\n", format == Q2_FORMAT_RAW ? "raw" : "qcow2");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
-        char left[64];
-
-        (void)snprintf(left, sizeof(left), "%s%s", rows[i].name, kinds[rows[i].kind]);
         if ((format != Q2_FORMAT_RAW || rows[i].raw) && is_known(i, false))
-            printf("  %-22s - %s\n", left, rows[i].text);
+            print_help(i);
+    }
+}
+
+bool create_options_is_amendable(enum create_option option)
+{
+    switch ((unsigned)option) {
+    case CREATE_COMPAT:
+    case CREATE_DATA_FILE:
+    case CREATE_DATA_FILE_RAW:
+    case CREATE_ENCRYPT_ITER_TIME:
+    case CREATE_ENCRYPT_KEYSLOT:
+    case CREATE_ENCRYPT_NEW_SECRET:
+    case CREATE_ENCRYPT_OLD_SECRET:
+    case CREATE_ENCRYPT_STATE:
+    case CREATE_LAZY_REFCOUNTS:
+    case CREATE_REFCOUNT_BITS:
+    case CREATE_SIZE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void create_options_help_amend(void)
+{
+    puts("Amend options for 'qcow2':");
+    for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
+        if (create_options_is_amendable((enum create_option)i))
+            print_help(i);
     }
 }
 

@@ -127,8 +127,12 @@ bool create_options_set(struct create_options *options, enum create_option optio
 void create_options_print(const struct create_options *options, enum q2_image_format format,
                           const char *path);
 
-/* Print what -o help lists. */
+/* Print what -o help lists: of a new image, and of amend. */
 void create_options_help(enum q2_image_format format);
+void create_options_help_amend(void);
+
+/* Does amend change what the option says? */
+bool create_options_is_amendable(enum create_option option);
 
 /* The values that stand for the defaults. */
 uint64_t create_options_cluster_size(const struct create_options *options);

@@ -121,29 +121,6 @@ static bool say(const char *sentence)
     return false;
 }
 
-static const enum create_option amendable[] = {
-    CREATE_COMPAT,
-    CREATE_DATA_FILE,
-    CREATE_DATA_FILE_RAW,
-    CREATE_ENCRYPT_ITER_TIME,
-    CREATE_ENCRYPT_KEYSLOT,
-    CREATE_ENCRYPT_NEW_SECRET,
-    CREATE_ENCRYPT_OLD_SECRET,
-    CREATE_ENCRYPT_STATE,
-    CREATE_LAZY_REFCOUNTS,
-    CREATE_REFCOUNT_BITS,
-    CREATE_SIZE,
-};
-
-static bool is_amendable(unsigned option)
-{
-    for (size_t i = 0; i < sizeof(amendable) / sizeof(amendable[0]); i++) {
-        if (amendable[i] == option)
-            return true;
-    }
-    return false;
-}
-
 /* Is there something to change, and nothing else? */
 static bool check_options(const struct create_options *options)
 {
@@ -154,7 +131,7 @@ static bool check_options(const struct create_options *options)
     if (options->given[CREATE_SIZE] && options->image.virtual_size == 0)
         return say("the new size would be 0 bytes; give a larger one");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
-        if (options->given[i] && !is_amendable(i))
+        if (options->given[i] && !create_options_is_amendable((enum create_option)i))
             return say(
                 "amend changes compat, data_file, data_file_raw, lazy_refcounts, refcount_bits, "
                 "size and encrypt.state only; for everything else make a new image with 'convert "

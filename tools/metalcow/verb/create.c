@@ -20,15 +20,6 @@ static bool fail(const char *path, const char *what)
     return false;
 }
 
-static bool wants_help(const struct option_texts *texts)
-{
-    for (size_t i = 0; i < texts->nb; i++) {
-        if (strcmp(texts->texts[i], "help") == 0 || strcmp(texts->texts[i], "?") == 0)
-            return true;
-    }
-    return false;
-}
-
 /* All that says what the image shall be; -b and -F win over -o. */
 static bool collect(const struct arguments *arguments, enum q2_image_format format,
                     struct create_options *options)
@@ -126,10 +117,6 @@ int verb_create(const struct arguments *arguments)
 
     if (!arguments_format(arguments->output_format, &format))
         return EXIT_ERROR;
-    if (wants_help(&arguments->options)) {
-        create_options_help(format);
-        return EXIT_SUCCESS;
-    }
     if (!arguments->operands[0]) {
         fputs("metalcow: create expects FILE [SIZE]\n", stderr);
         return EXIT_ERROR;
