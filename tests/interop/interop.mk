@@ -26,8 +26,9 @@ differential: SEED = 1
 .PHONY: differential
 
 # Unit tests of the host command's pure parts: tests/unit/tools/FOLDER/test_NAME.c links the object
-# of tools/metalcow/FOLDER/NAME.c.
-TOOL_TEST_SRCS := $(sort $(wildcard tests/unit/tools/*/test_*.c))
+# of tools/metalcow/FOLDER/NAME.c. Those of the hand-off are in tests/unit/handoff.mk.
+TOOL_TEST_SRCS := $(filter-out tests/unit/tools/handoff/%,\
+                    $(sort $(wildcard tests/unit/tools/*/test_*.c)))
 OWN_TEST_SRCS  += $(TOOL_TEST_SRCS)
 tool_test_object = $(subst /test_,/,$(patsubst tests/unit/tools/%.c,tools/metalcow/%.o,$(1)))
 # $(call tool_test,variant,linker flags,source of the test)

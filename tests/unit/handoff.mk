@@ -20,3 +20,11 @@ $(BUILD)/san/$(HANDOFF_DECIDES): $(call objects,san,$(HANDOFF_DECIDES).c $(HANDO
                                  $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=address,undefined -o $@ $^
+
+# The tables that the program in the running system gives to the device mapper, which the test is.
+HANDOFF_LOOP  := tests/unit/tools/handoff/test_loop
+OWN_TEST_SRCS += $(HANDOFF_LOOP).c
+$(BUILD)/san/$(HANDOFF_LOOP): $(call objects,san,$(HANDOFF_LOOP).c tools/handoff/loop.c) \
+                              $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -o $@ $^

@@ -122,10 +122,16 @@ static bool load_table(const struct table *table, const struct target *straight,
 }
 
 /* Put the table that was loaded in force: DM_DEV_SUSPEND without its flag means to resume. The
- * mapping has no file system to be frozen: those are on the loop device. */
+ * mapping has no file system to be frozen: those are on the loop device. The kernel waits for old
+ * requests, and gives that up when the machine goes to sleep. */
 static bool resume_mapping(void)
 {
-    return device_control(mapper, DM_DEV_SUSPEND, begin_request(DM_SKIP_LOCKFS_FLAG, 0)) == 0;
+    int result;
+
+    do
+        result = device_control(mapper, DM_DEV_SUSPEND, begin_request(DM_SKIP_LOCKFS_FLAG, 0));
+    while (result != 0 && errno == EINTR);
+    return result == 0;
 }
 
 /* Make the mapping; its device's number, or 0 and errno. From then on it holds its devices
@@ -154,6 +160,8 @@ bool loop_change_mapping(const struct table *table, const struct target *straigh
     if (load_table(table, straight, served, 0) && resume_mapping())
         return true;
     log_say(LOG_WARNING, "the device-mapper table stays as it was: %s", strerror(errno));
+    /* A table that is still loaded must go first: to resume would put it in force. */
+    (void)device_control(mapper, DM_TABLE_CLEAR, begin_request(0, 0));
     (void)resume_mapping(); /* if it was left in the middle */
     return false;
 }
