@@ -79,6 +79,16 @@ void q2_routes_choose(struct q2_routes *routes, uint64_t grain, uint64_t min_len
  */
 bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length);
 
+/* How much of a range, from its start on, goes one way?
+ *
+ * table, nb      of q2_routes_choose()
+ * length         > 0
+ * ret_straight   which way
+ * returns        bytes, 1..length; 0: the range does not begin inside the disk
+ */
+uint64_t q2_routes_reach(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length,
+                         bool *ret_straight);
+
 /* Does everything that goes straight by one table go straight by another, to the same place?
  *
  * table, nb          of q2_routes_choose()

@@ -208,6 +208,19 @@ bool q2_routes_served(const struct q2_route *table, size_t nb, uint64_t offset, 
     return route && !route->straight;
 }
 
+uint64_t q2_routes_reach(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length,
+                         bool *ret_straight)
+{
+    const struct q2_route *route = find(table, nb, offset, 1);
+    uint64_t left;
+
+    if (!route)
+        return 0;
+    *ret_straight = route->straight;
+    left = route->length - (offset - route->guest_offset);
+    return length < left ? length : left;
+}
+
 static bool goes_to(const struct q2_route *table, size_t nb, const struct q2_route *other)
 {
     const struct q2_route *route = find(table, nb, other->guest_offset, other->length);

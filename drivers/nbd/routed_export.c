@@ -75,11 +75,12 @@ static enum q2_status admit(struct nbd_routed_export *routed, uint64_t offset, u
     return Q2_OK;
 }
 
-/* Will a part of the range go straight? */
-static bool keeps_place(const struct nbd_routed_export *routed, uint64_t disk_offset,
-                        uint64_t length)
+/* The first part of an admitted range that will go one way, its length; does it keep its place? */
+static uint64_t will_go(const struct nbd_routed_export *routed, uint64_t disk_offset,
+                        uint64_t length, bool *ret_keeps_place)
 {
-    return !q2_routes_served(routed->announced, routed->nb_announced, disk_offset, length);
+    return q2_routes_reach(routed->announced, routed->nb_announced, disk_offset, length,
+                           ret_keeps_place);
 }
 
 static enum q2_status write_zeroes_as_data(struct nbd_export *disk, uint64_t offset,
@@ -116,11 +117,16 @@ static enum q2_status routed_write_zeroes(struct nbd_export *export, uint64_t of
     struct nbd_export *disk = routed_of(export)->disk;
     enum q2_status status = admit(routed_of(export), offset, length, &offset);
 
-    if (status != Q2_OK)
-        return status;
-    if (keeps_place(routed_of(export), offset, length))
-        return write_zeroes_as_data(disk, offset, length);
-    return disk->ops->write_zeroes(disk, offset, length);
+    while (length > 0 && status == Q2_OK) {
+        bool keeps_place = true;
+        uint64_t n = will_go(routed_of(export), offset, length, &keeps_place);
+
+        status = keeps_place ? write_zeroes_as_data(disk, offset, n)
+                             : disk->ops->write_zeroes(disk, offset, n);
+        offset += n;
+        length -= n;
+    }
+    return status;
 }
 
 static enum q2_status routed_trim(struct nbd_export *export, uint64_t offset, uint64_t length)
@@ -128,9 +134,16 @@ static enum q2_status routed_trim(struct nbd_export *export, uint64_t offset, ui
     struct nbd_export *disk = routed_of(export)->disk;
     enum q2_status status = admit(routed_of(export), offset, length, &offset);
 
-    if (status != Q2_OK || keeps_place(routed_of(export), offset, length))
-        return status;
-    return disk->ops->trim(disk, offset, length);
+    while (length > 0 && status == Q2_OK) {
+        bool keeps_place = true;
+        uint64_t n = will_go(routed_of(export), offset, length, &keeps_place);
+
+        if (!keeps_place)
+            status = disk->ops->trim(disk, offset, n);
+        offset += n;
+        length -= n;
+    }
+    return status;
 }
 
 /* A device mapper flushes every part of its table. What goes straight is flushed where it goes, so

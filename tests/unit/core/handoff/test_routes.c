@@ -443,6 +443,24 @@ static bool is_served(const struct q2_route *table, size_t nb, uint64_t size, ui
     return true;
 }
 
+/* q2_routes_reach() by looking at every route. */
+static void check_reach(const struct q2_route *table, size_t nb, uint64_t offset, uint64_t length)
+{
+    uint64_t want = 0;
+    bool straight = false, want_straight = false;
+
+    for (size_t i = 0; i < nb; i++) {
+        uint64_t skip = offset - table[i].guest_offset;
+
+        if (offset < table[i].guest_offset || skip >= table[i].length)
+            continue;
+        want = length < table[i].length - skip ? length : table[i].length - skip;
+        want_straight = table[i].straight;
+    }
+    T_CHECK_U64(q2_routes_reach(table, nb, offset, length, &straight), want);
+    T_CHECK(straight == want_straight);
+}
+
 static void check_served(const struct q2_route *table, size_t nb, uint64_t size)
 {
     for (int i = 0; i < 50; i++) {
@@ -456,6 +474,7 @@ static void check_served(const struct q2_route *table, size_t nb, uint64_t size)
         }
         T_CHECK(q2_routes_served(table, nb, offset, length) ==
                 is_served(table, nb, size, offset, length));
+        check_reach(table, nb, offset, length | 1);
     }
 }
 

@@ -264,7 +264,6 @@ static void test_routed_export_announced_table_keeps_places(void)
         {"not announced", 0, 4096, false},
         {"behind it", 768 * KIB, 256 * KIB, false},
         {"announced", 512 * KIB, 256 * KIB, true},
-        {"one byte of it", 768 * KIB - 1, 4096, true},
         {"no multiple of a piece", 600 * KIB, 10001, true},
     };
     static uint8_t bytes[DISK_SIZE];
@@ -294,6 +293,51 @@ static void test_routed_export_announced_table_keeps_places(void)
             next_status = Q2_ERR_IO;
             T_CHECK_U64(export->ops->write_zeroes(export, offset, length), Q2_ERR_IO);
         }
+    }
+    t_row("");
+}
+
+/* Only what was announced keeps its place: zeros as data would take room for all of a range. */
+static void test_routed_export_announced_table_cuts_ranges(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t offset, length;
+        uint64_t kept_from, kept_to; /* the part that keeps its place */
+    } rows[] = {
+        {"ends behind it", 700 * KIB, 324 * KIB, 700 * KIB, 768 * KIB},
+        {"one byte of it", 768 * KIB - 1, 4096, 768 * KIB - 1, 768 * KIB},
+        {"begins before it", 512 * KIB, 300 * KIB, 600 * KIB, 768 * KIB},
+    };
+    static const struct q2_route later[] = {
+        {.guest_offset = 0, .length = 256 * KIB},
+        {.guest_offset = 256 * KIB, .length = 256 * KIB, .volume_offset = 0, .straight = true},
+        {.guest_offset = 512 * KIB, .length = 88 * KIB},
+        {.guest_offset = 600 * KIB, .length = 168 * KIB, .volume_offset = MIB, .straight = true},
+        {.guest_offset = 768 * KIB, .length = 256 * KIB},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct nbd_routed_export routed;
+        struct nbd_export *export = begin(&routed);
+        uint64_t end = rows[i].offset + rows[i].length;
+        uint64_t others =
+            (rows[i].offset < rows[i].kept_from ? 1u : 0u) + (rows[i].kept_to < end ? 1u : 0u);
+        bool good = true;
+
+        t_row(rows[i].name);
+        nbd_routed_export_announce(&routed, later, 5);
+        T_CHECK_U64(export->ops->trim(export, MARGIN + rows[i].offset, rows[i].length), Q2_OK);
+        T_CHECK_U64(nb_trims, others);
+        T_CHECK_U64(export->ops->write_zeroes(export, MARGIN + rows[i].offset, rows[i].length),
+                    Q2_OK);
+        T_CHECK_U64(nb_zeroes, others);
+        for (uint64_t n = rows[i].offset; n < end; n++) {
+            bool kept = n >= rows[i].kept_from && n < rows[i].kept_to;
+
+            good = good && disk[n] == (kept ? 0 : (uint8_t)(n * 7 + n / 512 + 1));
+        }
+        T_CHECK(good);
     }
     t_row("");
 }
@@ -328,6 +372,7 @@ int main(void)
     T_RUN(test_routed_export_status_is_cut_at_borders);
     T_RUN(test_routed_export_tells_errors_of_the_disk);
     T_RUN(test_routed_export_announced_table_keeps_places);
+    T_RUN(test_routed_export_announced_table_cuts_ranges);
     T_RUN(test_routed_export_switches_tables);
     return t_done();
 }
