@@ -28,3 +28,11 @@ $(BUILD)/san/$(HANDOFF_LOOP): $(call objects,san,$(HANDOFF_LOOP).c tools/handoff
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=address,undefined -o $@ $^
+
+# When the table grows: the engine, the device mapper and the server are the test's.
+HANDOFF_MIXED := tests/unit/tools/handoff/test_mixed
+OWN_TEST_SRCS += $(HANDOFF_MIXED).c
+$(BUILD)/san/$(HANDOFF_MIXED): $(call objects,san,$(HANDOFF_MIXED).c tools/handoff/mixed.c) \
+                               $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=address,undefined -pthread -Wl,--wrap=stat,--wrap=stat64 -o $@ $^

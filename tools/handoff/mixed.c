@@ -26,8 +26,8 @@
 
 /* A new table is looked for when so much was written through the server, and 1 / PART of what goes
  * straight already: looking for it reads all L2 tables. While nobody asks for anything, 1 / PART of
- * that is enough. It must send so much more straight. Each time it does not, twice as much must be
- * written until the next look, and at most MOST times as much. */
+ * that is enough. It must send so much more straight. Each time it does not, or the kernel refuses
+ * it, twice as much must be written until the next look, and at most MOST times as much. */
 #define FIRST_MARK (8 * MIB)
 #define PART       32u
 #define WORTH_GAIN MIB
@@ -121,12 +121,18 @@ static bool find_next(void)
            q2_routes_include(mixed.next.routes, mixed.next.nb, mixed.table.routes, mixed.table.nb);
 }
 
+/* Nothing came of a look: wait longer until the next one. */
+static void back_off(void)
+{
+    if (mixed.mark < MOST * mark_for(&mixed.table))
+        mixed.mark *= 2;
+}
+
 static void begin_change(struct nbd_routed_export *routed)
 {
     routed->written = 0;
     if (!find_next()) {
-        if (mixed.mark < MOST * mark_for(&mixed.table))
-            mixed.mark *= 2;
+        back_off();
         return;
     }
     nbd_routed_export_announce(routed, mixed.next.routes, mixed.next.nb);
@@ -145,7 +151,7 @@ static void end_change(struct nbd_routed_export *routed, bool changed)
         log_say(LOG_INFO, "%s (%zu pieces)", describe().text, mixed.table.nb);
     } else {
         nbd_routed_export_announce(routed, mixed.table.routes, mixed.table.nb);
-        mixed.mark = UINT64_MAX;
+        back_off();
     }
     mixed.step = ATTACHED;
 }
