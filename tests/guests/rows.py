@@ -77,6 +77,36 @@ printf '\r\nMETALCOW-TEST ready %s\r\n' "$ready" >/dev/ttyS0
 """
 
 
+# The guest swaps to the disk that it was handed: what the server needs to answer must not wait for
+# that. More is kept in memory than there is, is written from there, and is compared.
+SWAP = r"""#!/bin/sh
+set -eu
+dd if=/dev/zero of=/swapfile bs=1M count=900 2>/dev/null
+chmod 600 /swapfile
+mkswap /swapfile >/dev/null
+swapon /swapfile
+mount -t tmpfs -o size=1400M tmpfs /mnt
+head -c 1258291200 /dev/urandom >/mnt/want
+used=$(awk '/SwapTotal/{t=$2} /SwapFree/{f=$2} END{print int((t-f)/1024)}' /proc/meminfo)
+cp /mnt/want /var/lib/metalcow/swapped
+sync
+[ "$(sha256sum </mnt/want)" = "$(sha256sum </var/lib/metalcow/swapped)" ]
+rm /mnt/want /var/lib/metalcow/swapped
+printf '\r\nMETALCOW-TEST swap same, %s MiB swapped\r\n' "$used" >/dev/ttyS0
+swapoff /swapfile
+rm /swapfile
+"""
+SWAPPED = r"METALCOW-TEST swap same, [1-9]\d\d MiB swapped\s"
+
+
+# Where the server has a part in the disk, the system refuses to hibernate.
+SLEEP = r"""#!/bin/sh
+said=$(/usr/lib/systemd/systemd-sleep hibernate 2>&1)
+printf '\r\nMETALCOW-TEST hibernation %s: %s\r\n' "$?" "$said" >/dev/ttyS0
+"""
+AWAKE = r"METALCOW-TEST hibernation 1: .*hibernate.* disabled by configuration"
+
+
 # How the kernel sends requests to the server.
 QUEUE = r"""#!/bin/sh
 cd /sys/block/nbd0/queue
@@ -172,7 +202,7 @@ ROWS = [
     Row("kernel-amd64", kernel="amd64"),
     Row("trixie", release="trixie"),
     Row("trixie-systemd-boot", release="trixie", loader="systemd-boot"),
-    Row("qcow2", image="qcow2"),
+    Row("qcow2", image="qcow2", more=SLEEP, told=AWAKE),
     Row("raw-data-file", image="raw-data-file", root="/dev/loop0p2"),
     Row("zstd-overlay", image="zstd-overlay", more=GROWTH, told=GROWN),
     Row("compressed", image="compressed", more=GROWTH, told=GROWN),
@@ -194,6 +224,10 @@ ROWS = [
         told="METALCOW-TEST pressure"),
     Row("memory-pressure-mixed", image="qcow2", size_mib=20 * 1024, room_mib=1920, memory=1024,
         more=PRESSURE, told="METALCOW-TEST pressure"),
+    Row("swap", image="qcow2", size_mib=20 * 1024, room_mib=3000, memory=1024, more=SWAP,
+        told=SWAPPED),
+    Row("swap-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
+        size_mib=20 * 1024, room_mib=3000, memory=1024, more=SWAP, told=SWAPPED),
     # More content than a file of FAT32 can have: the base is compressed. All of it is read, and
     # then more is written than there is memory.
     Row("content", image="zstd-overlay", size_mib=20 * 1024, content_mib=4608, room_mib=1920,

@@ -247,6 +247,16 @@ void server_lane(struct handoff *handoff);
 
 #define SERVER_DEVICE "/dev/nbd0"
 
+/* ---- hibernation.c ---- */
+
+/* Have the system refuse to hibernate. */
+void hibernation_forbid(void);
+
+/* ---- file.c ---- */
+
+/* Write a file, whose name begins with '/', into a folder that is made if it is not there. */
+void file_write(const char *folder, const char *name, const char *text);
+
 /* ---- udev.c: rules for LVM ---- */
 
 /* Write the rule of the initrd. Before its udev starts. */

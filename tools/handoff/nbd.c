@@ -411,6 +411,7 @@ void server_serve(struct handoff *handoff, struct nbd_export *export, int socket
         .handoff = handoff,
         .fd = socket};
 
+    hibernation_forbid();
     nbd_serve_requests(&kernel.stream, export, handoff->buffer, BUFFER_SIZE);
     if (!export->read_only)
         (void)q2_disk_flush(handoff->disk);
