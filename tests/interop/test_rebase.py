@@ -139,6 +139,7 @@ def test_refused_changes_nothing():
     before = (folder.path / "f/top").read_bytes()
     for arguments, words in ((("-b", "gone", "-F", "qcow2", "f/top"), "gone"),
                              (("-b", "other", "f/top"), "the new backing file is not given"),
+                             (("f/top",), "the new backing file is not named"),
                              (("-b", "top", "-F", "qcow2", "f/top"), "twice"),
                              (("-b", "other", "-F", "qcow2", "f/gone"), "gone"),
                              (("-f", "raw", "-b", "other", "-F", "qcow2", "f/top"), "raw image")):

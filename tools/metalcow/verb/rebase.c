@@ -281,6 +281,8 @@ int verb_rebase(const struct arguments *arguments)
     struct arguments wanted = *arguments;
     bool done;
 
+    if (!wanted.backing_file && !wanted.unsafe)
+        return say("the new backing file is not named; add -b FILE, or -b '' for none");
     if (!wanted.backing_file)
         wanted.backing_file = "";
     if (wanted.backing_format && strcmp(wanted.backing_format, "qcow2") != 0 &&
