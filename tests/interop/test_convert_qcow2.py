@@ -242,6 +242,7 @@ def test_wrong_command_lines_leave_no_file():
                            (("-O", "raw", "-S", "1000"), "-S: the zeros"),
                            (("-O", "qcow2", "-S", "16777728"), "-S: the zeros"),
                            (("-O", "qcow2", "-m", "17"), "from 1 to 16"),
+                           (("-O", "qcow2", "-m", "0"), "from 1 to 16"),
                            (("-O", "qcow2", "-n", "-o", "compat=1.1"), "-o cannot say"),
                            (("-O", "qcow2", "-B", "gone.qcow2", "-F", "qcow2"), "gone.qcow2")):
         status, out, err = folder.ours("convert", *options, "top.qcow2", "never.qcow2")

@@ -370,6 +370,7 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         .mode = MODE_UNSAID,
         .max_length = UINT64_MAX,
         .sparse_size = SPARSE_UNSAID,
+        .nb_threads = THREADS_UNSAID,
         .bench = {.count = BENCH_UNSAID,
                   .depth = BENCH_UNSAID,
                   .flush_interval = BENCH_UNSAID,

@@ -91,8 +91,9 @@ struct bitmap_actions {
     size_t nb;
 };
 
-#define SPARSE_UNSAID UINT64_MAX
-#define MODE_UNSAID   ((enum mc_mode)UINT32_MAX)
+#define SPARSE_UNSAID  UINT64_MAX
+#define THREADS_UNSAID UINT64_MAX
+#define MODE_UNSAID    ((enum mc_mode)UINT32_MAX)
 
 /* What bench does; BENCH_UNSAID where nothing is said. */
 #define BENCH_UNSAID UINT64_MAX

@@ -80,9 +80,9 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-    if (wanted == 0)
+    if (wanted == THREADS_UNSAID)
         wanted = processors < 1 ? 1 : (uint64_t)processors;
-    else if (wanted > MAX_THREADS)
+    else if (wanted == 0 || wanted > MAX_THREADS)
         return say("the number of threads (-m) must be from 1 to 16");
     *ret_threads = wanted < MAX_THREADS ? (unsigned)wanted : MAX_THREADS;
     return true;
