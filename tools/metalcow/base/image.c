@@ -168,10 +168,8 @@ struct image *image_open(const char *path, const struct image_options *options, 
     return image;
 }
 
-void image_close(struct image *image)
+static void close_disk(struct image *image)
 {
-    if (!image)
-        return;
     (void)q2_disk_bitmaps_store(image->disk); /* those that it cannot store are lost */
     if (q2_disk_nb_bitmaps_lost(image->disk) > 0) {
         fputs("metalcow: ", stderr);
@@ -182,6 +180,14 @@ void image_close(struct image *image)
                 (unsigned)q2_disk_nb_bitmaps_lost(image->disk));
     }
     q2_disk_close(image->disk);
+}
+
+void image_close(struct image *image)
+{
+    if (!image)
+        return;
+    if (image->disk)
+        close_disk(image);
     q2_source_posix_close(&image->file);
     free_image(image);
 }

@@ -7,6 +7,7 @@
 #include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/preallocation.h"
+#include "tools/metalcow/convert/raw_size.h"
 #include "q2_amend.h"
 
 static const struct {
@@ -30,10 +31,35 @@ static bool parse_mode(const char *word, enum preallocation *ret_mode)
     return false;
 }
 
+static bool resize_qcow2(struct io *io, uint64_t size, enum preallocation mode)
+{
+    uint64_t old_size = q2_disk_size(io->image->disk);
+
+    if (q2_disk_resize(io->image->disk, size, true) != Q2_OK) {
+        image_print_fault(io->image);
+        return false;
+    }
+    if (size <= old_size)
+        return file_size_cut_data(io->image, old_size);
+    return preallocate_qcow2(io->image, old_size, size - old_size, mode);
+}
+
+static bool resize_raw(struct io *io, uint64_t size, enum preallocation mode)
+{
+    bool done = raw_size_set(io->image, size, mode);
+
+    if (!io->image->disk) {
+        image_close(io->image);
+        io->image = NULL;
+    }
+    return done;
+}
+
 static bool run_truncate(struct io *io, int argc, char **argv)
 {
     enum preallocation mode = PREALLOCATION_OFF;
-    uint64_t old_size = q2_disk_size(io->image->disk), size;
+    struct q2_layer_info info;
+    uint64_t size;
     int letter;
 
     optind = 0;
@@ -46,17 +72,12 @@ static bool run_truncate(struct io *io, int argc, char **argv)
         return io_usage(&io_truncate_command);
     if (!io_check_writable(io) || !io_number(argv[optind], &size))
         return false;
-    if (size < old_size && mode != PREALLOCATION_OFF) {
+    if (size < q2_disk_size(io->image->disk) && mode != PREALLOCATION_OFF) {
         fputs("metalcow: -m is for the room that is added, but the disk becomes smaller\n", stderr);
         return false;
     }
-    if (q2_disk_resize(io->image->disk, size, true) != Q2_OK) {
-        image_print_fault(io->image);
-        return false;
-    }
-    if (size <= old_size)
-        return file_size_cut_data(io->image, old_size);
-    return preallocate_qcow2(io->image, old_size, size - old_size, mode);
+    q2_disk_layer_info(io->image->disk, 0, &info);
+    return info.format == Q2_FORMAT_RAW ? resize_raw(io, size, mode) : resize_qcow2(io, size, mode);
 }
 
 const struct io_command io_truncate_command = {

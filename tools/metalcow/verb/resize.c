@@ -6,6 +6,7 @@
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/preallocation.h"
+#include "tools/metalcow/convert/raw_size.h"
 #include "q2_amend.h"
 #include "tools/metalcow/base/size.h"
 #include "tools/metalcow/verbs.h"
@@ -48,25 +49,6 @@ static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uin
         return true;
     return say("the disk would become smaller and lose the data past its new end; add --shrink if "
                "nothing there is needed");
-}
-
-static bool resize_raw(struct image *image, const struct arguments *arguments, uint64_t size)
-{
-    uint64_t old_size = q2_disk_size(image->disk);
-
-    if (!image->file.source.ops->grow) {
-        print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_UNSUPPORTED,
-                                                    .what = "a device keeps its size"});
-        return false;
-    }
-    if (!file_size_set(&image->file.source, size))
-        return false;
-    image->file.source.size = size;
-    if (preallocate_raw(&image->file, old_size, arguments->preallocation))
-        return true;
-    if (size > old_size)
-        (void)file_size_set(&image->file.source, old_size);
-    return false;
 }
 
 /* Give a disk its old size again after its preallocation failed, and cut its data file to
@@ -114,7 +96,7 @@ static bool resize(struct image *image, const struct arguments *arguments)
         return false;
     q2_disk_layer_info(image->disk, 0, &info);
     if (info.format == Q2_FORMAT_RAW)
-        return resize_raw(image, arguments, size);
+        return raw_size_set(image, size, arguments->preallocation);
     if (size % 512 != 0)
         return say("the new size of a qcow2 image must be a multiple of 512 bytes");
     return resize_qcow2(image, arguments, size);
