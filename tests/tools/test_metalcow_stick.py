@@ -611,6 +611,29 @@ def test_stick_add_to_a_folder():
                        says="Everything is there already")
 
 
+def test_stick_add_refuses_a_folder_in_place_of_a_file():
+    """mcopy writes into such a folder, and finds its copy there when it is compared."""
+    with case() as here:
+        for number, (path, is_folder) in enumerate((("/img/top/top.qcow2", True),
+                                                    ("/img/top/top.qcow2.partial", True),
+                                                    ("/metalcow/entries/top.conf.partial", True),
+                                                    ("/img", False), ("/metalcow", False))):
+            esp(here)
+            mounted = here.folder / f"efi{number}"
+            if is_folder:
+                fs.fat_mkdirs(here.target, fs.MIB, path.upper())
+                (mounted / path[1:]).mkdir(parents=True)
+            else:
+                fs.fat_copy(here.target, fs.MIB, b"x", path.upper())
+                mounted.mkdir()
+                (mounted / path[1:]).write_bytes(b"x")
+            before = here.target.read_bytes()
+            for target in (here.target, mounted):
+                here.check_run(3, "add", "--yes", "--force", here.top, target=target,
+                               says=f"{path} is a {'folder' if is_folder else 'file'}")
+            cases.check(here.target.read_bytes() == before, "a refusal wrote")
+
+
 def test_stick_add_finds_the_esp():
     """Whole volumes, MBR and GPT; several partitions need a choice."""
     with case() as here:

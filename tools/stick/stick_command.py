@@ -360,6 +360,7 @@ class OldVolume:
             raise Refusal(f"{self.path} does not exist; `metalcow-stick make` makes a new stick")
         self.volume = self.open_folder(args) if self.path.is_dir() else self.open_volume(args)
         self.cluster = self.volume.cluster
+        self.check_kinds()
         self.old = [path for path, source in files
                     if delivery.is_there(self.volume, path, source)]
         self.new = [row for row in files if row[0] not in self.old]
@@ -383,6 +384,19 @@ class OldVolume:
     def open_volume(self, args):
         devices.refuse_used(self.path)
         return volumes.FatVolume(self.path, devices.find_volume(self.path, args.partition))
+
+    def check_kinds(self):
+        """A folder that has the path of a file, or a file that of a folder, is not ours to remove.
+        """
+        paths = [name for path, _ in self.files for name in (path, path + delivery.SUFFIX)]
+        folders = {"/".join(parts[:depth]) for parts in (path.split("/") for path in paths)
+                   for depth in range(2, len(parts))}
+        for kind, names in (("folder", paths), ("file", sorted(folders))):
+            for path in names:
+                if self.volume.kind(path) == kind:
+                    wanted = {"file": "folder", "folder": "file"}[kind]
+                    raise Refusal(f"{self.path}: {path} is a {kind}, where a {wanted} is needed. "
+                                  f"Remove or rename it")
 
     def keep_settings(self, force):
         """Keep settings that exist, because they are somebody's choice of the default entry."""

@@ -77,6 +77,14 @@ class FatVolume:
     def has(self, path):
         return self.list(path).returncode == 0
 
+    def kind(self, path):
+        """"file" or "folder"; None where neither has this path."""
+        said = self.list(os.path.dirname(path)).stdout.decode(errors="replace").splitlines()
+        for line in said:
+            if line.rstrip("/").lower() == f"::{path}".lower():
+                return "folder" if line.endswith("/") else "file"
+        return None
+
     def list(self, path):
         return subprocess.run(["mdir", "-a", "-b", "-i", self.drive, pattern(path)], check=False,
                               env=environment(), capture_output=True)
@@ -128,6 +136,11 @@ class FolderVolume:
 
     def has(self, path):
         return self.at(path).exists()
+
+    def kind(self, path):
+        """"file" or "folder"; None where neither has this path."""
+        at = self.at(path)
+        return "folder" if at.is_dir() else "file" if at.exists() else None
 
     def names(self, folder):
         """The names of the files in a folder; none where there is no such folder."""
