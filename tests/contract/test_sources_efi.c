@@ -145,6 +145,30 @@ static void test_disk_io_whole_blocks_go_through_block_io(void)
     T_CHECK_U64(disks[0].nb_misuses, 0);
 }
 
+/* Blocks of three sectors: there is no address of a block without dividing, so Disk I/O does it. */
+static void test_disk_io_odd_blocks_go_through_disk_io(void)
+{
+    struct q2_source *source = open_disk(0, 1, true, 1536, 0);
+
+    T_CHECK_U64(source->ops->read_at(source, 2048, buffer, 2048), Q2_OK);
+    T_CHECK_U64(disks[0].nb_block_calls, 0);
+    T_CHECK_U64(disks[0].nb_disk_calls, 1);
+    T_CHECK(memcmp(buffer, bytes[0] + 2048, 2048) == 0);
+    T_CHECK_U64(source->ops->write_at(source, 2048, buffer, 2048), Q2_OK);
+    T_CHECK_U64(disks[0].nb_disk_calls, 2);
+}
+
+/* What was opened for reading stays so, whatever the medium says later. */
+static void test_disk_io_read_only_source_asks_the_device_nothing(void)
+{
+    struct q2_source *source = open_disk(0, 1, false, 512, 0);
+
+    disks[0].Media.ReadOnly = FALSE;
+    T_CHECK_U64(source->ops->write_at(source, 0, buffer, 512), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(source->ops->write_at(source, 510, buffer, 5), Q2_ERR_READ_ONLY);
+    T_CHECK_U64(disks[0].nb_block_calls + disks[0].nb_disk_calls, 0);
+}
+
 static void test_disk_io_describes_its_medium(void)
 {
     static const struct {
@@ -502,6 +526,8 @@ int main(void)
     for (size_t i = 0; i < sizeof(fixtures) / sizeof(fixtures[0]); i++)
         source_suite_run(&fixtures[i]);
     T_RUN(test_disk_io_whole_blocks_go_through_block_io);
+    T_RUN(test_disk_io_odd_blocks_go_through_disk_io);
+    T_RUN(test_disk_io_read_only_source_asks_the_device_nothing);
     T_RUN(test_disk_io_describes_its_medium);
     T_RUN(test_disk_io_medium_that_was_gone_stays_gone);
     T_RUN(test_disk_io_device_errors_are_io_errors_and_pass);

@@ -57,6 +57,7 @@ static enum q2_status fake_write_at(struct q2_source *source, uint64_t offset, c
     if (++fake->nb_writes == fake->fail_write)
         return fake->fail_status;
     memcpy(fake->memory + offset, buffer, length);
+    fake->nb_unflushed++;
     return Q2_OK;
 }
 
@@ -64,7 +65,10 @@ static enum q2_status fake_flush(struct q2_source *source)
 {
     struct fake_source *fake = (struct fake_source *)source;
 
-    return ++fake->nb_flushes == fake->fail_flush ? fake->fail_status : Q2_OK;
+    if (++fake->nb_flushes == fake->fail_flush)
+        return fake->fail_status;
+    fake->nb_unflushed = 0;
+    return Q2_OK;
 }
 
 static enum q2_status fake_grow(struct q2_source *source, uint64_t new_size)

@@ -35,6 +35,7 @@ struct fake_source {
     /* Counters. */
     uint64_t nb_reads, nb_bytes;
     uint64_t nb_writes, nb_flushes, nb_grows, nb_punches;
+    uint64_t nb_unflushed;               /* writes since the last flush */
     struct fake_call log[FAKE_LOG_SIZE]; /* the first calls since the counters were reset */
 };
 

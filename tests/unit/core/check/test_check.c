@@ -846,6 +846,7 @@ static void test_check_counts_up_to_the_end_of_the_window(void)
     q2_references_range(&r, end - 512, 1024, 0);
     T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW - 1), 2);
     T_CHECK_U64(f.disk->counts.tables[0], 0); /* stored after the counts */
+    T_CHECK(!q2_references_only_table(&r, end));
     q2_disk_reset_decoded(f.disk);
     cleanup();
 }

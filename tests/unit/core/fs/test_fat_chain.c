@@ -291,6 +291,26 @@ static void test_map_odd_chains_are_followed_as_far_as_they_go(void)
     }
 }
 
+/* Entries in a row that say what the two before them say are a loop, not a longer row. */
+static void test_map_two_clusters_that_repeat_after_a_row_are_a_loop(void)
+{
+    for (uint32_t bits = 12; bits <= 32; bits += bits == 12 ? 4 : 16) {
+        struct fat_builder fb;
+        struct q2_fault fault;
+        size_t nb_extents = 0;
+
+        make(&fb, bits);
+        fb_set(&fb, 9, 10);
+        for (uint32_t cluster = 10; cluster < 16; cluster += 2) {
+            fb_set(&fb, cluster, 11);
+            fb_set(&fb, cluster + 1, 12);
+        }
+        T_CHECK_U64(map(&fb, 9, 6 * 512, 6, &fault, &nb_extents), Q2_ERR_BAD_VOLUME);
+        T_CHECK_STR(fault.what, "the cluster chain is a loop");
+        fb_free(&fb);
+    }
+}
+
 /* A FAT without entries for the last clusters: those can be the last ones of a file. */
 static void test_map_cluster_without_an_entry_can_only_be_the_last(void)
 {
@@ -404,6 +424,7 @@ static void test_map_failing_volume_and_small_buffer_are_errors(void)
     T_CHECK_U64(q2_fat_map(&volume, &file, buffer, sizeof(buffer), NULL, 0, &fault, &chain),
                 Q2_ERR_IO);
     T_CHECK_U64(fault.status, Q2_ERR_IO);
+    T_CHECK_U64(fault.offset, fb.fat_offset + 9 * 2);
     fb_free(&fb);
 }
 
@@ -649,6 +670,7 @@ int main(void)
     T_RUN(test_map_every_end_mark_ends_a_chain);
     T_RUN(test_map_upper_bits_of_fat32_entries_are_ignored);
     T_RUN(test_map_odd_chains_are_followed_as_far_as_they_go);
+    T_RUN(test_map_two_clusters_that_repeat_after_a_row_are_a_loop);
     T_RUN(test_map_cluster_without_an_entry_can_only_be_the_last);
     T_RUN(test_map_cluster_bounds_are_exact);
     T_RUN(test_map_run_past_the_last_cluster_ends_there);

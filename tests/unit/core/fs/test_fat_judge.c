@@ -81,6 +81,7 @@ static const struct {
     {"empty", 0, 0, 0, 0, 0, 0, 0},
     {"empty with a chain", 9, 0, 0, 0, 0, 0, Q2_FAT_ODD_LONG},
     {"empty with a loop", 9, 0, 21, 9, 0, 0, Q2_FAT_ODD_LOOP},
+    {"empty with a cluster that is none, before a loop", 1, 0, 1, 21, 21, 21, Q2_FAT_ODD_LONG},
     {"empty with no cluster of the volume", 0xffff, 0, 0, 0, 0, 0, Q2_FAT_ODD_LONG},
 };
 

@@ -104,6 +104,7 @@ static void test_cpio_too_long_parts_are_refused(void)
     T_CHECK_U64(q2_handoff_cpio_size(Q2_HANDOFF_MAX_CPIO_PARTS, 1), 0);
     T_CHECK_U64(q2_handoff_cpio_size(SIZE_MAX, 0), 0);
     T_CHECK_U64(q2_handoff_cpio_size(1, SIZE_MAX), 0);
+    T_CHECK(q2_handoff_cpio_size(Q2_HANDOFF_MAX_CPIO_PARTS, 0) > Q2_HANDOFF_MAX_CPIO_PARTS);
     T_CHECK(q2_handoff_cpio_size(Q2_HANDOFF_MAX_CPIO_PARTS - 1, 1) > Q2_HANDOFF_MAX_CPIO_PARTS);
 }
 

@@ -254,6 +254,8 @@ ROW(gap, image_extents[1].file_offset = 65537; image_extents[0].length = 65537)
 ROW(short_map, image_extents[1].length = 99)
 ROW(long_map, image_extents[1].length = 101)
 ROW(empty_extent, h->files[1].nb_extents = 0)
+ROW(extent_of_no_bytes, image_extents[0].length = image_extents[1].file_offset = 65636;
+    image_extents[1].length = 0)
 ROW(extent_off_sector, image_extents[0].volume_offset = 100)
 ROW(extent_outside, data_extents[0].volume_offset = 64 << 20)
 ROW(extent_wraps, data_extents[0].volume_offset = ~511ull)
@@ -311,6 +313,7 @@ static const struct broken_row broken_rows[] = {
     {"short_map", change_short_map, Q2_ERR_ARGUMENT},
     {"long_map", change_long_map, Q2_ERR_ARGUMENT},
     {"empty_extent", change_empty_extent, Q2_ERR_ARGUMENT},
+    {"extent_of_no_bytes", change_extent_of_no_bytes, Q2_ERR_ARGUMENT},
     {"extent_off_sector", change_extent_off_sector, Q2_ERR_ARGUMENT},
     {"extent_outside", change_extent_outside, Q2_ERR_ARGUMENT},
     {"extent_wraps", change_extent_wraps, Q2_ERR_ARGUMENT},

@@ -113,10 +113,25 @@ static void test_bitmap_unreadable_directory(void)
     cleanup();
 }
 
+/* The second entry has no name: it is told with its place in the file. */
+static void test_bitmap_wrong_entry(void)
+{
+    static const struct entry entries[2] = {{0x10000, 3, 0, 0, 16, "first"},
+                                            {0x10000, 3, 0, 0, 16, ""}};
+    struct q2_bitmap bitmap;
+
+    setup(entries, 2);
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 1, &bitmap), Q2_ERR_BAD_BITMAP);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a bitmap's name is empty or too long");
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, directory + 32);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_bitmap_list_all_fields);
     T_RUN(test_bitmap_none);
     T_RUN(test_bitmap_unreadable_directory);
+    T_RUN(test_bitmap_wrong_entry);
     return t_done();
 }

@@ -173,10 +173,13 @@ static void test_slice_get_window_is_used(void)
 
 static void test_slice_get_grown_file_is_read_again(void)
 {
+    size_t length;
+
     setup(SLICE + 10);
     T_CHECK(good(&fake, SLICE + 9) && !good(&fake, SLICE + 10));
     fake.source.size = SLICE + 20;
     fake.nb_held = SLICE + 20;
+    T_CHECK(!q2_slice_at_hand(&cache, &fake.source, SLICE + 10, &length));
     T_CHECK(good(&fake, SLICE + 19) && good(&fake, SLICE + 9));
 }
 

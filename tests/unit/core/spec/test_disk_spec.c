@@ -207,7 +207,8 @@ static void test_nearest_names_what_was_meant(void)
         T_CHECK_STR(got ? got : "nothing", rows[i].meant ? rows[i].meant : "nothing");
     }
     T_CHECK_STR(mc_spec_nearest(names, "Timout", 6), "timeout");
-    T_CHECK_STR(mc_spec_nearest(names, "tiemtu", 6), "timeout"); /* three letters of six */
+    T_CHECK_STR(mc_spec_nearest(names, "tymeowt", 7), "timeout"); /* two letters are others */
+    T_CHECK_STR(mc_spec_nearest(names, "tiemtu", 6), "timeout");  /* three letters of six */
     T_CHECK(mc_spec_nearest(names, "console-mode", 12) == NULL);
     t_row("");
 }

@@ -129,6 +129,7 @@ static void test_set_lazy_refcounts(void)
     setup(true);
     for (int lazy = 1; lazy >= 0; lazy--) {
         T_CHECK_U64(q2_disk_set_lazy_refcounts(f.disk, lazy != 0), Q2_OK);
+        T_CHECK_U64(f.image.nb_unflushed, 0);
         T_CHECK_U64(fixture_open(&f), Q2_OK);
         q2_disk_layer_info(f.disk, 0, &info);
         T_CHECK_U64(info.header->compatible_features & Q2_COMPAT_LAZY_REFCOUNTS, (uint64_t)lazy);
@@ -304,6 +305,27 @@ static void test_long_names_replace_each_other_safely(void)
         cleanup();
     }
     t_row("");
+}
+
+/* The first cluster is full, so the header goes by way of one without the names of feature bits.
+ * The second sector is no part of that, and all zeros in the end. */
+static void test_shorter_header_leaves_nothing_of_the_longer_one(void)
+{
+    static char rows[7 * 48], unknown[48];
+
+    memset(rows, 'n', sizeof(rows));
+    memset(unknown, 'u', sizeof(unknown));
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 10});
+    (void)image_extension(&image, 0x6803f857, rows, sizeof(rows));
+    (void)image_extension(&image, UNKNOWN, unknown, sizeof(unknown)); /* up to byte 512 */
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, "base.img", "raw"), Q2_OK);
+    T_CHECK(memcmp(memory + 512, unknown, 16) == 0);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, NULL, NULL), Q2_OK);
+    T_CHECK(memcmp(memory, image.bytes, 1024) == 0);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names("", "", "");
+    cleanup();
 }
 
 /* The second write of a change fails: the disk is read-only. (O10) */
@@ -701,6 +723,27 @@ static void test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file(void
     cleanup();
 }
 
+/* A part of a cluster gets its place: what is zeros beside it stays so. */
+static void test_preallocate_keeps_the_zeros_beside_it_in_a_raw_data_file(void)
+{
+    struct q2_extent extent;
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    (void)image_subclusters(&image, 0, 0, UINT32_MAX, 0);
+    memset(data_bytes, 0, 64 * KIB);
+    setup_external(64 * KIB);
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 4 * KIB, 4 * KIB, false), Q2_OK);
+    T_CHECK_U64(q2_disk_map(f.disk, 4 * KIB, 64 * KIB, &extent), Q2_OK);
+    T_CHECK(extent.kind == Q2_EXTENT_DATA && extent.length == 4 * KIB);
+    T_CHECK_U64(q2_disk_map(f.disk, 8 * KIB, 64 * KIB, &extent), Q2_OK);
+    T_CHECK(extent.kind == Q2_EXTENT_ZERO && extent.length == 8 * KIB);
+    cleanup();
+}
+
 /* Clusters in a row get their places and their zeros together. */
 static void test_preallocate_writes_the_zeros_of_a_run_at_once(void)
 {
@@ -859,6 +902,7 @@ int main(void)
     T_RUN(test_names_of_raw_external_data_and_raw_images_are_refused);
     T_RUN(test_names_without_room_are_refused);
     T_RUN(test_long_names_replace_each_other_safely);
+    T_RUN(test_shorter_header_leaves_nothing_of_the_longer_one);
     T_RUN(test_names_latch_after_a_failed_write);
     T_RUN(test_changes_clear_unknown_autoclear_bits_first);
     T_RUN(test_changes_report_each_write_and_flush_that_fails);
@@ -872,6 +916,7 @@ int main(void)
     T_RUN(test_make_empty_of_a_file_that_keeps_its_size);
     T_RUN(test_preallocate_changes_no_byte);
     T_RUN(test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file);
+    T_RUN(test_preallocate_keeps_the_zeros_beside_it_in_a_raw_data_file);
     T_RUN(test_preallocate_writes_the_zeros_of_a_run_at_once);
     T_RUN(test_resize_of_a_raw_data_file_after_zeros_at_its_end);
     T_RUN(test_resize_and_preallocate_of_nothing_flush);

@@ -566,8 +566,8 @@ static void test_bits_that_are_set_are_not_written_again(void)
     setup();
     T_CHECK_U64(q2_disk_write(f.disk, 7 * CLUSTER, "x", 1), Q2_OK); /* makes all ready */
     T_CHECK_U64(memory[bits], 0x7f);
-    T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK);
     nb_changes = q2_disk_nb_changes(f.disk);
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK);
     T_CHECK_U64(q2_disk_write(f.disk, 0, "y", 1), Q2_OK);
     T_CHECK_U64(q2_disk_nb_changes(f.disk), nb_changes);
     T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
@@ -734,6 +734,45 @@ static void test_resize_with_a_table_that_fills_its_cluster(void)
     cleanup();
 }
 
+/* A table of two clusters, with bits of the first two entries and of the last one. */
+static void build_long_table(uint64_t size)
+{
+    uint64_t at;
+
+    image_start(&image,
+                &(struct image_spec){.size = size, .cluster_bits = 9, .max_clusters = 2048});
+    at = image_extension(&image, 0x23852875, "012345678901234567890123", 24);
+    image_put32(&image, at + 8, 1);
+    image_put32(&image, at + 12, 0);
+    image_put64(&image, at + 16, 32);
+    directory = image_alloc(&image, 1);
+    image_put64(&image, at + 24, directory);
+    table = image_alloc(&image, 2);
+    image_put64(&image, directory, table);
+    image_put32(&image, directory + 8, 65);
+    image_put32(&image, directory + 12, Q2_BITMAP_AUTO);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    image_put(&image, directory + 24, "abc", 3);
+    for (uint32_t i = 0; i < 3; i++)
+        image_put64(&image, table + (i < 2 ? i : 64) * 8, image_alloc(&image, 1));
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_BITMAPS);
+}
+
+/* What a shorter table does not need any more is given back: its last cluster, and the bits that
+ * its entries name. */
+static void test_shrink_gives_back_what_the_table_loses(void)
+{
+    const uint64_t reach = 512 * 8 * 512; /* guest bytes of an entry */
+
+    build_long_table(65 * reach);
+    setup();
+    T_CHECK_U64(q2_disk_resize(f.disk, 2 * reach, true), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(memory[directory + 11], 2);
+    check_clean();
+    cleanup();
+}
+
 static const struct q2_source_ops *inner;
 static uint64_t nb_table_writes;
 
@@ -851,6 +890,7 @@ int main(void)
     T_RUN(test_resize_does_not_read_behind_the_table);
     T_RUN(test_resize_with_a_bitmap_without_bits);
     T_RUN(test_resize_with_a_table_that_fills_its_cluster);
+    T_RUN(test_shrink_gives_back_what_the_table_loses);
     T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
     T_RUN(test_add_without_room_for_the_table);
     T_RUN(test_header_has_one_list_of_bitmaps);

@@ -100,6 +100,25 @@ static void test_downgrade_makes_zero_clusters_unallocated(void)
     cleanup();
 }
 
+/* Each L2 table has its zero clusters. */
+static void test_downgrade_replaces_zero_clusters_of_every_table(void)
+{
+    const uint64_t reach = CLUSTER / 8 * CLUSTER;
+    uint64_t entries[3];
+
+    image_start(&image, &(struct image_spec){.size = 3 * reach, .cluster_bits = 12});
+    for (uint64_t i = 0; i < 3; i++) {
+        (void)image_zero(&image, i * reach, false);
+        entries[i] = image_l2_entry(&image, i * reach);
+    }
+    setup();
+    change(&to_2);
+    for (uint64_t i = 0; i < 3; i++)
+        T_CHECK_U64(get(entries[i]), 0);
+    check_image(2, 4);
+    cleanup();
+}
+
 /* A hole would show the backing file: a new cluster of zeros, though the file is full of others. */
 static void test_downgrade_above_a_backing_file_writes_zeros(void)
 {
@@ -213,6 +232,7 @@ static void test_upgrade_and_downgrade_keep_names_and_extensions(void)
 
     start(3);
     (void)image_extension(&image, 0x12345678, unknown, sizeof(unknown));
+    (void)image_extension(&image, 0x12345679, "another", 7);
     image_field_set(&image, "compatible_features", 1ull << 42 | Q2_COMPAT_LAZY_REFCOUNTS);
     image_field_set(&image, "autoclear_features", 1ull << 42);
     setup();
@@ -221,6 +241,22 @@ static void test_upgrade_and_downgrade_keep_names_and_extensions(void)
     T_CHECK_U64(get(72), 0x1234567800000015);
     for (at = 0; at < sizeof(unknown); at++)
         T_CHECK_U64(memory[80 + at], unknown[at]);
+    T_CHECK_U64(get(104), 0x1234567900000007);
+    T_CHECK(memcmp(memory + 112, "another", 8) == 0);
+    cleanup();
+}
+
+/* What was written before is durable with the new version. */
+static void test_upgrade_keeps_what_waits(void)
+{
+    start(2);
+    setup();
+    f.options.metadata_only = false;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 2 * CLUSTER, "w", 1), Q2_OK);
+    change(&to_3);
+    T_CHECK_U64(fixture_open(&f), Q2_OK); /* not flushed */
+    T_CHECK_U64(fixture_byte(&f, 2 * CLUSTER), 'w');
     cleanup();
 }
 
@@ -676,6 +712,7 @@ static void test_downgrade_meets_a_broken_table(void)
     q2_windows_clear(&f.disk->windows);
     q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
     T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_BAD_L1);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "L1 entry has a reserved bit set");
     cleanup();
 }
 
@@ -692,6 +729,21 @@ static void test_downgrade_cannot_read_a_table(void)
     f.image.bad_end = table + 8;
     T_CHECK_U64(q2_disk_change_format(f.disk, &to_2), Q2_ERR_IO);
     T_CHECK(strstr(fixture_text(&f), "a table cannot be read") != NULL);
+    cleanup();
+}
+
+static void test_downgrade_cannot_read_the_snapshot_table(void)
+{
+    uint64_t table;
+
+    build_downgrade();
+    table = image_field(&image, "snapshots_offset");
+    setup();
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    f.image.bad_start = table;
+    f.image.bad_end = table + 8;
+    T_CHECK_U64(q2_disk_can_change_format(f.disk, &to_2), Q2_ERR_IO);
     cleanup();
 }
 
@@ -733,10 +785,12 @@ int main(void)
     if (!memory)
         return 1;
     T_RUN(test_downgrade_makes_zero_clusters_unallocated);
+    T_RUN(test_downgrade_replaces_zero_clusters_of_every_table);
     T_RUN(test_downgrade_above_a_backing_file_writes_zeros);
     T_RUN(test_downgrade_changes_a_shared_table_once);
     T_RUN(test_downgrade_without_room_for_the_entry);
     T_RUN(test_upgrade_and_downgrade_keep_names_and_extensions);
+    T_RUN(test_upgrade_keeps_what_waits);
     T_RUN(test_upgrade_leaves_out_a_list_of_bitmaps);
     T_RUN(test_upgrade_writes_the_names_of_feature_bits);
     T_RUN(test_wishes_that_change_nothing_write_nothing);
@@ -758,6 +812,7 @@ int main(void)
     T_RUN(test_upgrade_gives_back_a_table_that_it_cannot_write);
     T_RUN(test_downgrade_meets_a_broken_table);
     T_RUN(test_downgrade_cannot_read_a_table);
+    T_RUN(test_downgrade_cannot_read_the_snapshot_table);
     T_RUN(test_a_full_device_changes_nothing_that_counts);
     T_RUN(test_raw_images_and_read_only_ones_are_refused);
     free(memory);

@@ -333,6 +333,18 @@ static void test_snapshot_create_of_nothing_with_refcounts_of_one_bit(void)
     cleanup();
 }
 
+static void test_snapshot_of_a_disk_of_no_bytes(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_field_set(&image, "size", 0);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "empty", 0, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "empty"), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "empty"), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
 /* Compressed clusters that were decoded before: they are decoded anew, since their memory was used
  * to count references. */
 static void test_snapshot_write_after_reads_of_compressed_clusters(void)
@@ -551,6 +563,7 @@ int main(void)
     T_RUN(test_snapshot_write_is_refused);
     T_RUN(test_snapshot_create_stops_before_a_refcount_overflows);
     T_RUN(test_snapshot_create_of_nothing_with_refcounts_of_one_bit);
+    T_RUN(test_snapshot_of_a_disk_of_no_bytes);
     T_RUN(test_snapshot_write_after_reads_of_compressed_clusters);
     T_RUN(test_snapshot_table_whose_file_ends_in_its_padding);
     T_RUN(test_snapshot_delete_meets_an_unreadable_table);

@@ -153,7 +153,9 @@ static void test_a_file_that_gives_nothing_back(void)
     (void)image_data(&image, 0, 1);
     (void)free_clusters(2);
     setup(false);
+    fake_source_reset(&f.image);
     T_CHECK_U64(q2_space_give_back(f.disk), Q2_OK);
+    T_CHECK_U64(f.image.nb_reads + f.image.nb_flushes, 0); /* nothing is looked for */
     T_CHECK_U64(f.image.source.size, image.size);
     check_holes(NULL, 0);
     cleanup();
@@ -211,6 +213,24 @@ static void test_discard_gives_back_what_nobody_else_names(void)
     cleanup();
 }
 
+/* What was read ahead of a raw image is forgotten where the image is given back. */
+static void test_discard_of_a_raw_image_is_seen_at_once(void)
+{
+    build(12);
+    setup(true);
+    memset(memory, OLD, image.size);
+    f.options.format = Q2_FORMAT_RAW;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    for (uint64_t at = 0; at < 8 * KIB; at += 512)
+        T_CHECK_U64(fixture_byte(&f, at), OLD);
+    T_CHECK_U64(q2_disk_discard(f.disk, 4 * KIB, 8 * KIB), Q2_OK);
+    T_CHECK_U64(fixture_byte(&f, 4 * KIB - 1), OLD);
+    T_CHECK_U64(fixture_byte(&f, 4 * KIB), 0);
+    T_CHECK_U64(fixture_byte(&f, 12 * KIB - 1), 0);
+    T_CHECK_U64(fixture_byte(&f, 12 * KIB), OLD);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_free_clusters_become_holes);
@@ -220,5 +240,6 @@ int main(void)
     T_RUN(test_a_file_that_gives_nothing_back);
     T_RUN(test_free_clusters_at_an_end_that_stays);
     T_RUN(test_discard_gives_back_what_nobody_else_names);
+    T_RUN(test_discard_of_a_raw_image_is_seen_at_once);
     return t_done();
 }

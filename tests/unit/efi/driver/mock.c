@@ -701,7 +701,8 @@ enum q2_status mc_place_open(EFI_HANDLE handle, struct q2_fault *fault, struct q
     place->place =
         (struct q2_place){.ops = &place_ops,
                           .name = "memory",
-                          .abilities = Q2_PLACE_WRITES | Q2_PLACE_GROWS | Q2_PLACE_REMEMBERS};
+                          .abilities = Q2_PLACE_WRITES | Q2_PLACE_GROWS | Q2_PLACE_REMEMBERS |
+                                       (fw.queues ? Q2_PLACE_QUEUES : 0)};
     place->volume = &volumes[index];
     nb_places++;
     mock_let_in();

@@ -57,6 +57,7 @@ struct mock_firmware {
     EFI_BLOCK_IO_PROTOCOL *reinstalled; /* the last one */
     void (*on_reinstall)(void);
     unsigned int nb_connected;               /* handles that the driver asked to connect */
+    bool queues;                             /* reads can be queued at the volumes */
     bool exiting;                            /* inside of ExitBootServices() */
     const char *no_handoff, *reason_against; /* what the hand-off says; NULL: nothing */
     bool handoff;                            /* disks are handed over: reads are watched */

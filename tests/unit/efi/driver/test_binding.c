@@ -140,6 +140,22 @@ static void test_start_of_all_entries_attaches_those_that_can_be(void)
     end();
 }
 
+/* Disks queue reads at a volume that can do that, as long as the firmware has events. */
+static void test_start_on_a_volume_that_queues_gives_disks_a_queue(void)
+{
+    for (int queues = 0; queues < 2; queues++) {
+        const struct mc_published *published;
+
+        begin();
+        fw.queues = queues != 0;
+        T_CHECK_U64(start(NULL), EFI_SUCCESS);
+        published = &find("one")->published;
+        T_CHECK(published->block_io.queue == (queues != 0 ? &published->queue : NULL));
+        T_CHECK_U64(published->queue.is_open, queues != 0);
+        end();
+    }
+}
+
 static void test_start_with_end_node_attaches_none_and_later_start_all(void)
 {
     begin();
@@ -640,6 +656,7 @@ int main(void)
 {
     T_RUN(test_supported_judges_the_remaining_path);
     T_RUN(test_start_of_all_entries_attaches_those_that_can_be);
+    T_RUN(test_start_on_a_volume_that_queues_gives_disks_a_queue);
     T_RUN(test_start_with_end_node_attaches_none_and_later_start_all);
     T_RUN(test_start_again_adds_what_is_missing);
     T_RUN(test_start_with_a_path_attaches_that_disk);
