@@ -658,6 +658,45 @@ def test_stick_add_finds_the_esp():
         cases.check(content(here.target, "/img/top/top.qcow2") is None, "the first one has it too")
 
 
+def odd_volume(here, offset, sector):
+    """A FAT volume with large sectors on a disk of 64 MiB."""
+    fs.run("mkfs.fat", "-S", sector, "-s", 2, "-F", "16", "--offset", offset // sector,
+           here.target, 40000)
+
+
+def test_stick_add_names_sectors_that_are_not_supported():
+    """A whole volume, an ESP and a FAT partition of either table, and a GPT in larger sectors."""
+    with case() as here:
+        for sector in (1024, 4096):
+            says = f"sectors of {sector} bytes; only 512 are supported"
+            fs.make_sparse(here.target, 64 * fs.MIB)
+            odd_volume(here, 0, sector)
+            here.check_run(3, "add", "--yes", here.top, says=f"stick.img has {says}")
+            for scheme in ("mbr", "gpt"):
+                make_stick.make_stick(here.target, {"/x": b"x"}, scheme=scheme, bits=16,
+                                      cluster=2048, size=64 * fs.MIB)
+                odd_volume(here, fs.MIB, sector)
+                for words in ((), ("--partition", 1)):
+                    here.check_run(3, "add", "--yes", here.top, *words,
+                                   says=f"partition 1 has {says}")
+                here.check_run(3, "add", "--yes", here.top, "--partition", 5,
+                               says="no partition 5")
+            with open(here.target, "r+b") as file:
+                file.write(bytes(510) + b"\x55\xAA")
+                file.seek(446 + 4)
+                file.write(b"\x0C")  # no ESP any more
+                file.seek(446 + 8)
+                file.write(struct.pack("<I", fs.MIB // 512))
+                file.seek(512)
+                file.write(bytes(512))  # nor a GPT
+            here.check_run(3, "add", "--yes", here.top, says=f"partition 1 has {says}")
+            fs.make_sparse(here.target, 64 * fs.MIB)
+            with open(here.target, "r+b") as file:
+                file.seek(sector)
+                file.write(b"EFI PART")
+            here.check_run(3, "add", "--yes", here.top, says=f"stick.img has {says}")
+
+
 # ---- add: entries of other images that share a file ----
 
 

@@ -15,6 +15,7 @@ from tools.stick.images import Refusal
 BLKSSZGET = 0x1268  # ioctl: the bytes of a sector
 ESP_GUID = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
 FAT_TYPES = (0xEF, 0x0C, 0x0B, 0x0E, 0x06, 0x04, 0x01)  # of an MBR: ESP first
+ODD_SECTORS = (1024, 2048, 4096)  # bytes; devices have them, but no stick that we make
 EDGE = fs.MIB  # bytes at either end where partition tables and file systems have their marks
 
 # Marks of what a device may hold: (offset, bytes, name).
@@ -127,17 +128,41 @@ def refuse_odd_device(path):
         sector = struct.unpack("i", fcntl.ioctl(descriptor, BLKSSZGET, bytes(4)))[0]
     finally:
         os.close(descriptor)
+    check_sector(path, sector)
+
+
+def check_sector(name, sector):
     if sector != fs.SECTOR:
-        raise Refusal(f"{path} has sectors of {sector} bytes; only 512 are supported")
+        raise Refusal(f"{name} has sectors of {sector} bytes; only {fs.SECTOR} are supported")
 
 
-def is_fat(path, offset):
-    """Whether a FAT boot sector is stored at an offset."""
+def fat_sector(path, offset):
+    """Bytes of a sector of the FAT volume that begins at an offset; None: there is no FAT."""
     with open(path, "rb") as file:
         file.seek(offset)
         boot = file.read(512)
-    return (len(boot) == 512 and boot[510:] == b"\x55\xAA" and boot[11:13] == b"\0\2"
-            and boot[13] != 0 and b"FAT" in boot[54:90])
+    if (len(boot) < 512 or boot[510:] != b"\x55\xAA" or boot[13] == 0
+            or b"FAT" not in boot[54:90]):
+        return None
+    sector = struct.unpack_from("<H", boot, 11)[0]
+    return sector if sector in (fs.SECTOR, *ODD_SECTORS) else None
+
+
+def is_fat(path, offset):
+    """Whether a FAT boot sector is stored at an offset, of a volume that can be taken."""
+    return fat_sector(path, offset) == fs.SECTOR
+
+
+def refuse_odd_sectors(path, partitions):
+    """Refuse a disk on which no volume can be taken, if that is because of its sectors or those of
+    a volume on it."""
+    for sector in ODD_SECTORS:
+        with open(path, "rb") as file:
+            file.seek(sector)  # a GPT begins in the second one
+            if file.read(8) == b"EFI PART":
+                check_sector(path, sector)
+    for number, offset, _ in partitions:
+        check_sector(f"{path}: partition {number}", fat_sector(path, offset) or fs.SECTOR)
 
 
 def gpt_partitions(path):
@@ -176,14 +201,18 @@ def find_volume(path, number=None):
             raise Refusal(f"{path} is one FAT volume without partitions; leave out --partition")
         return 0
     if partitions is None:
+        check_sector(path, fat_sector(path, 0) or fs.SECTOR)
         partitions = mbr_partitions(path)
     wanted = [row for row in partitions if row[0] == number] if number else (
         [row for row in partitions if row[2]]
         or [row for row in partitions if is_fat(path, row[1])])
+    if not wanted and not number:
+        refuse_odd_sectors(path, partitions)
     if len(wanted) != 1:
         raise Refusal(f"{path} has no partition {number}" if number else
                       f"{path} has {len(wanted) or 'no'} FAT partitions that could be meant"
                       f"{'; say which: --partition NUMBER' if wanted else ''}")
     if not is_fat(path, wanted[0][1]):
+        refuse_odd_sectors(path, wanted)
         raise Refusal(f"{path}: partition {wanted[0][0]} has no FAT file system")
     return wanted[0][1]
