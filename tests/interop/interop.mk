@@ -7,8 +7,8 @@ $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libm
 	$(CC) -fsanitize=address,undefined -o $@ $^
 san: $(PIECE_READER)
 
-# What test_data_file.py and test_commit.py preload.
-PRELOADS := $(patsubst %,$(BUILD)/san/tests/interop/%.so,fail_flush trace_writes)
+# What test_data_file.py, test_commit.py and test_salvage.py preload.
+PRELOADS := $(patsubst %,$(BUILD)/san/tests/interop/%.so,fail_flush fail_read trace_writes)
 $(PRELOADS): $(BUILD)/san/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -shared -fPIC -o $@ $<

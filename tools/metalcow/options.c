@@ -114,6 +114,8 @@ const struct option_row option_rows[] = {
      "write into an output that exists, without emptying it"},
     {'S', NULL, "SIZE", OPTION_SIZE, FIELD(sparse_size), V(CONVERT),
      "bytes of zeros in a row that become a hole (default 4k; 0: none)"},
+    {0, "salvage", NULL, OPTION_SET, FIELD(salvage), V(CONVERT),
+     "write zeros in place of what cannot be read, instead of failing"},
     {'m', NULL, "NUMBER", OPTION_SIZE, FIELD(nb_threads), V(CONVERT),
      "threads that compress, 1 to 16 (default: one for each processor)"},
     {0, "shrink", NULL, OPTION_SET, FIELD(shrink), V(RESIZE),

@@ -31,18 +31,23 @@ void print_escaped(FILE *out, const char *text)
     }
 }
 
-void print_fault(const char *path, const struct q2_fault *fault)
+void print_cause(const char *path, const struct q2_fault *fault)
 {
     char line[2048];
 
     (void)q2_fault_format(fault, line, sizeof(line));
-    fflush(stdout); /* so that the order is kept if both go to one place */
-    fputs("metalcow: ", stderr);
     if (fault->file[0] == '\0') {
         print_escaped(stderr, path);
         fputs(": ", stderr);
     }
     fprintf(stderr, "%s\n", line);
+}
+
+void print_fault(const char *path, const struct q2_fault *fault)
+{
+    fflush(stdout); /* so that the order is kept if both go to one place */
+    fputs("metalcow: ", stderr);
+    print_cause(path, fault);
 }
 
 void print_status(const char *path, enum q2_status status)

@@ -26,7 +26,10 @@ size_t output_piece(const char *text, bool *ret_printable);
  */
 void print_fault(const char *path, const struct q2_fault *fault);
 
-/* The same for a failure that left no fault. */
+/* Write only "FILE: WHAT ...; ADVICE", after words of the caller's own. */
+void print_cause(const char *path, const struct q2_fault *fault);
+
+/* As print_fault() for a failure that left no fault. */
 void print_status(const char *path, enum q2_status status);
 
 /* Write a size with three digits and a unit, as qemu-img does: "64 KiB". buffer: 16 bytes at least.

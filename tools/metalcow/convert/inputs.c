@@ -11,8 +11,11 @@
 
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/base/snapshots.h"
+#include "salvage.h"
 
 #define SECTOR UINT64_C(512)
+/* How much is read as data where the image does not say what it has. */
+#define UNKNOWN_LENGTH (UINT64_C(64) << 10)
 
 struct input {
     struct entries entries;
@@ -70,7 +73,7 @@ bool inputs_open(struct inputs *inputs, const struct arguments *arguments)
 {
     size_t wanted = (size_t)arguments->nb_operands - 1;
 
-    *inputs = (struct inputs){.nb = 0};
+    *inputs = (struct inputs){.salvage = arguments->salvage, .quiet = arguments->quiet};
     if (wanted > 1 && !check_options(arguments))
         return false;
     inputs->images = calloc(wanted, sizeof(*inputs->images));
@@ -113,6 +116,24 @@ static struct input *find(struct inputs *inputs, uint64_t at)
     return &inputs->list[inputs->current];
 }
 
+/* The state at start, of which length bytes are left. What cannot be looked up is data to salvage:
+ * reading it says what is lost. */
+static bool look(const struct inputs *inputs, struct input *input, uint64_t start, uint64_t length,
+                 struct q2_map_entry *ret_entry)
+{
+    if (entries_next(&input->entries, start, length, ret_entry) == Q2_OK)
+        return true;
+    if (!inputs->salvage) {
+        image_print_fault(input->entries.image);
+        return false;
+    }
+    *ret_entry = (struct q2_map_entry){
+        .length = length < UNKNOWN_LENGTH ? length : UNKNOWN_LENGTH,
+        .data = true,
+    };
+    return true;
+}
+
 bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_entry)
 {
     struct input *input = find(inputs, inputs->skip + at);
@@ -120,8 +141,7 @@ bool inputs_look(struct inputs *inputs, uint64_t at, struct q2_map_entry *ret_en
 
     if (start >= input->size) {
         *ret_entry = (struct q2_map_entry){.length = input->end - inputs->skip - at, .zero = true};
-    } else if (entries_next(&input->entries, start, input->size - start, ret_entry) != Q2_OK) {
-        image_print_fault(input->entries.image);
+    } else if (!look(inputs, input, start, input->size - start, ret_entry)) {
         return false;
     }
     ret_entry->start = at;
@@ -139,17 +159,22 @@ int inputs_file(const struct inputs *inputs, const struct q2_map_entry *entry)
 }
 
 /* Read from one input; length does not go past its end. */
-static bool read_one(struct input *input, uint64_t at, uint8_t *buffer, size_t length)
+static bool read_one(const struct inputs *inputs, struct input *input, uint64_t at, uint8_t *buffer,
+                     size_t length)
 {
+    struct image *image = input->entries.image;
     uint64_t start = at - input->begin;
     uint64_t left = start < input->size ? input->size - start : 0;
     size_t stored = length < left ? length : (size_t)left;
 
     memset(buffer + stored, 0, length - stored);
-    if (stored == 0 || q2_disk_read(input->entries.image->disk, start, buffer, stored) == Q2_OK)
+    if (stored == 0 || q2_disk_read(image->disk, start, buffer, stored) == Q2_OK)
         return true;
-    image_print_fault(input->entries.image);
-    return false;
+    if (inputs->salvage)
+        salvage_read(image, start, buffer, stored, inputs->quiet);
+    else
+        image_print_fault(image);
+    return inputs->salvage;
 }
 
 bool inputs_read(struct inputs *inputs, uint64_t at, uint8_t *buffer, size_t length)
@@ -159,7 +184,7 @@ bool inputs_read(struct inputs *inputs, uint64_t at, uint8_t *buffer, size_t len
         struct input *input = find(inputs, at);
         size_t n = length < input->end - at ? length : (size_t)(input->end - at);
 
-        if (!read_one(input, at, buffer, n))
+        if (!read_one(inputs, input, at, buffer, n))
             return false;
         at += n;
         buffer += n;

@@ -23,6 +23,8 @@ struct inputs {
     size_t current; /* the input that the last call has looked at; calls come mostly in order */
     uint64_t skip;  /* bytes of the first disk that are left out */
     uint64_t size;  /* of what is read, bytes */
+    bool salvage;   /* what cannot be read reads as zeros */
+    bool quiet;     /* and nothing is said of it */
 };
 
 /* Open all operands but the last one. Options that are about one image are refused if there are

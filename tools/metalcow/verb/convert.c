@@ -42,6 +42,9 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
         return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
                    "through for zeros (-S)");
+    if (arguments->offload && arguments->salvage)
+        return say("-C has the file system copy, which leaves no zeros where it cannot read "
+                   "(--salvage)");
     if (creation->image.backing_file && arguments->nb_operands > 2)
         return say("an output of several inputs cannot have a backing file; leave out -B, or "
                    "convert one input");
