@@ -195,6 +195,34 @@ def test_existing_output_with_another_backing_file_gets_the_whole_disk():
     check_equal(allocated("out.qcow2")[0], 1, "clusters with -n -B")
 
 
+def test_zeros_are_not_written_to_an_output_that_is_said_to_be_zero():
+    """What the output has there stays, which shows that nothing was written."""
+    make_source()
+    want = folder.good("read", "0", SIZE, "top.qcow2")
+    for options in (("-O", "raw"), ("-O", "qcow2"), ("-O", "qcow2", "-c"),
+                    ("-O", "raw", "-S", "0"), ("-O", "qcow2", "-S", "0")):
+        disks = []
+        for program in ("qemu-img", tool.METALCOW):
+            remove("out")
+            folder.qemu_img("create", "-q", "-f", options[1], "out", str(SIZE))
+            folder.qemu_io(options[1], "out", "write -P 99 640k 64k")
+            check_equal(folder.run(program, "convert", "-n", "--target-is-zero", *options,
+                                   "top.qcow2", "out"), (0, "", ""), f"{program} {options}")
+            disks.append(folder.good("read", "-f", options[1], "0", SIZE, "out"))
+        check(disks[0] == disks[1], f"{options}: another disk than qemu-img's")
+        check((disks[1] == want) == ("-S" in options), f"{options}: what is written")
+    for options, words in (((), "it needs -n"),
+                           (("-n", "-B", "base.qcow2", "-F", "qcow2"), "(-B)")):
+        remove("out")
+        for program in ("qemu-img", tool.METALCOW):
+            status, out, err = folder.run(program, "convert", "--target-is-zero", "-O", "qcow2",
+                                          *options, "top.qcow2", "out")
+            check(err and out == "" and not (folder.path / "out").exists(),
+                  f"{program} {options}: {err}")
+        # qemu-img says so too, but its status is 0 with -B.
+        check(status == 1 and words in err, f"{status} {err}")
+
+
 def test_nothing_is_written_past_the_end_of_the_backing_file():
     """What an output shows past its backing file's end is zeros already; an image of version 2 has
     no other way to note zeros than clusters full of them."""

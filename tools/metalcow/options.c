@@ -114,6 +114,8 @@ const struct option_row option_rows[] = {
      "write into an output that exists, without emptying it"},
     {'S', NULL, "SIZE", OPTION_SIZE, FIELD(sparse_size), V(CONVERT),
      "bytes of zeros in a row that become a hole (default 4k; 0: none)"},
+    {0, "target-is-zero", NULL, OPTION_SET, FIELD(target_is_zero), V(CONVERT),
+     "with -n: the output reads as zeros already, so zeros are not written"},
     {0, "salvage", NULL, OPTION_SET, FIELD(salvage), V(CONVERT),
      "write zeros in place of what cannot be read, instead of failing"},
     {'m', NULL, "NUMBER", OPTION_SIZE, FIELD(nb_threads), V(CONVERT),

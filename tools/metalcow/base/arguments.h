@@ -117,7 +117,7 @@ struct arguments {
     bool skip_create;
     bool compress;
     bool offload;
-    bool salvage; /* of convert */
+    bool salvage, target_is_zero; /* of convert */
     bool drop;
     const char *base, *base_format;
     uint64_t nb_threads;

@@ -57,6 +57,7 @@ struct target_options {
     uint64_t sparse_size;        /* bytes of zeros in a row that become a hole; 0: none */
     enum file_cache cache;       /* of the target's files */
     bool skip_create;            /* write into a target that exists, without emptying it */
+    bool target_is_zero;         /* with skip_create: it reads as zeros as it is */
     bool keeps_backing;          /* -B: leave out what the target's backing file has */
     bool compressed;
     bool bitmaps;                    /* copy the dirty bitmaps of the first input; qcow2 only */

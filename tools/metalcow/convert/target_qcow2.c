@@ -270,7 +270,7 @@ static void look_below(struct qcow2_target *qcow2, bool has_backing)
     struct q2_layer_info below;
 
     qcow2->target.shares_backing = has_backing && (is_new || qcow2->options.keeps_backing);
-    qcow2->reads_zero = is_new && !has_backing;
+    qcow2->reads_zero = (is_new && !has_backing) || qcow2->options.target_is_zero;
     qcow2->target.blank_from = UINT64_MAX;
     if (is_new && has_backing && q2_disk_nb_layers(qcow2->image->disk) > 1) {
         q2_disk_layer_info(qcow2->image->disk, 1, &below);

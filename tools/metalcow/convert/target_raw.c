@@ -169,6 +169,7 @@ static bool prepare(struct raw_target *raw, const struct target_options *options
                                                   .what = "the output is smaller than the disk"});
         return false;
     }
+    raw->reads_zero = options->target_is_zero;
     return true;
 }
 

@@ -39,12 +39,6 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
         return say(arguments->base ? "a raw output has no backing file (-B); use -O qcow2"
                                    : "a raw output cannot be compressed (-c); use -O qcow2");
-    if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
-        return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
-                   "through for zeros (-S)");
-    if (arguments->offload && arguments->salvage)
-        return say("-C has the file system copy, which leaves no zeros where it cannot read "
-                   "(--salvage)");
     if (creation->image.backing_file && arguments->nb_operands > 2)
         return say("an output of several inputs cannot have a backing file; leave out -B, or "
                    "convert one input");
@@ -61,6 +55,23 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
         return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
     return encryption_check(creation, &arguments->objects);
+}
+
+/* Options that do not go together, whatever the output is. */
+static bool check_options(const struct arguments *arguments)
+{
+    if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
+        return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
+                   "through for zeros (-S)");
+    if (arguments->offload && arguments->salvage)
+        return say("-C has the file system copy, which leaves no zeros where it cannot read "
+                   "(--salvage)");
+    if (arguments->target_is_zero && !arguments->skip_create)
+        return say("--target-is-zero is about an output that exists; it needs -n");
+    if (arguments->target_is_zero && arguments->base)
+        return say("an output with a backing file (-B) does not read as zeros; leave out "
+                   "--target-is-zero");
+    return true;
 }
 
 static bool check_sparse(uint64_t size)
@@ -101,6 +112,7 @@ static bool convert(struct conversion *conversion, const struct arguments *argum
             arguments->sparse_size == SPARSE_UNSAID ? TARGET_SPARSE_SIZE : arguments->sparse_size,
         .cache = arguments->output_cache,
         .skip_create = arguments->skip_create,
+        .target_is_zero = arguments->target_is_zero,
         .keeps_backing = arguments->base != NULL,
         .compressed = arguments->compress,
         .bitmaps = arguments->bitmaps,
@@ -135,8 +147,8 @@ int verb_convert(const struct arguments *arguments)
 
     if (!arguments_format(arguments->output_format, &format) ||
         !given_output(arguments->all_operands[arguments->nb_operands - 1], format, path) ||
-        !check_sparse(arguments->sparse_size) || !check_bitmaps(arguments, format) ||
-        !read_creation(arguments, format, &creation))
+        !check_options(arguments) || !check_sparse(arguments->sparse_size) ||
+        !check_bitmaps(arguments, format) || !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
     if (!inputs_open(&inputs, arguments))
         return EXIT_ERROR;
