@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -100,6 +101,36 @@ def test_options_are_those_of_the_image():
     for how in ("metadata", "falloc", "full"):
         check_image(convert("out.qcow2", "-o", f"preallocation={how}"))
         check_equal(allocated("out.qcow2")[0], (SIZE + 65535) // 65536, f"clusters, {how}")
+
+
+def test_raw_output_is_preallocated_as_by_qemu_img():
+    make_source()
+    folder.qemu_img("convert", "-O", "raw", "top.qcow2", "want.raw")
+    want = (folder.path / "want.raw").read_bytes()
+    for mode, full in (("off", False), ("falloc", True), ("full", True)):
+        for more in ((), ("-S", "0"), ("-C",)):
+            blocks = []
+            for program in ("qemu-img", tool.METALCOW):
+                (folder.path / "out.raw").write_bytes(b"old" * 1000)
+                check_equal(folder.run(program, "convert", "-O", "raw", "-o",
+                                       f"preallocation={mode}", *more, "top.qcow2", "out.raw"),
+                            (0, "", ""), f"{program} {mode} {more}")
+                check((folder.path / "out.raw").read_bytes() == want, f"{program} {mode} {more}")
+                blocks.append((folder.path / "out.raw").stat().st_blocks * 512 >= SIZE)
+            check_equal(blocks[0], blocks[1], f"{mode} {more}: qemu-img's and our blocks")
+            check_equal(blocks[1], full or "-S" in more, f"{mode} {more}: blocks")
+    remove("out.raw", "want.raw")
+
+
+def test_raw_output_without_room_keeps_none():
+    """A file system in memory refuses what is larger than itself at once."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        name = f"{memory}/out.raw"
+        folder.qemu_img("create", "-q", "-f", "qcow2", "huge.qcow2", "1T")
+        status, _, err = folder.ours("convert", "-O", "raw", "-o", "preallocation=falloc",
+                                     "huge.qcow2", name)
+        check(status == 1 and err.startswith(f"metalcow: {name}: "), err)
+        check_equal(os.stat(name).st_size, 0, "what is left")
 
 
 def allocated(name):
@@ -265,7 +296,7 @@ def test_wrong_command_lines_leave_no_file():
                            (("-O", "qcow2", "-o", "nonsense=1"), "nonsense"),
                            (("-O", "qcow2", "-o", "size=1M"), "size"),
                            (("-O", "qcow2", "-c", "-o", "preallocation=full"), "preallocation"),
-                           (("-O", "raw", "-o", "preallocation=full"), "add -S 0"),
+                           (("-O", "raw", "-o", "preallocation=metadata"), "no metadata"),
                            (("-O", "raw", "-o", "nonsense=1"), "create -f raw -o help"),
                            (("-O", "raw", "-S", "1000"), "-S: the zeros"),
                            (("-O", "qcow2", "-S", "16777728"), "-S: the zeros"),

@@ -1,8 +1,8 @@
 /* Converting into a raw file. It is written in place, as qemu-img does, and has holes where it is
  * zero. After a failure the file stays, and the error says that it is incomplete.
  *
- * May call drivers/posix/source.c. Invariant: nothing is changed before the output is known to be
- * none of the input's own files.
+ * May call drivers/posix/source.c and preallocation.c. Invariant: nothing is changed before the
+ * output is known to be none of the input's own files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tools/metalcow/base/output.h"
+#include "preallocation.h"
 #include "target.h"
 
 #define CHUNK_SIZE   ((size_t)2 << 20)
@@ -150,20 +151,33 @@ static enum q2_status empty(struct raw_target *raw, uint64_t size)
     return Q2_OK;
 }
 
+/* Give a regular file the disk's size, and blocks if the options want them. If there is no room for
+ * these, the file does not keep a part of them. */
+static bool make_file(struct raw_target *raw, const struct target_options *options)
+{
+    enum preallocation how = options->creation->preallocation;
+    enum q2_status status = empty(raw, options->inputs->size);
+
+    if (status != Q2_OK)
+        return fail(raw, status);
+    if (how == PREALLOCATION_OFF || preallocate_raw(&raw->file, 0, how))
+        return true;
+    if (ftruncate(raw->file.fd, 0) != 0)
+        (void)fail(raw, q2_status_from_errno(errno));
+    return false;
+}
+
 static bool prepare(struct raw_target *raw, const struct target_options *options)
 {
     struct stat stat;
-    enum q2_status status;
 
     if (target_is_input(options, &raw->file.source))
         return false;
     if (fstat(raw->file.fd, &stat) != 0)
         return fail(raw, q2_status_from_errno(errno));
     raw->is_file = S_ISREG(stat.st_mode);
-    if (raw->is_file && !options->skip_create) {
-        status = empty(raw, options->inputs->size);
-        return status == Q2_OK || fail(raw, status);
-    }
+    if (raw->is_file && !options->skip_create)
+        return make_file(raw, options);
     if (raw->file.source.size < options->inputs->size) {
         print_fault(raw->path, &(struct q2_fault){.status = Q2_ERR_NO_SPACE,
                                                   .what = "the output is smaller than the disk"});

@@ -46,9 +46,9 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
         return say("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
         return say("the output's size is the input's");
-    if (creation->preallocation != PREALLOCATION_OFF && format == Q2_FORMAT_RAW)
-        return say("convert preallocates no raw output; leave out -o preallocation, or add -S 0, "
-                   "which writes all of it");
+    if (creation->preallocation == PREALLOCATION_METADATA && format == Q2_FORMAT_RAW)
+        return say("a raw output has no metadata to preallocate; give preallocation=falloc or "
+                   "full");
     if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
         return say(
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
