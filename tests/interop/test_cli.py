@@ -5,6 +5,7 @@ What qemu-img 7.2 has too is compared with it; METALCOW names another program to
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -366,6 +367,16 @@ def test_check_is_qemu_imgs():
         check_equal(ours("check", "-q", name)[:2], (status, ""), f"check -q {name}")
     (FOLDER / "check.raw").write_bytes(b"x" * 512)
     refused(("check", "-f", "raw", "check.raw"), "check.raw: only a qcow2 image", status=63)
+
+
+def test_snapshot_does_one_thing_as_qemu_img_does():
+    create("once.qcow2", content=False)
+    for first, second in itertools.product((("-l",), ("-c", "a"), ("-a", "a"), ("-d", "a")),
+                                           repeat=2):
+        words = ("snapshot", *first, *second, "once.qcow2")
+        check_equal(qemu(*words)[0], 1, f"qemu-img {words}")
+        refused(words, "one thing at a time")
+    check_equal(good("snapshot", "-l", "once.qcow2"), "", "a snapshot was taken")
 
 
 def test_snapshot_with_a_time_and_a_hostile_name():

@@ -24,7 +24,7 @@ enum option_kind {
     OPTION_MAP_OUTPUT,    /* enum map_output: human, json, html, svg */
     OPTION_TEXTS,         /* struct option_texts: one more */
     OPTION_COMMAND,       /* struct command_lines: one more */
-    OPTION_ACTION,        /* struct bitmap_actions: one more */
+    OPTION_ACTION,        /* struct verb_actions: one more */
     OPTION_REPAIR,        /* enum repair_wish: leaks, all */
     OPTION_DISCARD,       /* bool ignored: unmap, on, ignore, off */
     OPTION_PREALLOCATION, /* enum preallocation: off, metadata, falloc, full */

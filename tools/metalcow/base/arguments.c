@@ -133,11 +133,11 @@ static bool store_command(struct command_lines *commands, const char *text)
     return true;
 }
 
-static bool store_action(struct bitmap_actions *actions, const char *name, const char *source)
+static bool store_action(struct verb_actions *actions, const char *name, const char *value)
 {
     if (actions->nb == MAX_ACTIONS)
         return false;
-    actions->actions[actions->nb++] = (struct bitmap_action){name, source};
+    actions->actions[actions->nb++] = (struct verb_action){name, value};
     return true;
 }
 

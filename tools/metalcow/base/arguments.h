@@ -80,14 +80,14 @@ struct command_lines {
     size_t nb;
 };
 
-/* What bitmap does, in order. */
+/* What bitmap or snapshot does, in order. */
 #define MAX_ACTIONS 64
-struct bitmap_action {
-    const char *name;   /* of the option */
-    const char *source; /* of merge; else NULL */
+struct verb_action {
+    const char *name;  /* of the option */
+    const char *value; /* NULL: the option takes none */
 };
-struct bitmap_actions {
-    struct bitmap_action actions[MAX_ACTIONS];
+struct verb_actions {
+    struct verb_action actions[MAX_ACTIONS];
     size_t nb;
 };
 
@@ -112,7 +112,6 @@ struct arguments {
     bool quiet;
     bool progress;
     bool strict;
-    bool list;
     bool backing_chain;
     bool skip_create;
     bool compress;
@@ -124,12 +123,11 @@ struct arguments {
     enum map_output map_output;
     const char *snapshot_param;
     enum repair_wish repair;
-    const char *snapshot_create, *snapshot_apply, *snapshot_delete;
     const char *output_format;
     enum file_cache output_cache;
     const char *size_text;
     const char *backing_file, *backing_format; /* for the header */
-    struct bitmap_actions actions;             /* of bitmap */
+    struct verb_actions actions;               /* of bitmap and snapshot */
     uint64_t granularity;                      /* bytes; 0: not given */
     bool bitmaps, skip_broken_bitmaps;         /* of convert */
     bool shrink;                               /* of resize */

@@ -132,45 +132,45 @@ static bool merge(struct work *work, const char *source_name)
 
 /* --- the actions ------------------------------------------------------------------------------ */
 
-static bool add(struct work *work, const struct bitmap_action *action)
+static bool add(struct work *work, const struct verb_action *action)
 {
     (void)action;
     return judge(work->image,
                  q2_disk_bitmap_add(work->image->disk, work->name, work->granularity, true));
 }
 
-static bool remove_bitmap(struct work *work, const struct bitmap_action *action)
+static bool remove_bitmap(struct work *work, const struct verb_action *action)
 {
     (void)action;
     return judge(work->image, q2_disk_bitmap_remove(work->image->disk, work->name));
 }
 
-static bool clear(struct work *work, const struct bitmap_action *action)
+static bool clear(struct work *work, const struct verb_action *action)
 {
     (void)action;
     return judge(work->image, q2_disk_bitmap_clear(work->image->disk, work->name));
 }
 
-static bool enable(struct work *work, const struct bitmap_action *action)
+static bool enable(struct work *work, const struct verb_action *action)
 {
     return judge(work->image, q2_disk_bitmap_enable(work->image->disk, work->name,
                                                     strcmp(action->name, "enable") == 0));
 }
 
-static bool merge_bitmap(struct work *work, const struct bitmap_action *action)
+static bool merge_bitmap(struct work *work, const struct verb_action *action)
 {
-    return merge(work, action->source);
+    return merge(work, action->value);
 }
 
 static const struct {
     const char *name;
-    bool (*act)(struct work *work, const struct bitmap_action *action);
+    bool (*act)(struct work *work, const struct verb_action *action);
 } actions[] = {
     {"add", add},       {"remove", remove_bitmap}, {"clear", clear},
     {"enable", enable}, {"disable", enable},       {"merge", merge_bitmap},
 };
 
-static bool act(struct work *work, const struct bitmap_action *action)
+static bool act(struct work *work, const struct verb_action *action)
 {
     for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
         if (strcmp(actions[i].name, action->name) == 0 && actions[i].act(work, action))

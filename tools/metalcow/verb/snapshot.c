@@ -34,35 +34,56 @@ static enum q2_status drop(struct image *image, const char *name)
     return q2_disk_snapshot_delete(image->disk, name);
 }
 
-static enum q2_status act(struct image *image, const struct arguments *arguments)
+static enum q2_status apply(struct image *image, const char *name)
 {
-    if (arguments->snapshot_create)
-        return create(image, arguments->snapshot_create);
-    if (arguments->snapshot_apply)
-        return q2_disk_snapshot_apply(image->disk, arguments->snapshot_apply);
-    if (arguments->snapshot_delete)
-        return drop(image, arguments->snapshot_delete);
+    return q2_disk_snapshot_apply(image->disk, name);
+}
+
+static enum q2_status list(struct image *image, const char *unused)
+{
+    (void)unused;
     return snapshots_print(image);
+}
+
+/* By the name of the option. */
+static const struct act {
+    const char *name;
+    enum q2_status (*run)(struct image *image, const char *value);
+    bool writes;
+} acts[] = {
+    {"list", list, false},
+    {"create", create, true},
+    {"apply", apply, true},
+    {"delete", drop, true},
+};
+
+/* The first one if there is no option. */
+static const struct act *find_act(const struct verb_actions *actions)
+{
+    for (size_t i = 0; actions->nb > 0 && i < sizeof(acts) / sizeof(acts[0]); i++) {
+        if (strcmp(acts[i].name, actions->actions[0].name) == 0)
+            return &acts[i];
+    }
+    return &acts[0];
 }
 
 int verb_snapshot(const struct arguments *arguments)
 {
+    const struct act *act = find_act(&arguments->actions);
     struct image_options options = arguments->image[0];
-    int nb_writing = (arguments->snapshot_create != NULL) + (arguments->snapshot_apply != NULL) +
-                     (arguments->snapshot_delete != NULL);
     struct image *image;
     enum q2_status status;
 
-    if (nb_writing + arguments->list > 1) {
-        fputs("metalcow: snapshot does one thing at a time; give one of -l, -a, -c and -d\n",
+    if (arguments->actions.nb > 1) {
+        fputs("metalcow: snapshot does one thing at a time; give one of -l, -a, -c and -d, once\n",
               stderr);
         return EXIT_ERROR;
     }
-    options.writable = nb_writing > 0;
+    options.writable = act->writes;
     image = image_open(arguments->operands[0], &options, !options.writable);
     if (!image)
         return EXIT_ERROR;
-    status = act(image, arguments);
+    status = act->run(image, arguments->actions.actions[0].value);
     if (status != Q2_OK)
         image_print_fault(image);
     image_close(image);
