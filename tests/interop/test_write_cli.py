@@ -419,6 +419,9 @@ def test_amend_changes_the_data_file():
     refused(("amend", "-o", "data_file=x", "plain.qcow2"), "plain.qcow2")
     refused(("amend", "plain.qcow2"), "nothing to change")
     refused(("amend", "-o", "cluster_size=4k", "plain.qcow2"), "size and encrypt.state only")
+    for options in ("encryption=off", "encryption=on", "encryption", "encryption=off,compat=0.10"):
+        check_equal(run("qemu-img", "amend", "-o", options, "plain.qcow2")[0], 1, options)
+        refused(("amend", "-o", options, "plain.qcow2"), "there is no option 'encryption'")
     refused(("amend", "-o", "size=0", "plain.qcow2"), "the new size would be 0 bytes")
     refused(("amend", "-o", "backing_file=x", "plain.qcow2"), "use 'metalcow rebase -u' instead")
     sound("plain.qcow2")

@@ -307,15 +307,14 @@ static bool add_assignment(struct create_options *options, enum q2_image_format 
 
     if (equal)
         *equal = '\0';
-    if (strcmp(assignment, "encryption") == 0) {
+    if (!options->amends && strcmp(assignment, "encryption") == 0) {
         bool wanted;
 
         if (!parse_flag(assignment, equal ? equal + 1 : "on", &wanted))
             return false;
         if (!wanted) /* what an image is without it */
             return true;
-        if (!options->amends)
-            return refuse("option", assignment, LEGACY_REFUSED);
+        return refuse("option", assignment, LEGACY_REFUSED);
     }
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (strcmp(rows[i].name, assignment) != 0 || (format == Q2_FORMAT_RAW && !rows[i].raw) ||
