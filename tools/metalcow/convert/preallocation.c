@@ -54,6 +54,12 @@ bool preallocate_raw(struct q2_source_posix *file, uint64_t from, enum prealloca
                                                              "preallocate"});
         return false;
     }
+    if (how != PREALLOCATION_OFF && !source->ops->grow) {
+        print_fault(source->path, &(struct q2_fault){.status = Q2_ERR_UNSUPPORTED,
+                                                     .what = "a device has all its blocks; leave "
+                                                             "out preallocation"});
+        return false;
+    }
     if (how == PREALLOCATION_FALLOC)
         done = allocate_blocks(source, from);
     else if (how == PREALLOCATION_FULL)

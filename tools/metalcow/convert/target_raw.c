@@ -184,7 +184,7 @@ static bool prepare(struct raw_target *raw, const struct target_options *options
         return false;
     }
     raw->reads_zero = options->target_is_zero;
-    return true;
+    return raw->is_file || preallocate_raw(&raw->file, 0, options->creation->preallocation);
 }
 
 /* Open the output without changing it. */
