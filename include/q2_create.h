@@ -33,14 +33,16 @@ struct q2_create_options {
  * (q2_disk_preallocate()); QEMU asks for it where external data is raw.
  *
  * workspace  Q2_WORKSPACE_SIZE bytes at Q2_WORKSPACE_ALIGN; content undefined before and after
- * image      writable, size 0, can grow; flushed before Q2_OK is returned. After an error, and
- *            after a power cut, it holds nothing that opens, or the whole image: the header's first
- *            sector is written last (qcow2: "Header", "Full disk encryption header pointer")
+ * image      writable; a file of size 0 that can grow, or a device, which cannot: what it held is
+ *            lost as far as the new metadata goes. Flushed before Q2_OK is returned. After an
+ *            error, and after a power cut, it holds nothing that opens, or the whole image: the
+ *            header's first sector is written last (qcow2: "Header", "Full disk encryption header
+ *            pointer"). A device that fails in its first write still holds what it held
  * fault      filled on any error
  *
  * Q2_ERR_ARGUMENT   options contradict each other or are out of range; fault names the one
  * Q2_ERR_LIMIT      the virtual size needs a larger L1 table or refcount table than the
- *                   limits allow
+ *                   limits allow, or the device is smaller than the metadata
  * Q2_ERR_NO_SPACE   the file cannot grow so far
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the file cannot be written
  */

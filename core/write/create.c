@@ -285,6 +285,40 @@ static uint64_t file_size(const struct making *m)
                                 : m->header.l1_table_offset + m->header.l1_size * 8ull;
 }
 
+/* What a device held is overwritten by zeros, as far as the metadata goes. From the header on: an
+ * old image there does not open any more. */
+static enum q2_status clear_device(struct making *m)
+{
+    uint64_t length = m->nb_clusters << m->header.cluster_bits;
+    enum q2_status status = Q2_OK;
+
+    if (m->image->size < length)
+        return q2_fail_limit(m->fault, Q2_ERR_LIMIT,
+                             "the device is too small for the new image's metadata", m->image->path,
+                             "length", length, m->image->size);
+    memset(m->buffer, 0, Q2_BOUNCE_SIZE);
+    for (uint64_t at = 0; at < length && status == Q2_OK; at += Q2_BOUNCE_SIZE)
+        status = m->image->ops->write_at(m->image, at, m->buffer,
+                                         (size_t)q2_min_u64(length - at, Q2_BOUNCE_SIZE));
+    if (status == Q2_OK)
+        status = m->image->ops->flush(m->image);
+    return status == Q2_OK ? Q2_OK : failed(m, status);
+}
+
+/* Have zeros where the metadata is going to be. */
+static enum q2_status make_room(struct making *m)
+{
+    enum q2_status status;
+
+    if (!m->image->ops->grow)
+        return clear_device(m);
+    if (m->image->size != 0)
+        return q2_fail(m->fault, Q2_ERR_ARGUMENT, "a new image needs an empty file",
+                       m->image->path);
+    status = m->image->ops->grow(m->image, file_size(m));
+    return status == Q2_OK ? Q2_OK : failed(m, status);
+}
+
 enum q2_status q2_create(void *workspace, struct q2_source *image,
                          const struct q2_create_options *options, struct q2_fault *fault)
 {
@@ -299,11 +333,9 @@ enum q2_status q2_create(void *workspace, struct q2_source *image,
     status = plan(&m);
     if (status != Q2_OK)
         return status;
-    if (image->size != 0 || !image->ops->grow)
-        return q2_fail(fault, Q2_ERR_ARGUMENT, "a new image needs an empty file", image->path);
-    status = image->ops->grow(image, file_size(&m));
+    status = make_room(&m);
     if (status != Q2_OK)
-        return failed(&m, status);
+        return status;
     status = write_refcounts(&m);
     if (status == Q2_OK)
         status = write_refcount_table(&m);

@@ -30,6 +30,20 @@ static enum q2_status create(const struct q2_create_options *options)
     return q2_create(f.workspace, &file.source, options, &fault);
 }
 
+/* On a device of nb bytes, which holds something else. */
+static enum q2_status create_on_device(const struct q2_create_options *options, uint64_t nb)
+{
+    static struct q2_source_ops device_ops;
+
+    memset(memory, 0xa7, CAPACITY);
+    memset(&fault, 0, sizeof(fault));
+    fake_source_init_writable(&file, "dev", memory, nb, nb);
+    device_ops = *file.source.ops;
+    device_ops.grow = NULL;
+    file.source.ops = &device_ops;
+    return q2_create(f.workspace, &file.source, options, &fault);
+}
+
 static const char *text(void)
 {
     (void)q2_fault_format(&fault, f.text, sizeof(f.text));
@@ -39,16 +53,17 @@ static const char *text(void)
 /* The bytes are stored in clusters of their own, with zeros to the end of the last one. */
 static void check_encryption(const struct q2_create_options *o, const struct q2_layer_info *info)
 {
+    uint64_t size = 1ull << info->header->cluster_bits;
     uint64_t end = info->encryption_offset + o->encryption_length;
 
     T_CHECK_U64(info->header->crypt_method, o->encryption ? 2 : 0);
     T_CHECK_U64(info->encryption_length, o->encryption_length);
     if (!o->encryption)
         return;
-    T_CHECK_U64(info->encryption_offset % (1ull << info->header->cluster_bits), 0);
-    T_CHECK_U64(file.source.size % (1ull << info->header->cluster_bits), 0);
+    T_CHECK_U64(info->encryption_offset % size, 0);
+    T_CHECK_U64(file.source.size % size, 0);
     T_CHECK(memcmp(memory + info->encryption_offset, encryption, sizeof(encryption)) == 0);
-    for (uint64_t at = end; at < file.source.size; at++)
+    for (uint64_t at = end; at % size != 0; at++)
         T_CHECK_U64(memory[at], 0);
 }
 
@@ -90,14 +105,15 @@ static void test_create_every_geometry_opens_and_is_right(void)
         {"encrypted, backing", {.virtual_size = MIB, .backing_file = "base", ENCRYPTION}},
     };
 
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        const struct q2_create_options *o = &rows[i].options;
+    /* Each one as a file, and then on a device. */
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct q2_create_options *o = &rows[i / 2].options;
         struct q2_check_result result;
         struct q2_layer_info info;
         struct q2_extent extent;
 
-        t_row(rows[i].row);
-        T_CHECK_STR(q2_status_name(create(o)), "Q2_OK");
+        t_row(rows[i / 2].row);
+        T_CHECK_U64(i % 2 == 0 ? create(o) : create_on_device(o, CAPACITY), Q2_OK);
         T_CHECK(file.nb_flushes >= 2);
         fake_source_init(&f.image, "new.qcow2", memory, file.source.size);
         f.options.metadata_only = true;
@@ -339,16 +355,46 @@ static void test_create_each_call_fails(void)
     }
 }
 
-static void test_create_needs_an_empty_file_that_grows(void)
+static void test_create_needs_an_empty_file(void)
 {
     static const struct q2_create_options options = {.virtual_size = MIB};
-    struct fake_source fixed;
 
     fake_source_init_writable(&file, "new.qcow2", memory, 1, CAPACITY);
     T_CHECK_U64(q2_create(f.workspace, &file.source, &options, &fault), Q2_ERR_ARGUMENT);
     T_CHECK_STR(fault.what, "a new image needs an empty file");
-    fake_source_init(&fixed, "fixed", memory, 0);
-    T_CHECK_U64(q2_create(f.workspace, &fixed.source, &options, &fault), Q2_ERR_ARGUMENT);
+}
+
+/* Header, refcount table, refcount block, L1 table: 4 clusters. What is stored after them stays. */
+static void test_create_on_a_device(void)
+{
+    static const struct q2_create_options options = {.virtual_size = MIB};
+
+    T_CHECK_U64(create_on_device(&options, 4 * 64 * KIB - 512), Q2_ERR_LIMIT);
+    T_CHECK_STR(text(), "dev: the device is too small for the new image's metadata (length is "
+                        "0x40000, limit 0x3fe00)");
+    T_CHECK_U64(file.nb_writes, 0);
+    T_CHECK_U64(create_on_device(&options, CAPACITY), Q2_OK);
+    for (uint64_t at = 4 * 64 * KIB; at < CAPACITY; at++)
+        T_CHECK(memory[at] == 0xa7);
+}
+
+/* The old image does not open, and the new one does not yet. */
+static void test_create_on_a_device_that_fails(void)
+{
+    static const struct q2_create_options options = {.virtual_size = MIB};
+
+    for (uint64_t write = 1; write <= 2; write++) {
+        T_CHECK_U64(create_on_device(&options, CAPACITY), Q2_OK);
+        file.fail_status = Q2_ERR_IO;
+        file.nb_writes = file.nb_flushes = 0;
+        file.fail_write = write == 1 ? 1 : 0;
+        file.fail_flush = write == 2 ? 1 : 0;
+        T_CHECK_U64(q2_create(f.workspace, &file.source, &options, &fault), Q2_ERR_IO);
+        T_CHECK_STR(text(), "dev: the image cannot be written");
+    }
+    fake_source_init(&f.image, "dev", memory, CAPACITY);
+    T_CHECK(fixture_open(&f) != Q2_OK);
+    fixture_close(&f);
 }
 
 static void test_header_bytes_full_writes_nothing_more(void)
@@ -382,7 +428,9 @@ int main(void)
     T_RUN(test_create_limits);
     T_RUN(test_create_small_clusters_without_feature_names);
     T_RUN(test_create_each_call_fails);
-    T_RUN(test_create_needs_an_empty_file_that_grows);
+    T_RUN(test_create_needs_an_empty_file);
+    T_RUN(test_create_on_a_device);
+    T_RUN(test_create_on_a_device_that_fails);
     T_RUN(test_header_bytes_full_writes_nothing_more);
     fixture_end(&f);
     free(memory);
