@@ -75,14 +75,6 @@ static enum q2_status admit(struct nbd_routed_export *routed, uint64_t offset, u
     return Q2_OK;
 }
 
-/* The first part of an admitted range that will go one way, its length; does it keep its place? */
-static uint64_t will_go(const struct nbd_routed_export *routed, uint64_t disk_offset,
-                        uint64_t length, bool *ret_keeps_place)
-{
-    return q2_routes_reach(routed->announced, routed->nb_announced, disk_offset, length,
-                           ret_keeps_place);
-}
-
 static enum q2_status write_zeroes_as_data(struct nbd_export *disk, uint64_t offset,
                                            uint64_t length)
 {
@@ -111,39 +103,47 @@ static enum q2_status routed_write(struct nbd_export *export, uint64_t offset, c
     return disk->ops->write(disk, offset, buffer, length);
 }
 
-static enum q2_status routed_write_zeroes(struct nbd_export *export, uint64_t offset,
-                                          uint64_t length)
+/* What is done to a range of the disk. */
+typedef enum q2_status change_range(struct nbd_export *disk, uint64_t offset, uint64_t length);
+
+static enum q2_status leave_alone(struct nbd_export *disk, uint64_t offset, uint64_t length)
 {
-    struct nbd_export *disk = routed_of(export)->disk;
-    enum q2_status status = admit(routed_of(export), offset, length, &offset);
+    (void)disk;
+    (void)offset;
+    (void)length;
+    return Q2_OK;
+}
+
+/* Change a range of the export, part by part: what was announced keeps its place, the rest need
+ * not. */
+static enum q2_status change_parts(struct nbd_export *export, uint64_t offset, uint64_t length,
+                                   change_range *keep_place, change_range *change)
+{
+    struct nbd_routed_export *routed = routed_of(export);
+    enum q2_status status = admit(routed, offset, length, &offset);
 
     while (length > 0 && status == Q2_OK) {
         bool keeps_place = true;
-        uint64_t n = will_go(routed_of(export), offset, length, &keeps_place);
+        uint64_t n =
+            q2_routes_reach(routed->announced, routed->nb_announced, offset, length, &keeps_place);
 
-        status = keeps_place ? write_zeroes_as_data(disk, offset, n)
-                             : disk->ops->write_zeroes(disk, offset, n);
+        status = (keeps_place ? keep_place : change)(routed->disk, offset, n);
         offset += n;
         length -= n;
     }
     return status;
 }
 
+static enum q2_status routed_write_zeroes(struct nbd_export *export, uint64_t offset,
+                                          uint64_t length)
+{
+    return change_parts(export, offset, length, write_zeroes_as_data,
+                        routed_of(export)->disk->ops->write_zeroes);
+}
+
 static enum q2_status routed_trim(struct nbd_export *export, uint64_t offset, uint64_t length)
 {
-    struct nbd_export *disk = routed_of(export)->disk;
-    enum q2_status status = admit(routed_of(export), offset, length, &offset);
-
-    while (length > 0 && status == Q2_OK) {
-        bool keeps_place = true;
-        uint64_t n = will_go(routed_of(export), offset, length, &keeps_place);
-
-        if (!keeps_place)
-            status = disk->ops->trim(disk, offset, n);
-        offset += n;
-        length -= n;
-    }
-    return status;
+    return change_parts(export, offset, length, leave_alone, routed_of(export)->disk->ops->trim);
 }
 
 /* A device mapper flushes every part of its table. What goes straight is flushed where it goes, so

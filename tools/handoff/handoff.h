@@ -254,6 +254,9 @@ void hibernation_forbid(void);
 
 /* ---- file.c ---- */
 
+/* Write to a file that is there, such as one below /sys. */
+void file_set(const char *path, const char *text);
+
 /* Write a file, whose name begins with '/', into a folder that is made if it is not there. */
 void file_write(const char *folder, const char *name, const char *text);
 

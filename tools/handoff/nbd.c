@@ -187,23 +187,13 @@ static void widen(int socket)
     (void)setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 }
 
-static void set_queue(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    (void)!write(fd, text, strlen(text));
-    (void)close(fd);
-}
-
 void server_tune(void)
 {
     char length[16];
 
     (void)snprintf(length, sizeof(length), "%u", BUFFER_SIZE / 1024);
-    set_queue(QUEUE "max_sectors_kb", length);
-    set_queue(QUEUE "scheduler", "none");
+    file_set(QUEUE "max_sectors_kb", length);
+    file_set(QUEUE "scheduler", "none");
 }
 
 void server_detach(void)

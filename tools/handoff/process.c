@@ -33,12 +33,7 @@ static void leave_descriptors(void)
  * what others wait for. */
 static void be_spared(void)
 {
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    if (fd >= 0) {
-        (void)!write(fd, "-1000", 5);
-        (void)close(fd);
-    }
+    file_set("/proc/self/oom_score_adj", "-1000");
     (void)setpriority(PRIO_PROCESS, 0, -10);
     (void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 }

@@ -429,6 +429,14 @@ static void test_changes_report_each_write_and_flush_that_fails(void)
 
 /* --- size, allocation ------------------------------------------------------------------------ */
 
+/* Begin an image whose external data file is raw. */
+static void start_raw_external(const struct image_spec *spec)
+{
+    image_start(&image, spec);
+    image_data_name(&image, "data.raw");
+    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+}
+
 static uint8_t data_bytes[4096 * KIB];
 
 /* The same with a data file of size bytes that can grow. */
@@ -559,9 +567,7 @@ static void test_resize_with_a_raw_data_file(void)
 {
     static uint8_t want[256 * KIB];
 
-    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){.size = 64 * KIB, .external = true});
     memset(data_bytes, 'x', 100 * KIB);
     setup_external(100 * KIB);
     T_CHECK_U64(q2_disk_resize(f.disk, 256 * KIB, false), Q2_OK);
@@ -582,9 +588,7 @@ static void test_resize_of_a_raw_data_file_that_ends_in_a_cluster(void)
 {
     static uint8_t want[256 * KIB];
 
-    image_start(&image, &(struct image_spec){.size = 64 * KIB, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){.size = 64 * KIB, .external = true});
     image_data(&image, 0, 1);
     image_field_set(&image, "size", 10 * KIB);
     memset(data_bytes, 'y', 10 * KIB);
@@ -600,9 +604,7 @@ static void test_resize_of_a_raw_data_file_that_ends_in_a_cluster(void)
 /* Behind the end of a short data file there is nothing to overwrite. */
 static void test_discard_behind_a_raw_data_file(void)
 {
-    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){.size = 256 * KIB, .external = true});
     memset(data_bytes, 'x', 64 * KIB);
     setup_external(64 * KIB);
     T_CHECK_U64(q2_disk_discard(f.disk, 128 * KIB, 64 * KIB), Q2_OK);
@@ -617,9 +619,7 @@ static void test_zeros_behind_a_raw_data_file(void)
 {
     static uint8_t want[256 * KIB];
 
-    image_start(&image, &(struct image_spec){.size = 256 * KIB, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){.size = 256 * KIB, .external = true});
     image_data(&image, 0, 1);
     memset(data_bytes, 'x', 64 * KIB);
     memset(want, 'x', 64 * KIB);
@@ -706,11 +706,8 @@ static void test_preallocate_keeps_the_data_beside_zeros_in_a_raw_data_file(void
     static uint8_t want[64 * KIB];
     struct q2_extent extent;
 
-    image_start(&image,
-                &(struct image_spec){
-                    .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){
+        .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
     memset(data_bytes, 'o', 64 * KIB); /* of no cluster yet */
     setup_external(64 * KIB);
     memset(want, 'k', 3 * KIB);
@@ -728,11 +725,8 @@ static void test_preallocate_keeps_the_zeros_beside_it_in_a_raw_data_file(void)
 {
     struct q2_extent extent;
 
-    image_start(&image,
-                &(struct image_spec){
-                    .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(&(struct image_spec){
+        .size = 64 * KIB, .cluster_bits = 14, .extended = true, .external = true});
     (void)image_subclusters(&image, 0, 0, UINT32_MAX, 0);
     memset(data_bytes, 0, 64 * KIB);
     setup_external(64 * KIB);
@@ -760,10 +754,8 @@ static void test_resize_of_a_raw_data_file_after_zeros_at_its_end(void)
 {
     static uint8_t want[64 * KIB];
 
-    image_start(&image,
-                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .external = true});
-    image_data_name(&image, "data.raw");
-    image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
+    start_raw_external(
+        &(struct image_spec){.size = 64 * KIB, .cluster_bits = 14, .external = true});
     image_field_set(&image, "size", 40 * KIB);
     memset(data_bytes, 'b', 64 * KIB);
     setup_external(64 * KIB);
