@@ -20,6 +20,37 @@ void *crash_memory(void *old, size_t size)
     return memory;
 }
 
+/* Buffers that nobody uses now, the newest last. */
+static struct {
+    void *bytes;
+    size_t size;
+} spare[256];
+static unsigned nb_spare;
+
+void *crash_buffer_take(size_t size)
+{
+    for (unsigned i = nb_spare; i-- > 0;) {
+        if (spare[i].size == size) {
+            void *bytes = spare[i].bytes;
+            memmove(&spare[i], &spare[i + 1], (--nb_spare - i) * sizeof(*spare));
+            return bytes;
+        }
+    }
+    return crash_memory(NULL, size);
+}
+
+void crash_buffer_give(void *buffer, size_t size)
+{
+    if (!buffer)
+        return;
+    if (nb_spare == sizeof(spare) / sizeof(*spare)) {
+        free(spare[0].bytes);
+        memmove(&spare[0], &spare[1], --nb_spare * sizeof(*spare));
+    }
+    spare[nb_spare].bytes = buffer;
+    spare[nb_spare++].size = size;
+}
+
 void crash_log_free(struct crash_log *log)
 {
     free(log->events);
@@ -225,7 +256,7 @@ void crash_source_init(struct crash_source *crash, struct crash_log *log, uint32
                    .writable = true},
         .log = log,
         .file = file,
-        .bytes = crash_memory(NULL, capacity + SECTOR),
+        .bytes = crash_buffer_take(capacity + SECTOR),
         .capacity = capacity,
         .limit = capacity,
     };
@@ -245,6 +276,6 @@ void crash_source_reset(struct crash_source *crash, const uint8_t *bytes, uint64
 
 void crash_source_free(struct crash_source *crash)
 {
-    free(crash->bytes);
+    crash_buffer_give(crash->bytes, crash->capacity + SECTOR);
     crash->bytes = NULL;
 }

@@ -87,5 +87,9 @@ void crash_source_free(struct crash_source *crash);
 
 /* Memory or the end of the test program. */
 void *crash_memory(void *old, size_t size);
+/* The same for a buffer of a case, which the next case wants again: size bytes, of any content. New
+ * pages cost more than filling them. */
+void *crash_buffer_take(size_t size);
+void crash_buffer_give(void *buffer, size_t size);
 
 #endif

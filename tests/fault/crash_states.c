@@ -260,18 +260,18 @@ static void start_file(struct walk *w, uint32_t index, const uint8_t *bytes, uin
     struct file *file = &w->files[index];
     uint64_t room = capacity + SECTOR;
 
-    file->durable = crash_memory(NULL, room);
+    file->durable = crash_buffer_take(room);
     memset(file->durable, 0, room);
     memcpy(file->durable, bytes, size);
     file->durable_size = size;
-    file->hashes = crash_memory(NULL, room / SECTOR * sizeof(*file->hashes));
-    file->visited = crash_memory(NULL, room / SECTOR * sizeof(*file->visited));
+    file->hashes = crash_buffer_take(room / SECTOR * sizeof(*file->hashes));
+    file->visited = crash_buffer_take(room / SECTOR * sizeof(*file->visited));
     memset(file->visited, 0, room / SECTOR * sizeof(*file->visited));
     for (uint64_t s = 0; s < room / SECTOR; s++) {
         file->hashes[s] = hash_sector(index, s, file->durable + s * SECTOR);
         w->durable_hash ^= file->hashes[s];
     }
-    w->found[index] = (struct crash_file){crash_memory(NULL, room), size, capacity};
+    w->found[index] = (struct crash_file){crash_buffer_take(room), size, capacity};
     memcpy(w->found[index].bytes, file->durable, room);
 }
 
@@ -314,10 +314,12 @@ void crash_states_visit(const struct crash_log *log, const uint8_t *const *initi
         start_file(w, i, initial[i], sizes[i], capacities[i]);
     walk_events(w, nb_ops);
     for (uint32_t i = 0; i < nb_files; i++) {
-        free(w->files[i].durable);
-        free(w->files[i].hashes);
-        free(w->files[i].visited);
-        free(w->found[i].bytes);
+        const uint64_t room = capacities[i] + SECTOR;
+
+        crash_buffer_give(w->files[i].durable, room);
+        crash_buffer_give(w->files[i].hashes, room / SECTOR * sizeof(*w->files[i].hashes));
+        crash_buffer_give(w->files[i].visited, room / SECTOR * sizeof(*w->files[i].visited));
+        crash_buffer_give(w->found[i].bytes, room);
     }
     free(w);
 }

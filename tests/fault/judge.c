@@ -71,8 +71,8 @@ void bench_start(struct bench *b, const struct subject *s)
     }
     (void)q2_codec_zlib_init(&b->zlib);
     b->workspace = workspace_take();
-    b->buffer = crash_memory(NULL, s->model_size);
-    b->content = crash_memory(NULL, s->model_size);
+    b->buffer = crash_buffer_take(s->model_size);
+    b->content = crash_buffer_take(s->model_size);
 }
 
 void bench_free(struct bench *b)
@@ -83,8 +83,8 @@ void bench_free(struct bench *b)
     crash_source_free(&b->base);
     crash_log_free(&b->log);
     workspace_give(b->workspace);
-    free(b->buffer);
-    free(b->content);
+    crash_buffer_give(b->buffer, b->subject->model_size);
+    crash_buffer_give(b->content, b->subject->model_size);
 }
 
 enum q2_status bench_open(struct bench *b, bool writable, const char *snapshot)

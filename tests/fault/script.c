@@ -379,7 +379,7 @@ void model_start(struct model *model, const struct subject *subject)
 void model_free(struct model *model)
 {
     for (uint32_t i = 0; i < model->nb_buffers; i++)
-        free(model->versions[i]);
+        crash_buffer_give(model->versions[i], model->subject->model_size);
     model->nb_buffers = 0;
     model->nb_versions = 0;
 }
@@ -391,7 +391,7 @@ static uint8_t *next_version(struct model *model)
         abort();
     }
     if (model->nb_versions == model->nb_buffers)
-        model->versions[model->nb_buffers++] = crash_memory(NULL, model->subject->model_size);
+        model->versions[model->nb_buffers++] = crash_buffer_take(model->subject->model_size);
     return model->versions[model->nb_versions++];
 }
 

@@ -24,7 +24,7 @@ struct plan {
 static const struct plan short_plan = {.bounds = {.all_up_to = 3, .sample = 2, .tears = 1},
                                        .nb_random = 10,
                                        .nb_seeds = 1,
-                                       .qemu_every = 50,
+                                       .qemu_every = 100,
                                        .go_on_every = 24};
 static const struct plan full_plan = {.bounds = {.all_up_to = 12, .sample = 4096, .tears = 512},
                                       .nb_random = 24,
