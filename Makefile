@@ -25,8 +25,9 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wvla -Wswitch-enum -Wstrict
 COMMON_CFLAGS := -std=c11 $(WARN) -iquote . -Iinclude -MMD -MP
 
 HOST_CFLAGS := $(COMMON_CFLAGS) -O2 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
-SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_FLAGS   := -fsanitize=address,undefined
+SAN_CFLAGS  := $(COMMON_CFLAGS) -O1 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(SAN_FLAGS) \
+               -fno-sanitize-recover=all -fno-omit-frame-pointer
 COV_CFLAGS  := $(COMMON_CFLAGS) -O0 -g -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 --coverage
 
 # Firmware objects: no SysV library, UTF-16 wchar_t; and nobody outside may replace a function of

@@ -23,7 +23,7 @@ $(TEST_LIB): $(call objects,san,$(CORE_SRCS) $(DRIVERS_HOST_SRCS) $(EFI_HOST_SRC
 $(patsubst %.c,$(BUILD)/san/%,$(TEST_SRCS)): $(BUILD)/san/%: $(BUILD)/san/obj/%.o $(TEST_LIB) \
                                              $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $(filter %.o,$^) $(filter %.a,$^)
+	$(CC) $(SAN_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 san: $(patsubst %.c,$(BUILD)/san/%,$(ALL_TEST_SRCS)) ## build the test programs with the sanitizers
 

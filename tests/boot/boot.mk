@@ -74,5 +74,5 @@ all: $(BUILD)/x64/tests/fat_probe.efi
 $(BUILD)/san/tests/boot/luks_words: $(call objects,san,tests/boot/luks_words.c) \
                                     $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 san: $(BUILD)/san/tests/boot/luks_words

@@ -17,4 +17,4 @@ $(SOURCE_TEST_LIB): $(call objects,san,$(wildcard core/base/*.c core/fs/*.c driv
 
 $(SOURCE_TESTS:%=$(BUILD)/san/%): $(BUILD)/san/%: $(BUILD)/san/obj/%.o $(SOURCE_TEST_LIB)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^

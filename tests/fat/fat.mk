@@ -2,7 +2,7 @@
 $(BUILD)/san/tests/fat/fat_reader: $(call objects,san,tests/fat/fat_reader.c) \
                                    $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 san: $(BUILD)/san/tests/fat/fat_reader
 
 # What the two boot tests of FAT need.

@@ -16,7 +16,7 @@ $(FAULT_TESTS:%=$(BUILD)/san/tests/fault/%): $(BUILD)/san/tests/fault/%: \
     $(BUILD)/san/obj/tests/fault/%.o $(call objects,san,$(FAULT_SRCS)) \
     $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 $(FAULT_TESTS:%=$(BUILD)/host/tests/fault/%): $(BUILD)/host/tests/fault/%: \
     $(BUILD)/host/obj/tests/fault/%.o \
@@ -55,7 +55,7 @@ $(BUILD)/san/tests/fault/mutants/$(1): $(BUILD)/mutants/$(1).o \
     $(BUILD)/san/obj/tests/fault/$(3).o $(call objects,san,$(FAULT_SRCS)) \
     $(BUILD)/san/libmetalcow.a $$(THIRD_PARTY_LIB_san)
 	@mkdir -p $$(@D)
-	$$(CC) -fsanitize=address,undefined -o $$@ $$^
+	$$(CC) $(SAN_FLAGS) -o $$@ $$^
 -include $(BUILD)/mutants/$(1).d
 endef
 $(foreach m,$(MUTANTS),\

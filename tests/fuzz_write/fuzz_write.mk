@@ -16,7 +16,7 @@ OWN_TEST_SRCS   += tests/fuzz_write/test_fuzz_write.c
 $(FUZZ_WRITE_TEST): $(call objects,san,tests/fuzz_write/test_fuzz_write.c $(FUZZ_WRITE_SRCS)) \
                     $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 fuzz-write: $(FUZZ_WRITE_TEST) ## OPS (200000) random writes, cuts, repairs on damaged images
 	$< --ops $(OPS) --seed $(SEED)

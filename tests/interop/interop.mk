@@ -4,7 +4,7 @@ PIECE_READER := $(BUILD)/san/tests/interop/piece_reader
 $(PIECE_READER): $(BUILD)/san/obj/tests/interop/piece_reader.o $(BUILD)/san/libmetalcow.a \
                  $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 san: $(PIECE_READER)
 
 # What test_data_file.py, test_commit.py and test_salvage.py preload.

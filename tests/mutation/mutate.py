@@ -9,13 +9,14 @@ A mutant is one change in one function: a relation or a logical operator is turn
 changed, a statement is left out, two arguments are swapped, or a check that ends a function is
 removed (mutants.py). Its file is compiled again. Each test program of `make san` that executes the
 line (reach.py) is linked with it (programs.py) and run, the quickest first, until one fails:
-caught. Only those are run that take --patience seconds together, without sanitizers; the seconds
-of programs that mirror the file's folder count a fifth. A mistake should be noticed by a quick
-test beside it. A line that no program executes counts as survived.
+caught. First all run without sanitizers, and with them when none has failed. Only those are run
+that take --patience seconds together, without sanitizers, and a quarter of that with them; the
+seconds of programs that mirror the file's folder count a fifth. A mistake should be noticed by a
+quick test beside it. A line that no program executes counts as survived.
 
 Mutants that cannot be noticed, because they do the same, are listed with the reason in
 tests/mutation/equivalent.txt. A mutant that does not compile is not counted. The result is text,
-and JSON with --json, which is written after each mutant; with --resume, mutants that this file has
+and JSON with --json, which is written every few seconds; with --resume, mutants that this file has
 as caught are not judged again. The exit status is 1 if a mutant survived.
 """
 
@@ -30,28 +31,36 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.mutation import mutants, programs  # noqa: E402
 from tests.mutation.reach import Reach  # noqa: E402
 
 
-def judge(known, mutant, names_of, seconds_of):
-    """Fill in the mutant's result. names_of(mutant): programs that may notice, in order."""
+WRITE_EVERY = 10  # seconds
+SLOWER_WITH_SANITIZERS = 4
+
+
+def judge(variants, mutant, names_of, seconds_of):
+    """Fill in the mutant's result. variants: pairs of Programs and their patience; the next is
+    asked when the one before has noticed nothing. names_of(mutant, patience): programs that may
+    notice, in order."""
     folder = pathlib.Path(tempfile.mkdtemp(dir=work_folder()))
     try:
-        if not programs.compile_mutant(known, mutant, folder):
-            mutant.result = "does not compile"
-            return
-        names = names_of(mutant)
-        mutant.result = "survived" if names else "not executed"
-        for name in names:
-            program = programs.link_mutant(known, name, mutant, folder)
-            status = programs.run_program(program, seconds_of(name))
-            if status != 0:
-                mutant.result = "caught"
-                mutant.by = name + (" (time)" if status is None else "")
+        for variant, patience in variants:
+            if not programs.compile_mutant(variant, mutant, folder):
+                mutant.result = "does not compile"
                 return
+            names = names_of(mutant, patience)
+            mutant.result = "survived" if names else "not executed"
+            for name in names:
+                program = programs.link_mutant(variant, name, mutant, folder)
+                status = programs.run_program(program, seconds_of(name))
+                if status != 0:
+                    mutant.result = "caught"
+                    mutant.by = name + (" (time)" if status is None else "")
+                    return
     finally:
         shutil.rmtree(folder)
 
@@ -77,6 +86,7 @@ class Run:
         self.chosen = chosen
         self.path = path
         self.lock = threading.Lock()
+        self.written = 0.0
 
     def resume(self):
         """Take over what the file has. Those that survived are judged again, and last."""
@@ -98,14 +108,18 @@ class Run:
                 mutant.result, mutant.by = "equivalent", excused[mutant.key()]
         left = [mutant for mutant in self.chosen
                 if mutant.result not in ("caught", "equivalent", "does not compile")]
-        known = programs.Programs()
-        reach = Reach(known.names)
+        names = programs.test_names()
+        programs.build_plain(names)
+        plain = programs.Programs(names, f"{programs.PLAIN}/san", programs.PLAIN_SETTINGS)
+        variants = ((plain, patience),
+                    (programs.Programs(names, programs.SAN), patience / SLOWER_WITH_SANITIZERS))
+        reach = Reach(names)
         for mutant in self.chosen:
             reach.hits[mutant.source, mutant.by] += mutant.result == "caught"
 
         def one(mutant):
-            judge(known, mutant,
-                  lambda its: reach.programs_of(its.source, its.number, patience),
+            judge(variants, mutant,
+                  lambda its, most: reach.programs_of(its.source, its.number, most),
                   lambda name: reach.rows[name]["seconds"])
             reach.hits[mutant.source, mutant.by] += mutant.result == "caught"
             self.done(mutant)
@@ -115,7 +129,9 @@ class Run:
     def done(self, mutant):
         with self.lock:
             show(mutant)
-            self.write()
+            if time.monotonic() > self.written + WRITE_EVERY:
+                self.write()
+                self.written = time.monotonic()
 
     def counts(self):
         """{result: how many} of the mutants that were judged."""

@@ -71,7 +71,7 @@ def build(names):
     """Let make build the programs with counters. Third-party sources are not fetched again."""
     print("the programs are built with counters", flush=True)
     subprocess.run(["make", "-s", f"-j{os.environ.get('JOBS', 2)}", f"BUILD={COUNTED}",
-                    "CC=gcc --coverage", "SAN_CFLAGS=$(COV_CFLAGS)",
+                    "CC=gcc --coverage", "SAN_FLAGS=", "SAN_CFLAGS=$(COV_CFLAGS)",
                     f"THIRD_PARTY={programs.BUILD}/third_party",
                     *(f"{COUNTED}/san/{name}" for name in names)],
                    cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

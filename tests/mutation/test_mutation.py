@@ -66,12 +66,12 @@ HOLES = (
 @functools.cache
 def known():
     """Looked up once: it asks make."""
-    return programs.Programs()
+    return programs.Programs(programs.test_names(), programs.SAN)
 
 
 def judged(mutant, program):
     """What a program says to a mutant."""
-    mutate.judge(known(), mutant, lambda its: [program], lambda name: SECONDS)
+    mutate.judge([(known(), 0)], mutant, lambda its, patience: [program], lambda name: SECONDS)
     return mutant.result
 
 
@@ -115,7 +115,7 @@ def test_mutation_endless_loop_is_caught_by_time():
     hole = Hole("endless", "core/base/line.c", "", "return ", "for (;;) ; return ",
                 SEEDED_FILES["core/base/line.c"])
     mutant = find(hole)
-    mutate.judge(known(), mutant, lambda its: [hole.program], lambda name: 0)
+    mutate.judge([(known(), 0)], mutant, lambda its, patience: [hole.program], lambda name: 0)
     cases.check_equal((mutant.result, mutant.by), ("caught", f"{hole.program} (time)"), "result")
 
 
@@ -135,7 +135,7 @@ def test_mutation_seeded_few_are_caught():
 
 def test_mutation_line_that_no_program_executes_is_said():
     mutant = find(HOLES[0])
-    mutate.judge(known(), mutant, lambda its: [], lambda name: SECONDS)
+    mutate.judge([(known(), 0)], mutant, lambda its, patience: [], lambda name: SECONDS)
     cases.check_equal(mutant.result, "not executed", "result")
 
 

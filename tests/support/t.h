@@ -4,7 +4,8 @@
  *   int main(void) { T_RUN(test_range_fits_length_past_limit_is_refused); return t_done(); }
  *
  * A case fails when any T_CHECK in it fails; the first failure is printed with file, line and the
- * row set by t_row(), and the case goes on so that a table reports every bad row.
+ * row set by t_row(), and the case goes on so that a table reports every bad row. With T_STOP in
+ * the environment a program ends after the first case that fails, and its exit status is 1.
  */
 #ifndef METALCOW_TESTS_T_H
 #define METALCOW_TESTS_T_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Weak: all files of a program have them together, so a check in tests/support/ counts as well. */
@@ -70,6 +72,9 @@ static inline void t_case_end(const char *name)
     t_case_failures = 0;
     t_row_name = "";
     (void)fflush(stdout);
+    if (t_failed != 0 && getenv("T_STOP") != NULL) {
+        exit(1);
+    }
 }
 
 static inline int t_done(void)

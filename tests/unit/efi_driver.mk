@@ -19,4 +19,4 @@ $(BUILD)/san/tests/unit/efi/driver/test_repair_cuts: $(call objects,san,$(FAULT_
 $(EFI_DRIVER_TESTS:%=$(BUILD)/san/%): $(BUILD)/san/%: $(BUILD)/san/obj/%.o \
     $(EFI_DRIVER_TEST_OBJS) $(BUILD)/san/libmetalcow.a $(THIRD_PARTY_LIB_san)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $(filter %.o,$^) $(filter %.a,$^)
+	$(CC) $(SAN_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)

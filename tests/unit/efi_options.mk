@@ -7,7 +7,7 @@ $(call objects,san,efi/app/option_store.c $(OPTIONS_TEST).c): \
 $(BUILD)/san/$(OPTIONS_TEST): $(call objects,san,$(OPTIONS_TEST).c $(OPTIONS_TEST_SRCS) \
                                   $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 # Whether a RAM disk fits: pure, so it needs no firmware.
 RAMDISK_TEST  := tests/unit/efi/app/test_ramdisk_fit
@@ -15,4 +15,4 @@ OWN_TEST_SRCS += $(RAMDISK_TEST).c
 $(BUILD)/san/$(RAMDISK_TEST): $(call objects,san,$(RAMDISK_TEST).c efi/app/ramdisk_fit.c) \
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^

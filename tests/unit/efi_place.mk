@@ -7,4 +7,4 @@ $(BUILD)/san/$(FAT_CACHE_TEST): $(call objects,san,$(FAT_CACHE_TEST).c efi/place
                                 $(call objects,san,$(DRIVERS_EFI_ONLY_SRCS)) \
                                 $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^

@@ -8,7 +8,7 @@ $(foreach s,$(filter-out $(EFI_HOST_SRCS),$(HANDOFF_TEST_SRCS)) $(HANDOFF_TEST).
 $(BUILD)/san/$(HANDOFF_TEST): $(call objects,san,$(HANDOFF_TEST).c $(HANDOFF_TEST_SRCS)) \
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 # Deciding about it, over a record and ways of delivery that the test makes.
 HANDOFF_DECIDES      := tests/unit/efi/handoff/test_handoff
@@ -19,7 +19,7 @@ $(foreach s,efi/handoff/handoff.c $(HANDOFF_DECIDES).c,\
 $(BUILD)/san/$(HANDOFF_DECIDES): $(call objects,san,$(HANDOFF_DECIDES).c $(HANDOFF_DECIDES_SRCS)) \
                                  $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 # The tables that the program in the running system gives to the device mapper, which the test is.
 HANDOFF_LOOP  := tests/unit/tools/handoff/test_loop
@@ -27,7 +27,7 @@ OWN_TEST_SRCS += $(HANDOFF_LOOP).c
 $(BUILD)/san/$(HANDOFF_LOOP): $(call objects,san,$(HANDOFF_LOOP).c tools/handoff/loop.c) \
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -o $@ $^
+	$(CC) $(SAN_FLAGS) -o $@ $^
 
 # When the table grows: the engine, the device mapper and the server are the test's.
 HANDOFF_MIXED := tests/unit/tools/handoff/test_mixed
@@ -35,4 +35,4 @@ OWN_TEST_SRCS += $(HANDOFF_MIXED).c
 $(BUILD)/san/$(HANDOFF_MIXED): $(call objects,san,$(HANDOFF_MIXED).c tools/handoff/mixed.c) \
                                $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=address,undefined -pthread -Wl,--wrap=stat,--wrap=stat64 -o $@ $^
+	$(CC) $(SAN_FLAGS) -pthread -Wl,--wrap=stat,--wrap=stat64 -o $@ $^
