@@ -13,6 +13,8 @@
 #define CHANGING (V(WRITE) | V(ZERO) | V(DISCARD) | V(FLUSH))
 /* Verbs that open one image by -f. */
 #define IMAGE (ALL & ~(V(CREATE)))
+/* Verbs that open an image as a program of QEMU's does. */
+#define QEMU_VERBS (IMAGE & ~(CHANGING | V(READ)))
 /* Verbs that read without changing anything. */
 #define READING                                                                                    \
     (V(CHECK) | V(COMPARE) | V(CONVERT) | V(DD) | V(INFO) | V(MAP) | V(MEASURE) | V(READ) |        \
@@ -34,6 +36,17 @@ const struct option_row option_rows[] = {
      "format of the image: qcow2 or raw (default: told by its first bytes)"},
     {'f', "format", "FMT", OPTION_TEXT, FIELD(output_format), V(CREATE),
      "format of the image to make: raw (default) or qcow2"},
+    {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), QEMU_VERBS,
+     "an image is not a file name but KEY=VALUE,...: file.filename (or filename), driver, "
+     "data-file.filename, encrypt.key-secret, read-only, force-share, cache.direct; with "
+     "'backing.' "
+     "in front: of the file below"},
+    {0, "target-image-opts", NULL, OPTION_SET, FIELD(target_image_opts), V(CONVERT),
+     "with -n: the output is KEY=VALUE,..., as with --image-opts"},
+    {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects),
+     QEMU_VERBS & ~(V(AMEND) | V(CONVERT) | V(MEASURE)),
+     "the passphrase for encrypt.key-secret of --image-opts: every byte of FILE, or "
+     "secret,id=ID,data=TEXT"},
     {'F', NULL, "FMT", OPTION_FORMAT, FIELD(image[1].format), V(COMPARE),
      "format of the second image"},
     {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share), READING,
@@ -85,11 +98,11 @@ const struct option_row option_rows[] = {
      "encrypt.state=active|inactive, encrypt.new-secret=ID, encrypt.old-secret=ID, "
      "encrypt.keyslot=NUMBER, encrypt.iter-time=MS: a key of an encrypted image"},
     {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects), V(AMEND),
-     "a passphrase for encrypt.new-secret or encrypt.old-secret: every byte of FILE, or "
-     "secret,id=ID,data=TEXT"},
+     "a passphrase for encrypt.new-secret or encrypt.old-secret, or for encrypt.key-secret of "
+     "--image-opts: every byte of FILE, or secret,id=ID,data=TEXT"},
     {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects),
      V(CREATE) | V(CONVERT) | V(MEASURE),
-     "the passphrase for -o encrypt.key-secret: every byte of FILE, or secret,id=ID,data=TEXT"},
+     "the passphrase for encrypt.key-secret: every byte of FILE, or secret,id=ID,data=TEXT"},
     {0, "force", NULL, OPTION_SET, FIELD(force), V(AMEND),
      "replace an active key, or erase the last one, without which no data can be read any more"},
     {'b', NULL, "FILE", OPTION_TEXT, FIELD(backing_file), V(CREATE),
@@ -120,6 +133,8 @@ const struct option_row option_rows[] = {
      "write zeros in place of what cannot be read, instead of failing"},
     {'m', NULL, "NUMBER", OPTION_SIZE, FIELD(nb_threads), V(CONVERT),
      "threads that compress, 1 to 16 (default: one for each processor)"},
+    {'r', NULL, "RATE", OPTION_SIZE, FIELD(rate), V(COMMIT) | V(CONVERT),
+     "bytes a second at most (default: as fast as it goes)"},
     {0, "shrink", NULL, OPTION_SET, FIELD(shrink), V(RESIZE),
      "allow a smaller size: data after it is lost"},
     {0, "preallocation", "MODE", OPTION_PREALLOCATION, FIELD(preallocation), V(RESIZE),
@@ -182,8 +197,6 @@ const struct option_row option_rows[] = {
      "keep what is written in a temporary file; it vanishes at the end, FILE is only read"},
     {'d', "discard", "MODE", OPTION_DISCARD, FIELD(ignore_discard), V(IO),
      "what discard does: unmap (default) or ignore"},
-    {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), V(IO),
-     "FILE is KEY=VALUE,...: 'help open' lists the keys"},
 
     /* --- of bench --- */
     {'w', NULL, NULL, OPTION_SET, FIELD(bench.writes), V(BENCH), "write instead of reading"},

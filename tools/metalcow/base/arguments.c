@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/spec/disk_spec.h"
+#include "image_opts.h"
 #include "output.h"
 #include "size.h"
 #include "tools/metalcow/options.h"
@@ -362,6 +363,46 @@ static enum parse_result parse_options(const struct verb *verb, int argc, char *
     return wants_options_help(&arguments->options) ? PARSE_OPTIONS_HELP : PARSE_OK;
 }
 
+const struct option_texts *arguments_objects(const struct arguments *arguments)
+{
+    return arguments->image_opts || arguments->target_image_opts ? NULL : &arguments->objects;
+}
+
+static bool say(const char *text)
+{
+    fprintf(stderr, "metalcow: %s\n", text);
+    return false;
+}
+
+/* Verbs that look at their operands themselves. */
+#define OWN_OPERANDS (VERB_BIT(CONVERT) | VERB_BIT(DD) | VERB_BIT(IO))
+/* Verbs that have another use for --object. */
+#define OWN_OBJECTS (VERB_BIT(AMEND) | VERB_BIT(CONVERT) | VERB_BIT(CREATE) | VERB_BIT(MEASURE))
+
+/* --image-opts and --object: what they say goes into arguments->image, and the operand becomes the
+ * file's name. */
+static bool take_image_opts(const struct verb *verb, struct arguments *arguments)
+{
+    int nb_images = verb_bit(verb) == VERB_BIT(COMPARE) ? 2 : 1;
+
+    arguments->image[0].objects = arguments->image[1].objects = &arguments->objects;
+    if (!arguments->image_opts)
+        return (verb_bit(verb) & OWN_OBJECTS) != 0 || arguments->objects.nb == 0 ||
+               say("--object is for encrypt.key-secret of --image-opts; give that too, or "
+                   "--key-file instead");
+    if (arguments->image[0].format != FORMAT_PROBED || arguments->image[1].format != FORMAT_PROBED)
+        return say("--image-opts and -f exclude each other; say driver=qcow2 or driver=raw");
+    if ((verb_bit(verb) & OWN_OPERANDS) != 0)
+        return true;
+    for (int i = 0; i < nb_images && arguments->operands[i]; i++) {
+        if (!image_opts_operand(arguments->all_operands[i], &arguments->operands[i],
+                                &arguments->image[i]))
+            return false;
+        arguments->all_operands[i] = (char *)(uintptr_t)arguments->operands[i];
+    }
+    return true;
+}
+
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments)
 {
@@ -371,6 +412,7 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         .max_length = UINT64_MAX,
         .sparse_size = SPARSE_UNSAID,
         .nb_threads = THREADS_UNSAID,
+        .rate = RATE_UNSAID,
         .bench = {.count = BENCH_UNSAID,
                   .depth = BENCH_UNSAID,
                   .flush_interval = BENCH_UNSAID,
@@ -397,6 +439,8 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
     for (int i = 0; i < nb_operands && i < MAX_OPERANDS; i++)
         arguments.operands[i] = argv[optind + i];
     *ret_arguments = arguments;
+    if (result == PARSE_OK && !take_image_opts(verb, ret_arguments))
+        return PARSE_ERROR;
     return result;
 }
 

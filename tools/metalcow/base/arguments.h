@@ -12,6 +12,7 @@
 #include "cache.h"
 #include "core/spec/disk_spec.h"
 #include "create_options.h"
+#include "rate.h"
 #include "tools/metalcow/verbs.h"
 
 /* The format of the file that a person names. */
@@ -27,6 +28,13 @@ struct given_files {
     uint32_t nb;
 };
 
+/* The texts of all -o flags, or of all --object flags, in order. */
+#define MAX_OPTION_TEXTS 8
+struct option_texts {
+    const char *texts[MAX_OPTION_TEXTS];
+    size_t nb;
+};
+
 /* How one image is to be opened. */
 struct image_options {
     enum format_choice format;
@@ -37,10 +45,13 @@ struct image_options {
     const char *key_file;           /* the same, every byte of it */
     const struct passphrase *known; /* the passphrase itself, instead of a file; NULL: not known */
     size_t known_length;            /* bytes */
+    const char *key_secret;         /* the id of the secret that it is; NULL: none */
+    const struct option_texts *objects; /* the secrets */
     enum q2_name_policy names;
     enum q2_unsaid_format backing_format; /* of a backing file whose format nobody states */
     enum file_cache cache;                /* of its files */
     enum file_cache backing_cache;        /* of its backing files; UNSAID: the same */
+    bool read_only;                       /* --image-opts says that it must not be written */
     bool share;                           /* others may write the files meanwhile */
     bool writable;                        /* what was written is durable after image_flush() */
     bool repair;                          /* with writable: for q2_disk_repair() alone */
@@ -65,13 +76,6 @@ enum repair_wish {
 };
 
 #define MAX_OPERANDS 3
-
-/* The texts of all -o flags, in order. */
-#define MAX_OPTION_TEXTS 8
-struct option_texts {
-    const char *texts[MAX_OPTION_TEXTS];
-    size_t nb;
-};
 
 /* The texts of all -c flags of io, in order. */
 #define MAX_COMMAND_LINES 1024
@@ -120,6 +124,7 @@ struct arguments {
     bool drop;
     const char *base, *base_format;
     uint64_t nb_threads;
+    uint64_t rate; /* bytes of a second; RATE_UNSAID */
     enum map_output map_output;
     const char *snapshot_param;
     enum repair_wish repair;
@@ -132,7 +137,8 @@ struct arguments {
     bool bitmaps, skip_broken_bitmaps;         /* of convert */
     bool shrink;                               /* of resize */
     enum preallocation preallocation;
-    bool read_only, image_opts, ignore_discard;    /* of io */
+    bool image_opts, target_image_opts;            /* operands are KEY=VALUE,... */
+    bool read_only, ignore_discard;                /* of io */
     bool no_cache;                                 /* of io: as cache none */
     bool snapshot_mode;                            /* of io: write to a temporary file */
     const char *socket_path, *port, *bind_address; /* of serve */
@@ -148,7 +154,7 @@ struct arguments {
     uint64_t max_length;
     uint64_t sparse_size;               /* bytes; SPARSE_UNSAID */
     const char *operands[MAX_OPERANDS]; /* the first ones; NULL: there is none */
-    char *const *all_operands;          /* nb_operands of them, in argv */
+    char **all_operands;                /* nb_operands of them, in argv */
     int nb_operands;
 };
 
@@ -162,6 +168,10 @@ enum parse_result {
 /* Parse argv[1..] of a verb; argv[0] is the verb's name. */
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments);
+
+/* The secrets of --object for those who refuse what nothing uses; NULL if --image-opts may name
+ * some. */
+const struct option_texts *arguments_objects(const struct arguments *arguments);
 
 /* Parse an operand that is a size; false, and said on stderr, if it is none. */
 bool arguments_size(const char *operand, uint64_t *ret_size);

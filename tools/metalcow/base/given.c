@@ -100,6 +100,8 @@ bool given_files(struct image *image, const struct image_options *how,
     for (uint32_t i = 0; i < how->backing_files.nb; i++) {
         struct q2_given_file *file = &image->backing_files[i];
 
+        if (!how->backing_files.paths[i])
+            continue; /* the name in the image */
         file->path = keep(image, how->backing_files.paths[i], &file->format, ret_fault);
         if (!file->path)
             return false;

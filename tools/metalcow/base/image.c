@@ -11,6 +11,7 @@
 #include "output.h"
 #include "q2_bitmap.h"
 #include "probe.h"
+#include "secrets.h"
 #include "core/base/range.h"
 
 static struct q2_disk_options disk_options(struct image *image, const struct image_options *options,
@@ -69,7 +70,7 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
 
     if (!given_files(image, options, &engine_options, fault))
         return fault->status;
-    if (!passphrase_provide(&image->passphrase, options, &image->unlocker))
+    if (!secrets_provide(&image->passphrase, options, &image->unlocker))
         return Q2_ERR_ENCRYPTED;
     if (options->held)
         q2_source_posix_hold(&image->file, options->held);
@@ -101,6 +102,8 @@ static enum q2_status open_file(struct image *image, const char *path,
 
     if (writes && options->share)
         ret_fault->what = "--force-share is for reading only";
+    else if (writes && options->read_only)
+        ret_fault->what = "read-only=on does not go with a change; leave it out";
     ret_fault->status =
         ret_fault->what
             ? Q2_ERR_ARGUMENT

@@ -82,6 +82,7 @@ static bool copy_data(struct conversion *conversion, uint64_t at, uint64_t *ret_
     if (!inputs_read(conversion->inputs, at, buffer, length))
         return false;
     *ret_length = length;
+    rate_wait(&conversion->rate, length);
     return target->ops->write(target, at, length);
 }
 
@@ -98,6 +99,7 @@ static uint64_t offload(struct conversion *conversion, uint64_t at,
     length = target->ops->offload(target, at, inputs_file(conversion->inputs, entry), entry->offset,
                                   length);
     conversion->offload = length > 0;
+    rate_wait(&conversion->rate, length);
     return length;
 }
 

@@ -9,11 +9,13 @@
 #include "inputs.h"
 #include "target.h"
 #include "tools/metalcow/base/progress.h"
+#include "tools/metalcow/base/rate.h"
 
 struct conversion {
     struct inputs *inputs;
     struct target *target;
     struct progress progress;
+    struct rate rate;
     bool offload; /* have the file system copy where it can */
 };
 

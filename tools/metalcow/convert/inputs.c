@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tools/metalcow/base/entries.h"
+#include "tools/metalcow/base/image_opts.h"
 #include "tools/metalcow/base/snapshots.h"
 #include "salvage.h"
 
@@ -46,13 +47,24 @@ static bool check_options(const struct arguments *arguments)
     return true;
 }
 
+/* Open the next image. What --image-opts says is about one image only. */
+static struct image *open_next(const struct inputs *inputs, const struct arguments *arguments,
+                               bool single)
+{
+    struct arguments own = *arguments;
+
+    own.operands[0] = arguments->all_operands[inputs->nb];
+    if (arguments->image_opts &&
+        !image_opts_operand(arguments->all_operands[inputs->nb], &own.operands[0], &own.image[0]))
+        return NULL;
+    return single ? snapshots_open(&own) : image_open(own.operands[0], &own.image[0], false);
+}
+
 /* Open the next image and append it to those that are open. */
 static bool add(struct inputs *inputs, const struct arguments *arguments, bool single)
 {
     struct input *input = &inputs->list[inputs->nb];
-    struct image *image =
-        single ? snapshots_open(arguments)
-               : image_open(arguments->all_operands[inputs->nb], &arguments->image[0], false);
+    struct image *image = open_next(inputs, arguments, single);
     uint64_t length;
 
     if (!image)

@@ -230,7 +230,14 @@ static bool make(struct qcow2_target *qcow2)
 /* Open what was made, or was there; the user has named every file. */
 static bool open_image(struct qcow2_target *qcow2)
 {
+    const struct image_options *said = qcow2->options.opens_by;
     const struct image_options options = {
+        .data_file = said ? said->data_file : NULL,
+        .backing_files = said ? said->backing_files : (struct given_files){.nb = 0},
+        .backing_format = said ? said->backing_format : Q2_UNSAID_REFUSED,
+        .key_secret = said ? said->key_secret : NULL,
+        .objects = said ? said->objects : NULL,
+        .read_only = said && said->read_only,
         .format = FORMAT_QCOW2,
         .names = Q2_NAMES_ANY,
         .writable = true,

@@ -6,109 +6,10 @@
 
 #include "io.h"
 #include "report.h"
+#include "tools/metalcow/base/image_opts.h"
 #include "tools/metalcow/base/output.h"
-#include "tools/metalcow/base/words.h"
 
 #define MAX_OPTIONS 8 /* -o flags of one open */
-
-/* --- options -------------------------------------------------------------------------------- */
-
-static bool parse_driver(const char *value, struct io_opening *opening)
-{
-    enum q2_image_format format = Q2_FORMAT_QCOW2;
-    bool known = arguments_find_format(value, &format);
-
-    opening->how.format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
-    return known;
-}
-
-static bool parse_file_driver(const char *value, struct io_opening *opening)
-{
-    (void)opening;
-    return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
-}
-
-static bool parse_path(const char *value, struct io_opening *opening)
-{
-    opening->path = value;
-    return true;
-}
-
-static bool parse_data_file(const char *value, struct io_opening *opening)
-{
-    opening->how.data_file = value;
-    return true;
-}
-
-static bool parse_backing_file(const char *value, struct io_opening *opening)
-{
-    opening->how.backing_files = (struct given_files){.paths = {value}, .nb = 1};
-    return true;
-}
-
-static bool parse_backing_driver(const char *value, struct io_opening *opening)
-{
-    enum q2_image_format format = Q2_FORMAT_QCOW2;
-    bool known = arguments_find_format(value, &format);
-
-    opening->how.backing_format = format == Q2_FORMAT_RAW ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
-    return known;
-}
-
-static bool parse_read_only(const char *value, struct io_opening *opening)
-{
-    if (strcmp(value, "on") == 0)
-        opening->how.writable = false;
-    return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
-}
-
-/* QEMU's names of what can be said here. */
-static const struct {
-    const char *key;
-    bool (*parse)(const char *value, struct io_opening *opening);
-} option_rows[] = {
-    {"driver", parse_driver},
-    {"file.driver", parse_file_driver},
-    {"file.filename", parse_path},
-    {"data-file.driver", parse_file_driver},
-    {"data-file.filename", parse_data_file},
-    {"backing.driver", parse_backing_driver},
-    {"backing.file.driver", parse_file_driver},
-    {"backing.file.filename", parse_backing_file},
-    {"read-only", parse_read_only},
-};
-
-static bool parse_option(char *text, struct io_opening *opening)
-{
-    char *value = strchr(text, '=');
-
-    if (value)
-        *value++ = '\0';
-    for (size_t i = 0; i < sizeof(option_rows) / sizeof(option_rows[0]); i++) {
-        if (strcmp(option_rows[i].key, text) == 0 && value && option_rows[i].parse(value, opening))
-            return true;
-    }
-    fflush(stdout);
-    fputs("metalcow: option '", stderr);
-    print_escaped(stderr, text);
-    fputs(value ? "' is not known, or does not take '" : "' has no value", stderr);
-    if (value) {
-        print_escaped(stderr, value);
-        fputc('\'', stderr);
-    }
-    fputc('\n', stderr);
-    return false;
-}
-
-/* "KEY=VALUE,..." */
-static bool parse_options(char *text, struct io_opening *opening)
-{
-    while (*text != '\0') {
-        if (!parse_option(words_cut(&text), opening))
-            return false;
-    }
-    return true;
-}
 
 /* --- open, close ---------------------------------------------------------------------------- */
 
@@ -167,7 +68,8 @@ bool io_open(struct io *io, const struct io_opening *opening, const char *const 
 
     for (int i = 0; i < nb_options && good; i++) {
         copies[i] = strdup(options[i]);
-        good = copies[i] && parse_options(copies[i], &changed);
+        good = copies[i] && image_opts_parse(copies[i], &changed.path, &changed.how);
+        changed.how.writable = changed.how.writable && !changed.how.read_only;
     }
     if (good)
         good = open_file(io, &changed);
@@ -249,7 +151,8 @@ const struct io_command io_open_command = {
     .summary = "open the file specified by path",
     .help = " -d  what discard does: unmap or ignore\n"
             " -o  driver=, file.filename=, data-file.filename=, backing.driver=,\n"
-            "     backing.file.filename=, read-only=, with commas between them\n"
+            "     backing.file.filename=, encrypt.key-secret=, cache.direct=,\n"
+            "     force-share=, read-only=, with commas between them\n"
             " -r  for reading only\n"
             " -s  keep what is written apart; it vanishes when the file is closed\n"
             " -U  even if another program is writing it, with -r or -s\n"

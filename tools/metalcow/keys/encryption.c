@@ -12,7 +12,7 @@
 #include "drivers/crypto/luks_header.h"
 #include "drivers/crypto/wipe.h"
 #include "fresh.h"
-#include "secrets.h"
+#include "tools/metalcow/base/secrets.h"
 #include "tools/metalcow/base/output.h"
 
 /* As QEMU: an 8th of a slot's time, for the digest that tells whether a key is right. */
@@ -55,7 +55,7 @@ bool encryption_check(const struct create_options *options, const struct option_
     const bool *given = options->given;
 
     if (!any_given(options))
-        return objects->nb == 0 ||
+        return !objects || objects->nb == 0 ||
                say("--object is for encrypt.key-secret; give -o encrypt.format=luks,"
                    "encrypt.key-secret=ID, or leave it out");
     if (!given[CREATE_ENCRYPT_FORMAT])

@@ -11,7 +11,7 @@
 #include "drivers/crypto/luks_slots.h"
 #include "drivers/crypto/wipe.h"
 #include "fresh.h"
-#include "secrets.h"
+#include "tools/metalcow/base/secrets.h"
 #include "tools/metalcow/base/output.h"
 
 struct keyslots {
@@ -151,7 +151,7 @@ static bool unlock(struct keyslots *k, struct image *image, const struct image_o
     if (info.encryption_offset > source->size ||
         info.encryption_length > source->size - info.encryption_offset)
         return fail(k, Q2_ERR_TRUNCATED, "the LUKS header ends past the file");
-    if (!passphrase_provide(&k->image, how, &k->unlocker))
+    if (!secrets_provide(&k->image, how, &k->unlocker))
         return false;
     k->unlocker.keep_keys = true;
     status = unlocker->ops->unlock(unlocker, source, Q2_CRYPT_LUKS, info.encryption_offset,

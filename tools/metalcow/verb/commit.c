@@ -15,6 +15,7 @@
 #include "tools/metalcow/convert/make_image.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/progress.h"
+#include "tools/metalcow/base/rate.h"
 #include "tools/metalcow/verbs.h"
 
 #define BUFFER_SIZE ((size_t)2 << 20)
@@ -25,6 +26,7 @@ struct commit {
     uint32_t base_layer; /* of the overlay's chain */
     uint8_t *buffer;
     struct progress progress;
+    struct rate rate;
 };
 
 static bool fail(const char *path, enum q2_status status, const char *what)
@@ -112,6 +114,8 @@ static bool open_base(struct commit *commit, const struct arguments *arguments)
         .backing_format = arguments->image[0].backing_format,
         .passphrase_file = arguments->image[0].passphrase_file,
         .key_file = arguments->image[0].key_file,
+        .key_secret = arguments->image[0].key_secret,
+        .objects = arguments->image[0].objects,
         .cache = arguments->image[0].cache,
         .writable = true,
     };
@@ -148,6 +152,7 @@ static bool copy_data(struct commit *commit, uint64_t at, uint64_t length)
             image_print_fault(commit->base);
             return false;
         }
+        rate_wait(&commit->rate, n);
         at += n;
         length -= n;
     }
@@ -267,6 +272,9 @@ int verb_commit(const struct arguments *arguments)
     struct commit commit = {.base_layer = 1};
     bool done;
 
+    if (!rate_check(arguments->rate))
+        return EXIT_ERROR;
+    rate_begin(&commit.rate, arguments->rate);
     options.writable = !drop;
     commit.overlay = image_open(arguments->operands[0], &options, false);
     if (!commit.overlay)

@@ -7,6 +7,7 @@
 
 #include "tools/metalcow/base/bitmaps.h"
 #include "tools/metalcow/base/given.h"
+#include "tools/metalcow/base/image_opts.h"
 #include "tools/metalcow/base/output.h"
 #include "tools/metalcow/convert/copy.h"
 #include "tools/metalcow/keys/encryption.h"
@@ -54,7 +55,7 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
     if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
         return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
-    return encryption_check(creation, &arguments->objects);
+    return encryption_check(creation, arguments_objects(arguments));
 }
 
 /* Options that do not go together, whatever the output is. */
@@ -71,7 +72,7 @@ static bool check_options(const struct arguments *arguments)
     if (arguments->target_is_zero && arguments->base)
         return say("an output with a backing file (-B) does not read as zeros; leave out "
                    "--target-is-zero");
-    return true;
+    return rate_check(arguments->rate);
 }
 
 static bool check_sparse(uint64_t size)
@@ -102,15 +103,53 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
     return true;
 }
 
+/* Does what --target-image-opts says go together with writing? */
+static bool check_output(const struct image_options *how)
+{
+    if (how->read_only || how->share)
+        return say("--target-image-opts: the output is written to; leave out read-only and "
+                   "force-share");
+    if (how->format == FORMAT_RAW &&
+        (how->data_file || how->backing_files.nb > 0 || how->backing_format || how->key_secret))
+        return say("--target-image-opts: a raw output has no data file, backing file or key");
+    return true;
+}
+
+/* The output: its file, its format, and what --target-image-opts says of it. */
+static bool read_output(const struct arguments *arguments, char *path,
+                        enum q2_image_format *ret_format, struct image_options *how)
+{
+    char *output = arguments->all_operands[arguments->nb_operands - 1];
+    const char *name = output;
+
+    if (!arguments->target_image_opts)
+        return arguments_format(arguments->output_format, ret_format) &&
+               given_output(output, *ret_format, path);
+    if (!arguments->skip_create)
+        return say("--target-image-opts names an output that exists; it needs -n");
+    if (arguments->output_format)
+        return say("--target-image-opts and -O exclude each other; say driver=qcow2 or "
+                   "driver=raw");
+    if (!image_opts_operand(output, &name, how))
+        return false;
+    if (how->format == FORMAT_PROBED)
+        return say("--target-image-opts: the output's format is not given; add driver=qcow2 or "
+                   "driver=raw");
+    *ret_format = how->format == FORMAT_RAW ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
+    return check_output(how) && given_output(name, *ret_format, path);
+}
+
 static bool convert(struct conversion *conversion, const struct arguments *arguments,
-                    const char *path, struct create_options *creation, enum q2_image_format format)
+                    const char *path, const struct image_options *how,
+                    struct create_options *creation, enum q2_image_format format)
 {
     struct target_options options = {
         .path = path,
         .inputs = conversion->inputs,
         .sparse_size =
             arguments->sparse_size == SPARSE_UNSAID ? TARGET_SPARSE_SIZE : arguments->sparse_size,
-        .cache = arguments->output_cache,
+        .cache = how->cache != CACHE_UNSAID ? how->cache : arguments->output_cache,
+        .opens_by = how,
         .skip_create = arguments->skip_create,
         .target_is_zero = arguments->target_is_zero,
         .keeps_backing = arguments->base != NULL,
@@ -129,6 +168,7 @@ static bool convert(struct conversion *conversion, const struct arguments *argum
     encryption_end(encryption); /* the target has its key now */
     if (!conversion->target)
         return false;
+    rate_begin(&conversion->rate, arguments->rate);
     progress_begin(&conversion->progress, arguments->progress, arguments->quiet);
     done = conversion_run(conversion);
     progress_end(&conversion->progress, done);
@@ -141,20 +181,20 @@ int verb_convert(const struct arguments *arguments)
     struct inputs inputs;
     struct conversion conversion = {.inputs = &inputs, .offload = arguments->offload};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
+    struct image_options how = {.objects = &arguments->objects};
     enum q2_image_format format;
     char path[Q2_MAX_PATH_LENGTH + 1];
     bool done;
 
-    if (!arguments_format(arguments->output_format, &format) ||
-        !given_output(arguments->all_operands[arguments->nb_operands - 1], format, path) ||
-        !check_options(arguments) || !check_sparse(arguments->sparse_size) ||
-        !check_bitmaps(arguments, format) || !read_creation(arguments, format, &creation))
+    if (!read_output(arguments, path, &format, &how) || !check_options(arguments) ||
+        !check_sparse(arguments->sparse_size) || !check_bitmaps(arguments, format) ||
+        !read_creation(arguments, format, &creation))
         return EXIT_ERROR;
     if (!inputs_open(&inputs, arguments))
         return EXIT_ERROR;
     done = (!arguments->bitmaps ||
             bitmaps_can_copy(inputs.images[0], arguments->skip_broken_bitmaps)) &&
-           convert(&conversion, arguments, path, &creation, format);
+           convert(&conversion, arguments, path, &how, &creation, format);
     inputs_close(&inputs);
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }

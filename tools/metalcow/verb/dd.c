@@ -110,7 +110,7 @@ static bool copy(struct inputs *inputs, const char *path, enum q2_image_format f
                                            .sparse_size = TARGET_SPARSE_SIZE,
                                            .nb_threads = 1,
                                            .creation = &creation};
-    struct conversion conversion = {.inputs = inputs};
+    struct conversion conversion = {.inputs = inputs, .rate = {.limit = RATE_UNSAID}};
     bool done;
 
     conversion.target =
@@ -140,8 +140,8 @@ int verb_dd(const struct arguments *arguments)
     operands[0] = (char *)dd.input;
     operands[1] = path;
     of_input.all_operands = operands;
-    of_input.nb_operands = 2;
     of_input.operands[0] = dd.input;
+    of_input.nb_operands = 2;
     if (!inputs_open(&inputs, &of_input))
         return EXIT_ERROR;
     cut(&dd, &inputs);

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/metalcow/base/output.h"
-#include "tools/metalcow/base/words.h"
+#include "output.h"
+#include "words.h"
 
 /* "metalcow: WHAT 'TEXT'REST" */
 static bool refuse(const char *what, const char *text, const char *rest)
@@ -103,4 +103,25 @@ bool secrets_load(const struct secrets *secrets, const char *option, const char 
     print_escaped(stderr, id);
     fputs(" is the id of no secret; add --object secret,id=ID,file=FILE\n", stderr);
     return false;
+}
+
+bool secrets_provide(struct passphrase *passphrase, const struct image_options *options,
+                     struct q2_unlocker_passphrase *unlocker)
+{
+    struct secrets secrets;
+
+    if (!options->key_secret)
+        return passphrase_provide(passphrase, options, unlocker);
+    if (options->passphrase_file || options->key_file) {
+        fputs("metalcow: encrypt.key-secret is the passphrase; leave out --passphrase-file and "
+              "--key-file\n",
+              stderr);
+        return false;
+    }
+    if (!secrets_parse(options->objects, &secrets) ||
+        !secrets_load(&secrets, "encrypt.key-secret", options->key_secret, passphrase,
+                      &unlocker->passphrase_length))
+        return false;
+    unlocker->passphrase = passphrase->bytes;
+    return true;
 }

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "tools/metalcow/base/arguments.h"
-#include "tools/metalcow/base/passphrase.h"
+#include "arguments.h"
+#include "passphrase.h"
 
 struct secret {
     char text[Q2_MAX_PATH_LENGTH + 256]; /* what the others point to */
@@ -31,5 +31,14 @@ bool secrets_parse(const struct option_texts *texts, struct secrets *ret_secrets
  */
 bool secrets_load(const struct secrets *secrets, const char *option, const char *id,
                   struct passphrase *passphrase, size_t *ret_length);
+
+/* Have the unlocker use the secret of options->key_secret, or what passphrase_provide() would.
+ *
+ * passphrase  must live until passphrase_wipe()
+ *
+ * false  said on stderr: the secret cannot be loaded, or another passphrase is given too
+ */
+bool secrets_provide(struct passphrase *passphrase, const struct image_options *options,
+                     struct q2_unlocker_passphrase *unlocker);
 
 #endif

@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+"""--image-opts, --target-image-opts, --object and -r of each verb, beside those of qemu-img 7.2."""
+
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests.cases import check, check_equal, main  # noqa: E402
+from tests.interop.tool import METALCOW, Folder  # noqa: E402
+
+SECRET = ("--object", "secret,id=s,file=key")
+PLAIN = "driver=qcow2,file.filename=plain.qcow2"
+LOCKED = "driver=qcow2,file.driver=file,file.filename=locked.qcow2,encrypt.key-secret=s"
+
+
+class Images(Folder):
+    """base.raw below plain.qcow2 (4 MiB), locked.qcow2 (the same, encrypted), pair.qcow2 with
+    pair.data, and the passphrase in key."""
+
+    def __enter__(self):
+        super().__enter__()
+        (self.path / "key").write_text("the passphrase")
+        (self.path / "base.raw").write_bytes(b"\3" * (4 << 20))
+        self.qemu_img("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "plain.qcow2")
+        self.qemu_io("qcow2", "plain.qcow2", "write -q -P 7 64k 1M")
+        self.good("convert", *SECRET, "-O", "qcow2", "-o", "encrypt.format=luks,"
+                  "encrypt.key-secret=s,encrypt.iter-time=10", "plain.qcow2", "locked.qcow2")
+        self.qemu_img("create", "-q", "-f", "qcow2", "-o", "data_file=pair.data", "pair.qcow2",
+                      "1M")
+        self.qemu_io("qcow2", "pair.qcow2", "write -q -P 9 0 1M")
+        return self
+
+    def both(self, *words):
+        """What metalcow says, after it was found to be what qemu-img says."""
+        want = self.run("qemu-img", *words)
+        check_equal(self.run(METALCOW, *words), want, " ".join(words))
+        return want
+
+    def refused(self, text, *words):
+        status, _, err = self.ours(*words)
+        check(status == 1 and text in err, f"{words}: {err}")
+
+    def bytes(self, name):
+        return (self.path / name).read_bytes()
+
+
+def test_verbs_that_read_take_image_opts():
+    with Images("opts-read") as folder:
+        for verb in (("check",), ("map", "--output=json"), ("snapshot", "-l"),
+                     ("measure", "-O", "qcow2"), ("measure", "-O", "qcow2", "--output=json")):
+            folder.both(*verb, "--image-opts", PLAIN)
+        folder.both("map", "--output=json", "--image-opts", "driver=raw,file.filename=base.raw")
+        for name in ("driver=file,filename=base.raw", "file.filename=plain.qcow2", PLAIN):
+            check_equal(folder.good("info", "--image-opts", name),
+                        folder.good("info", name.rpartition("=")[2]), name)
+        folder.good("bench", "-q", "-c", "1", "--image-opts", PLAIN)
+        folder.both("compare", "--image-opts", PLAIN, f"{PLAIN},backing.driver=raw")
+        check("raw" in folder.good("info", "--image-opts", "driver=raw,file.filename=plain.qcow2"),
+              "the driver that is stated is taken")
+
+
+def test_verbs_that_change_take_image_opts():
+    with Images("opts-change") as folder:
+        folder.both("resize", "--image-opts", PLAIN, "5M")
+        folder.both("snapshot", "--image-opts", "-c", "first", PLAIN)
+        folder.both("amend", "--image-opts", "-o", "lazy_refcounts=on", PLAIN)
+        folder.good("bitmap", "--image-opts", "--add", PLAIN, "bits")
+        folder.good("bitmap", "--image-opts", "--remove", PLAIN, "bits")
+        folder.both("commit", "--image-opts", PLAIN)
+        check_equal(folder.bytes("base.raw")[:1 << 20], b"\3" * 65536 + b"\7" * ((1 << 20) - 65536),
+                    "committed")
+        folder.both("rebase", "--image-opts", "-u", "-b", "", PLAIN)
+        folder.refused("read-only=on does not go with a change", "resize", "--image-opts",
+                       f"{PLAIN},read-only=on", "6M")
+
+
+def test_convert_and_dd_take_image_opts():
+    with Images("opts-convert") as folder:
+        want = b"\3" * 65536 + b"\7" * (1 << 20) + b"\3" * ((3 << 20) - 65536)
+        folder.good("convert", "-O", "raw", "--image-opts", PLAIN, "one.raw")
+        check(folder.bytes("one.raw") == want, "one input")
+        folder.good("convert", "-O", "raw", *SECRET, "--image-opts", PLAIN, LOCKED, "two.raw")
+        check(folder.bytes("two.raw") == want * 2, "two inputs, one of them encrypted")
+        folder.good("dd", "--image-opts", f"if={PLAIN}", "of=dd.raw", "bs=64k", "count=2")
+        check(folder.bytes("dd.raw") == want[:131072], "dd")
+        (folder.path / "pair.data").rename(folder.path / "moved.data")
+        folder.good("convert", "-O", "raw", "--image-opts", "driver=qcow2,file.filename=pair.qcow2,"
+                    "data-file.filename=moved.data", "pair.raw")
+        check(folder.bytes("pair.raw") == b"\t" * (1 << 20), "the data file that is named")
+        (folder.path / "other.raw").write_bytes(b"\5" * (4 << 20))
+        folder.good("convert", "-O", "raw", "--image-opts",
+                    f"{PLAIN},backing.driver=raw,backing.file.filename=other.raw", "other.out")
+        check(folder.bytes("other.out") == want.replace(b"\3", b"\5"), "the backing file")
+
+
+def test_backing_files_further_down_are_named():
+    with Images("opts-deep") as folder:
+        folder.qemu_img("create", "-q", "-f", "qcow2", "-b", "plain.qcow2", "-F", "qcow2",
+                        "top.qcow2")
+        (folder.path / "other.raw").write_bytes(b"\5" * (4 << 20))
+        folder.good("convert", "-O", "raw", "--image-opts", "driver=qcow2,file.filename=top.qcow2,"
+                    "backing.backing.file.filename=other.raw", "out.raw")
+        check(folder.bytes("out.raw") == b"\5" * 65536 + b"\7" * (1 << 20) +
+              b"\5" * ((3 << 20) - 65536), "the file two layers down")
+
+
+def test_target_image_opts_write_into_what_exists():
+    with Images("opts-target") as folder:
+        words = ("convert", "-n", *SECRET, "-f", "raw", "--target-image-opts", "base.raw")
+        folder.both(*words, LOCKED)
+        folder.good("compare", "-q", *SECRET, "--image-opts", LOCKED,
+                    "driver=raw,file.filename=base.raw")
+        (folder.path / "there.raw").write_bytes(b"\1" * (4 << 20))
+        folder.both(*words, "driver=raw,file.filename=there.raw")
+        check(folder.bytes("there.raw") == folder.bytes("base.raw"), "a raw output")
+        for text, target in (("the output is written to", f"{LOCKED},read-only=on"),
+                             ("the output's format is not given", "file.filename=locked.qcow2"),
+                             ("a raw output has no data file",
+                              "driver=raw,file.filename=pair.data,encrypt.key-secret=s")):
+            folder.refused(text, *words, target)
+        folder.refused("it needs -n", "convert", "--target-image-opts", "base.raw", PLAIN)
+        folder.refused("exclude each other", *words[:2], "-O", "qcow2", *words[2:], LOCKED)
+
+
+def test_secrets_open_encrypted_images():
+    with Images("opts-secret") as folder:
+        for verb in (("check",), ("snapshot", "-l"), ("measure", "-O", "raw")):
+            folder.both(*verb, *SECRET, "--image-opts", LOCKED)
+        folder.good("compare", "-q", *SECRET, "--image-opts", LOCKED, PLAIN)
+        folder.good("compare", "-q", "--object", "secret,id=s,data=the passphrase", "--image-opts",
+                    PLAIN, LOCKED)
+        folder.good("resize", *SECRET, "--image-opts", LOCKED, "5M")
+        folder.good("amend", *SECRET, "--object", "secret,id=t,data=another", "--image-opts", "-o",
+                    "encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10", LOCKED)
+        folder.good("io", "--object", "secret,id=s,data=another", "--image-opts", "-c",
+                    "read -q -P 7 64k 1M", LOCKED)
+        folder.refused("passphrase", "map", "--object", "secret,id=s,data=wrong", "--image-opts",
+                       LOCKED)
+        folder.refused("is the id of no secret", "map", "--image-opts", LOCKED)
+        folder.refused("leave out --passphrase-file and --key-file", "map", *SECRET, "--key-file",
+                       "key", "--image-opts", LOCKED)
+        folder.refused("--object is for encrypt.key-secret of --image-opts", "map", *SECRET,
+                       "locked.qcow2")
+
+
+def test_image_opts_that_say_nothing_are_refused():
+    with Images("opts-bad") as folder:
+        for text, name in (("option 'nonsense' is not known", f"{PLAIN},nonsense=1"),
+                           ("or does not take 'vmdk'", "driver=vmdk,file.filename=plain.qcow2"),
+                           ("or does not take 'http'", f"{PLAIN},file.driver=http"),
+                           ("option 'driver' has no value", "driver"),
+                           ("or does not take 'maybe'", f"{PLAIN},read-only=maybe"),
+                           ("option 'backing.data-file.filename'", f"{PLAIN},"
+                            "backing.data-file.filename=x"),
+                           ("no file is named", "driver=qcow2"),
+                           ("nofile: the file does not exist", "file.filename=nofile")):
+            folder.refused(text, "info", "--image-opts", name)
+        folder.refused("exclude each other", "info", "--image-opts", "-f", "qcow2", PLAIN)
+        check_equal(folder.run("qemu-img", "info", "--image-opts", "-f", "qcow2", PLAIN)[0], 1,
+                    "qemu-img refuses it, too")
+
+
+def test_rate_holds_a_copy_back():
+    with Images("rate") as folder:
+        def seconds(*words):
+            begin = time.monotonic()
+            folder.good(*words)
+            return time.monotonic() - begin
+
+        check(seconds("convert", "-r", "4M", "-f", "raw", "base.raw", "slow.raw") >= 1, "convert")
+        check(folder.bytes("slow.raw") == folder.bytes("base.raw"), "content")
+        check(seconds("commit", "-q", "-r", "2M", "plain.qcow2") >= 0.5, "commit")
+        for verb in (("convert", "-r", "0", "base.raw", "x.raw"), ("commit", "-r", "0",
+                                                                  "plain.qcow2")):
+            folder.refused("-r: at 0 bytes a second nothing is ever copied", *verb)
+
+
+if __name__ == "__main__":
+    main(globals())
