@@ -35,7 +35,7 @@ struct work {
     uint64_t broken_at;
     enum q2_status (*each)(struct q2_disk *disk, uint64_t index, uint64_t nb); /* visit_tree()'s */
     uint64_t length;     /* bytes of the snapshot table */
-    uint64_t start, end; /* bytes of the table that the chosen entry has */
+    uint64_t start, end; /* bytes of the table that the chosen entry has; 0: none is chosen yet */
     uint64_t last_id;    /* highest decimal id */
 };
 
@@ -245,7 +245,6 @@ static enum q2_status walk_table(struct work *w, const char *wanted, bool by_id)
     struct q2_snapshot *snapshot = &disk->snapshot;
     struct q2_snapshot_walk walk = {0};
 
-    w->end = 0;
     for (uint32_t i = 0; i < top->header.nb_snapshots; i++) {
         uint64_t start = walk.offset;
         enum q2_status status = q2_snapshot_next(&disk->slices, top, &walk, &disk->fault, snapshot);

@@ -348,12 +348,10 @@ static enum q2_status write_reuse(struct q2_disk *disk, uint64_t table,
     return q2_table_set(disk, table, cluster, old->host_offset | Q2_ENTRY_COPIED, bitmap);
 }
 
-/* Write into clusters that must be allocated or relinked. */
+/* Write into clusters that must be allocated or relinked: one, if it has a host cluster. */
 static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
 {
-    const struct q2_image *top = top_of(disk);
-    uint32_t bits = top->rules.cluster_bits;
-    uint64_t cluster_end = ((step->offset >> bits) + 1) << bits;
+    uint32_t bits = top_of(disk)->rules.cluster_bits;
     struct q2_cluster old;
     uint64_t table;
     enum q2_status status = q2_table_for_write(disk, step->offset, &table);
@@ -362,10 +360,8 @@ static enum q2_status write_mapped(struct q2_disk *disk, struct step *step)
         status = q2_table_cluster(disk, table, step->offset >> bits << bits, &old);
     if (status != Q2_OK)
         return status;
-    if (old.has_host_offset && old.copied && old.kind != Q2_CLUSTER_COMPRESSED) {
-        step->length = q2_min_u64(step->length, cluster_end - step->offset);
+    if (old.has_host_offset && old.copied && old.kind != Q2_CLUSTER_COMPRESSED)
         return write_reuse(disk, table, &old, step);
-    }
     return write_new(disk, table, &old, step);
 }
 
@@ -401,8 +397,8 @@ static enum q2_status write_step(struct q2_disk *disk, struct step *step)
     step->length = q2_min_u64(step->length, extent.length);
     if (extent.kind == Q2_EXTENT_DATA && extent.copied)
         return write_in_place(disk, &extent, step);
-    /* A run of clusters that some share and some do not, and compressed ones: one at a time. One L2
-     * table at a time in any case. */
+    /* A run of clusters that some share and some do not, compressed ones, and those whose host
+     * cluster gets content: one at a time. One L2 table at a time in any case. */
     if (extent.kind == Q2_EXTENT_DATA || extent.has_host_offset)
         step->length = q2_min_u64(step->length, reach - step->offset);
     reach = cluster_size << top->l2_bits;

@@ -255,7 +255,7 @@ enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t l
     uint64_t start, end;
     enum q2_status status = q2_write_allowed(disk, offset, length);
 
-    if (status != Q2_OK || length == 0)
+    if (status != Q2_OK)
         return status;
     whole_units(disk, offset, length, top->rules.cluster_bits, &start, &end);
     if (top->format == Q2_FORMAT_RAW) {

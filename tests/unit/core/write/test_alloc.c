@@ -5,6 +5,7 @@
 #include "core/write/alloc.h"
 #include "core/read/disk.h"
 #include "tests/support/fixture.h"
+#include "q2_amend.h"
 #include "q2_check.h"
 #include "tests/support/t.h"
 #include "core/write/refcount_write.h"
@@ -98,6 +99,10 @@ static void test_alloc_new_table_and_its_blocks(void)
         setup();
         f.disk->writer.first_free = nb_entries * (512 * 8 / rows[i].refcount_bits);
         f.image.source.size = f.image.nb_held = f.disk->writer.first_free * 512; /* a hole */
+        if (i > 0) { /* others have left bytes there */
+            memset(memory + f.image.source.size, 0xff, MIB);
+            f.image.source.size = f.image.nb_held = f.image.source.size + MIB;
+        }
         T_CHECK_U64(write_4k(0), Q2_OK);
         header = &f.disk->layers[0].header;
         T_CHECK_U64(header->refcount_table_clusters, 2 * rows[i].nb_old);
@@ -107,6 +112,31 @@ static void test_alloc_new_table_and_its_blocks(void)
             T_CHECK((memcmp(memory + table + (nb_entries + n) * 8, no_entry, 8) != 0) ==
                     (n < rows[i].nb_blocks));
         cleanup();
+    }
+}
+
+/* Whichever write fails on the way to a longer refcount table, the request or the flush after it
+ * says so. */
+static void test_alloc_new_table_tells_each_write_that_fails(void)
+{
+    for (uint64_t n = 1;; n++) {
+        enum q2_status status;
+        uint64_t nb_writes;
+
+        image_start(&image,
+                    &(struct image_spec){.size = MIB, .cluster_bits = 9, .max_clusters = 1024});
+        make_table(2);
+        setup();
+        f.disk->writer.first_free = 2 * 64 * 256;
+        f.image.fail_write = n;
+        status = write_4k(0);
+        if (status == Q2_OK)
+            status = q2_disk_flush(f.disk);
+        nb_writes = f.image.nb_writes;
+        T_CHECK_U64(status, nb_writes < n ? Q2_OK : Q2_ERR_IO);
+        cleanup();
+        if (nb_writes < n)
+            break;
     }
 }
 
@@ -339,6 +369,7 @@ static void test_alloc_block_without_room_for_its_entry(void)
     reserve_all_but(table + 256 / 64 * 8);
     T_CHECK_U64(write_4k(0), Q2_ERR_NO_SPACE);
     T_CHECK_STR(q2_disk_fault(f.disk)->what, "no room for a new refcount block");
+    T_CHECK_U64(f.image.source.size, (256 + 1) * 512);
     T_CHECK(q2_disk_is_writable(f.disk));
     reserve_all_but(UINT64_MAX);
     T_CHECK_U64(write_4k(0), Q2_OK);
@@ -433,6 +464,69 @@ static void test_alloc_run_stops_before_a_table(void)
     T_CHECK(offset + nb * 64 * KIB <= table || offset > table);
     T_CHECK_U64(q2_clusters_alloc(f.disk, 5, &offset, &nb), Q2_OK);
     T_CHECK(offset > table);
+    t_row("the cluster before it is one like others");
+    T_CHECK_U64(q2_refcount_put(&f.disk->slices, &f.disk->layers[0], (table >> 16) - 1, 0), Q2_OK);
+    f.disk->writer.first_free = (table >> 16) - 1;
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 1, &offset, &nb), Q2_OK);
+    T_CHECK_U64(offset, table - 64 * KIB);
+    cleanup();
+}
+
+/* New clusters are named from the end of one slice of the L2 table on, and the device has no room
+ * under the next: those that were named stay, and all others are given back. */
+static void test_entries_without_room_give_back_their_clusters(void)
+{
+    static const struct {
+        const char *row;
+        uint32_t cluster_bits;
+        bool extended, preallocate;
+    } rows[] = {
+        {"write", 13, false, false},
+        {"write, extended", 14, true, false},
+        {"preallocate", 13, false, true},
+    };
+    static uint8_t bytes[64 * KIB];
+
+    memset(bytes, 0x5a, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint32_t bits = rows[i].cluster_bits;
+        uint64_t offset = (Q2_SLICE_SIZE / (rows[i].extended ? 16 : 8) - 2ull) << bits, table;
+        size_t length = (size_t)4 << bits;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = 8 * MIB,
+                                                 .cluster_bits = bits,
+                                                 .extended = rows[i].extended});
+        (void)image_data(&image, 0, 1);
+        table = image_get64(&image, image_l1_entry(&image, 0)) & 0x00fffffffffffe00ull;
+        setup();
+        reserve_all_but(table + Q2_SLICE_SIZE);
+        T_CHECK_U64(rows[i].preallocate ? q2_disk_preallocate(f.disk, offset, length, false)
+                                        : q2_disk_write(f.disk, offset, bytes, length),
+                    Q2_ERR_NO_SPACE);
+        T_CHECK_U64(f.disk->writer.nb_frees, 1);
+        T_CHECK_U64(f.disk->writer.frees[0].length, 2ull << bits);
+        reserve_all_but(UINT64_MAX);
+        T_CHECK_U64(q2_disk_write(f.disk, offset, bytes, length), Q2_OK);
+        check_written(offset);
+        cleanup();
+    }
+}
+
+/* The data cannot be written to its new clusters: all of them are given back. */
+static void test_data_that_cannot_be_written_gives_back_its_clusters(void)
+{
+    static const uint8_t bytes[8 * KIB] = {1};
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    (void)image_data(&image, 0, 1);
+    setup();
+    f.image.fail_write = 1;
+    T_CHECK_U64(q2_disk_write(f.disk, 64 * KIB, bytes, sizeof(bytes)), Q2_ERR_IO);
+    T_CHECK_U64(f.disk->writer.nb_frees, 1);
+    T_CHECK_U64(f.disk->writer.frees[0].length, sizeof(bytes));
+    T_CHECK_U64(write_4k(128 * KIB), Q2_OK);
+    check_written(128 * KIB);
     cleanup();
 }
 
@@ -480,6 +574,7 @@ static void test_refcount_whose_neighbour_cannot_be_read(void)
 int main(void)
 {
     T_RUN(test_alloc_new_table_and_its_blocks);
+    T_RUN(test_alloc_new_table_tells_each_write_that_fails);
     T_RUN(test_alloc_table_at_its_limit);
     T_RUN(test_alloc_new_block_writes_what_waits);
     T_RUN(test_alloc_run_into_refcounts_that_fail);
@@ -494,6 +589,8 @@ int main(void)
     T_RUN(test_alloc_row_block_that_cannot_be_written);
     T_RUN(test_write_without_room_under_its_table);
     T_RUN(test_alloc_run_stops_before_a_table);
+    T_RUN(test_entries_without_room_give_back_their_clusters);
+    T_RUN(test_data_that_cannot_be_written_gives_back_its_clusters);
     T_RUN(test_alloc_too_far_for_a_stream);
     T_RUN(test_refcount_whose_neighbour_cannot_be_read);
     return t_done();

@@ -360,14 +360,43 @@ static enum q2_status preallocate(void)
     return q2_disk_preallocate(f.disk, 0, 64 * KIB, false);
 }
 
+static enum q2_status flushed(enum q2_status status)
+{
+    return status == Q2_OK ? q2_disk_flush(f.disk) : status;
+}
+
+static enum q2_status write_some(void)
+{
+    static const uint8_t bytes[5000] = {1};
+
+    return flushed(q2_disk_write(f.disk, 1000, bytes, sizeof(bytes)));
+}
+
+static enum q2_status zero_all(void)
+{
+    return flushed(q2_disk_write_zeroes(f.disk, 0, 64 * KIB));
+}
+
+static enum q2_status discard_all(void)
+{
+    return flushed(q2_disk_discard(f.disk, 0, 64 * KIB));
+}
+
+static enum q2_status compress_one(void)
+{
+    static const uint8_t stream[100] = {1}; /* of no codec: nobody reads it */
+
+    return flushed(q2_disk_write_compressed(f.disk, 8 * KIB, stream, sizeof(stream)));
+}
+
 static const struct change {
     const char *row;
     enum q2_status (*run)(void);
 } changes[] = {
-    {"resize to more", resize_more},
-    {"resize to less", resize_less},
-    {"make empty", make_empty},
-    {"preallocate", preallocate},
+    {"resize to more", resize_more}, {"resize to less", resize_less},
+    {"make empty", make_empty},      {"preallocate", preallocate},
+    {"write", write_some},           {"write zeroes", zero_all},
+    {"discard", discard_all},        {"write compressed", compress_one},
 };
 #define NB_CHANGES (sizeof(changes) / sizeof(changes[0]))
 
@@ -399,6 +428,19 @@ static void test_changes_clear_unknown_autoclear_bits_first(void)
         T_CHECK_U64(info.header->autoclear_features, 0);
         cleanup();
     }
+}
+
+/* A request of no bytes changes nothing, the header neither. */
+static void test_requests_of_no_bytes_leave_the_header_alone(void)
+{
+    setup_change();
+    T_CHECK_U64(q2_disk_write(f.disk, 0, memory, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_write_zeroes(f.disk, 0, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_discard(f.disk, 0, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_discard(f.disk, 64 * KIB, 0), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes, 0);
+    T_CHECK_U64(memory[95], 0x80);
+    cleanup();
 }
 
 /* Whichever write or flush fails, the change says so. */
@@ -897,6 +939,7 @@ int main(void)
     T_RUN(test_shorter_header_leaves_nothing_of_the_longer_one);
     T_RUN(test_names_latch_after_a_failed_write);
     T_RUN(test_changes_clear_unknown_autoclear_bits_first);
+    T_RUN(test_requests_of_no_bytes_leave_the_header_alone);
     T_RUN(test_changes_report_each_write_and_flush_that_fails);
     T_RUN(test_resize_is_refused);
     T_RUN(test_resize_hides_what_lies_behind_the_end);

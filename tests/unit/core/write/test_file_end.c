@@ -197,6 +197,17 @@ static void test_read_only_disk_does_not_make_up_what_is_missing(void)
     image_free(&image);
 }
 
+/* What the file has of its last cluster can be written without making it longer. */
+static void test_write_before_the_end_of_the_file_keeps_its_size(void)
+{
+    setup(false, 2048, SIZE);
+    write_at(2 * CLUSTER + 100, 1948);
+    T_CHECK_U64(f.image.nb_grows, 0);
+    check_all();
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* A file that cannot grow is an error of the request alone. */
 static void test_file_that_cannot_grow_to_the_end_of_its_cluster(void)
 {
@@ -218,6 +229,7 @@ int main(void)
     T_RUN(test_write_where_the_file_ends_in_its_last_cluster);
     T_RUN(test_zeros_discard_and_growth_where_the_file_ends_in_its_last_cluster);
     T_RUN(test_read_only_disk_does_not_make_up_what_is_missing);
+    T_RUN(test_write_before_the_end_of_the_file_keeps_its_size);
     T_RUN(test_file_that_cannot_grow_to_the_end_of_its_cluster);
     free(memory);
     free(model);

@@ -6,6 +6,8 @@
 #include "core/format/header.h"
 #include "core/format/l2_entry.h"
 #include "core/read/disk.h"
+#include "core/read/refcount.h"
+#include "core/write/refcount_layout.h"
 #include "q2_amend.h"
 #include "q2_check.h"
 #include "q2_snapshot.h"
@@ -162,6 +164,27 @@ static void test_downgrade_changes_a_shared_table_once(void)
     entry = get(at);
     T_CHECK(entry != 0 && (entry & (Q2_ENTRY_COPIED | Q2_ENTRY_ZERO)) == 0);
     check_image(2, 4);
+    cleanup();
+}
+
+/* A table that more states have than ranges may wait: each of them gives up the cluster. */
+static void test_downgrade_of_a_table_with_many_references(void)
+{
+    uint64_t at, host, refcount = 77;
+
+    start(3);
+    host = image_zero(&image, CLUSTER, true);
+    at = image_l2_entry(&image, CLUSTER);
+    image_refcount_set(&image, host / CLUSTER, Q2_MAX_FREES + 100);
+    image_refcount_set(&image, at / CLUSTER, Q2_MAX_FREES + 100);
+    image_put64(&image, at, host | Q2_ENTRY_ZERO); /* they are shared */
+    image_put64(&image, image_l1_entry(&image, 0), at / CLUSTER * CLUSTER);
+    setup();
+    change(&to_2);
+    T_CHECK_U64(get(at), 0);
+    T_CHECK_U64(q2_refcount_get(&f.disk->slices, &f.disk->layers[0], host / CLUSTER, &refcount),
+                Q2_OK);
+    T_CHECK_U64(refcount, 0);
     cleanup();
 }
 
@@ -532,6 +555,45 @@ static void test_width_of_a_file_with_many_clusters(void)
     cleanup();
 }
 
+/* The place of refcounts that cannot be read is told as the first cluster that they count. */
+static void test_width_tells_which_refcounts_fail(void)
+{
+    const struct q2_format_change wide = {.refcount_bits = 64};
+    uint64_t block;
+
+    image_start(&image,
+                &(struct image_spec){.size = SIZE, .cluster_bits = 12, .max_clusters = 4096});
+    (void)image_alloc(&image, 2100);
+    block = image_get64(&image, image_field(&image, "refcount_table_offset") + 8);
+    setup();
+    f.image.bad_start = block;
+    f.image.bad_end = block + CLUSTER;
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_change_format(f.disk, &wide), Q2_ERR_IO);
+    T_CHECK(strstr(fixture_text(&f), "a refcount cannot be read, at offset 0x800000") != NULL);
+    cleanup();
+}
+
+/* A table of refcount blocks that is composed in pieces, of which the last one is shorter. */
+static void test_width_table_longer_than_what_is_composed_at_once(void)
+{
+    struct q2_refcount_layout layout = {.nb_blocks = 5, .nb_table = 600, .order = 4};
+    uint64_t table;
+
+    image_start(&image, &(struct image_spec){.size = SIZE, .cluster_bits = 9});
+    setup();
+    layout.first = image.size / 512;
+    table = image.size + 5 * 512;
+    T_CHECK_U64(q2_refcount_layout_reach(f.disk, &layout), Q2_OK);
+    T_CHECK_U64(f.image.source.size, table + 600 * 512);
+    memset(memory + table, 0xee, 600 * 512);
+    T_CHECK_U64(q2_refcount_layout_write_table(f.disk, &layout), Q2_OK);
+    for (uint64_t i = 0; i < 600 * 512 / 8; i++)
+        T_CHECK_U64(get(table + i * 8), i < 5 ? image.size + i * 512 : 0);
+    cleanup();
+}
+
 static void test_width_that_is_too_narrow(void)
 {
     start(3);
@@ -788,6 +850,7 @@ int main(void)
     T_RUN(test_downgrade_replaces_zero_clusters_of_every_table);
     T_RUN(test_downgrade_above_a_backing_file_writes_zeros);
     T_RUN(test_downgrade_changes_a_shared_table_once);
+    T_RUN(test_downgrade_of_a_table_with_many_references);
     T_RUN(test_downgrade_without_room_for_the_entry);
     T_RUN(test_upgrade_and_downgrade_keep_names_and_extensions);
     T_RUN(test_upgrade_keeps_what_waits);
@@ -804,6 +867,8 @@ int main(void)
     T_RUN(test_downgrade_of_encrypted_images);
     T_RUN(test_width_of_every_kind);
     T_RUN(test_width_of_a_file_with_many_clusters);
+    T_RUN(test_width_tells_which_refcounts_fail);
+    T_RUN(test_width_table_longer_than_what_is_composed_at_once);
     T_RUN(test_width_that_is_too_narrow);
     T_RUN(test_width_is_judged_by_every_cluster);
     T_RUN(test_width_that_needs_too_long_a_table);

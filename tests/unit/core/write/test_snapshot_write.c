@@ -5,7 +5,9 @@
 
 #include "core/write/alloc.h"
 #include "core/write/order.h"
+#include "core/read/disk.h"
 #include "core/read/refcount.h"
+#include "core/write/refcount_write.h"
 #include "tests/support/fixture.h"
 #include "q2_check.h"
 #include "q2_snapshot.h"
@@ -415,6 +417,58 @@ static void test_snapshot_delete_meets_an_unreadable_table(void)
     cleanup();
 }
 
+/* A refcount of 0 for what the snapshot has: its references cannot be taken away. */
+static void test_snapshot_delete_meets_a_refcount_that_is_too_low(void)
+{
+    uint64_t host;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    host = image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_refcount_put(&f.disk->slices, &f.disk->layers[0], host >> 16, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "one"), Q2_ERR_BAD_REFCOUNT);
+    T_CHECK(strstr(fixture_text(&f), "a refcount cannot be changed, at offset 0x") != NULL);
+    cleanup();
+}
+
+/* The cluster of the last stream is the snapshot's as well: the next one begins in a new cluster.
+ */
+static void test_snapshot_ends_the_packing_of_streams(void)
+{
+    static const uint8_t stream[100] = {1}; /* of no codec: nobody reads it */
+    struct q2_extent first, second;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 0, stream, sizeof(stream)), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 64 * KIB, stream, sizeof(stream)), Q2_OK);
+    T_CHECK_U64(q2_disk_map(f.disk, 0, 1, &first), Q2_OK);
+    T_CHECK_U64(q2_disk_map(f.disk, 64 * KIB, 1, &second), Q2_OK);
+    T_CHECK(second.host_offset >> 16 > first.host_offset >> 16);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
+/* The bitmaps cannot be marked as in use: nothing is applied, and nothing is given back. */
+static void test_snapshot_apply_where_bitmaps_cannot_be_marked(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    (void)image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "b", 0, true), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 64 * KIB, memory, 1), Q2_OK); /* the header is ready */
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "c", 0, false), Q2_OK);
+    fake_source_fail_nth(&f.image, FAKE_WRITE, 1);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "one"), Q2_ERR_IO);
+    T_CHECK_U64(f.disk->writer.nb_frees, 0);
+    cleanup();
+}
+
 /* The table ends in a bad sector: what was read before it is no snapshot that was asked for. */
 static void test_snapshot_change_meets_an_unreadable_list(void)
 {
@@ -567,6 +621,9 @@ int main(void)
     T_RUN(test_snapshot_write_after_reads_of_compressed_clusters);
     T_RUN(test_snapshot_table_whose_file_ends_in_its_padding);
     T_RUN(test_snapshot_delete_meets_an_unreadable_table);
+    T_RUN(test_snapshot_delete_meets_a_refcount_that_is_too_low);
+    T_RUN(test_snapshot_ends_the_packing_of_streams);
+    T_RUN(test_snapshot_apply_where_bitmaps_cannot_be_marked);
     T_RUN(test_snapshot_change_meets_an_unreadable_list);
     T_RUN(test_snapshot_apply_without_room);
     T_RUN(test_snapshot_apply_changes_the_size);

@@ -1,7 +1,9 @@
 /* core/write/space.c: what is free is given back, and nothing else changes. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "core/write/space.h"
+#include "q2_check.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 
@@ -130,6 +132,32 @@ static void test_only_the_end_is_cut(void)
     cleanup();
 }
 
+/* The file ends where its clusters end then: what it grows by is room, and a stream that was packed
+ * before is not gone on after. */
+static void test_what_is_cut_is_forgotten(void)
+{
+    static const uint8_t stream[100] = {1}; /* of no codec: nobody reads it */
+    struct q2_check_result result;
+    uint64_t end;
+
+    build(12);
+    (void)image_data(&image, 0, 1);
+    (void)image_l2_entry(&image, 60 * KIB);
+    end = free_clusters(3);
+    setup(true);
+    f.disk->writer.end += 2; /* as if two of them had been in use */
+    f.disk->writer.packed_end = end + 100;
+    T_CHECK_U64(q2_space_cut_end(f.disk), Q2_OK);
+    T_CHECK_U64(f.image.source.ops->grow(&f.image.source, end + 8 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_room(f.disk), 8 * KIB);
+    T_CHECK_U64(q2_disk_write_compressed(f.disk, 60 * KIB, stream, sizeof(stream)), Q2_OK);
+    T_CHECK_U64(memory[end], stream[0]);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks + result.check_errors, 0);
+    cleanup();
+}
+
 /* The refcounts were lowered, but it is not known whether that is on the disk. */
 static void test_nothing_is_given_back_after_a_failed_flush(void)
 {
@@ -236,6 +264,7 @@ int main(void)
     T_RUN(test_free_clusters_become_holes);
     T_RUN(test_small_runs_stay);
     T_RUN(test_only_the_end_is_cut);
+    T_RUN(test_what_is_cut_is_forgotten);
     T_RUN(test_nothing_is_given_back_after_a_failed_flush);
     T_RUN(test_a_file_that_gives_nothing_back);
     T_RUN(test_free_clusters_at_an_end_that_stays);

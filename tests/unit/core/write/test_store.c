@@ -97,6 +97,7 @@ static void test_store_grow_table(void)
     setup();
     t_row("not smaller");
     T_CHECK_U64(q2_store_grow(f.disk, &f.image.source, 1), Q2_OK);
+    T_CHECK_U64(q2_store_grow(f.disk, &f.image.source, image.size), Q2_OK);
     T_CHECK_U64(f.image.nb_grows, 0);
     t_row("larger");
     T_CHECK_U64(q2_store_grow(f.disk, &f.image.source, 2 * MIB), Q2_OK);

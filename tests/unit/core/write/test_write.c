@@ -2,6 +2,7 @@
  * than the bounce buffer, tables shared with a snapshot, limits, and what is refused. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "core/write/table.h"
 #include "q2_amend.h"
 #include "tests/support/fixture.h"
@@ -127,12 +128,30 @@ static void test_write_clusters_larger_than_the_bounce_buffer(void)
 /* A piece of a new cluster and what is around it are one request, where the buffer holds both. */
 static void test_write_into_a_new_cluster_is_one_request(void)
 {
-    image_start(&image, &(struct image_spec){.size = MIB});
+    for (uint32_t bits = 16; bits <= 18; bits += 2) {
+        image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = bits});
+        image_data(&image, 0, 1);
+        T_CHECK_U64(setup(), Q2_OK);
+        T_CHECK_U64(write_at((1ull << bits) + 1000, 4096, 7), Q2_OK);
+        T_CHECK_U64(f.image.nb_writes, 1);
+        check_all();
+        cleanup();
+    }
+}
+
+/* What a new cluster has past the disk's end is zeros, whatever was in the buffer before. */
+static void test_write_leaves_zeros_past_the_end_of_the_disk(void)
+{
+    struct q2_extent extent;
+
+    image_start(&image, &(struct image_spec){.size = 100 * KIB});
     image_data(&image, 0, 1);
     T_CHECK_U64(setup(), Q2_OK);
-    T_CHECK_U64(write_at(64 * KIB + 1000, 4096, 7), Q2_OK);
-    T_CHECK_U64(f.image.nb_writes, 1);
-    check_all();
+    memset(f.disk->writer.bounce, 0xee, Q2_BOUNCE_SIZE);
+    T_CHECK_U64(write_at(99 * KIB, 100, 7), Q2_OK);
+    T_CHECK_U64(q2_disk_map(f.disk, 64 * KIB, 1, &extent), Q2_OK);
+    for (uint64_t i = 36 * KIB; i < 64 * KIB; i++)
+        T_CHECK_U64(memory[extent.host_offset + i], 0);
     cleanup();
 }
 
@@ -585,6 +604,39 @@ static void test_write_meets_unreadable_tables(void)
     T_CHECK(nb >= 2);
 }
 
+/* A discard begins inside a stretch without an L2 table and reaches into the next table: it goes on
+ * with that one's first cluster. */
+static void test_discard_over_tables_that_are_missing(void)
+{
+    image_start(&image, &(struct image_spec){.size = 8 * MIB, .cluster_bits = 12});
+    image_data(&image, 2 * MIB, 1);
+    image_data(&image, 6 * MIB, 2);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_discard(f.disk, 4 * KIB, 2 * MIB), Q2_OK);
+    T_CHECK_U64(q2_disk_discard(f.disk, 4 * MIB + 4 * KIB, 2 * MIB), Q2_OK);
+    memset(model, 0, 8 * MIB);
+    check_all();
+    cleanup();
+}
+
+/* More ranges are given up, one a request, than may wait: some are given back on the way. */
+static void test_many_discards_without_a_flush(void)
+{
+    enum {
+        NB = 1500
+    };
+
+    image_start(&image,
+                &(struct image_spec){.size = NB * 512, .cluster_bits = 9, .max_clusters = 4096});
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(write_at(0, NB * 512, 7), Q2_OK);
+    for (uint64_t i = NB; i > 0; i--) /* backwards, so that no two are one range */
+        T_CHECK_U64(q2_disk_discard(f.disk, (i - 1) * 512, 512), Q2_OK);
+    memset(model, 0, NB * 512);
+    check_all();
+    cleanup();
+}
+
 /* Zeros over a part of a cluster whose rest reads as zeros take no bytes of the file. */
 static void test_zeros_over_a_part_of_what_reads_as_zeros(void)
 {
@@ -614,11 +666,14 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_zeros_over_a_part_of_what_reads_as_zeros);
+    T_RUN(test_discard_over_tables_that_are_missing);
+    T_RUN(test_many_discards_without_a_flush);
     T_RUN(test_write_over_allocated_zero_clusters);
     T_RUN(test_write_over_the_ends_of_two_clusters);
     T_RUN(test_write_is_seen_by_reads_that_go_on);
     T_RUN(test_write_clusters_larger_than_the_bounce_buffer);
     T_RUN(test_write_into_a_new_cluster_is_one_request);
+    T_RUN(test_write_leaves_zeros_past_the_end_of_the_disk);
     T_RUN(test_write_failing_in_each_part_of_a_large_cluster);
     T_RUN(test_write_over_what_a_snapshot_shares);
     T_RUN(test_write_allocates_subclusters_only);

@@ -2,6 +2,7 @@
  * and failing files: tests/fault/. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "core/write/table.h"
 #include "tests/support/fixture.h"
 #include "q2_check.h"
@@ -203,6 +204,27 @@ static void test_write_compressed_fills_a_cluster(void)
     cleanup();
 }
 
+/* Whether the last stream's cluster can count one more is not known: nothing is stored. */
+static void test_write_compressed_after_a_refcount_that_fails(void)
+{
+    uint64_t table, entry, bitmap;
+
+    setup(&(struct image_spec){.size = 64 * 4096, .cluster_bits = 12});
+    T_CHECK_U64(store(0, 10), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_table_for_write(f.disk, 4096, &table), Q2_OK);
+    T_CHECK_U64(q2_table_get(f.disk, table, 4096, &entry, &bitmap), Q2_OK);
+    fake_source_fail_nth(&f.image, FAKE_READ, 1);
+    T_CHECK_U64(store(1, 10), Q2_ERR_IO);
+    T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a refcount cannot be read");
+    T_CHECK_U64(f.image.nb_writes, 0);
+    T_CHECK_U64(store(1, 10), Q2_OK);
+    check_all();
+    cleanup();
+}
+
 /* The entry is damaged, which is seen after the stream has its place: each cluster that the place
  * touches loses one reference, and no other cluster does. */
 static void test_write_compressed_gives_back_its_place(void)
@@ -309,6 +331,7 @@ int main(void)
     T_RUN(test_write_compressed_leaves_a_freed_cluster_alone);
     T_RUN(test_write_compressed_replaces_and_is_replaced);
     T_RUN(test_write_compressed_fills_a_cluster);
+    T_RUN(test_write_compressed_after_a_refcount_that_fails);
     T_RUN(test_write_compressed_gives_back_its_place);
     T_RUN(test_write_compressed_refuses);
     T_RUN(test_write_compressed_refuses_an_external_data_file);
