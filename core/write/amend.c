@@ -272,9 +272,7 @@ static enum q2_status shrink(struct q2_disk *disk, uint64_t size)
     for (uint64_t i = nb_l1; i < top->l1_size && status == Q2_OK; i++)
         status = q2_table_drop(disk, i);
     if (status == Q2_OK)
-        status = write_size(disk, size);
-    if (status == Q2_OK)
-        status = q2_commit(disk);
+        status = write_size(disk, size); /* what waits goes first: then the clusters are free */
     return status == Q2_OK ? q2_space_cut_end(disk) : status;
 }
 

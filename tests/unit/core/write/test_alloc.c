@@ -7,6 +7,7 @@
 #include "tests/support/fixture.h"
 #include "q2_amend.h"
 #include "q2_check.h"
+#include "q2_snapshot.h"
 #include "tests/support/t.h"
 #include "core/write/refcount_write.h"
 #include "core/write/slice_write.h"
@@ -530,6 +531,31 @@ static void test_data_that_cannot_be_written_gives_back_its_clusters(void)
     cleanup();
 }
 
+/* The device is full under the refcounts of what a snapshot would share: there is no snapshot, and
+ * with room there is. */
+static void test_snapshot_without_room_under_the_refcounts(void)
+{
+    struct q2_check_result result;
+    uint64_t block;
+
+    image_start(&image,
+                &(struct image_spec){
+                    .size = MIB, .cluster_bits = 13, .refcount_bits = 64, .max_clusters = 1024});
+    (void)image_data(&image, 0, 1);
+    block = image_get64(&image, image_field(&image, "refcount_table_offset"));
+    setup();
+    f.disk->writer.first_free = Q2_SLICE_SIZE / 8; /* its tables are counted in the second slice */
+    reserve_all_but(block);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_ERR_NO_SPACE);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a refcount cannot be changed");
+    T_CHECK_U64(f.disk->layers[0].header.nb_snapshots, 0);
+    reserve_all_but(UINT64_MAX);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.corruptions + result.leaks, 0);
+    cleanup();
+}
+
 /* A compressed cluster's offset has 49 bits where clusters have 21. */
 static void test_alloc_too_far_for_a_stream(void)
 {
@@ -591,6 +617,7 @@ int main(void)
     T_RUN(test_alloc_run_stops_before_a_table);
     T_RUN(test_entries_without_room_give_back_their_clusters);
     T_RUN(test_data_that_cannot_be_written_gives_back_its_clusters);
+    T_RUN(test_snapshot_without_room_under_the_refcounts);
     T_RUN(test_alloc_too_far_for_a_stream);
     T_RUN(test_refcount_whose_neighbour_cannot_be_read);
     return t_done();

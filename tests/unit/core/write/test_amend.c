@@ -50,13 +50,32 @@ static void test_set_backing_of_a_file_that_is_missing(void)
     setup(true);
     T_CHECK_U64(q2_disk_set_backing(f.disk, "new.img", "raw"), Q2_OK);
     check_names("new.img", "raw", "");
+    T_CHECK(f.disk->layers[0].has_backing);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     check_names("new.img", "raw", "");
+    fake_source_reset(&f.image);
     T_CHECK_U64(q2_disk_set_backing(f.disk, NULL, NULL), Q2_OK);
+    T_CHECK_U64(f.image.nb_writes, 1); /* all of it is in the first sector */
+    T_CHECK(!f.disk->layers[0].has_backing);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     check_names("", "", "");
     f.options.metadata_only = false;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
+    cleanup();
+}
+
+static void test_set_backing_with_the_longest_names(void)
+{
+    char name[Q2_MAX_NAME_LENGTH + 1] = {0}, format[Q2_MAX_FORMAT_LENGTH + 1] = {0};
+
+    memset(name, 'n', Q2_MAX_NAME_LENGTH);
+    memset(format, 'f', Q2_MAX_FORMAT_LENGTH);
+    image_start(&image, &(struct image_spec){.size = 64 * KIB});
+    setup(true);
+    T_CHECK_U64(q2_disk_set_backing(f.disk, name, format), Q2_OK);
+    check_names(name, format, "");
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    check_names(name, format, "");
     cleanup();
 }
 
@@ -244,6 +263,9 @@ static void test_names_without_room_are_refused(void)
         {"two sectors in use, too few free", 11, 1000, 0, NULL, "a",
          "img/top.qcow2: the first cluster has no room to change the header safely (cluster_size "
          "is 2048, limit 2048)"},
+        {"a header that ends with its sector, a list in the next", 12, 0, 512, NULL, "a",
+         "img/top.qcow2: the first cluster has no room to change the header safely (cluster_size "
+         "is 4096, limit 4096)"},
         {"an extension longer than the area", 17, 70000, 0, NULL, "b",
          "img/top.qcow2: the header is too long to change (cluster_size is 0x20000, limit "
          "0x10000)"},
@@ -297,6 +319,7 @@ static void test_long_names_replace_each_other_safely(void)
         fake_source_reset(&f.image);
         T_CHECK_U64(q2_disk_set_backing(f.disk, second, "qcow2"), Q2_OK);
         T_CHECK(f.image.nb_flushes >= 4);
+        T_CHECK(q2_disk_is_writable(f.disk));
         /* In one piece again: the first extension is the format, and none spans free sectors. */
         T_CHECK(memcmp(memory + 112, "\xe2\x79\x2a\xca", 4) == 0);
         T_CHECK_U64(fixture_open(&f), Q2_OK);
@@ -624,6 +647,51 @@ static void test_resize_with_a_raw_data_file(void)
     cleanup();
 }
 
+/* A longer L1 table is stored elsewhere; the clusters of the old one are free then. */
+static void test_resize_gives_back_the_old_l1_table(void)
+{
+    static uint8_t want[4096 * KIB];
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_data(&image, 0, 1);
+    memcpy(want, image.model.bytes, 64 * KIB);
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, sizeof(want), false), Q2_OK);
+    check_content(want, sizeof(want));
+    cleanup();
+}
+
+/* A longer backing file shows where the disk grows. Its first clusters there are hidden, but what
+ * the next table names cannot be read: the disk keeps its size. */
+static void test_resize_over_an_unreadable_backing_file(void)
+{
+    struct fake_source source;
+    struct image base;
+
+    image_start(&base,
+                &(struct image_spec){.size = 192 * KIB, .cluster_bits = 9, .max_clusters = 1024});
+    for (uint64_t at = 64 * KIB; at < 96 * KIB; at += 512)
+        image_data(&base, at, 1);
+    (void)image_l2_entry(&base, 96 * KIB);
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_backing(&image, "base.img", "qcow2");
+    memcpy(memory, image.bytes, image.size);
+    fixture_start(&f, &image);
+    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fake_source_init(&source, "img/base.img", base.bytes, base.size);
+    fake_opener_add(&f.opener, "img/base.img", &source);
+    f.options.writable = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    source.bad_start = image_l2_entry(&base, 96 * KIB) & ~511ull;
+    source.bad_end = source.bad_start + 512;
+    T_CHECK_U64(q2_disk_resize(f.disk, 192 * KIB, false), Q2_ERR_IO);
+    T_CHECK_U64(q2_disk_size(f.disk), 64 * KIB);
+    cleanup();
+    image_free(&base);
+}
+
 /* The disk ends inside a cluster, and so does the raw data file: it grows before anything is asked
  * of what it has then. */
 static void test_resize_of_a_raw_data_file_that_ends_in_a_cluster(void)
@@ -925,6 +993,7 @@ int main(void)
 {
     memory = malloc(CAPACITY);
     T_RUN(test_set_backing_of_a_file_that_is_missing);
+    T_RUN(test_set_backing_with_the_longest_names);
     T_RUN(test_set_backing_of_an_image_without_extensions);
     T_RUN(test_can_set_backing);
     T_RUN(test_set_backing_keeps_what_waits_and_the_open_chain);
@@ -944,6 +1013,8 @@ int main(void)
     T_RUN(test_resize_is_refused);
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
+    T_RUN(test_resize_gives_back_the_old_l1_table);
+    T_RUN(test_resize_over_an_unreadable_backing_file);
     T_RUN(test_resize_with_a_raw_data_file);
     T_RUN(test_resize_of_a_raw_data_file_that_ends_in_a_cluster);
     T_RUN(test_discard_behind_a_raw_data_file);

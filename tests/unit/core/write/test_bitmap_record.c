@@ -4,6 +4,7 @@
 
 #include "core/read/disk.h"
 #include "core/write/bitmap_write.h"
+#include "core/write/slice_write.h"
 #include "q2_amend.h"
 #include "q2_bitmap.h"
 #include "q2_check.h"
@@ -323,6 +324,92 @@ static void test_snapshot_is_not_applied_under_bitmaps(void)
     T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "s"), Q2_OK);
     check_clean();
     cleanup();
+}
+
+/* Nothing is recorded, so there is nothing to store: on a disk for reading as well. */
+static void test_store_of_nothing(void)
+{
+    for (int writable = 0; writable < 2; writable++) {
+        build(1);
+        setup_for(writable != 0);
+        fake_source_reset(&f.image);
+        T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+        T_CHECK_U64(f.image.nb_writes + f.image.nb_flushes, 0);
+        cleanup();
+    }
+}
+
+/* A change begins with storing what was recorded; if that fails, it does no more. */
+static void test_change_after_a_store_that_fails(void)
+{
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 10, "x", 1), Q2_OK);
+    f.image.fail_flush = f.image.nb_flushes + 2; /* that of the flags */
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_ERR_IO);
+    T_CHECK_U64(memory[directory + 24], 'a');
+    T_CHECK_U64(f.disk->layers[0].nb_bitmaps, 1);
+    cleanup();
+}
+
+/* The directory's last entry is broken since the open: its bitmaps are lost, and the write is done.
+ */
+static void test_directory_with_a_broken_last_entry_is_lost(void)
+{
+    for (uint32_t nb = 1; nb <= 2; nb++) {
+        build(nb);
+        setup();
+        memory[directory + (nb - 1) * 32 + 19] = 0; /* no name */
+        q2_windows_clear(&f.disk->windows);
+        q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+        T_CHECK_U64(q2_disk_write(f.disk, 10, "x", 1), Q2_OK);
+        T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), nb);
+        T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+        cleanup();
+    }
+}
+
+/* What waits in the way of a bitmap's bits cannot be written: the disk is read-only, and the write
+ * is not done. (O10) */
+static void test_write_ends_where_recording_fails_for_good(void)
+{
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 0, "x", 1), Q2_OK); /* makes all ready */
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    for (uint64_t i = 1; i <= Q2_SLICE_WAYS / 2; i++) {
+        uint64_t at = i * Q2_SLICE_SETS * Q2_SLICE_SIZE;
+        T_CHECK_U64(
+            q2_slice_put(&f.disk->slices, &f.image.source, at, memory + at, 8, Q2_DIRTY_REFCOUNT),
+            Q2_OK);
+    }
+    fake_source_fail_nth(&f.image, FAKE_WRITE, 1);
+    T_CHECK_U64(q2_disk_write(f.disk, 7 * CLUSTER, "y", 1), Q2_ERR_IO);
+    T_CHECK_U64(f.image.nb_writes, 1);
+    T_CHECK(!q2_disk_is_writable(f.disk));
+    cleanup();
+}
+
+/* Whichever write fails under a new cluster of bits: the cluster is named, or given back. */
+static void test_recording_that_fails_leaks_nothing(void)
+{
+    for (uint64_t n = 1;; n++) {
+        uint64_t nb_writes;
+
+        build(2);
+        setup();
+        f.image.fail_write = n;
+        (void)q2_disk_write(f.disk, 10, "x", 1);
+        nb_writes = f.image.nb_writes;
+        f.image.fail_write = 0;
+        if (q2_disk_is_writable(f.disk)) {
+            T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+            check_clean();
+        }
+        cleanup();
+        if (nb_writes < n)
+            break;
+    }
 }
 
 static void check_said(enum q2_status status, enum q2_status wanted, const char *what)
@@ -758,6 +845,103 @@ static void build_long_table(uint64_t size)
     image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_BITMAPS);
 }
 
+/* All bits after the new end are cleared, in every sector of them. */
+static void test_shrink_clears_all_bits_after_the_end(void)
+{
+    build_sized(1, 32 * 1024 * KIB);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3);
+    memset(image.bytes + bits, 0xff, 8 * KIB);
+    setup();
+    T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, true), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    for (uint64_t i = 0; i < 8 * KIB; i++)
+        T_CHECK_U64(memory[bits + i], i < 16 ? 0xff : 0);
+    cleanup();
+}
+
+/* Without the autoclear bit the list is not to be believed: a bitmap in it forbids nothing. */
+static void test_resize_beside_a_list_that_is_not_valid(void)
+{
+    build(1);
+    image_put32(&image, directory + 12, Q2_BITMAP_AUTO | Q2_BITMAP_IN_USE);
+    image_field_set(&image, "autoclear_features", 0);
+    setup();
+    T_CHECK_U64(q2_disk_can_resize(f.disk, 1024 * KIB, false, 0), Q2_OK);
+    T_CHECK_U64(q2_disk_resize(f.disk, 1024 * KIB, false), Q2_OK);
+    cleanup();
+}
+
+/* What the old directory's cluster holds after its entries does not get into the new one. */
+static void test_remove_copies_entries_only(void)
+{
+    uint64_t at;
+
+    build(2);
+    memset(image.bytes + directory + 64, 0xee, 64);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_OK);
+    at = f.disk->layers[0].bitmaps_offset;
+    T_CHECK(at != directory && memory[at + 24] == 'x');
+    for (uint64_t i = 32; i < 256; i++)
+        T_CHECK_U64(memory[at + i], 0);
+    cleanup();
+}
+
+/* The removal of the last bitmap takes the autoclear bit with the list. */
+static void test_remove_of_the_last_bitmap_clears_the_bit(void)
+{
+    build(1);
+    setup();
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_OK);
+    for (uint64_t i = 88; i < 96; i++) /* autoclear_features */
+        T_CHECK_U64(memory[i], 0);
+    check_clean();
+    cleanup();
+}
+
+/* A table that fills a cluster of 512 bytes. Whichever write fails while it is added, what was
+ * taken for it is given back, and nothing else. */
+static void test_add_of_a_table_that_fills_its_cluster(void)
+{
+    for (uint64_t n = 0;; n++) {
+        enum q2_status status;
+        uint64_t nb_writes;
+
+        image_start(&image, &(struct image_spec){
+                                .size = 128 * 1024 * KIB, .cluster_bits = 9, .max_clusters = 2048});
+        (void)image_data(&image, 0, 1);
+        setup();
+        fake_source_reset(&f.image);
+        f.image.fail_write = n;
+        status = q2_disk_bitmap_add(f.disk, "n", 9, true);
+        nb_writes = f.image.nb_writes;
+        T_CHECK_U64(status, n == 0 || nb_writes < n ? Q2_OK : Q2_ERR_IO);
+        if (q2_disk_is_writable(f.disk)) {
+            T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+            check_clean();
+        }
+        cleanup();
+        if (nb_writes < n)
+            break;
+    }
+}
+
+/* A directory that has room for one more entry of the longest name, and no more, gets one. */
+static void test_add_to_a_directory_near_its_limit(void)
+{
+    const uint64_t most = Q2_MAX_BITMAPS * 1024ull - 2 * 1024;
+
+    for (uint64_t more = 0; more <= 8; more += 8) {
+        build(1);
+        setup();
+        f.image.source.size = 80 * 1024 * KIB; /* zeros, and nothing can be written there */
+        f.disk->layers[0].bitmaps_length = most + more;
+        f.image.fail_write = 1;
+        T_CHECK_U64(q2_disk_bitmap_add(f.disk, "n", 0, true), more ? Q2_ERR_LIMIT : Q2_ERR_IO);
+        cleanup();
+    }
+}
+
 /* What a shorter table does not need any more is given back: its last cluster, and the bits that
  * its entries name. */
 static void test_shrink_gives_back_what_the_table_loses(void)
@@ -872,6 +1056,11 @@ int main(void)
     T_RUN(test_resize_with_and_without_a_longer_table);
     T_RUN(test_resize_of_more_bitmaps_than_are_recorded);
     T_RUN(test_store_that_fails_loses_the_bitmaps);
+    T_RUN(test_store_of_nothing);
+    T_RUN(test_change_after_a_store_that_fails);
+    T_RUN(test_directory_with_a_broken_last_entry_is_lost);
+    T_RUN(test_write_ends_where_recording_fails_for_good);
+    T_RUN(test_recording_that_fails_leaks_nothing);
     T_RUN(test_bitmap_that_does_not_fit_is_lost);
     T_RUN(test_snapshot_is_not_applied_under_bitmaps);
     T_RUN(test_reading_says_what_is_wrong);
@@ -890,6 +1079,12 @@ int main(void)
     T_RUN(test_resize_does_not_read_behind_the_table);
     T_RUN(test_resize_with_a_bitmap_without_bits);
     T_RUN(test_resize_with_a_table_that_fills_its_cluster);
+    T_RUN(test_shrink_clears_all_bits_after_the_end);
+    T_RUN(test_resize_beside_a_list_that_is_not_valid);
+    T_RUN(test_remove_copies_entries_only);
+    T_RUN(test_remove_of_the_last_bitmap_clears_the_bit);
+    T_RUN(test_add_of_a_table_that_fills_its_cluster);
+    T_RUN(test_add_to_a_directory_near_its_limit);
     T_RUN(test_shrink_gives_back_what_the_table_loses);
     T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
     T_RUN(test_add_without_room_for_the_table);

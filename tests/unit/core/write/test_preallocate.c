@@ -90,7 +90,7 @@ static void test_preallocate_beside_what_a_backing_file_shows(void)
 }
 
 /* Zeros for the rest of a cluster whose first subcluster holds data: the raw data file keeps what
- * it has in the next cluster. */
+ * it has in the next cluster, which has its place. */
 static void test_preallocate_of_zeros_ends_with_the_cluster(void)
 {
     static const uint8_t bytes[512] = {1};
@@ -103,6 +103,7 @@ static void test_preallocate_of_zeros_ends_with_the_cluster(void)
     setup(8 * CLUSTER);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_write(f.disk, 0, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 2 * CLUSTER - 512, bytes, sizeof(bytes)), Q2_OK);
     T_CHECK_U64(q2_disk_preallocate(f.disk, 0, CLUSTER, true), Q2_OK);
     T_CHECK_U64(data[0], 1);
     T_CHECK_U64(data[512], 0);

@@ -329,6 +329,8 @@ static void test_refused_version_without_room_changes_no_byte(void)
     check_refused(&row);
     T_CHECK_STR(fixture_text(&f), "img/top.qcow2: a header of the other version does not fit into "
                                   "the first cluster (cluster_size is 512, limit 512)");
+    T_CHECK_U64(q2_disk_can_change_format(f.disk, &(struct q2_format_change){.version = 3}),
+                Q2_ERR_LIMIT);
     cleanup();
 }
 

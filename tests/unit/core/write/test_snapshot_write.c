@@ -432,6 +432,20 @@ static void test_snapshot_delete_meets_a_refcount_that_is_too_low(void)
     cleanup();
 }
 
+/* The fault is that of the last call that did not return Q2_OK. */
+static void test_snapshot_that_succeeds_leaves_the_fault(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB});
+    (void)image_data(&image, 0, 1);
+    T_CHECK_U64(setup(), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "none"), Q2_ERR_NO_SNAPSHOT);
+    T_CHECK_U64(q2_disk_snapshot_create(f.disk, "one", 1, 2), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_apply(f.disk, "one"), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot_delete(f.disk, "one"), Q2_OK);
+    T_CHECK_U64(q2_disk_fault(f.disk)->status, Q2_ERR_NO_SNAPSHOT);
+    cleanup();
+}
+
 /* The cluster of the last stream is the snapshot's as well: the next one begins in a new cluster.
  */
 static void test_snapshot_ends_the_packing_of_streams(void)
@@ -622,6 +636,7 @@ int main(void)
     T_RUN(test_snapshot_table_whose_file_ends_in_its_padding);
     T_RUN(test_snapshot_delete_meets_an_unreadable_table);
     T_RUN(test_snapshot_delete_meets_a_refcount_that_is_too_low);
+    T_RUN(test_snapshot_that_succeeds_leaves_the_fault);
     T_RUN(test_snapshot_ends_the_packing_of_streams);
     T_RUN(test_snapshot_apply_where_bitmaps_cannot_be_marked);
     T_RUN(test_snapshot_change_meets_an_unreadable_list);
