@@ -252,7 +252,7 @@ enum q2_status q2_disk_bitmap_remove(struct q2_disk *disk, const char *name)
     nb_entries = disk->bitmap.table_size;
     d.old_length = top_of(disk)->bitmaps_length;
     d.length = kept_length(&d);
-    if (d.length > 0)
+    if (top_of(disk)->nb_bitmaps > 1) /* else nothing names it, however long the old one is */
         status = make_directory(disk, &d);
     if (status == Q2_OK)
         status = switch_directory(disk, &d, top_of(disk)->nb_bitmaps - 1);

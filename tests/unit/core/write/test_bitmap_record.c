@@ -899,6 +899,18 @@ static void test_remove_of_the_last_bitmap_clears_the_bit(void)
     cleanup();
 }
 
+/* The directory is longer than its only entry: without a bitmap there is none. */
+static void test_remove_of_the_last_bitmap_of_a_longer_directory(void)
+{
+    build(1);
+    image_put64(&image, 112 + 8 + 8, 64);
+    setup();
+    T_CHECK_U64(f.disk->layers[0].bitmaps_length, 64);
+    T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_OK);
+    check_clean();
+    cleanup();
+}
+
 /* A table that fills a cluster of 512 bytes. Whichever write fails while it is added, what was
  * taken for it is given back, and nothing else. */
 static void test_add_of_a_table_that_fills_its_cluster(void)
@@ -1083,6 +1095,7 @@ int main(void)
     T_RUN(test_resize_beside_a_list_that_is_not_valid);
     T_RUN(test_remove_copies_entries_only);
     T_RUN(test_remove_of_the_last_bitmap_clears_the_bit);
+    T_RUN(test_remove_of_the_last_bitmap_of_a_longer_directory);
     T_RUN(test_add_of_a_table_that_fills_its_cluster);
     T_RUN(test_add_to_a_directory_near_its_limit);
     T_RUN(test_shrink_gives_back_what_the_table_loses);
