@@ -125,10 +125,9 @@ static void test_alloc_new_table_tells_each_write_that_fails(void)
         uint64_t nb_writes;
 
         image_start(&image,
-                    &(struct image_spec){.size = MIB, .cluster_bits = 9, .max_clusters = 1024});
-        make_table(2);
+                    &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .refcount_bits = 64});
         setup();
-        f.disk->writer.first_free = 2 * 64 * 256;
+        f.disk->writer.first_free = 64 * 64; /* after what a table of one cluster can count */
         f.image.fail_write = n;
         status = write_4k(0);
         if (status == Q2_OK)
