@@ -661,6 +661,18 @@ static void test_resize_gives_back_the_old_l1_table(void)
     cleanup();
 }
 
+/* There is no room for a longer L1 table: the data file does not grow either. */
+static void test_resize_without_room_for_the_l1_table(void)
+{
+    start_raw_external(&(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .external = true});
+    setup_external(64 * KIB);
+    fake_source_fail_nth(&f.image, FAKE_GROW, 1);
+    T_CHECK_U64(q2_disk_resize(f.disk, 4096 * KIB, false), Q2_ERR_NO_SPACE);
+    T_CHECK_U64(q2_disk_size(f.disk), 64 * KIB);
+    T_CHECK_U64(f.data.source.size, 64 * KIB);
+    cleanup();
+}
+
 /* A longer backing file shows where the disk grows. Its first clusters there are hidden, but what
  * the next table names cannot be read: the disk keeps its size. */
 static void test_resize_over_an_unreadable_backing_file(void)
@@ -1014,6 +1026,7 @@ int main(void)
     T_RUN(test_resize_hides_what_lies_behind_the_end);
     T_RUN(test_resize_from_nothing_and_back);
     T_RUN(test_resize_gives_back_the_old_l1_table);
+    T_RUN(test_resize_without_room_for_the_l1_table);
     T_RUN(test_resize_over_an_unreadable_backing_file);
     T_RUN(test_resize_with_a_raw_data_file);
     T_RUN(test_resize_of_a_raw_data_file_that_ends_in_a_cluster);
