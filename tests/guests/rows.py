@@ -107,6 +107,25 @@ printf '\r\nMETALCOW-TEST hibernation %s: %s\r\n' "$?" "$said" >/dev/ttyS0
 AWAKE = r"METALCOW-TEST hibernation 1: .*hibernate.* disabled by configuration"
 
 
+# It goes to sleep with its memory kept, and its clock wakes it. Then the disk is still there. While
+# something waits for the disk all the time the kernel gives up after 20 s instead, because the
+# server stands still before whoever waits for it.
+SUSPEND = r"""#!/bin/sh
+set -eu
+head -c 20000000 /dev/urandom >/var/lib/metalcow/asleep
+sum=$(sha256sum </var/lib/metalcow/asleep)
+for n in 1 2 3 4 5; do
+    if rtcwake -m mem -s 5 >/dev/null; then break; fi
+done
+echo 3 >/proc/sys/vm/drop_caches
+[ "$sum" = "$(sha256sum </var/lib/metalcow/asleep)" ]
+head -c 20000000 /dev/urandom >/var/lib/metalcow/asleep
+sync
+printf '\r\nMETALCOW-TEST suspend %s\r\n' "$(dmesg | grep -c 'ACPI: PM: Waking up')" >/dev/ttyS0
+"""
+SUSPENDED = r"METALCOW-TEST suspend 1\s"
+
+
 # How the kernel sends requests to the server.
 QUEUE = r"""#!/bin/sh
 cd /sys/block/nbd0/queue
@@ -235,6 +254,8 @@ ROWS = [
         told=r"METALCOW-TEST content 4831838208\s[\s\S]*METALCOW-TEST pressure"),
     Row("qcow2-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
         says=r"lane: server \(nbd\)", more=QUEUE, told=TUNED),
+    Row("suspend-server", image="qcow2", entry={"handoff": "server"}, root="/dev/nbd0p2",
+        more=SUSPEND, told=SUSPENDED),
     Row("luks", image="luks", entry={"passphrase-file": "/img/passphrase"}),
     Row("pieces-mapped", image="raw-data-file", pieces=16 * fs.MIB,
         root="/dev/loop0p2", says=r"lane: fast \(loop on /dev/dm-\d+, \d\d+ pieces\)"),
