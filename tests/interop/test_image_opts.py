@@ -159,6 +159,7 @@ def test_image_opts_that_say_nothing_are_refused():
         folder.refused("exclude each other", "info", "--image-opts", "-f", "qcow2", PLAIN)
         check_equal(folder.run("qemu-img", "info", "--image-opts", "-f", "qcow2", PLAIN)[0], 1,
                     "qemu-img refuses it, too")
+        folder.refused("say something about a file", "measure", "--size", "1G", "--image-opts")
 
 
 def test_rate_holds_a_copy_back():

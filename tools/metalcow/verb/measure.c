@@ -226,7 +226,8 @@ static bool check_file_options(const struct arguments *arguments)
     if (!arguments->size_text ||
         (how->format == FORMAT_PROBED && !how->data_file && how->backing_files.nb == 0 &&
          !how->snapshot && !arguments->snapshot_param && !how->passphrase_file && !how->key_file &&
-         how->names == Q2_NAMES_ANY && how->backing_format == Q2_UNSAID_REFUSED))
+         !arguments->image_opts && how->names == Q2_NAMES_ANY &&
+         how->backing_format == Q2_UNSAID_REFUSED))
         return true;
     fputs("metalcow: --size measures without a file, but -f, -l, --snapshot and the like say "
           "something about a file; leave them out\n",
