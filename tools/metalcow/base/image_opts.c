@@ -16,23 +16,22 @@ struct opening {
     uint32_t depth; /* of the layer that the key is about; 0: the image itself */
 };
 
+static bool parse_file_driver(const char *value, struct opening *opening)
+{
+    (void)opening;
+    return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
+}
+
 static bool parse_driver(const char *value, struct opening *opening)
 {
     enum q2_image_format format = Q2_FORMAT_RAW;
-    bool is_file = strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
-    bool known = is_file || arguments_find_format(value, &format);
+    bool known = parse_file_driver(value, opening) || arguments_find_format(value, &format);
 
     if (known && opening->depth == 0)
         opening->how->format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
     else if (known)
         opening->how->backing_format = format == Q2_FORMAT_RAW ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
     return known;
-}
-
-static bool parse_file_driver(const char *value, struct opening *opening)
-{
-    (void)opening;
-    return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
 }
 
 static bool parse_path(const char *value, struct opening *opening)
