@@ -1001,6 +1001,25 @@ static void test_make_empty_gives_everything_back(void)
     cleanup();
 }
 
+/* The clusters past the new end are unmapped in an L2 table that stays, and are free. */
+static void test_shrink_unmaps_what_is_past_the_end(void)
+{
+    static const uint8_t zeros[64 * KIB];
+    struct q2_check_result result;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    for (uint64_t at = 32 * KIB; at < 64 * KIB; at += 4 * KIB)
+        image_data(&image, at, 1);
+    setup(false);
+    T_CHECK_U64(q2_disk_resize(f.disk, 32 * KIB, true), Q2_OK);
+    check_content(zeros, 32 * KIB);
+    T_CHECK_U64(q2_disk_check(f.disk, NULL, &result), Q2_OK);
+    T_CHECK_U64(result.allocated_clusters, 0);
+    T_CHECK_U64(q2_disk_resize(f.disk, 64 * KIB, false), Q2_OK);
+    check_content(zeros, 64 * KIB);
+    cleanup();
+}
+
 int main(void)
 {
     memory = malloc(CAPACITY);
@@ -1043,6 +1062,7 @@ int main(void)
     T_RUN(test_preallocate_over_an_unreadable_backing_file);
     T_RUN(test_preallocate_and_empty_refuse_raw_images);
     T_RUN(test_make_empty_gives_everything_back);
+    T_RUN(test_shrink_unmaps_what_is_past_the_end);
     free(memory);
     return t_done();
 }

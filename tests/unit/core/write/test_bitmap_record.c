@@ -123,6 +123,20 @@ static void test_write_is_recorded_and_stored(void)
     cleanup();
 }
 
+/* A discard changes what the guest reads, so it is recorded: whole clusters of it, in one of which
+ * there was data. */
+static void test_discard_is_recorded(void)
+{
+    build(2);
+    setup();
+    T_CHECK_U64(q2_disk_discard(f.disk, 0, 130 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    T_CHECK_U64(memory[bits], 1 | 2);
+    check_dirty("xyz", 0, 128 * KIB);
+    check_clean();
+    cleanup();
+}
+
 /* The disk ends inside the last granule, and the search that goes on from there ends. */
 static void test_dirty_last_granule_is_cut_and_nothing_comes_after_it(void)
 {
@@ -1058,6 +1072,7 @@ int main(void)
 {
     memory = calloc(1, CAPACITY);
     T_RUN(test_write_is_recorded_and_stored);
+    T_RUN(test_discard_is_recorded);
     T_RUN(test_dirty_last_granule_is_cut_and_nothing_comes_after_it);
     T_RUN(test_write_to_what_is_dirty_writes_no_metadata);
     T_RUN(test_entry_of_ones_reads_and_grows);
