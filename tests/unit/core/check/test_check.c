@@ -2,6 +2,7 @@
  * of damage has its own. */
 #include <stdlib.h>
 
+#include "core/check/count.h"
 #include "core/check/references.h"
 #include "core/read/disk.h"
 #include "tests/support/fixture.h"
@@ -208,7 +209,13 @@ static void test_check_tells_progress_while_it_counts(void)
     for (uint64_t at = 0; at < 50 * KIB; at += 512)
         (void)image_data(&image, at, 1);
     T_CHECK_U64(check(), Q2_OK);
-    T_CHECK(told.nb_counting >= 30);
+    T_CHECK(told.nb_counting >= 30 && told.nb >= told.nb_counting + 30);
+    cleanup();
+    t_row("a data file with more clusters than the image");
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .external = true});
+    for (uint64_t at = 0; at < MIB; at += 512)
+        (void)image_data(&image, at, 1);
+    T_CHECK_U64(check(), Q2_OK);
     cleanup();
     t_row("three windows without data");
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
@@ -257,13 +264,14 @@ static void test_check_refcount_too_low(void)
     uint64_t entry, host;
 
     start();
-    entry = image_l2_entry(&image, 0);
+    entry = image_l2_entry(&image, 64 * KIB);
     host = image_get64(&image, entry) & ~COPIED;
     image_refcount_set(&image, host >> 16, 0);
     image_put64(&image, entry, host); /* or COPIED would be wrong as well */
     check_one(Q2_CHECK_REFCOUNT, "refcount is too low", host);
     T_CHECK_U64(found.findings[0].refcount, 0);
     T_CHECK_U64(found.findings[0].references, 1);
+    T_CHECK_U64(result.image_end_offset, host + 64 * KIB);
 }
 
 /* HAZARDS.md, F12: two guest clusters on one host cluster. */
@@ -367,6 +375,12 @@ static void test_check_snapshot_table(void)
                       image_snapshots_write(&image));
         }
     }
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    image_snapshot(&image, &snapshot);
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "2", .name = "t", .extra = zeros, .extra_size = 15});
+    check_one(Q2_CHECK_SNAPSHOT, "a snapshot's extra data is incomplete",
+              image_snapshots_write(&image) + 64);
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
     image_snapshot(&image, &snapshot);
     image_snapshot(&image, &(struct image_snapshot_spec){.id = "2", .name = "t"});
@@ -481,6 +495,11 @@ static void test_check_bad_entries(void)
     image_put64(&image, entry, 2);
     check_one(Q2_CHECK_ENTRY, "L2 entry has a reserved bit set", entry);
     T_CHECK_U64(result.allocated_clusters, 1);
+    t_row("L2 entry with a bad bitmap");
+    image_start(&image, &(struct image_spec){.size = MIB, .extended = true});
+    entry = image_l2_entry(&image, 320 * KIB);
+    image_put64(&image, entry + 8, 1ull << 32 | 1);
+    check_one(Q2_CHECK_ENTRY, "subcluster is both allocated and zero", entry);
     t_row("L2 entry past the file");
     start();
     entry = image_l2_entry(&image, 320 * KIB);
@@ -494,18 +513,12 @@ static void test_check_bad_entries(void)
     image_start(&image, &(struct image_spec){.size = MIB, .l1_size = 2});
     entry = image_field(&image, "l1_table_offset") + 8;
     image_put64(&image, entry, 1);
-    T_CHECK_U64(check(), Q2_OK);
-    T_CHECK_U64(found.findings[0].kind, Q2_CHECK_ENTRY);
-    T_CHECK_STR(found.findings[0].what, "L1 entry has a reserved bit set");
-    T_CHECK_U64(found.findings[0].offset, entry);
-    cleanup();
+    check_one(Q2_CHECK_ENTRY, "L1 entry has a reserved bit set", entry);
     t_row("L1 entry past the file");
     image_start(&image, &(struct image_spec){.size = MIB, .l1_size = 2});
     entry = image_field(&image, "l1_table_offset") + 8;
     image_put64(&image, entry, 64 * MIB);
-    T_CHECK_U64(check(), Q2_OK);
-    T_CHECK_STR(found.findings[0].what, "L1 entry points past the end of the file");
-    cleanup();
+    check_one(Q2_CHECK_ENTRY, "L1 entry points past the end of the file", entry);
     t_row("refcount table entry, reserved bits");
     start();
     entry = image_field(&image, "refcount_table_offset") + 16;
@@ -851,6 +864,47 @@ static void test_check_counts_up_to_the_end_of_the_window(void)
     cleanup();
 }
 
+static unsigned int nb_overlaps;
+
+static void count_overlap(struct q2_references *r, enum q2_check_kind kind, const char *what,
+                          uint64_t offset)
+{
+    (void)r, (void)kind, (void)offset;
+    nb_overlaps += strcmp(what, "a refcount block overlaps something else") == 0;
+}
+
+/* The first cluster of the second window: a range reaches it from the first one, and it is known as
+ * an L2 table, and as a refcount block that is something else too. */
+static void test_check_knows_the_first_cluster_of_the_second_window(void)
+{
+    static const uint64_t start_of_second = 512ull * Q2_REFERENCES_WINDOW;
+    struct q2_references r = {.found = count_overlap};
+
+    nb_overlaps = 0;
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
+    image_put64(&image, image_field(&image, "l1_table_offset"), start_of_second);
+    image_put64(&image, image_field(&image, "refcount_table_offset") + 8, start_of_second);
+    fixture_start(&f, &image);
+    f.image.source.size = start_of_second + 1024;
+    f.options.metadata_only = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    q2_references_start(&r, f.disk);
+    q2_references_window(&r, Q2_REFERENCES_WINDOW);
+    q2_references_tables_window(&r, 0);
+    q2_references_l1(&r, image_field(&image, "l1_table_offset"), 1, true);
+    T_CHECK(q2_references_only_table(&r, start_of_second));
+    T_CHECK(!q2_references_only_table(&r, start_of_second + 512));
+    q2_count_overlaps(&r);
+    T_CHECK_U64(nb_overlaps, 0);
+    q2_references_range(&r, start_of_second - 512, 1024, 0);
+    T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW), 2);
+    T_CHECK_U64(q2_references_of(&r, Q2_REFERENCES_WINDOW + 1), 0);
+    q2_count_overlaps(&r);
+    T_CHECK_U64(nb_overlaps, 1);
+    q2_disk_reset_decoded(f.disk);
+    cleanup();
+}
+
 /* Looks into the slice cache that a check made: its work. */
 static uint64_t work(void)
 {
@@ -968,6 +1022,7 @@ int main(void)
     T_RUN(test_check_image_of_several_windows);
     T_RUN(test_check_counts_up_to_the_end_of_the_window);
     T_RUN(test_check_counts_tables_of_the_second_window);
+    T_RUN(test_check_knows_the_first_cluster_of_the_second_window);
     T_RUN(test_check_of_one_table_named_often_is_bounded);
     T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
     T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);

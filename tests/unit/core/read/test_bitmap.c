@@ -127,11 +127,44 @@ static void test_bitmap_wrong_entry(void)
     cleanup();
 }
 
+/* Bits that cannot be read are an error: neither clean nor dirty. */
+static void test_bitmap_dirty_where_bits_cannot_be_read(void)
+{
+    static const struct entry entry = {0x10000, 1, Q2_BITMAP_AUTO, 0, 16, "bitmap"};
+    struct q2_bitmap bitmap;
+    uint64_t table, bits, offset, length;
+
+    setup(&entry, 1);
+    fixture_end(&f);
+    table = image_alloc(&image, 2);
+    bits = table + 64 * KIB;
+    image_put64(&image, directory, table);
+    image_put64(&image, table, bits);
+    image_put64(&image, bits, 1ull << 58); /* bit 2 */
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap(f.disk, 0, &bitmap), Q2_OK);
+    f.image.bad_start = bits;
+    f.image.bad_end = bits + 1;
+    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &offset, &length), Q2_ERR_IO);
+    T_CHECK_STR(q2_disk_fault(f.disk)->what, "a bitmap cannot be read");
+    T_CHECK_U64(q2_disk_fault(f.disk)->offset, bits);
+    t_row("once");
+    f.image.bad_end = bits;
+    f.image.fail_call = f.image.nb_reads + 1;
+    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &offset, &length), Q2_ERR_IO);
+    t_row("and then they can");
+    T_CHECK_U64(q2_disk_bitmap_dirty(f.disk, &bitmap, 0, &offset, &length), Q2_OK);
+    T_CHECK(offset == 128 * KIB && length == 64 * KIB);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_bitmap_list_all_fields);
     T_RUN(test_bitmap_none);
     T_RUN(test_bitmap_unreadable_directory);
     T_RUN(test_bitmap_wrong_entry);
+    T_RUN(test_bitmap_dirty_where_bits_cannot_be_read);
     return t_done();
 }

@@ -145,6 +145,20 @@ static void test_compressed_read_failure_is_not_cached(void)
     cleanup();
 }
 
+/* A slot that a broken stream was decoded into no longer holds what it held. */
+static void test_compressed_read_failure_empties_its_slot(void)
+{
+    uint64_t entry;
+
+    setup(&(struct image_spec){.size = 8 * MIB, .cluster_bits = 21, .max_clusters = 64}, 3);
+    entry = image_get64(&image, image_l2_entry(&image, 4 * MIB));
+    image.bytes[(entry & 0xffffff) + 2] ^= 0xff;
+    T_CHECK(reads(1, 10) && reads(2 * MIB + 1, 10));
+    T_CHECK_U64(q2_disk_read(f.disk, 4 * MIB + 1, buffer, 10), Q2_ERR_BAD_COMPRESSED);
+    T_CHECK(reads(1, 10) && reads(2 * MIB + 1, 10));
+    cleanup();
+}
+
 /* Two descriptors of one stream that differ in length are two clusters to the cache. */
 static void test_compressed_read_same_stream_other_length(void)
 {
@@ -194,6 +208,7 @@ int main(void)
     T_RUN(test_compressed_read_codec_by_compression_type);
     T_RUN(test_compressed_read_input_is_bounded);
     T_RUN(test_compressed_read_failure_is_not_cached);
+    T_RUN(test_compressed_read_failure_empties_its_slot);
     T_RUN(test_compressed_read_same_stream_other_length);
     T_RUN(test_compressed_read_two_layers_are_kept_apart);
     return t_done();

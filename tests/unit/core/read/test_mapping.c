@@ -109,9 +109,11 @@ static void test_map_ahead_ends_with_the_slice(void)
     for (uint64_t at = 0; at < 64 * KIB; at += 512)
         (void)image_data(&image, at, 1);
     reopen();
-    t_row("the next table");
-    T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 512, 4096, 64 * KIB, &fault, &e), Q2_OK);
-    T_CHECK(is(Q2_EXTENT_DATA, 512, 32 * KIB - 512));
+    for (uint32_t i = 0; i < 2; i++) {
+        t_row(i == 0 ? "the next table" : "the next table, at hand");
+        T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 512, 4096, 64 * KIB, &fault, &e), Q2_OK);
+        T_CHECK(is(Q2_EXTENT_DATA, 512, 32 * KIB - 512));
+    }
     T_CHECK_U64(q2_mapping_find_ahead(&cache, &layer, 31 * KIB, 2 * KIB, 32 * KIB, &fault, &e),
                 Q2_OK);
     T_CHECK(is(Q2_EXTENT_DATA, 31 * KIB, 32 * KIB));
@@ -227,6 +229,30 @@ static void test_map_hole_ends_before_the_next_table(void)
     reopen();
     T_CHECK_U64(map(40 * 512 + 3, UINT64_MAX), Q2_OK);
     T_CHECK(is(Q2_EXTENT_UNALLOCATED, 40 * 512 + 3, 24 * 512 - 3));
+    image_free(&image);
+}
+
+/* No table is at offset 0, where the header's fields would be taken for entries. */
+static void test_map_hole_is_not_looked_up_in_the_header(void)
+{
+    image_start(&image, &(struct image_spec){.size = 64 * 512, .cluster_bits = 9});
+    reopen();
+    for (uint64_t at = 0; at < 64 * 512; at += 512) {
+        T_CHECK_U64(map(at, 512), Q2_OK);
+        T_CHECK(is(Q2_EXTENT_UNALLOCATED, at, 512));
+    }
+    image_free(&image);
+}
+
+/* In a data file, a cluster is where the guest has it: not elsewhere for its second half. */
+static void test_map_misplaced_cluster_of_a_data_file_is_bad_everywhere(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 16 * 512, .cluster_bits = 9, .external = true});
+    image_put64(&image, image_l2_entry(&image, 0), 512 | COPIED);
+    reopen();
+    for (uint64_t at = 0; at < 512; at += 256)
+        T_CHECK_U64(map(at, 16), Q2_ERR_BAD_L2);
     image_free(&image);
 }
 
@@ -567,6 +593,8 @@ int main(void)
     T_RUN(test_map_compressed_clusters_stay_single);
     T_RUN(test_map_runs_cross_tables);
     T_RUN(test_map_hole_ends_before_the_next_table);
+    T_RUN(test_map_hole_is_not_looked_up_in_the_header);
+    T_RUN(test_map_misplaced_cluster_of_a_data_file_is_bad_everywhere);
     T_RUN(test_map_subclusters);
     T_RUN(test_map_subclusters_run_over_clusters);
     T_RUN(test_map_run_ends_before_what_is_bad);

@@ -65,6 +65,7 @@ static const struct row rows[] = {
     {"protocol with slashes", "https://host/x", "a/b", NULL, DENIED, DENIED},
     {"file: twice", "file:file:x", "a/b", NULL, DENIED, DENIED},
     {"file: in capitals is a protocol", "FILE:x", "a/b", NULL, DENIED, DENIED},
+    {"a protocol that ends like file:", "bile:x", "a/b", NULL, DENIED, DENIED},
     {"drive", "C:/x", "a/b", NULL, DENIED, DENIED},
     {"drive-relative", "C:x", "a/b", NULL, DENIED, DENIED},
     {"UEFI mapping", "fs0:x", "a/b", NULL, DENIED, DENIED},
@@ -170,6 +171,7 @@ static const struct posix_row {
     {"not UTF-8", "\xe4\n", "a/b", "a/\xe4\n", OK, OK, Q2_UNSAID_REFUSED},
     {"absolute", "/x", "a/b", "/x", DENIED, OK, Q2_UNSAID_REFUSED},
     {"parent", "../x", "a/b", "a/../x", DENIED, OK, Q2_UNSAID_REFUSED},
+    {"in the root", "base", "/top", "/base", OK, OK, Q2_UNSAID_REFUSED},
     {"file:", "file:x", "a/b", "a/x", OK, OK, Q2_UNSAID_REFUSED},
     {"file: absolute", "file:/x", "a/b", "/x", DENIED, OK, Q2_UNSAID_REFUSED},
     {"protocol", "nbd:x", "a/b", NULL, Q2_ERR_UNSUPPORTED, Q2_ERR_UNSUPPORTED, Q2_UNSAID_REFUSED},
@@ -197,6 +199,12 @@ static const struct posix_row {
      Q2_UNSAID_REFUSED},
     {"json, escapes", "json:{\"filename\":\"\\u00e4\\ud83d\\udc04\\n\\/\\\"\"}", "a/b",
      "a/\xc3\xa4\xf0\x9f\x90\x84\n/\"", OK, OK, Q2_UNSAID_REFUSED},
+    {"json, each digit and escape", "json:{\"filename\":\"\\u6f6F\\u00EF\\b\\f\\r\\t\\'\\\\\"}", "b",
+     "\xe6\xbd\xaf\xc3\xaf\b\f\r\t'\\", OK, OK, Q2_UNSAID_REFUSED},
+    {"json, first and last of the surrogates", "json:{\"filename\":\"\\ud800\\udc00\\udbff\\udfff\"}",
+     "b", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", OK, OK, Q2_UNSAID_REFUSED},
+    {"json, any word", "json:{\"read-only\":az09,\"filename\":\"x\"}", "b", "x", OK, OK,
+     Q2_UNSAID_REFUSED},
     {"json, read-only", "json:{\"read-only\":true,\"filename\":\"x\"}", "b", "x", OK, OK,
      Q2_UNSAID_REFUSED},
     {"json, lone surrogate", "json:{\"filename\":\"\\ud83d\"}", "b", NULL, BAD, BAD,
@@ -281,6 +289,9 @@ static void test_name_resolve_posix_size_of_the_path(void)
             T_CHECK_U64(
                 q2_name_resolve_posix(names[i], Q2_NAMES_ANY, "img/top", path, size, &format),
                 size >= 9 ? OK : BAD);
+            T_CHECK_U64(
+                q2_name_resolve_posix(names[i], Q2_NAMES_ANY, "top", path, size, &format),
+                size >= 5 ? OK : BAD);
             free(path);
         }
     }

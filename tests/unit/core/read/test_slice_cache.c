@@ -60,6 +60,14 @@ static void test_slice_get_gives_the_rest_of_the_slice(void)
     T_CHECK_U64(q2_slice_get(&cache, &fake.source, UINT64_MAX, &at, &length), Q2_ERR_TRUNCATED);
 }
 
+/* What was in the memory before is no way to look at. */
+static void test_slice_cache_init_has_ways_only(void)
+{
+    setup(NB_BYTES);
+    for (uint32_t i = 0; i < Q2_SLICE_HINTS; i++)
+        T_CHECK(cache.recent[i] < Q2_SLICE_WAYS);
+}
+
 static void test_slice_get_second_time_reads_nothing(void)
 {
     setup(NB_BYTES);
@@ -156,6 +164,11 @@ static void test_slice_get_bad_sector_in_the_run_spares_the_slice(void)
     T_CHECK(good(&fake, 0) && good(&fake, SLICE) && good(&fake, 2 * SLICE));
     T_CHECK_U64(q2_slice_get(&cache, &fake.source, 3 * SLICE, &at, &length), Q2_ERR_IO);
     T_CHECK(good(&fake, 4 * SLICE) && good(&fake, 5 * SLICE));
+    t_row("a run of two");
+    setup(NB_BYTES);
+    fake.bad_start = (ROUND - 1) * SLICE;
+    fake.bad_end = fake.bad_start + 1;
+    T_CHECK(good(&fake, (ROUND - 3) * SLICE) && good(&fake, (ROUND - 2) * SLICE));
 }
 
 static void test_slice_get_window_is_used(void)
@@ -390,6 +403,10 @@ static void test_slice_at_hand_reads_nothing(void)
     T_CHECK(!q2_slice_at_hand(&cache, &fake.source, SLICE + 10, &length));
     t_row("not the one that was there last");
     T_CHECK(!q2_slice_at_hand(&cache, &fake.source, (uint64_t)Q2_SLICE_HINTS * SLICE, &length));
+    t_row("where a shorter file ends");
+    fake.source.size = SLICE + 5;
+    T_CHECK(q2_slice_at_hand(&cache, &fake.source, SLICE + 4, &length));
+    T_CHECK(!q2_slice_at_hand(&cache, &fake.source, SLICE + 5, &length));
 }
 
 static void test_slice_grown_slice_has_zeros(void)
@@ -490,6 +507,7 @@ int main(void)
     for (uint64_t i = 0; bytes && i < NB_BYTES; i++)
         bytes[i] = byte_of(i);
     T_RUN(test_slice_get_gives_the_rest_of_the_slice);
+    T_RUN(test_slice_cache_init_has_ways_only);
     T_RUN(test_slice_get_second_time_reads_nothing);
     T_RUN(test_slice_get_two_sources_are_kept_apart);
     T_RUN(test_slice_get_replaces_the_least_recently_used);

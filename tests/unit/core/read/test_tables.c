@@ -145,6 +145,16 @@ static void test_nb_used(void)
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_nb_used(f.disk, 0, UINT64_MAX, &nb), Q2_ERR_BAD_REFCOUNT);
     cleanup();
+    t_row("a broken block for clusters after the file's end");
+    start(128);
+    (void)image_alloc(&image, 128 - (uint32_t)(image.size / CLUSTER));
+    image_put64(&image, image_field(&image, "refcount_table_offset") + 16, 1ull << 40);
+    fixture_end(&f);
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_used(f.disk, 0, UINT64_MAX, &nb), Q2_OK);
+    T_CHECK_U64(nb, 128);
+    cleanup();
 }
 
 int main(void)
