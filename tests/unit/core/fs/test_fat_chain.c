@@ -625,6 +625,70 @@ static void test_table_run_where_another_block_has_the_slot(void)
     fb_free(&fb);
 }
 
+/* A run of clusters is as long as asked for, and ends where an entry is not its neighbour's, even
+ * if that is as far away as the rest of the run is long. */
+static void test_table_run_is_no_longer_than_asked_for(void)
+{
+    struct q2_fat_table table;
+    struct q2_fat_volume volume;
+    struct q2_fault fault;
+    struct fat_builder fb;
+    uint32_t length, next;
+
+    make(&fb, 32);
+    for (uint32_t i = 10; i < 40; i++)
+        fb_set(&fb, i, i + 1);
+    fb_set(&fb, 4, 5);
+    fb_set(&fb, 5, 99);
+    fb_set(&fb, 6, 100);
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    q2_fat_table_init(&table, &volume, volume.fat_offset, buffer, sizeof(buffer));
+    for (uint32_t max = 1; max < 12; max++) {
+        T_CHECK_U64(q2_fat_table_run(&table, 10, max, &fault, &length, &next), Q2_OK);
+        T_CHECK_U64(length, max);
+    }
+    T_CHECK_U64(q2_fat_table_run(&table, 4, 100, &fault, &length, &next), Q2_OK);
+    T_CHECK(length == 2 && next == 99);
+    fb_free(&fb);
+}
+
+/* What is in memory after a FAT's last entry is no entry. */
+static void test_table_run_ends_with_the_fat(void)
+{
+    struct q2_fat_table table;
+    struct q2_fat_volume volume;
+    struct q2_fault fault;
+    struct fat_builder fb;
+    uint32_t length, next;
+
+    make(&fb, 32);
+    for (uint32_t i = 888; i < 1024; i++)
+        fb_set(&fb, i, i + 1);
+    T_CHECK_U64(q2_fat_volume_open(&fb.memory.source, &fault, &volume), Q2_OK);
+    volume.fat_size = Q2_FAT_BLOCK_SIZE - 512; /* 896 entries */
+    q2_fat_table_init(&table, &volume, volume.fat_offset, buffer, sizeof(buffer));
+    memcpy(table.blocks, fb.bytes + fb.fat_offset, Q2_FAT_BLOCK_SIZE);
+    T_CHECK_U64(q2_fat_table_run(&table, 888, 100, &fault, &length, &next), Q2_OK);
+    T_CHECK(length == 9 && next == Q2_FAT_BROKEN);
+    fb_free(&fb);
+}
+
+/* An entry of FAT12 may end in the sector after the FAT. */
+static void test_entry_exists_only_as_a_whole(void)
+{
+    static const struct {
+        enum q2_fat_type type;
+        uint32_t nb_entries; /* of a FAT of one sector */
+    } rows[] = {{Q2_FAT_12, 341}, {Q2_FAT_16, 256}, {Q2_FAT_32, 128}};
+
+    for (size_t i = 0; i < 3; i++) {
+        const struct q2_fat_volume volume = {.type = rows[i].type, .fat_size = 512};
+
+        T_CHECK(q2_fat_entry_exists(&volume, rows[i].nb_entries - 1));
+        T_CHECK(!q2_fat_entry_exists(&volume, rows[i].nb_entries));
+    }
+}
+
 /* A chain with a cluster in every block of the FAT, more than are kept, which returns to its start
  * after the file's end: the blocks are read once for the map and once more for the loop. */
 static void test_map_gives_the_error_of_each_read(void)
@@ -682,6 +746,9 @@ int main(void)
     T_RUN(test_map_of_one_run_reads_ever_more_of_the_fat_at_once);
     T_RUN(test_table_reads_a_block_again_after_another_spoiled_it);
     T_RUN(test_table_run_where_another_block_has_the_slot);
+    T_RUN(test_table_run_is_no_longer_than_asked_for);
+    T_RUN(test_table_run_ends_with_the_fat);
+    T_RUN(test_entry_exists_only_as_a_whole);
     T_RUN(test_map_gives_the_error_of_each_read);
     return t_done();
 }

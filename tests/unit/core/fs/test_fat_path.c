@@ -369,6 +369,9 @@ static void test_find_walks_folders_both_ways(void)
         expect(&fb, "/a/b/../b/./c/../../../a/b/c/file", Q2_OK, 5);
         expect(&fb, "/a/../../a/b/c/file", Q2_ERR_NOT_FOUND, 0);
         expect(&fb, "/a/b/file", Q2_ERR_NOT_FOUND, 0);
+        fb_set(&fb, 20, FB_EOC(&fb)); /* the file's bytes look like a folder */
+        fb_entry(&fb, fb_cluster_offset(&fb, 20), "INSIDE     ", 0, 21, 6);
+        expect(&fb, "/a/b/c/file/inside", Q2_ERR_NOT_FOUND, 0);
         expect(&fb, "/a/b/c", Q2_ERR_NOT_A_FILE, 0);
         expect(&fb, "/a/..", Q2_ERR_NOT_A_FILE, 0);
         fb_free(&fb);

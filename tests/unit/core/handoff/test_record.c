@@ -220,7 +220,8 @@ ROW(whole_disk_with_signature, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.s
     memset(h->disk.partition_guid, 0, 16); h->disk.mbr_signature = 1)
 ROW(whole_disk_without_volume_id, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
     memset(h->disk.partition_guid, 0, 16); h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
-ROW(mbr_with_guid, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 1)
+ROW(mbr_with_guid, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 1;
+    memset(h->disk.partition_guid + 1, 0, 15))
 ROW(sector_size, h->disk.sector_size = 768)
 ROW(start, h->disk.start = 100)
 ROW(far_partition, h->disk.start = 1ull << 63)

@@ -212,6 +212,8 @@ static void test_luks_header_check_each_rule(void)
             memcpy((uint8_t *)&disk + row->offset, row->text, strlen(row->text) + 1);
         else
             luks_put_be32((uint8_t *)&disk + row->offset, row->number);
+        if (row->text && row->text[0] == '\0') /* what is stored after the NUL does not matter */
+            memset((uint8_t *)&disk + row->offset + 1, 'x', 31);
         /* A text of 32 bytes has put its NUL into the next field. */
         if (row->offset == OFFSET(cipher_name) && row->status == Q2_ERR_BAD_HEADER)
             disk.cipher_mode[0] = 'x';

@@ -440,6 +440,36 @@ static void test_chain_open_data_file_beside(void)
     image_free(&image);
 }
 
+/* Being beside the image is said of each file for itself. */
+static void test_chain_open_beside_is_of_one_layer(void)
+{
+    static const uint8_t seven[512] = {7};
+    struct fake_source middle, base;
+    struct q2_layer_info info;
+    struct image image, below;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_backing(&image, "/far/middle", "qcow2");
+    image_start(&below, &(struct image_spec){.size = MIB});
+    image_backing(&below, "base", "raw");
+    fixture_start(&f, &image);
+    fake_source_init(&middle, "img/middle", below.bytes, below.size);
+    fake_source_init(&base, "img/base", seven, sizeof(seven));
+    fake_opener_add(&f.opener, "img/middle", &middle);
+    fake_opener_add(&f.opener, "img/base", &base);
+    f.options.look_beside = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_layers(f.disk), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        q2_disk_layer_info(f.disk, i, &info);
+        T_CHECK_U64(info.is_beside, i == 1);
+    }
+    fixture_end(&f);
+    image_free(&image);
+    image_free(&below);
+}
+
 /* What is said of one given file is of that file only, and before what is said of all. */
 static void test_chain_open_given_format_table(void)
 {
@@ -840,6 +870,7 @@ int main(void)
     T_RUN(test_chain_open_names_table);
     T_RUN(test_chain_open_beside_in_a_long_folder);
     T_RUN(test_chain_open_data_file_beside);
+    T_RUN(test_chain_open_beside_is_of_one_layer);
     T_RUN(test_chain_open_given_format_table);
     T_RUN(test_chain_open_overlay);
     T_RUN(test_chain_open_for_reading_table);

@@ -356,6 +356,50 @@ static void test_disk_read_source_fails_at_each_call(void)
     image_free(&image);
 }
 
+/* A file that ends 100 bytes after the start of its last cluster, the 63rd of the 64 that a refcount
+ * block of it has. Nobody knows of another cluster, or the last refcount, or the next block does. */
+static void test_disk_read_short_end_asks_the_refcounts_after_it(void)
+{
+    static const struct {
+        const char *row;
+        uint64_t last_refcount, next_block;
+        enum q2_status status;
+    } rows[] = {
+        {"never had more", 0, 0, Q2_OK},
+        {"one cluster more", 1, 0, Q2_ERR_TRUNCATED},
+        {"one block more", 0, 512, Q2_ERR_TRUNCATED},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image image;
+        struct fixture f;
+        uint8_t buffer[1024];
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = 64 * 512,
+                                                 .cluster_bits = 9,
+                                                 .refcount_bits = 64,
+                                                 .max_clusters = 64});
+        (void)image_l2_entry(&image, 0);
+        (void)image_alloc(&image, 62 - (uint32_t)(image.size / 512));
+        (void)image_data(&image, 0, 1);
+        image_refcount_set(&image, 63, rows[i].last_refcount);
+        image_put64(&image, image_field(&image, "refcount_table_offset") + 8, rows[i].next_block);
+        fixture_start(&f, &image);
+        f.image.source.size = 62 * 512 + 100;
+        f.options.short_end = true;
+        T_CHECK_U64(fixture_open(&f), Q2_OK);
+        memset(buffer, 0x77, sizeof(buffer));
+        T_CHECK_U64(q2_disk_read(f.disk, 0, buffer, 512), rows[i].status);
+        if (rows[i].status == Q2_OK) {
+            T_CHECK(memcmp(buffer, image.model.bytes, 100) == 0);
+            T_CHECK(buffer[100] == 0 && buffer[511] == 0 && buffer[512] == 0x77);
+        }
+        fixture_end(&f);
+        image_free(&image);
+    }
+}
+
 int main(void)
 {
     T_RUN(test_disk_read_every_geometry_is_the_model);
@@ -369,5 +413,6 @@ int main(void)
     T_RUN(test_disk_open_metadata_only_reads_nothing);
     T_RUN(test_disk_open_raw_top_is_the_file);
     T_RUN(test_disk_read_source_fails_at_each_call);
+    T_RUN(test_disk_read_short_end_asks_the_refcounts_after_it);
     return t_done();
 }

@@ -198,6 +198,24 @@ static void test_snapshot_extra_data_past_the_limit_is_refused(void)
     image_free(&image);
 }
 
+/* The file has a snapshot's entry that ends the longest table, with 1032 bytes of extra data and an id of one
+ * byte, among zeros. */
+#define LONG_ENTRY_AT (MIB + Q2_MAX_SNAPSHOT_TABLE_SIZE - 40 - 1032)
+static struct q2_source_ops long_entry_ops;
+static enum q2_status (*read_zeros)(struct q2_source *, uint64_t, void *, size_t);
+
+static enum q2_status read_long_entry(struct q2_source *source, uint64_t offset, void *to, size_t n)
+{
+    enum q2_status status = read_zeros(source, offset, to, n);
+    uint64_t at = LONG_ENTRY_AT - offset;
+
+    if (at < n && n - at >= 40) {
+        ((uint8_t *)to)[at + 13] = 1;                            /* id_size */
+        ((uint8_t *)to)[at + 38] = 1032 >> 8, ((uint8_t *)to)[at + 39] = 1032 & 0xff;
+    }
+    return status;
+}
+
 /* An entry of zeros is a right one of 40 bytes. The table may end with byte 64 MiB, not after. */
 static void test_snapshot_table_past_the_limit_is_refused(void)
 {
@@ -219,6 +237,10 @@ static void test_snapshot_table_past_the_limit_is_refused(void)
     image_field_set(&image, "snapshots_offset", MIB);
     fixture_start(&f, &image);
     f.image.source.size = MIB + 2 * Q2_MAX_SNAPSHOT_TABLE_SIZE;
+    long_entry_ops = *f.image.source.ops;
+    read_zeros = long_entry_ops.read_at;
+    long_entry_ops.read_at = read_long_entry;
+    f.image.source.ops = &long_entry_ops;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     for (size_t i = 0; i < 2; i++) {
         struct q2_snapshot_walk walk = {.offset = rows[i].offset};
@@ -227,6 +249,18 @@ static void test_snapshot_table_past_the_limit_is_refused(void)
         T_CHECK_U64(q2_snapshot_next(&f.disk->slices, &f.disk->layers[0], &walk, &fault, &s),
                     rows[i].status);
         T_CHECK_U64(fault.status, rows[i].status);
+    }
+    t_row("ends at the limit, and its strings past the end of the file");
+    {
+        struct q2_snapshot_walk walk = {.offset = LONG_ENTRY_AT - MIB,
+                                        .file_size = MIB + Q2_MAX_SNAPSHOT_TABLE_SIZE - 512};
+        bool kept;
+
+        T_CHECK_U64(q2_snapshot_next_kept(&f.disk->slices, &f.disk->layers[0], &walk, &fault, &s,
+                                          &kept),
+                    Q2_OK);
+        T_CHECK_U64(kept, true);
+        T_CHECK_U64(walk.offset, Q2_MAX_SNAPSHOT_TABLE_SIZE - 512);
     }
     fixture_end(&f);
     image_free(&image);
@@ -310,6 +344,43 @@ static void test_snapshot_list_is_one_walk(void)
     image_free(&image);
 }
 
+/* What an earlier disk in the same memory has listed does not matter, nor does a walk that failed.
+ */
+static void test_snapshot_list_begins_anew(void)
+{
+    struct extra extra = extra_of(0, MIB, 0);
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+
+    build(&image, &(struct image_spec){.size = MIB});
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 0, &s), Q2_OK);
+    image_free(&image);
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_snapshot(&image, &(struct image_snapshot_spec){
+                               .id = "1", .name = "n", .extra = &extra, .extra_size = 1000});
+    image_snapshot(&image, &(struct image_snapshot_spec){.id = "2", .name = "next"});
+    (void)image_snapshots_write(&image);
+    fixture_close(&f);
+    fake_source_init(&f.image, FIXTURE_IMAGE_PATH, image.bytes, image.size);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &s), Q2_OK);
+    T_CHECK_STR(s.name, "next");
+    t_row("after a failure");
+    fixture_close(&f);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    f.image.bad_start = image_field(&image, "snapshots_offset");
+    f.image.bad_end = f.image.bad_start + 1;
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &s), Q2_ERR_IO);
+    f.image.bad_end = f.image.bad_start;
+    T_CHECK_U64(q2_disk_snapshot(f.disk, 1, &s), Q2_OK);
+    T_CHECK_STR(s.name, "next");
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* The fixed part of an entry ends with a slice; what follows is in a bad sector. */
 static void test_snapshot_extra_data_unreadable(void)
 {
@@ -389,6 +460,7 @@ int main(void)
     T_RUN(test_snapshot_icount_of_all_ones_is_none);
     T_RUN(test_snapshot_long_strings_are_cut);
     T_RUN(test_snapshot_list_is_one_walk);
+    T_RUN(test_snapshot_list_begins_anew);
     T_RUN(test_snapshot_extra_data_unreadable);
     T_RUN(test_snapshot_bad_sector_anywhere);
     return t_done();

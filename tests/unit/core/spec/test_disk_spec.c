@@ -200,6 +200,7 @@ static void test_nearest_names_what_was_meant(void)
     };
     static const char *const names[] = {"default", "timeout", "a-name-that-is-longer-than-any",
                                         NULL};
+    static const char *const words[] = {"ro", NULL};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *got = mc_spec_nearest_key(rows[i].word, strlen(rows[i].word));
@@ -210,6 +211,7 @@ static void test_nearest_names_what_was_meant(void)
     T_CHECK_STR(mc_spec_nearest(names, "tymeowt", 7), "timeout"); /* two letters are others */
     T_CHECK_STR(mc_spec_nearest(names, "tiemtu", 6), "timeout");  /* three letters of six */
     T_CHECK(mc_spec_nearest(names, "console-mode", 12) == NULL);
+    T_CHECK_STR(mc_spec_nearest(words, "or", 2), "ro"); /* one letter of two may be wrong */
     t_row("");
 }
 
