@@ -116,10 +116,8 @@ static bool take_row(struct check *c, uint64_t index)
 
     if (c->row_first == first)
         return true;
-    if (!q2_refcount_row(&c->references.disk->slices, c->image, first, c->row)) {
-        c->row_first = UINT64_MAX;
+    if (!q2_refcount_row(&c->references.disk->slices, c->image, first, c->row))
         return false;
-    }
     c->row_first = first;
     return true;
 }

@@ -29,7 +29,7 @@ enum q2_status q2_refcount_get_in(struct q2_slice_cache *cache, const struct q2_
 #define Q2_REFCOUNT_ROW 16u
 
 /* Read a row of refcounts. index: of the first cluster, a multiple of Q2_REFCOUNT_ROW.
- * False: not all of them can be read. */
+ * False: not all of them can be read, and ret_row is as before. */
 bool q2_refcount_row(struct q2_slice_cache *cache, const struct q2_image *image, uint64_t index,
                      uint64_t ret_row[Q2_REFCOUNT_ROW]);
 

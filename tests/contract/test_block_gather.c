@@ -317,6 +317,54 @@ static void check_failure(enum q2_status failure, EFI_STATUS status)
     end(&reads);
 }
 
+/* Of a long read that fails, each part is read by itself, to its own place. */
+static unsigned nb_bad_calls;
+
+static enum q2_status read_after_bad_calls(struct q2_source *source, uint64_t offset, void *buffer,
+                                           size_t length)
+{
+    if (nb_bad_calls == 0)
+        return pattern_read_at(source, offset, buffer, length);
+    nb_bad_calls--;
+    memset(buffer, 0, length);
+    return Q2_ERR_IO;
+}
+
+static void test_parts_of_a_failed_read_are_read_to_their_places(void)
+{
+    struct q2_source_ops ops = pattern_ops;
+    struct reads reads;
+
+    begin(&reads);
+    ops.read_at = read_after_bad_calls;
+    reads.rig.pattern.source.ops = &ops;
+    queue_some(&reads, 0, FAR + 4);
+    nb_bad_calls = 1;
+    tick();
+    T_CHECK_U64(nb_bad_calls, 0);
+    check_ended(&reads, FAR, 4, EFI_SUCCESS);
+    reads.rig.pattern.source.ops = &pattern_ops;
+    end(&reads);
+}
+
+/* Writes that go on from each other are written, and not held as if they were reads. */
+static void test_writes_in_sequence_are_not_held(void)
+{
+    struct reads reads;
+
+    begin(&reads);
+    memset(reads.buffer, 0x77, RANGE);
+    for (unsigned i = 0; i < NB_READS; i++) {
+        EFI_BLOCK_IO2_PROTOCOL *two = &reads.rig.block_io2.protocol;
+        T_CHECK_U64(two->WriteBlocksEx(two, MEDIA_ID, i * BLOCKS, &reads.tokens[i], READ_SIZE,
+                                       reads.buffer + (size_t)i * READ_SIZE),
+                    EFI_SUCCESS);
+        T_CHECK_U64(reads.nb_signals[i], 1);
+    }
+    T_CHECK(memcmp(reads.rig.pattern.written, reads.buffer, RANGE) == 0);
+    end(&reads);
+}
+
 static void test_failures_are_told_to_each_token(void)
 {
     struct reads reads;
@@ -363,6 +411,8 @@ int main(void)
     T_RUN(test_tick_inside_a_request_ends_nothing);
     T_RUN(test_other_requests_end_what_is_held_first);
     T_RUN(test_callers_that_are_not_held_up);
+    T_RUN(test_parts_of_a_failed_read_are_read_to_their_places);
+    T_RUN(test_writes_in_sequence_are_not_held);
     T_RUN(test_failures_are_told_to_each_token);
     T_RUN(test_any_order);
     return t_done();

@@ -243,6 +243,8 @@ static void check_reads(uint32_t block_size)
     }
     T_CHECK_U64(rig_read(&rig, 0, DISK_SIZE, buffer), EFI_SUCCESS);
     T_CHECK(is_pattern(buffer, 0, DISK_SIZE));
+    T_CHECK_U64(rig.block_io.nb_writes, 0);
+    T_CHECK_U64(rig.nb_written, 0);
     rig_close(&rig);
 }
 
@@ -493,6 +495,31 @@ static void test_write_blocks_failed_data_write_is_not_latched(void)
 }
 
 /* O10: after a failed flush the medium is read-only, every flush says so, and reads go on. */
+/* The owner is asked for room, unless its notification could not come, and a write for which there
+ * is still none is not tried again. */
+static void test_write_blocks_that_get_no_room_are_tried_once(void)
+{
+    static const EFI_TPL tpls[] = {TPL_APPLICATION, TPL_CALLBACK};
+    static alignas(16) uint8_t buffer[512];
+
+    for (size_t i = 0; i < 2; i++) {
+        EFI_BLOCK_IO_PROTOCOL *protocol;
+        struct rig rig;
+
+        rig_open_as(&rig, DISK_SIZE, 512, 1, true);
+        protocol = &rig.block_io.protocol;
+        rig.pattern.status = Q2_ERR_NO_SPACE;
+        rig.pattern.nb_calls = 0;
+        tpl = tpls[i];
+        T_CHECK_U64(protocol->WriteBlocks(protocol, MEDIA_ID, 0, 512, buffer), EFI_DEVICE_ERROR);
+        T_CHECK_U64(tpl, tpls[i]);
+        tpl = TPL_APPLICATION;
+        T_CHECK_U64(rig.pattern.nb_calls, 1);
+        T_CHECK_U64(rig.nb_written, i == 0 ? 2 : 1); /* once for the write itself */
+        rig_close(&rig);
+    }
+}
+
 static void test_flush_blocks_failure_turns_the_medium_read_only(void)
 {
     static alignas(16) uint8_t buffer[512];
@@ -588,6 +615,7 @@ int main(void)
     T_RUN(test_write_and_flush_blocks_at_each_tpl);
     T_RUN(test_write_blocks_during_a_write_is_refused);
     T_RUN(test_write_blocks_failed_data_write_is_not_latched);
+    T_RUN(test_write_blocks_that_get_no_room_are_tried_once);
     T_RUN(test_flush_blocks_failure_turns_the_medium_read_only);
     T_RUN(test_write_blocks_medium_gone_is_latched);
     T_RUN(test_acquire_keeps_requests_out);

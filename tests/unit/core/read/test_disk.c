@@ -356,8 +356,8 @@ static void test_disk_read_source_fails_at_each_call(void)
     image_free(&image);
 }
 
-/* A file that ends 100 bytes after the start of its last cluster, the 63rd of the 64 that a refcount
- * block of it has. Nobody knows of another cluster, or the last refcount, or the next block does. */
+/* A file ends 100 bytes after the start of its last cluster, the 63rd of 64 that a refcount block
+ * counts. Nothing says that there was another cluster, or the last refcount, or the next block. */
 static void test_disk_read_short_end_asks_the_refcounts_after_it(void)
 {
     static const struct {

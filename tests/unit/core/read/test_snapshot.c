@@ -198,8 +198,8 @@ static void test_snapshot_extra_data_past_the_limit_is_refused(void)
     image_free(&image);
 }
 
-/* The file has a snapshot's entry that ends the longest table, with 1032 bytes of extra data and an id of one
- * byte, among zeros. */
+/* Among zeros, the file has an entry with 1032 bytes of extra data and an id of one byte. Without
+ * its id it ends the longest table. */
 #define LONG_ENTRY_AT (MIB + Q2_MAX_SNAPSHOT_TABLE_SIZE - 40 - 1032)
 static struct q2_source_ops long_entry_ops;
 static enum q2_status (*read_zeros)(struct q2_source *, uint64_t, void *, size_t);
@@ -210,8 +210,10 @@ static enum q2_status read_long_entry(struct q2_source *source, uint64_t offset,
     uint64_t at = LONG_ENTRY_AT - offset;
 
     if (at < n && n - at >= 40) {
-        ((uint8_t *)to)[at + 13] = 1;                            /* id_size */
-        ((uint8_t *)to)[at + 38] = 1032 >> 8, ((uint8_t *)to)[at + 39] = 1032 & 0xff;
+        uint8_t *entry = (uint8_t *)to + at;
+        entry[13] = 1; /* id_size */
+        entry[38] = 1032 >> 8;
+        entry[39] = 1032 & 0xff;
     }
     return status;
 }
@@ -256,11 +258,54 @@ static void test_snapshot_table_past_the_limit_is_refused(void)
                                         .file_size = MIB + Q2_MAX_SNAPSHOT_TABLE_SIZE - 512};
         bool kept;
 
-        T_CHECK_U64(q2_snapshot_next_kept(&f.disk->slices, &f.disk->layers[0], &walk, &fault, &s,
-                                          &kept),
-                    Q2_OK);
+        T_CHECK_U64(
+            q2_snapshot_next_kept(&f.disk->slices, &f.disk->layers[0], &walk, &fault, &s, &kept),
+            Q2_OK);
         T_CHECK_U64(kept, true);
         T_CHECK_U64(walk.offset, Q2_MAX_SNAPSHOT_TABLE_SIZE - 512);
+    }
+    fixture_end(&f);
+    image_free(&image);
+}
+
+/* From MIB on the file has entries with the longest id and name there can be. */
+#define LARGE_ENTRY (40 + 2 * 0xffff + 2ull)
+
+static enum q2_status read_large_entries(struct q2_source *source, uint64_t offset, void *to,
+                                         size_t n)
+{
+    enum q2_status status = read_zeros(source, offset, to, n);
+
+    for (size_t i = 0; offset >= MIB && i < n; i++) {
+        uint64_t at = (offset + i - MIB) % LARGE_ENTRY;
+        if (at >= 12 && at < 16)
+            ((uint8_t *)to)[i] = 0xff;
+    }
+    return status;
+}
+
+/* An entry that ends past the limit does so each time, wherever the walk has been. */
+static void test_snapshot_past_the_limit_fails_the_same_way_again(void)
+{
+    uint32_t last = (uint32_t)(Q2_MAX_SNAPSHOT_TABLE_SIZE / LARGE_ENTRY);
+    struct q2_snapshot s;
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = MIB});
+    image_field_set(&image, "nb_snapshots", 1000);
+    image_field_set(&image, "snapshots_offset", MIB);
+    fixture_start(&f, &image);
+    f.image.source.size = MIB + 2 * Q2_MAX_SNAPSHOT_TABLE_SIZE;
+    long_entry_ops = *f.image.source.ops;
+    read_zeros = long_entry_ops.read_at;
+    long_entry_ops.read_at = read_large_entries;
+    f.image.source.ops = &long_entry_ops;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_snapshot(f.disk, last - 1, &s), Q2_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        T_CHECK_U64(q2_disk_snapshot(f.disk, last, &s), Q2_ERR_LIMIT);
+        T_CHECK_U64(q2_disk_fault(f.disk)->value, (last + 1) * LARGE_ENTRY);
     }
     fixture_end(&f);
     image_free(&image);
@@ -457,6 +502,7 @@ int main(void)
     T_RUN(test_snapshot_extra_data_of_every_length);
     T_RUN(test_snapshot_extra_data_past_the_limit_is_refused);
     T_RUN(test_snapshot_table_past_the_limit_is_refused);
+    T_RUN(test_snapshot_past_the_limit_fails_the_same_way_again);
     T_RUN(test_snapshot_icount_of_all_ones_is_none);
     T_RUN(test_snapshot_long_strings_are_cut);
     T_RUN(test_snapshot_list_is_one_walk);

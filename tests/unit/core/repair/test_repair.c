@@ -682,6 +682,42 @@ static void test_repair_leaves_an_l1_table_that_names_itself(void)
     cleanup();
 }
 
+/* An L2 table begins where the L1 table ends, and is guest data too: its first entry is none of the
+ * L1 table. */
+static void test_repair_leaves_a_table_behind_the_l1_table_that_is_guest_data(void)
+{
+    static const uint64_t word = COPIED | 1ull << 62 | 0x400;
+    uint64_t at;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .l1_size = 64});
+    at = image_l2_entry(&image, 0);
+    T_CHECK_U64(at, image_field(&image, "l1_table_offset") + 512);
+    image_put64(&image, at, word);
+    image_put64(&image, image_l2_entry(&image, 512), at);
+    place();
+    (void)repair(Q2_REPAIR_ALL); /* entries without sense may be refused */
+    memcpy(image.bytes, memory, image.size);
+    T_CHECK_U64(image_get64(&image, at), word);
+    cleanup();
+}
+
+/* The last entry of a table that is stored at the file's end. */
+static void test_repair_drops_the_place_in_the_last_entry_of_the_file(void)
+{
+    uint64_t at;
+
+    image_start(&image, &(struct image_spec){.size = 128 * KIB, .cluster_bits = 10});
+    at = image_l2_entry(&image, 127 * KIB);
+    T_CHECK_U64(at + 8, image.size);
+    image_put64(&image, at, 512 | 1);
+    place();
+    T_CHECK_U64(repair(Q2_REPAIR_ALL), Q2_OK);
+    T_CHECK_U64(result.left.corruptions, 0);
+    memcpy(image.bytes, memory, image.size);
+    T_CHECK_U64(image_get64(&image, at), 1);
+    cleanup();
+}
+
 /* A cluster that is guest data and an L2 table: what would be mended in the table is guest data, so
  * nothing of it changes. The data looks like compressed clusters whose COPIED flag is set, or like
  * standard ones with a wrong flag. */
@@ -1148,6 +1184,8 @@ int main(void)
     T_RUN(test_repair_that_leaves_as_many_corruptions_as_errors);
     T_RUN(test_repair_leaves_what_a_refcount_cannot_hold);
     T_RUN(test_repair_leaves_an_l1_table_that_names_itself);
+    T_RUN(test_repair_leaves_a_table_behind_the_l1_table_that_is_guest_data);
+    T_RUN(test_repair_drops_the_place_in_the_last_entry_of_the_file);
     T_RUN(test_repair_leaves_an_l2_table_that_is_guest_data);
     T_RUN(test_repair_leaves_an_image_whose_tables_cannot_be_followed);
     T_RUN(test_repair_rebuilds_the_refcounts_of_many_clusters);

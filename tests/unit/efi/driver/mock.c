@@ -258,7 +258,7 @@ static EFI_STATUS EFIAPI open_protocol(EFI_HANDLE handle, EFI_GUID *guid, VOID *
     EFI_STATUS status = EFI_SUCCESS;
     size_t index;
 
-    if (!is_volume(handle, &index))
+    if (!is_volume(handle, &index) || (fw.no_device_path && guid == &mc_device_path_guid))
         status = EFI_UNSUPPORTED;
     else if (attributes == EFI_OPEN_PROTOCOL_BY_DRIVER && volumes[index].is_open)
         status = EFI_ALREADY_STARTED;
@@ -651,8 +651,9 @@ static enum q2_status give_back(struct q2_place_file *file, uint64_t size, struc
     struct open_file *own = (struct open_file *)file;
     struct mock_volume *volume = ((struct mock_place *)file->place)->volume;
 
-    (void)fault;
     wrong_in_exit("a file is cut");
+    if (fw.refuse_cut > 0)
+        return q2_fail(fault, Q2_ERR_IO, "the file stays as long as it is", own->stored->path);
     fw.nb_cut++;
     volume->free_space += file->mapped_size - size;
     file->mapped_size = size;

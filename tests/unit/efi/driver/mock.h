@@ -50,7 +50,8 @@ struct mock_firmware {
     void (*nested)(void);
     unsigned int nb_nested, nb_allocated, nb_installed, nb_open;
     unsigned int refuse_install, refuse_uninstall, refuse_disconnect, refuse_by_child;
-    unsigned int refuse_driver_uninstall;
+    unsigned int refuse_driver_uninstall, refuse_cut;
+    bool no_device_path;                 /* volumes have none */
     unsigned int nb_gotten, fail_to_get; /* memory and events; the one that fails; 0: none */
     EFI_HANDLE refuse_handle;            /* refuse_disconnect is about this one; NULL: any */
     unsigned int nb_reinstalled, nb_opened_by_driver;

@@ -152,6 +152,7 @@ static void test_start_on_a_volume_that_queues_gives_disks_a_queue(void)
         published = &find("one")->published;
         T_CHECK(published->block_io.queue == (queues != 0 ? &published->queue : NULL));
         T_CHECK_U64(published->queue.is_open, queues != 0);
+        T_CHECK(published->block_io.gather.timer != NULL);
         end();
     }
 }

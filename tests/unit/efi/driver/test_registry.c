@@ -34,18 +34,25 @@ static struct mc_disk *attach(size_t volume, const char *image, enum mc_mode mod
     return mc_disk_attach(&volumes[volume], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
 }
 
-/* A raw image or a qcow2 image of the first volume. */
-static struct mc_disk *attach_any(const char *image, enum mc_mode mode)
+/* A raw image or a qcow2 image of the first volume. data_file: other than the image says, or NULL.
+ */
+static struct mc_disk *attach_with(const char *image, const char *data_file, enum mc_mode mode)
 {
     struct mc_disk_spec spec;
     struct mc_disk *disk = NULL;
 
     mc_spec_init(&spec);
     spec.image = image;
+    spec.data_file = data_file;
     spec.mode = mode;
     spec.format =
         strcmp(image, "/data") == 0 || strcmp(image, "/c") == 0 ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
     return mc_disk_attach(&volumes[0], &spec, NULL, &fault, &disk) == Q2_OK ? disk : NULL;
+}
+
+static struct mc_disk *attach_any(const char *image, enum mc_mode mode)
+{
+    return attach_with(image, NULL, mode);
 }
 
 /* The firmware lists a disk with all of its protocols. */
@@ -282,7 +289,7 @@ static void test_keep_called_back_at_each_call(void)
     t_row("");
 }
 
-/* While Start() attaches entries, Stop() is refused. */
+/* While Start() attaches entries, Stop() is refused, and so is another Start(). */
 static void test_release_of_a_volume_that_is_starting_is_refused(void)
 {
     bool was_kept = true;
@@ -290,6 +297,7 @@ static void test_release_of_a_volume_that_is_starting_is_refused(void)
     begin();
     T_CHECK_U64(mc_volume_keep(&volumes[0], &was_kept), EFI_SUCCESS);
     T_CHECK(!was_kept);
+    T_CHECK_U64(mc_volume_keep(&volumes[0], &was_kept), EFI_ALREADY_STARTED);
     T_CHECK_U64(mc_volume_release(&volumes[0]), EFI_DEVICE_ERROR);
     mc_volume_started(&volumes[0]);
     T_CHECK_U64(mc_volume_release(&volumes[0]), EFI_SUCCESS);
@@ -331,6 +339,34 @@ static void test_suspended_disks_come_back_and_nothing_is_attached_meanwhile(voi
     T_CHECK(mc_registry_first() == first);
     check_registry();
     T_CHECK(attach(0, "/c", MC_MODE_READ_ONLY) != NULL);
+    check_registry();
+    end();
+}
+
+static EFI_DISCONNECT_CONTROLLER mock_disconnect;
+
+/* While the drivers above are stopped, one of them begins a request that does not end. */
+static EFI_STATUS EFIAPI disconnect_in_a_request(EFI_HANDLE handle, EFI_HANDLE driver,
+                                                 EFI_HANDLE of_child)
+{
+    first->published.block_io.busy = true;
+    first->published.block_io.gather.nb_held = 1;
+    return mock_disconnect(handle, driver, of_child);
+}
+
+static void test_detach_with_a_read_that_does_not_end_leaves_the_disk(void)
+{
+    EFI_BOOT_SERVICES *services = mc_firmware.BootServices;
+
+    begin();
+    attach_a();
+    mock_disconnect = services->DisconnectController;
+    services->DisconnectController = disconnect_in_a_request;
+    T_CHECK_U64(mc_disk_detach(first), EFI_DEVICE_ERROR);
+    services->DisconnectController = mock_disconnect;
+    T_CHECK_U64(fw.nb_installed, 1);
+    first->published.block_io.busy = false;
+    first->published.block_io.gather.nb_held = 0;
     check_registry();
     end();
 }
@@ -512,6 +548,19 @@ static void test_attach_of_less_than_a_sector_is_refused(void)
     end();
 }
 
+static void test_attach_on_a_volume_without_an_address_is_refused(void)
+{
+    begin();
+    fw.no_device_path = true;
+    T_CHECK(attach(0, "/a", MC_MODE_READ_ONLY) == NULL);
+    T_CHECK_U64(fault.status, Q2_ERR_UNSUPPORTED);
+    T_CHECK_STR(fault.what,
+                "the firmware has no address for the image's volume; use another volume");
+    T_CHECK_U64(fw.nb_installed, 0);
+    fw.no_device_path = false;
+    end();
+}
+
 /* One disk writes; whatever the other shares with it, it is refused. */
 static void test_file_that_a_disk_writes_is_not_attached_again(void)
 {
@@ -519,13 +568,15 @@ static void test_file_that_a_disk_writes_is_not_attached_again(void)
         .virtual_size = DISK_SIZE, .external_data = true, .data_file = "data"};
     static const struct {
         const char *name, *first, *second;
+        const char *data_file; /* of the second; NULL: what the image says */
         bool is_refused;
     } rows[] = {
-        {"the image itself", "/one", "/one", true},
-        {"the data file of both", "/one", "/two", true},
-        {"the data file as a raw image", "/one", "/data", true},
-        {"the raw image as a data file", "/data", "/one", true},
-        {"nothing", "/one", "/c", false},
+        {"the image itself", "/one", "/one", NULL, true},
+        {"the image, with another data file", "/one", "/one", "/c", true},
+        {"the data file of both", "/one", "/two", NULL, true},
+        {"the data file as a raw image", "/one", "/data", NULL, true},
+        {"the raw image as a data file", "/data", "/one", NULL, true},
+        {"nothing", "/one", "/c", NULL, false},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -535,7 +586,8 @@ static void test_file_that_a_disk_writes_is_not_attached_again(void)
         (void)mock_create_image(0, "/one", &options);
         (void)mock_create_image(0, "/two", &options);
         T_CHECK(attach_any(rows[i].first, MC_MODE_READ_WRITE) != NULL);
-        T_CHECK((attach_any(rows[i].second, MC_MODE_READ_ONLY) == NULL) == rows[i].is_refused);
+        T_CHECK((attach_with(rows[i].second, rows[i].data_file, MC_MODE_READ_ONLY) == NULL) ==
+                rows[i].is_refused);
         if (rows[i].is_refused)
             T_CHECK_U64(fault.status, Q2_ERR_BUSY);
         end();
@@ -581,6 +633,7 @@ int main(void)
     T_RUN(test_release_of_a_volume_that_is_starting_is_refused);
     T_RUN(test_detach_that_the_firmware_refuses_leaves_the_disk);
     T_RUN(test_suspended_disks_come_back_and_nothing_is_attached_meanwhile);
+    T_RUN(test_detach_with_a_read_that_does_not_end_leaves_the_disk);
     T_RUN(test_suspended_disk_that_is_not_taken_back_is_detached);
     T_RUN(test_detach_of_the_last_disk_gives_the_volume_back);
     T_RUN(test_attached_disk_reads_by_both_protocols);
@@ -590,6 +643,7 @@ int main(void)
     T_RUN(test_number_of_a_failed_attach_is_free_again);
     T_RUN(test_reason_against_a_handoff_is_kept);
     T_RUN(test_attach_of_less_than_a_sector_is_refused);
+    T_RUN(test_attach_on_a_volume_without_an_address_is_refused);
     T_RUN(test_file_that_a_disk_writes_is_not_attached_again);
     T_RUN(test_attach_that_gets_stuck_frees_nothing);
     return t_done();

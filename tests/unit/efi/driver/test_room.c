@@ -115,6 +115,16 @@ static void test_attach_takes_little_and_detach_gives_it_back(void)
     T_CHECK_U64(volumes[0].free_space, 100u * MIB);
 }
 
+/* A file that cannot be made shorter is told of, and the disk is detached all the same. */
+static void test_detach_says_that_room_is_not_given_back(void)
+{
+    begin(100u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    fw.refuse_cut = 1;
+    end();
+    T_CHECK(strstr(fw.text, "/image: the file stays as long as it is") != NULL);
+}
+
 static void test_attach_leaves_the_last_space_to_others(void)
 {
     begin(3u * MIB);
@@ -336,6 +346,7 @@ int main(void)
 {
     T_RUN(test_step_table);
     T_RUN(test_attach_takes_little_and_detach_gives_it_back);
+    T_RUN(test_detach_says_that_room_is_not_given_back);
     T_RUN(test_attach_leaves_the_last_space_to_others);
     T_RUN(test_writes_take_room_in_steps);
     T_RUN(test_writes_take_all_before_they_fail);
