@@ -919,6 +919,17 @@ static uint64_t work(void)
     return f.disk->slices.clock - clock;
 }
 
+/* Refcounts are read in rows, and a row is kept while its clusters are compared. */
+static void test_check_reads_refcounts_in_rows(void)
+{
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .max_clusters = 4096});
+    for (uint64_t at = 0; at < MIB; at += 512)
+        (void)image_data(&image, at, 1);
+    T_CHECK(work() < MIB / 512);
+    T_CHECK_U64(found.nb, 0);
+    cleanup();
+}
+
 /* One L2 table that every L1 entry names is read twice (references, COPIED flags), not 8192 times.
  */
 static void test_check_of_one_table_named_often_is_bounded(void)
@@ -1023,6 +1034,7 @@ int main(void)
     T_RUN(test_check_counts_up_to_the_end_of_the_window);
     T_RUN(test_check_counts_tables_of_the_second_window);
     T_RUN(test_check_knows_the_first_cluster_of_the_second_window);
+    T_RUN(test_check_reads_refcounts_in_rows);
     T_RUN(test_check_of_one_table_named_often_is_bounded);
     T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
     T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);

@@ -1,4 +1,5 @@
 /* core/read/disk.c: the engine's face. Whole images read back, bounds, options, faults, layers. */
+#include "core/read/disk.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 
@@ -356,6 +357,30 @@ static void test_disk_read_source_fails_at_each_call(void)
     image_free(&image);
 }
 
+/* Reads in sequence look at the tables once for many of them. */
+static void test_disk_read_in_sequence_looks_ahead(void)
+{
+    struct image image;
+    struct fixture f;
+    uint8_t buffer[512];
+    uint64_t clock;
+
+    image_start(&image, &(struct image_spec){.size = 64 * 512, .cluster_bits = 9});
+    (void)image_l2_entry(&image, 0);
+    for (uint64_t at = 0; at < 64 * 512; at += 512)
+        (void)image_data(&image, at, 1);
+    fixture_start(&f, &image);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    clock = f.disk->slices.clock;
+    for (uint64_t at = 512; at < 64 * 512; at += 512) {
+        T_CHECK_U64(q2_disk_read(f.disk, at, buffer, 512), Q2_OK);
+        T_CHECK(memcmp(buffer, image.model.bytes + at, 512) == 0);
+    }
+    T_CHECK(f.disk->slices.clock - clock < 8);
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* A file ends 100 bytes after the start of its last cluster, the 63rd of 64 that a refcount block
  * counts. Nothing says that there was another cluster, or the last refcount, or the next block. */
 static void test_disk_read_short_end_asks_the_refcounts_after_it(void)
@@ -413,6 +438,7 @@ int main(void)
     T_RUN(test_disk_open_metadata_only_reads_nothing);
     T_RUN(test_disk_open_raw_top_is_the_file);
     T_RUN(test_disk_read_source_fails_at_each_call);
+    T_RUN(test_disk_read_in_sequence_looks_ahead);
     T_RUN(test_disk_read_short_end_asks_the_refcounts_after_it);
     return t_done();
 }
