@@ -56,7 +56,7 @@ enum q2_unsaid_format {
     Q2_UNSAID_RAW,
 };
 
-/* A backing file that the caller gives instead of the name in the image. */
+/* What the caller says of a backing file; the image must have one then. */
 struct q2_given_file {
     const char *path;             /* NULL: the name in the image after all */
     enum q2_unsaid_format format; /* if the image does not state it; REFUSED: as for all layers */

@@ -298,13 +298,15 @@ static enum q2_status use_snapshot(struct opening *opening)
     return q2_image_use_snapshot(top, &disk->snapshot, opening->fault);
 }
 
-/* The backing file that the caller gives for the last layer; NULL: none. */
+/* What the caller says of the last layer's backing file; NULL: nothing. */
 static const struct q2_given_file *given_backing(const struct opening *opening)
 {
     uint32_t index = opening->disk->nb_layers - opening->image - 1;
+    const struct q2_given_file *given = &opening->options->backing_files[index];
 
-    return index < opening->options->nb_backing_files && opening->options->backing_files[index].path
-               ? &opening->options->backing_files[index]
+    return index < opening->options->nb_backing_files &&
+                   (given->path || given->format != Q2_UNSAID_REFUSED)
+               ? given
                : NULL;
 }
 

@@ -377,7 +377,8 @@ static bool say(const char *text)
 /* Verbs that look at their operands themselves. */
 #define OWN_OPERANDS (VERB_BIT(CONVERT) | VERB_BIT(DD) | VERB_BIT(IO))
 /* Verbs that have another use for --object. */
-#define OWN_OBJECTS (VERB_BIT(AMEND) | VERB_BIT(CONVERT) | VERB_BIT(CREATE) | VERB_BIT(MEASURE))
+#define OWN_OBJECTS                                                                                \
+    (VERB_BIT(AMEND) | VERB_BIT(CONVERT) | VERB_BIT(CREATE) | VERB_BIT(IO) | VERB_BIT(MEASURE))
 
 /* --image-opts and --object: what they say goes into arguments->image, and the operand becomes the
  * file's name. */
@@ -385,6 +386,8 @@ static bool take_image_opts(const struct verb *verb, struct arguments *arguments
 {
     int nb_images = verb_bit(verb) == VERB_BIT(COMPARE) ? 2 : 1;
 
+    arguments->image[1].share = arguments->image[0].share;
+    arguments->image[1].cache = arguments->image[0].cache;
     arguments->image[0].objects = arguments->image[1].objects = &arguments->objects;
     if (!arguments->image_opts)
         return (verb_bit(verb) & OWN_OBJECTS) != 0 || arguments->objects.nb == 0 ||

@@ -24,7 +24,8 @@ enum format_choice {
 
 /* Files that a person gives instead of the names in images. */
 struct given_files {
-    const char *paths[Q2_MAX_LAYERS - 1];
+    const char *paths[Q2_MAX_LAYERS - 1];             /* NULL: the name in the image */
+    enum q2_unsaid_format formats[Q2_MAX_LAYERS - 1]; /* that --image-opts states */
     uint32_t nb;
 };
 

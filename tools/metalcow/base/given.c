@@ -100,11 +100,14 @@ bool given_files(struct image *image, const struct image_options *how,
     for (uint32_t i = 0; i < how->backing_files.nb; i++) {
         struct q2_given_file *file = &image->backing_files[i];
 
+        file->format = how->backing_files.formats[i];
         if (!how->backing_files.paths[i])
-            continue; /* the name in the image */
+            continue;
         file->path = keep(image, how->backing_files.paths[i], &file->format, ret_fault);
         if (!file->path)
             return false;
+        if (how->backing_files.formats[i] != Q2_UNSAID_REFUSED)
+            file->format = how->backing_files.formats[i];
         if (file->format == Q2_UNSAID_REFUSED && how->backing_format == Q2_UNSAID_REFUSED &&
             !probe_given(file->path, &file->format, ret_fault))
             return false;
@@ -114,8 +117,30 @@ bool given_files(struct image *image, const struct image_options *how,
     return true;
 }
 
+bool given_formats_fit(const struct image *image, const struct image_options *how,
+                       struct q2_fault *ret_fault)
+{
+    struct q2_layer_info layer;
+
+    for (uint32_t i = 0; i < how->backing_files.nb; i++) {
+        enum q2_unsaid_format said = how->backing_files.formats[i];
+
+        if (said == Q2_UNSAID_REFUSED || i + 1 >= q2_disk_nb_layers(image->disk))
+            continue;
+        q2_disk_layer_info(image->disk, i + 1, &layer);
+        if ((said == Q2_UNSAID_RAW) != (layer.format == Q2_FORMAT_RAW)) {
+            (void)q2_fail(ret_fault, Q2_ERR_ARGUMENT,
+                          "the image above states another format of this file than backing.driver",
+                          layer.source->path);
+            return false;
+        }
+    }
+    return true;
+}
+
 void given_free(struct image *image)
 {
+    free(image->name);
     for (size_t i = 0; i < sizeof(image->names) / sizeof(image->names[0]); i++)
         free(image->names[i]);
 }

@@ -31,6 +31,13 @@ bool given_output(const char *name, enum q2_image_format format, char *ret_path)
 bool given_files(struct image *image, const struct image_options *how,
                  struct q2_disk_options *options, struct q2_fault *ret_fault);
 
+/* Whether the backing files of an open image have the formats that are stated for them.
+ *
+ * false: ret_fault says which has not
+ */
+bool given_formats_fit(const struct image *image, const struct image_options *how,
+                       struct q2_fault *ret_fault);
+
 void given_free(struct image *image);
 
 #endif

@@ -5,6 +5,7 @@
 #include "image.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "given.h"
 #include "guard.h"
@@ -70,7 +71,8 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
 
     if (!given_files(image, options, &engine_options, fault))
         return fault->status;
-    if (!secrets_provide(&image->passphrase, options, &image->unlocker))
+    if (!(metadata_only && options->key_secret) &&
+        !secrets_provide(&image->passphrase, options, &image->unlocker))
         return Q2_ERR_ENCRYPTED;
     if (options->held)
         q2_source_posix_hold(&image->file, options->held);
@@ -123,8 +125,11 @@ static bool open_image(struct image *image, const struct image_options *options,
     if (!path || open_file(image, path, options, ret_fault) != Q2_OK)
         return false;
     if (choose_format(image, options, choice, &format, ret_fault) &&
-        open_disk(image, options, format, metadata_only, ret_fault) == Q2_OK)
-        return true;
+        open_disk(image, options, format, metadata_only, ret_fault) == Q2_OK) {
+        if (given_formats_fit(image, options, ret_fault))
+            return true;
+        q2_disk_close(image->disk);
+    }
     q2_source_posix_close(&image->file);
     return false;
 }
@@ -145,13 +150,14 @@ struct image *image_try_open(const char *path, const struct image_options *optio
 
     *ret_fault = (struct q2_fault){.status = Q2_OK};
     if (image)
+        image->path = image->name = strdup(path);
+    if (image)
         image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    if (!image || !image->workspace) {
+    if (!image || !image->workspace || !image->name) {
         fputs("metalcow: out of memory\n", stderr);
         free_image(image);
         return NULL;
     }
-    image->path = path;
     if (open_image(image, options, metadata_only, ret_fault))
         return image;
     if (ret_fault->status == Q2_ERR_BUSY && !options->writable)

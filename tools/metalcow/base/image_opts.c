@@ -16,69 +16,116 @@ struct opening {
     uint32_t depth; /* of the layer that the key is about; 0: the image itself */
 };
 
-static bool parse_file_driver(const char *value, struct opening *opening)
+static bool parse_file_driver(char *value, struct opening *opening)
 {
     (void)opening;
     return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
 }
 
-static bool parse_driver(const char *value, struct opening *opening)
-{
-    enum q2_image_format format = Q2_FORMAT_RAW;
-    bool known = parse_file_driver(value, opening) || arguments_find_format(value, &format);
-
-    if (known && opening->depth == 0)
-        opening->how->format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
-    else if (known)
-        opening->how->backing_format = format == Q2_FORMAT_RAW ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
-    return known;
-}
-
-static bool parse_path(const char *value, struct opening *opening)
+/* The place of what is said about a file below; false if the chain cannot be that long. */
+static bool reach(struct opening *opening, uint32_t *ret_index)
 {
     struct given_files *files = &opening->how->backing_files;
 
-    if (opening->depth == 0) {
-        *opening->path = value;
-        return true;
-    }
     if (opening->depth > sizeof(files->paths) / sizeof(files->paths[0]))
         return false;
-    files->paths[opening->depth - 1] = value;
     files->nb = files->nb > opening->depth ? files->nb : opening->depth;
+    *ret_index = opening->depth - 1;
     return true;
 }
 
-static bool parse_data_file(const char *value, struct opening *opening)
+static bool parse_driver(char *value, struct opening *opening)
 {
-    opening->how->data_file = value;
-    return opening->depth == 0;
+    enum q2_image_format format = Q2_FORMAT_RAW;
+    bool is_raw = parse_file_driver(value, opening), known = is_raw;
+    uint32_t index;
+
+    if (!is_raw)
+        known = arguments_find_format(value, &format);
+    is_raw = format == Q2_FORMAT_RAW;
+    if (known && opening->depth == 0)
+        opening->how->format = is_raw ? FORMAT_RAW : FORMAT_QCOW2;
+    if (!known || opening->depth == 0)
+        return known;
+    if (!reach(opening, &index))
+        return false;
+    opening->how->backing_files.formats[index] = is_raw ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
+    return true;
 }
 
-static bool is_switch(const char *value)
+/* A name as it is: "file:x" is a file of that name here, so it becomes "./file:x". The key in front
+ * of the value has the room, and nobody reads it any more. */
+static const char *literal(char *value)
 {
-    return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
+    if (value[strcspn(value, ":/")] != ':')
+        return value;
+    value -= 2;
+    value[0] = '.';
+    value[1] = '/';
+    return value;
 }
 
-static bool parse_read_only(const char *value, struct opening *opening)
+static bool parse_path(char *value, struct opening *opening)
 {
-    opening->how->read_only = strcmp(value, "on") == 0;
-    return opening->depth == 0 && is_switch(value);
+    uint32_t index;
+
+    if (opening->depth == 0) {
+        *opening->path = literal(value);
+        return true;
+    }
+    if (!reach(opening, &index))
+        return false;
+    opening->how->backing_files.paths[index] = literal(value);
+    return true;
 }
 
-static bool parse_force_share(const char *value, struct opening *opening)
+static bool parse_data_file(char *value, struct opening *opening)
 {
-    opening->how->share = strcmp(value, "on") == 0;
-    return opening->depth == 0 && is_switch(value);
+    if (opening->depth > 0)
+        return false;
+    opening->how->data_file = literal(value);
+    return true;
 }
 
-static bool parse_direct(const char *value, struct opening *opening)
+static bool parse_switch(const char *value, bool *ret_on)
 {
-    opening->how->cache = strcmp(value, "on") == 0 ? CACHE_NONE : CACHE_WRITEBACK;
-    return opening->depth == 0 && is_switch(value);
+    static const char *const words[] = {"off", "on", "no", "yes", "false", "true", "n", "y"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(words[i], value) == 0) {
+            *ret_on = i % 2 == 1;
+            return true;
+        }
+    }
+    return false;
 }
 
-static bool parse_key_secret(const char *value, struct opening *opening)
+static bool parse_read_only(char *value, struct opening *opening)
+{
+    return opening->depth == 0 && parse_switch(value, &opening->how->read_only);
+}
+
+static bool parse_force_share(char *value, struct opening *opening)
+{
+    return opening->depth == 0 && parse_switch(value, &opening->how->share);
+}
+
+/* Whether the page cache is passed by; -t says what else the cache does. */
+static bool parse_direct(char *value, struct opening *opening)
+{
+    enum file_cache *cache = &opening->how->cache;
+    bool direct, through = *cache == CACHE_WRITETHROUGH || *cache == CACHE_DIRECTSYNC;
+
+    if (opening->depth > 0 || !parse_switch(value, &direct))
+        return false;
+    if (through)
+        *cache = direct ? CACHE_DIRECTSYNC : CACHE_WRITETHROUGH;
+    else if (*cache != CACHE_UNSAFE)
+        *cache = direct ? CACHE_NONE : CACHE_WRITEBACK;
+    return true;
+}
+
+static bool parse_key_secret(char *value, struct opening *opening)
 {
     opening->how->key_secret = value;
     return opening->depth == 0;
@@ -87,7 +134,7 @@ static bool parse_key_secret(const char *value, struct opening *opening)
 /* QEMU's names of what can be said here. */
 static const struct {
     const char *key;
-    bool (*parse)(const char *value, struct opening *opening);
+    bool (*parse)(char *value, struct opening *opening);
 } keys[] = {
     {"driver", parse_driver},
     {"file.driver", parse_file_driver},
@@ -111,7 +158,7 @@ static const char *skip_backing(const char *key, uint32_t *ret_depth)
     return key;
 }
 
-static bool set(const char *key, const char *value, struct opening *opening)
+static bool set(const char *key, char *value, struct opening *opening)
 {
     key = skip_backing(key, &opening->depth);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

@@ -2,20 +2,12 @@
 #include "rate.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #define NANOSECONDS UINT64_C(1000000000)
 
-bool rate_check(uint64_t limit)
-{
-    if (limit == 0)
-        fputs("metalcow: -r: at 0 bytes a second nothing is ever copied; give 1 or more\n", stderr);
-    return limit != 0;
-}
-
 void rate_begin(struct rate *rate, uint64_t limit)
 {
-    *rate = (struct rate){.limit = limit};
+    *rate = (struct rate){.limit = limit > 0 ? limit : RATE_UNSAID};
     (void)clock_gettime(CLOCK_MONOTONIC, &rate->begin);
 }
 

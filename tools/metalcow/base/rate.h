@@ -14,10 +14,7 @@ struct rate {
 
 #define RATE_UNSAID UINT64_MAX
 
-/* Whether a limit lets anything through; said on stderr if not. */
-bool rate_check(uint64_t limit);
-
-/* Begin to count, with a limit that has been checked. */
+/* Begin to count. A limit of 0 is none, as in QEMU. */
 void rate_begin(struct rate *rate, uint64_t limit);
 
 /* So many more bytes were copied: sleep until all of them together are within the limit. */

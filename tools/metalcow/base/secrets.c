@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/crypto/wipe.h"
+
 #include "output.h"
 #include "words.h"
 
@@ -35,14 +37,20 @@ static bool store(struct secret *secret, const char *key, const char *value)
     return true;
 }
 
+/* A text is never printed: it may have the secret itself. */
 static bool parse(const char *text, struct secret *secret)
 {
+    size_t length = strlen(text);
     char *rest = secret->text;
+    const char *type;
 
-    if (snprintf(secret->text, sizeof(secret->text), "%s", text) >= (int)sizeof(secret->text))
-        return refuse("--object is too long:", text, "");
-    if (*rest == '\0' || strcmp(words_cut(&rest), "secret") != 0)
-        return refuse("--object", text, " is no secret; give secret,id=ID,file=FILE");
+    if (length >= sizeof(secret->text))
+        return refuse("--object is too long for a", "secret", "");
+    memcpy(secret->text, text, length + 1);
+    type = words_cut(&rest);
+    if (strcmp(type, "secret") != 0)
+        return refuse("--object", type[strcspn(type, "={")] == '\0' ? type : "...",
+                      " is no secret; give secret,id=ID,file=FILE");
     while (*rest != '\0') {
         char *key = words_cut(&rest), *equal = strchr(key, '=');
 
@@ -52,7 +60,8 @@ static bool parse(const char *text, struct secret *secret)
             return false;
     }
     if (!secret->id || !secret->file == !secret->data)
-        return refuse("--object", text, " needs id=ID and one of file=FILE and data=TEXT");
+        return refuse("--object", secret->id ? secret->id : "secret",
+                      " needs id=ID and one of file=FILE and data=TEXT");
     return true;
 }
 
@@ -109,6 +118,7 @@ bool secrets_provide(struct passphrase *passphrase, const struct image_options *
                      struct q2_unlocker_passphrase *unlocker)
 {
     struct secrets secrets;
+    bool loaded;
 
     if (!options->key_secret)
         return passphrase_provide(passphrase, options, unlocker);
@@ -118,10 +128,11 @@ bool secrets_provide(struct passphrase *passphrase, const struct image_options *
               stderr);
         return false;
     }
-    if (!secrets_parse(options->objects, &secrets) ||
-        !secrets_load(&secrets, "encrypt.key-secret", options->key_secret, passphrase,
-                      &unlocker->passphrase_length))
-        return false;
-    unlocker->passphrase = passphrase->bytes;
-    return true;
+    loaded = secrets_parse(options->objects, &secrets) &&
+             secrets_load(&secrets, "encrypt.key-secret", options->key_secret, passphrase,
+                          &unlocker->passphrase_length);
+    q2_wipe(&secrets, sizeof(secrets));
+    if (loaded)
+        unlocker->passphrase = passphrase->bytes;
+    return loaded;
 }

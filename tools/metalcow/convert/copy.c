@@ -115,6 +115,8 @@ static bool copy_next(struct conversion *conversion, uint64_t at, uint64_t *ret_
                                       : worth_skipping(conversion, at, state, entry.length);
     if (*ret_length == 0)
         return copy_data(conversion, at, ret_length);
+    if (state == STATE_ZERO && conversion->writes_zeros)
+        rate_wait(&conversion->rate, *ret_length);
     return state != STATE_ZERO ||
            conversion->target->ops->zeros(conversion->target, at, *ret_length);
 }

@@ -16,7 +16,8 @@ struct conversion {
     struct target *target;
     struct progress progress;
     struct rate rate;
-    bool offload; /* have the file system copy where it can */
+    bool writes_zeros; /* zeros count as copied, because no hole is made */
+    bool offload;      /* have the file system copy where it can */
 };
 
 /* Copy all and make the target complete. false, and said on stderr: it is not. */

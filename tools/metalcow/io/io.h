@@ -24,6 +24,7 @@ struct io {
     bool done;                   /* quit */
     struct image_options preset; /* what the command line says; open may say more */
     bool preset_ignore_discard;  /* the same, -d ignore */
+    bool image_opts;             /* the same: files are KEY=VALUE,... */
 };
 
 struct io_command {

@@ -136,9 +136,12 @@ static bool run_open(struct io *io, int argc, char **argv)
         if (!take_letter(letter, &opening, options, &nb_options))
             return io_usage(&io_open_command);
     }
-    if (optind < argc - 1)
+    if (optind < argc - 1 || (io->image_opts && nb_options == MAX_OPTIONS))
         return io_usage(&io_open_command);
-    opening.path = optind < argc ? argv[optind] : NULL;
+    if (io->image_opts && optind < argc)
+        options[nb_options++] = argv[optind];
+    else
+        opening.path = optind < argc ? argv[optind] : NULL;
     return io_open(io, &opening, options, nb_options);
 }
 

@@ -57,7 +57,8 @@ int verb_io(const struct arguments *arguments)
 {
     struct io io = {.preset = arguments->image[0],
                     .snapshot = arguments->snapshot_mode,
-                    .preset_ignore_discard = arguments->ignore_discard};
+                    .preset_ignore_discard = arguments->ignore_discard,
+                    .image_opts = arguments->image_opts};
     bool good;
 
     if (arguments->no_cache)

@@ -122,6 +122,11 @@ static bool open_base(struct commit *commit, const struct arguments *arguments)
     uint64_t size = q2_disk_size(commit->overlay->disk);
     struct q2_layer_info info;
 
+    for (uint32_t i = commit->base_layer; i < arguments->image[0].backing_files.nb; i++) {
+        const struct given_files *given = &arguments->image[0].backing_files;
+        options.backing_files.paths[options.backing_files.nb] = given->paths[i];
+        options.backing_files.formats[options.backing_files.nb++] = given->formats[i];
+    }
     q2_disk_layer_info(commit->overlay->disk, commit->base_layer, &info);
     options.format = info.format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
     unlock_layer(&info);
@@ -272,8 +277,6 @@ int verb_commit(const struct arguments *arguments)
     struct commit commit = {.base_layer = 1};
     bool done;
 
-    if (!rate_check(arguments->rate))
-        return EXIT_ERROR;
     rate_begin(&commit.rate, arguments->rate);
     options.writable = !drop;
     commit.overlay = image_open(arguments->operands[0], &options, false);

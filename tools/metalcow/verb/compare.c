@@ -166,8 +166,6 @@ static bool open_sides(const struct arguments *arguments, struct comparison *com
 
     options[1].names = options[0].names;
     options[1].backing_format = options[0].backing_format;
-    options[1].share = options[0].share;
-    options[1].cache = options[0].cache;
     for (int i = 0; i < 2; i++) {
         comparison->side[i].image = image_open(arguments->operands[i], &options[i], false);
         if (!comparison->side[i].image)

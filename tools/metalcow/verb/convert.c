@@ -72,7 +72,7 @@ static bool check_options(const struct arguments *arguments)
     if (arguments->target_is_zero && arguments->base)
         return say("an output with a backing file (-B) does not read as zeros; leave out "
                    "--target-is-zero");
-    return rate_check(arguments->rate);
+    return true;
 }
 
 static bool check_sparse(uint64_t size)
@@ -148,7 +148,7 @@ static bool convert(struct conversion *conversion, const struct arguments *argum
         .inputs = conversion->inputs,
         .sparse_size =
             arguments->sparse_size == SPARSE_UNSAID ? TARGET_SPARSE_SIZE : arguments->sparse_size,
-        .cache = how->cache != CACHE_UNSAID ? how->cache : arguments->output_cache,
+        .cache = how->cache,
         .opens_by = how,
         .skip_create = arguments->skip_create,
         .target_is_zero = arguments->target_is_zero,
@@ -169,6 +169,7 @@ static bool convert(struct conversion *conversion, const struct arguments *argum
     if (!conversion->target)
         return false;
     rate_begin(&conversion->rate, arguments->rate);
+    conversion->writes_zeros = arguments->sparse_size == 0;
     progress_begin(&conversion->progress, arguments->progress, arguments->quiet);
     done = conversion_run(conversion);
     progress_end(&conversion->progress, done);
@@ -181,7 +182,7 @@ int verb_convert(const struct arguments *arguments)
     struct inputs inputs;
     struct conversion conversion = {.inputs = &inputs, .offload = arguments->offload};
     struct create_options creation = {.preallocation = PREALLOCATION_OFF};
-    struct image_options how = {.objects = &arguments->objects};
+    struct image_options how = {.objects = &arguments->objects, .cache = arguments->output_cache};
     enum q2_image_format format;
     char path[Q2_MAX_PATH_LENGTH + 1];
     bool done;

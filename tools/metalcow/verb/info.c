@@ -409,17 +409,21 @@ static bool choose_next(struct walk *walk, const struct image *image,
 {
     const struct image_options *given = walk->given;
     enum q2_unsaid_format named = Q2_UNSAID_REFUSED;
-    bool is_given = walk->depth <= given->backing_files.nb;
+    uint32_t index = walk->depth - 1;
+    bool is_said = walk->depth <= given->backing_files.nb;
+    bool is_given = is_said && given->backing_files.paths[index];
     enum q2_status status;
 
     if (is_given)
-        status = q2_name_plain(given->backing_files.paths[walk->depth - 1], walk->path,
-                               sizeof(walk->path), &named);
+        status = q2_name_plain(given->backing_files.paths[index], walk->path, sizeof(walk->path),
+                               &named);
     else
         status = q2_name_resolve_posix(layer->backing_file, given->names, image->file.path,
                                        walk->path, sizeof(walk->path), &named);
     if (status != Q2_OK)
         return fail(image, status, layer->backing_file);
+    if (is_said && given->backing_files.formats[index] != Q2_UNSAID_REFUSED)
+        named = given->backing_files.formats[index];
     walk->how = (struct image_options){.share = given->share, .names = given->names};
     return choose_format(walk, image, layer,
                          named != Q2_UNSAID_REFUSED ? named : given->backing_format, is_given);

@@ -483,7 +483,9 @@ static void test_chain_open_given_format_table(void)
         {"given raw wins", "img/base", Q2_UNSAID_RAW, Q2_UNSAID_QCOW2, Q2_OK},
         {"given nothing", "img/base", Q2_UNSAID_REFUSED, Q2_UNSAID_RAW, Q2_OK},
         {"given qcow2", "img/base", Q2_UNSAID_QCOW2, Q2_UNSAID_RAW, Q2_ERR_BAD_MAGIC},
-        {"no path: the image's name", NULL, Q2_UNSAID_QCOW2, Q2_UNSAID_RAW, Q2_OK},
+        {"no path: the image's name", NULL, Q2_UNSAID_RAW, Q2_UNSAID_QCOW2, Q2_OK},
+        {"no path, qcow2", NULL, Q2_UNSAID_QCOW2, Q2_UNSAID_RAW, Q2_ERR_BAD_MAGIC},
+        {"nothing said", NULL, Q2_UNSAID_REFUSED, Q2_UNSAID_RAW, Q2_OK},
     };
     static const uint8_t bytes[512] = {7};
 
