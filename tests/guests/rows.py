@@ -107,9 +107,9 @@ printf '\r\nMETALCOW-TEST hibernation %s: %s\r\n' "$?" "$said" >/dev/ttyS0
 AWAKE = r"METALCOW-TEST hibernation 1: .*hibernate.* disabled by configuration"
 
 
-# It goes to sleep with its memory kept, and its clock wakes it. Then the disk is still there. While
-# something waits for the disk all the time the kernel gives up after 20 s instead, because the
-# server stands still before whoever waits for it.
+# It goes to sleep with its memory kept, and its clock wakes it. Then the disk is still there. If
+# something waits for the disk in that moment the kernel may give up after 20 s, because the server
+# stands still before whoever waits for it; then it is tried again.
 SUSPEND = r"""#!/bin/sh
 set -eu
 head -c 20000000 /dev/urandom >/var/lib/metalcow/asleep
