@@ -7,12 +7,11 @@ Run after `make`; the C program under test is build/san/metalcow.
 import os
 import pathlib
 import random
-import re
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-from tests.cases import Failure, check, check_equal, main  # noqa: E402
+from tests.cases import check, check_equal, main  # noqa: E402
 from tests.interop import tool  # noqa: E402
 from tests.interop.tool import Folder  # noqa: E402
 
@@ -118,16 +117,6 @@ def test_unsafe_never_flushes_and_the_others_do():
               f"io -t {mode}: {done.returncode} {done.stdout}")
 
 
-def flags_of(process, name):
-    """The flags with which a process has a file open."""
-    wanted = str((folder.path / name).resolve())
-    for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
-        if os.readlink(link) == wanted:
-            text = pathlib.Path(f"/proc/{process.pid}/fdinfo/{link.name}").read_text()
-            return int(re.search(r"flags:\s*(\d+)", text)[1], 8)
-    raise Failure(f"{name} is not open")
-
-
 def test_writethrough_makes_each_write_durable():
     folder.good("create", "-q", "-f", "qcow2", "through.qcow2", "1M")
     for mode in MODES:
@@ -137,7 +126,7 @@ def test_writethrough_makes_each_write_durable():
             process.stdin.write("length\n")
             process.stdin.flush()
             process.stdout.readline()  # it has opened the file
-            flags = flags_of(process, "through.qcow2")
+            flags = tool.flags_of(process, folder.path / "through.qcow2")
             process.stdin.close()
         check(bool(flags & O_DSYNC) == (mode in ("writethrough", "directsync")),
               f"{mode}: flags {flags:o}")

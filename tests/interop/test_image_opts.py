@@ -1,16 +1,14 @@
 #!/usr/bin/python3
 """--image-opts, --target-image-opts, --object and -r of each verb, beside those of qemu-img 7.2."""
 
-import os
 import pathlib
-import re
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.cases import check, check_equal, main  # noqa: E402
-from tests.interop.tool import METALCOW, Folder  # noqa: E402
+from tests.interop.tool import METALCOW, Folder, flags_of  # noqa: E402
 
 O_DSYNC = 0o10000
 SECRET = ("--object", "secret,id=s,file=key")
@@ -195,12 +193,9 @@ def opened_durable(folder, *words):
         process.stdin.write("length\n")
         process.stdin.flush()
         process.stdout.readline()  # it has opened the file
-        links = {os.readlink(link): link.name
-                 for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()}
-        number = links[str(folder.path / "plain.qcow2")]
-        info = pathlib.Path(f"/proc/{process.pid}/fdinfo/{number}").read_text()
+        flags = flags_of(process, folder.path / "plain.qcow2")
         process.stdin.close()
-    return bool(int(re.search(r"flags:\s*(\d+)", info)[1], 8) & O_DSYNC)
+    return bool(flags & O_DSYNC)
 
 
 def test_direct_leaves_writethrough_alone():

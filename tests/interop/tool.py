@@ -5,14 +5,24 @@ METALCOW names another program to test.
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
-from tests.cases import check_equal
+from tests.cases import Failure, check_equal
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 METALCOW = pathlib.Path(os.environ.get("METALCOW", BUILD / "san/metalcow")).resolve()
+
+
+def flags_of(process, path):
+    """The flags with which a process has a file open."""
+    for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        if os.readlink(link) == str(path.resolve()):
+            text = pathlib.Path(f"/proc/{process.pid}/fdinfo/{link.name}").read_text()
+            return int(re.search(r"flags:\s*(\d+)", text)[1], 8)
+    raise Failure(f"{path} is not open")
 
 
 class Folder:
