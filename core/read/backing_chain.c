@@ -302,12 +302,12 @@ static enum q2_status use_snapshot(struct opening *opening)
 static const struct q2_given_file *given_backing(const struct opening *opening)
 {
     uint32_t index = opening->disk->nb_layers - opening->image - 1;
-    const struct q2_given_file *given = &opening->options->backing_files[index];
+    const struct q2_given_file *given;
 
-    return index < opening->options->nb_backing_files &&
-                   (given->path || given->format != Q2_UNSAID_REFUSED)
-               ? given
-               : NULL;
+    if (index >= opening->options->nb_backing_files)
+        return NULL;
+    given = &opening->options->backing_files[index];
+    return given->path || given->format != Q2_UNSAID_REFUSED ? given : NULL;
 }
 
 /* Open the backing file of the last layer, if it has one. */

@@ -55,7 +55,7 @@ $(BUILD)/san/tests/fault/mutants/$(1): $(BUILD)/mutants/$(1).o \
     $(BUILD)/san/obj/tests/fault/$(3).o $(call objects,san,$(FAULT_SRCS)) \
     $(BUILD)/san/libmetalcow.a $$(THIRD_PARTY_LIB_san)
 	@mkdir -p $$(@D)
-	$$(CC) $(SAN_FLAGS) -o $$@ $$^
+	$$(CC) $$(SAN_FLAGS) -o $$@ $$^
 -include $(BUILD)/mutants/$(1).d
 endef
 $(foreach m,$(MUTANTS),\

@@ -363,9 +363,9 @@ static enum parse_result parse_options(const struct verb *verb, int argc, char *
     return wants_options_help(&arguments->options) ? PARSE_OPTIONS_HELP : PARSE_OK;
 }
 
-const struct option_texts *arguments_objects(const struct arguments *arguments)
+bool arguments_spare_objects(const struct arguments *arguments)
 {
-    return arguments->image_opts || arguments->target_image_opts ? NULL : &arguments->objects;
+    return arguments->objects.nb > 0 && !arguments->image_opts && !arguments->target_image_opts;
 }
 
 static bool say(const char *text)
@@ -380,17 +380,19 @@ static bool say(const char *text)
 #define OWN_OBJECTS                                                                                \
     (VERB_BIT(AMEND) | VERB_BIT(CONVERT) | VERB_BIT(CREATE) | VERB_BIT(IO) | VERB_BIT(MEASURE))
 
-/* --image-opts and --object: what they say goes into arguments->image, and the operand becomes the
- * file's name. */
+/* What options say of both images; and --image-opts and --object: what they say goes into
+ * arguments->image, and the operand becomes the file's name. */
 static bool take_image_opts(const struct verb *verb, struct arguments *arguments)
 {
     int nb_images = verb_bit(verb) == VERB_BIT(COMPARE) ? 2 : 1;
 
+    arguments->image[1].names = arguments->image[0].names;
+    arguments->image[1].backing_format = arguments->image[0].backing_format;
     arguments->image[1].share = arguments->image[0].share;
     arguments->image[1].cache = arguments->image[0].cache;
     arguments->image[0].objects = arguments->image[1].objects = &arguments->objects;
     if (!arguments->image_opts)
-        return (verb_bit(verb) & OWN_OBJECTS) != 0 || arguments->objects.nb == 0 ||
+        return (verb_bit(verb) & OWN_OBJECTS) != 0 || !arguments_spare_objects(arguments) ||
                say("--object is for encrypt.key-secret of --image-opts; give that too, or "
                    "--key-file instead");
     if (arguments->image[0].format != FORMAT_PROBED || arguments->image[1].format != FORMAT_PROBED)
@@ -401,7 +403,6 @@ static bool take_image_opts(const struct verb *verb, struct arguments *arguments
         if (!image_opts_operand(arguments->all_operands[i], &arguments->operands[i],
                                 &arguments->image[i]))
             return false;
-        arguments->all_operands[i] = (char *)(uintptr_t)arguments->operands[i];
     }
     return true;
 }
@@ -415,7 +416,6 @@ enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv
         .max_length = UINT64_MAX,
         .sparse_size = SPARSE_UNSAID,
         .nb_threads = THREADS_UNSAID,
-        .rate = RATE_UNSAID,
         .bench = {.count = BENCH_UNSAID,
                   .depth = BENCH_UNSAID,
                   .flush_interval = BENCH_UNSAID,

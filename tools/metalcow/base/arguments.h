@@ -12,7 +12,6 @@
 #include "cache.h"
 #include "core/spec/disk_spec.h"
 #include "create_options.h"
-#include "rate.h"
 #include "tools/metalcow/verbs.h"
 
 /* The format of the file that a person names. */
@@ -125,7 +124,7 @@ struct arguments {
     bool drop;
     const char *base, *base_format;
     uint64_t nb_threads;
-    uint64_t rate; /* bytes of a second; RATE_UNSAID */
+    uint64_t rate; /* bytes of a second; 0: as fast as it goes */
     enum map_output map_output;
     const char *snapshot_param;
     enum repair_wish repair;
@@ -155,7 +154,7 @@ struct arguments {
     uint64_t max_length;
     uint64_t sparse_size;               /* bytes; SPARSE_UNSAID */
     const char *operands[MAX_OPERANDS]; /* the first ones; NULL: there is none */
-    char **all_operands;                /* nb_operands of them, in argv */
+    char *const *all_operands;          /* nb_operands of them, in argv */
     int nb_operands;
 };
 
@@ -170,9 +169,8 @@ enum parse_result {
 enum parse_result arguments_parse(const struct verb *verb, int argc, char **argv,
                                   struct arguments *ret_arguments);
 
-/* The secrets of --object for those who refuse what nothing uses; NULL if --image-opts may name
- * some. */
-const struct option_texts *arguments_objects(const struct arguments *arguments);
+/* Whether there are secrets that --image-opts does not name: somebody else must want them. */
+bool arguments_spare_objects(const struct arguments *arguments);
 
 /* Parse an operand that is a size; false, and said on stderr, if it is none. */
 bool arguments_size(const char *operand, uint64_t *ret_size);

@@ -90,10 +90,10 @@ static bool probe_given(const char *path, enum q2_unsaid_format *ret_format,
 bool given_files(struct image *image, const struct image_options *how,
                  struct q2_disk_options *options, struct q2_fault *ret_fault)
 {
-    enum q2_unsaid_format unused;
+    enum q2_unsaid_format of_name;
 
     if (how->data_file) {
-        options->data_file = keep(image, how->data_file, &unused, ret_fault);
+        options->data_file = keep(image, how->data_file, &of_name, ret_fault);
         if (!options->data_file)
             return false;
     }
@@ -103,11 +103,11 @@ bool given_files(struct image *image, const struct image_options *how,
         file->format = how->backing_files.formats[i];
         if (!how->backing_files.paths[i])
             continue;
-        file->path = keep(image, how->backing_files.paths[i], &file->format, ret_fault);
+        file->path = keep(image, how->backing_files.paths[i], &of_name, ret_fault);
         if (!file->path)
             return false;
-        if (how->backing_files.formats[i] != Q2_UNSAID_REFUSED)
-            file->format = how->backing_files.formats[i];
+        if (file->format == Q2_UNSAID_REFUSED)
+            file->format = of_name;
         if (file->format == Q2_UNSAID_REFUSED && how->backing_format == Q2_UNSAID_REFUSED &&
             !probe_given(file->path, &file->format, ret_fault))
             return false;
@@ -140,7 +140,6 @@ bool given_formats_fit(const struct image *image, const struct image_options *ho
 
 void given_free(struct image *image)
 {
-    free(image->name);
     for (size_t i = 0; i < sizeof(image->names) / sizeof(image->names[0]); i++)
         free(image->names[i]);
 }

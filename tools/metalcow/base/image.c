@@ -139,6 +139,7 @@ static void free_image(struct image *image)
     if (!image)
         return;
     given_free(image);
+    free(image->path);
     free(image->workspace);
     free(image);
 }
@@ -150,10 +151,10 @@ struct image *image_try_open(const char *path, const struct image_options *optio
 
     *ret_fault = (struct q2_fault){.status = Q2_OK};
     if (image)
-        image->path = image->name = strdup(path);
+        image->path = strdup(path);
     if (image)
         image->workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
-    if (!image || !image->workspace || !image->name) {
+    if (!image || !image->workspace || !image->path) {
         fputs("metalcow: out of memory\n", stderr);
         free_image(image);
         return NULL;

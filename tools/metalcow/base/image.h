@@ -18,8 +18,7 @@
 #include "passphrase.h"
 
 struct image {
-    const char *path; /* as the user typed it: name */
-    char *name;
+    char *path;       /* as the user typed it */
     bool block0_kept; /* a write to block 0 was refused, see image_print_fault() */
     struct q2_source_posix file;
     struct q2_source_ops guarded; /* file's calls, if it was probed raw and is to be written */

@@ -37,19 +37,18 @@ static bool reach(struct opening *opening, uint32_t *ret_index)
 static bool parse_driver(char *value, struct opening *opening)
 {
     enum q2_image_format format = Q2_FORMAT_RAW;
-    bool is_raw = parse_file_driver(value, opening), known = is_raw;
     uint32_t index;
 
-    if (!is_raw)
-        known = arguments_find_format(value, &format);
-    is_raw = format == Q2_FORMAT_RAW;
-    if (known && opening->depth == 0)
-        opening->how->format = is_raw ? FORMAT_RAW : FORMAT_QCOW2;
-    if (!known || opening->depth == 0)
-        return known;
+    if (!parse_file_driver(value, opening) && !arguments_find_format(value, &format))
+        return false;
+    if (opening->depth == 0) {
+        opening->how->format = format == Q2_FORMAT_RAW ? FORMAT_RAW : FORMAT_QCOW2;
+        return true;
+    }
     if (!reach(opening, &index))
         return false;
-    opening->how->backing_files.formats[index] = is_raw ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
+    opening->how->backing_files.formats[index] =
+        format == Q2_FORMAT_RAW ? Q2_UNSAID_RAW : Q2_UNSAID_QCOW2;
     return true;
 }
 
@@ -81,8 +80,6 @@ static bool parse_path(char *value, struct opening *opening)
 
 static bool parse_data_file(char *value, struct opening *opening)
 {
-    if (opening->depth > 0)
-        return false;
     opening->how->data_file = literal(value);
     return true;
 }
@@ -102,12 +99,12 @@ static bool parse_switch(const char *value, bool *ret_on)
 
 static bool parse_read_only(char *value, struct opening *opening)
 {
-    return opening->depth == 0 && parse_switch(value, &opening->how->read_only);
+    return parse_switch(value, &opening->how->read_only);
 }
 
 static bool parse_force_share(char *value, struct opening *opening)
 {
-    return opening->depth == 0 && parse_switch(value, &opening->how->share);
+    return parse_switch(value, &opening->how->share);
 }
 
 /* Whether the page cache is passed by; -t says what else the cache does. */
@@ -116,7 +113,7 @@ static bool parse_direct(char *value, struct opening *opening)
     enum file_cache *cache = &opening->how->cache;
     bool direct, through = *cache == CACHE_WRITETHROUGH || *cache == CACHE_DIRECTSYNC;
 
-    if (opening->depth > 0 || !parse_switch(value, &direct))
+    if (!parse_switch(value, &direct))
         return false;
     if (through)
         *cache = direct ? CACHE_DIRECTSYNC : CACHE_WRITETHROUGH;
@@ -128,24 +125,25 @@ static bool parse_direct(char *value, struct opening *opening)
 static bool parse_key_secret(char *value, struct opening *opening)
 {
     opening->how->key_secret = value;
-    return opening->depth == 0;
+    return true;
 }
 
 /* QEMU's names of what can be said here. */
 static const struct {
     const char *key;
     bool (*parse)(char *value, struct opening *opening);
+    bool below; /* also of a file below, with "backing." in front */
 } keys[] = {
-    {"driver", parse_driver},
-    {"file.driver", parse_file_driver},
-    {"file.filename", parse_path},
-    {"filename", parse_path},
-    {"data-file.driver", parse_file_driver},
-    {"data-file.filename", parse_data_file},
-    {"read-only", parse_read_only},
-    {"force-share", parse_force_share},
-    {"cache.direct", parse_direct},
-    {"encrypt.key-secret", parse_key_secret},
+    {"driver", parse_driver, true},
+    {"file.driver", parse_file_driver, true},
+    {"file.filename", parse_path, true},
+    {"filename", parse_path, true},
+    {"data-file.driver", parse_file_driver, false},
+    {"data-file.filename", parse_data_file, false},
+    {"read-only", parse_read_only, false},
+    {"force-share", parse_force_share, false},
+    {"cache.direct", parse_direct, false},
+    {"encrypt.key-secret", parse_key_secret, false},
 };
 
 /* "backing." in front of a key: it is about the file below. */
@@ -163,7 +161,7 @@ static bool set(const char *key, char *value, struct opening *opening)
     key = skip_backing(key, &opening->depth);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         if (strcmp(keys[i].key, key) == 0)
-            return keys[i].parse(value, opening);
+            return (opening->depth == 0 || keys[i].below) && keys[i].parse(value, opening);
     }
     return false;
 }

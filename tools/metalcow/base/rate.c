@@ -7,7 +7,7 @@
 
 void rate_begin(struct rate *rate, uint64_t limit)
 {
-    *rate = (struct rate){.limit = limit > 0 ? limit : RATE_UNSAID};
+    *rate = (struct rate){.limit = limit};
     (void)clock_gettime(CLOCK_MONOTONIC, &rate->begin);
 }
 
@@ -16,7 +16,7 @@ void rate_wait(struct rate *rate, uint64_t bytes)
     struct timespec until = rate->begin;
     uint64_t rest;
 
-    if (rate->limit == RATE_UNSAID)
+    if (rate->limit == 0)
         return;
     rate->copied += bytes;
     rest = (uint64_t)((__uint128_t)(rate->copied % rate->limit) * NANOSECONDS / rate->limit);

@@ -7,14 +7,12 @@
 #include <time.h>
 
 struct rate {
-    uint64_t limit;  /* bytes of a second; RATE_UNSAID: none */
+    uint64_t limit;  /* bytes of a second; 0: none */
     uint64_t copied; /* bytes since begin */
     struct timespec begin;
 };
 
-#define RATE_UNSAID UINT64_MAX
-
-/* Begin to count. A limit of 0 is none, as in QEMU. */
+/* Begin to count. */
 void rate_begin(struct rate *rate, uint64_t limit);
 
 /* So many more bytes were copied: sleep until all of them together are within the limit. */

@@ -37,7 +37,7 @@ static bool store(struct secret *secret, const char *key, const char *value)
     return true;
 }
 
-/* A text is never printed: it may have the secret itself. */
+/* Of a text its first word at most is printed: the rest may have the secret itself. */
 static bool parse(const char *text, struct secret *secret)
 {
     size_t length = strlen(text);
@@ -47,7 +47,7 @@ static bool parse(const char *text, struct secret *secret)
     if (length >= sizeof(secret->text))
         return refuse("--object is too long for a", "secret", "");
     memcpy(secret->text, text, length + 1);
-    type = words_cut(&rest);
+    type = *rest != '\0' ? words_cut(&rest) : rest;
     if (strcmp(type, "secret") != 0)
         return refuse("--object", type[strcspn(type, "={")] == '\0' ? type : "...",
                       " is no secret; give secret,id=ID,file=FILE");

@@ -53,13 +53,13 @@ struct target {
 /* What a target shall be. */
 struct target_options {
     const char *path;
-    const struct inputs *inputs;          /* what is converted */
-    uint64_t sparse_size;                 /* bytes of zeros in a row that become a hole; 0: none */
-    enum file_cache cache;                /* of the target's files */
-    const struct image_options *opens_by; /* what --target-image-opts says; NULL: nothing */
-    bool skip_create;                     /* write into a target that exists, without emptying it */
-    bool target_is_zero;                  /* with skip_create: it reads as zeros as it is */
-    bool keeps_backing;                   /* -B: leave out what the target's backing file has */
+    const struct inputs *inputs;   /* what is converted */
+    uint64_t sparse_size;          /* bytes of zeros in a row that become a hole; 0: none */
+    enum file_cache cache;         /* of the target's files */
+    struct image_options opens_by; /* what --target-image-opts says of it */
+    bool skip_create;              /* write into a target that exists, without emptying it */
+    bool target_is_zero;           /* with skip_create: it reads as zeros as it is */
+    bool keeps_backing;            /* -B: leave out what the target's backing file has */
     bool compressed;
     bool bitmaps;                    /* copy the dirty bitmaps of the first input; qcow2 only */
     unsigned nb_threads;             /* that encode; >= 1 */

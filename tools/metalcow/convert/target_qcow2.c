@@ -230,25 +230,17 @@ static bool make(struct qcow2_target *qcow2)
 /* Open what was made, or was there; the user has named every file. */
 static bool open_image(struct qcow2_target *qcow2)
 {
-    const struct image_options *said = qcow2->options.opens_by;
-    const struct image_options options = {
-        .data_file = said ? said->data_file : NULL,
-        .backing_files = said ? said->backing_files : (struct given_files){.nb = 0},
-        .backing_format = said ? said->backing_format : Q2_UNSAID_REFUSED,
-        .key_secret = said ? said->key_secret : NULL,
-        .objects = said ? said->objects : NULL,
-        .read_only = said && said->read_only,
-        .format = FORMAT_QCOW2,
-        .names = Q2_NAMES_ANY,
-        .writable = true,
-        .cache = qcow2->options.cache,
-        .held = qcow2->options.skip_create ? NULL : qcow2->made.held,
-        .known = qcow2->options.creation->opens_with,
-        .known_length = qcow2->options.creation->opens_with_length,
-    };
+    struct image_options options = qcow2->options.opens_by;
     struct q2_layer_info info;
     struct q2_fault fault;
 
+    options.format = FORMAT_QCOW2;
+    options.names = Q2_NAMES_ANY;
+    options.writable = true;
+    options.cache = qcow2->options.cache;
+    options.held = qcow2->options.skip_create ? NULL : qcow2->made.held;
+    options.known = qcow2->options.creation->opens_with;
+    options.known_length = qcow2->options.creation->opens_with_length;
     qcow2->image = image_try_open(qcow2->options.path, &options, false, &fault);
     if (!qcow2->image) {
         if (fault.status != Q2_OK && !(fault.status == Q2_ERR_BUSY &&

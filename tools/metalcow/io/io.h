@@ -58,10 +58,10 @@ struct io_opening {
     struct image_options how;
     bool snapshot; /* writes go to a temporary file that vanishes at close */
     bool ignore_discard;
-    const char *path; /* NULL: options name it */
+    const char *path; /* key=value,... with io->image_opts; NULL: options name it */
 };
 
-/* Open a file as `open` does. options: key=value,... that may change opening.
+/* Open a file as `open` does. options: key=value,... that may change opening, at most 8 of them.
  * false, and said on stderr, if it cannot be. */
 bool io_open(struct io *io, const struct io_opening *opening, const char *const *options,
              int nb_options);

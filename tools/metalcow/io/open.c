@@ -59,21 +59,30 @@ static bool open_file(struct io *io, const struct io_opening *opening)
     return io->image != NULL;
 }
 
+/* Parse key=value,... in a copy, which opening points into. */
+static bool take_options(const char *text, char **ret_copy, struct io_opening *opening)
+{
+    *ret_copy = strdup(text);
+    return *ret_copy && image_opts_parse(*ret_copy, &opening->path, &opening->how);
+}
+
 bool io_open(struct io *io, const struct io_opening *opening, const char *const *options,
              int nb_options)
 {
     struct io_opening changed = *opening;
-    char *copies[MAX_OPTIONS] = {NULL};
-    bool good = nb_options <= MAX_OPTIONS;
+    char *copies[MAX_OPTIONS + 1] = {NULL};
+    bool good = true;
 
-    for (int i = 0; i < nb_options && good; i++) {
-        copies[i] = strdup(options[i]);
-        good = copies[i] && image_opts_parse(copies[i], &changed.path, &changed.how);
-        changed.how.writable = changed.how.writable && !changed.how.read_only;
+    if (io->image_opts && opening->path) {
+        changed.path = NULL;
+        good = take_options(opening->path, &copies[MAX_OPTIONS], &changed);
     }
+    for (int i = 0; i < nb_options && good; i++)
+        good = take_options(options[i], &copies[i], &changed);
+    changed.how.writable = changed.how.writable && !changed.how.read_only;
     if (good)
         good = open_file(io, &changed);
-    for (int i = 0; i < MAX_OPTIONS; i++)
+    for (int i = 0; i <= MAX_OPTIONS; i++)
         free(copies[i]);
     return good;
 }
@@ -136,12 +145,9 @@ static bool run_open(struct io *io, int argc, char **argv)
         if (!take_letter(letter, &opening, options, &nb_options))
             return io_usage(&io_open_command);
     }
-    if (optind < argc - 1 || (io->image_opts && nb_options == MAX_OPTIONS))
+    if (optind < argc - 1)
         return io_usage(&io_open_command);
-    if (io->image_opts && optind < argc)
-        options[nb_options++] = argv[optind];
-    else
-        opening.path = optind < argc ? argv[optind] : NULL;
+    opening.path = optind < argc ? argv[optind] : NULL;
     return io_open(io, &opening, options, nb_options);
 }
 

@@ -12,13 +12,12 @@ static bool open_file(struct io *io, const struct arguments *arguments)
     struct io_opening opening = {.how = io->preset,
                                  .snapshot = arguments->snapshot_mode,
                                  .ignore_discard = arguments->ignore_discard};
-    const char *path = arguments->operands[0];
 
-    if (!path)
+    if (!arguments->operands[0])
         return true;
     opening.how.writable = !arguments->read_only;
-    opening.path = arguments->image_opts ? NULL : path;
-    return io_open(io, &opening, &path, arguments->image_opts ? 1 : 0);
+    opening.path = arguments->operands[0];
+    return io_open(io, &opening, NULL, 0);
 }
 
 /* Run the lines of -c. A line that fails does not stop the others. */

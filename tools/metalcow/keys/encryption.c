@@ -49,13 +49,13 @@ static bool any_given(const struct create_options *options)
     return false;
 }
 
-bool encryption_check(const struct create_options *options, const struct option_texts *objects)
+bool encryption_check(const struct create_options *options, const struct arguments *arguments)
 {
     const struct encrypt_options *encrypt = &options->encrypt;
     const bool *given = options->given;
 
     if (!any_given(options))
-        return !objects || objects->nb == 0 ||
+        return !arguments_spare_objects(arguments) ||
                say("--object is for encrypt.key-secret; give -o encrypt.format=luks,"
                    "encrypt.key-secret=ID, or leave it out");
     if (!given[CREATE_ENCRYPT_FORMAT])

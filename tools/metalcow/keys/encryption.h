@@ -11,9 +11,8 @@
 #include "tools/metalcow/base/arguments.h"
 
 /* Do the options of encryption fit together, and can the engine read and write what they ask for?
- * No file is opened. Options without any encryption fit, but then nothing needs the secrets
- * (objects; NULL: something else may need them). */
-bool encryption_check(const struct create_options *options, const struct option_texts *objects);
+ * No file is opened. Options without any encryption fit, unless there is a secret for them. */
+bool encryption_check(const struct create_options *options, const struct arguments *arguments);
 
 /* Bytes of the encryption header that the options lead to; 0: the image is not encrypted. The
  * options have passed encryption_check(). */

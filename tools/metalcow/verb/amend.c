@@ -145,8 +145,7 @@ static bool check_options(const struct create_options *options)
 static bool check_keys(const struct arguments *arguments, const struct create_options *options)
 {
     if (!keyslots_given(options))
-        return ((!arguments_objects(arguments) || arguments->objects.nb == 0) &&
-                !arguments->force) ||
+        return (!arguments_spare_objects(arguments) && !arguments->force) ||
                say("--object and --force are for keys; give encrypt.state, or leave them out");
     if (options->given[CREATE_SIZE])
         return say("the size and a key are changed one after the other; run amend twice");

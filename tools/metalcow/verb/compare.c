@@ -162,12 +162,8 @@ static int compare(struct comparison *comparison)
 
 static bool open_sides(const struct arguments *arguments, struct comparison *comparison)
 {
-    struct image_options options[2] = {arguments->image[0], arguments->image[1]};
-
-    options[1].names = options[0].names;
-    options[1].backing_format = options[0].backing_format;
     for (int i = 0; i < 2; i++) {
-        comparison->side[i].image = image_open(arguments->operands[i], &options[i], false);
+        comparison->side[i].image = image_open(arguments->operands[i], &arguments->image[i], false);
         if (!comparison->side[i].image)
             return false;
         comparison->side[i].buffer = malloc(BUFFER_SIZE);

@@ -55,7 +55,7 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
     if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
         return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
-    return encryption_check(creation, arguments_objects(arguments));
+    return encryption_check(creation, arguments);
 }
 
 /* Options that do not go together, whatever the output is. */
@@ -110,7 +110,7 @@ static bool check_output(const struct image_options *how)
         return say("--target-image-opts: the output is written to; leave out read-only and "
                    "force-share");
     if (how->format == FORMAT_RAW &&
-        (how->data_file || how->backing_files.nb > 0 || how->backing_format || how->key_secret))
+        (how->data_file || how->backing_files.nb > 0 || how->key_secret))
         return say("--target-image-opts: a raw output has no data file, backing file or key");
     return true;
 }
@@ -149,7 +149,7 @@ static bool convert(struct conversion *conversion, const struct arguments *argum
         .sparse_size =
             arguments->sparse_size == SPARSE_UNSAID ? TARGET_SPARSE_SIZE : arguments->sparse_size,
         .cache = how->cache,
-        .opens_by = how,
+        .opens_by = *how,
         .skip_create = arguments->skip_create,
         .target_is_zero = arguments->target_is_zero,
         .keeps_backing = arguments->base != NULL,

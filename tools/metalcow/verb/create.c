@@ -44,7 +44,7 @@ static bool collect(const struct arguments *arguments, enum q2_image_format form
             create_options_set(options, CREATE_BACKING_FILE, arguments->backing_file)) &&
            (!arguments->backing_format ||
             create_options_set(options, CREATE_BACKING_FMT, arguments->backing_format)) &&
-           encryption_check(options, &arguments->objects);
+           encryption_check(options, arguments);
 }
 
 static bool parse_format(const char *path, const char *text, enum q2_image_format *ret_format)

@@ -110,7 +110,7 @@ static bool copy(struct inputs *inputs, const char *path, enum q2_image_format f
                                            .sparse_size = TARGET_SPARSE_SIZE,
                                            .nb_threads = 1,
                                            .creation = &creation};
-    struct conversion conversion = {.inputs = inputs, .rate = {.limit = RATE_UNSAID}};
+    struct conversion conversion = {.inputs = inputs};
     bool done;
 
     conversion.target =

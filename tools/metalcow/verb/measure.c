@@ -206,7 +206,7 @@ static bool read_options(struct measure *measure, const struct arguments *argume
         if (!create_options_add(&measure->options, format, arguments->options.texts[i]))
             return false;
     }
-    if (!encryption_check(&measure->options, arguments_objects(arguments)) ||
+    if (!encryption_check(&measure->options, arguments) ||
         !encryption_has_secret(&measure->options, &arguments->objects))
         return false;
     if ((arguments->size_text != NULL) == (arguments->operands[0] != NULL)) {
