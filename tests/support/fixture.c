@@ -34,6 +34,15 @@ void fixture_start(struct fixture *f, const struct image *image)
     }
 }
 
+void fixture_start_writable(struct fixture *f, const struct image *image, uint8_t *memory,
+                            uint64_t capacity)
+{
+    memcpy(memory, image->bytes, image->size);
+    fixture_start(f, image);
+    fake_source_init_writable(&f->image, FIXTURE_IMAGE_PATH, memory, image->size, capacity);
+    f->options.writable = true;
+}
+
 void fixture_end(struct fixture *f)
 {
     fixture_close(f);

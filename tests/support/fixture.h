@@ -31,7 +31,11 @@ struct fixture {
 /* Get ready to open an image, which must outlive the fixture; its data file, if it has one, opens
  * as FIXTURE_DATA_PATH. */
 void fixture_start(struct fixture *f, const struct image *image);
-/* The same for any bytes. */
+/* The same to open it for writing: a copy of the image in memory, of capacity bytes, which its file
+ * may grow to. */
+void fixture_start_writable(struct fixture *f, const struct image *image, uint8_t *memory,
+                            uint64_t capacity);
+/* The same as fixture_start() for any bytes. */
 void fixture_start_bytes(struct fixture *f, const uint8_t *bytes, uint64_t size);
 /* Close the disk if it is open, and give everything back. */
 void fixture_end(struct fixture *f);

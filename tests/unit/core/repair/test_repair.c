@@ -72,10 +72,7 @@ static void keep_said(struct q2_check_reporter *reporter, const struct q2_check_
 
 static void place(void)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
 }
 
 static enum q2_status repair(enum q2_repair what)

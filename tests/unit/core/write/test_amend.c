@@ -19,10 +19,7 @@ static uint8_t *memory;
 /* Open what was built with image_start(); files that it names do not exist. */
 static void setup(bool metadata_only)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     f.options.metadata_only = metadata_only;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }
@@ -507,14 +504,11 @@ static uint8_t data_bytes[4096 * KIB];
 /* The same with a data file of size bytes that can grow. */
 static void setup_external(uint64_t data_size)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_opener_init(&f.opener);
     fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data_bytes, data_size,
                               sizeof(data_bytes));
     fake_opener_add(&f.opener, FIXTURE_DATA_PATH, &f.data);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }
 
@@ -687,12 +681,9 @@ static void test_resize_over_an_unreadable_backing_file(void)
     (void)image_l2_entry(&base, 96 * KIB);
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9});
     image_backing(&image, "base.img", "qcow2");
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_source_init(&source, "img/base.img", base.bytes, base.size);
     fake_opener_add(&f.opener, "img/base.img", &source);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     q2_windows_clear(&f.disk->windows);
     q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
@@ -924,12 +915,9 @@ static void test_preallocate_is_refused_where_a_backing_file_shows(void)
         image_start(&image, &(struct image_spec){
                                 .size = 512 * KIB, .cluster_bits = 14, .extended = extended == 1});
         image_backing(&image, "base.img", "raw");
-        memcpy(memory, image.bytes, image.size);
-        fixture_start(&f, &image);
-        fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+        fixture_start_writable(&f, &image, memory, CAPACITY);
         fake_source_init(&source, "img/base.img", base, sizeof(base));
         fake_opener_add(&f.opener, "img/base.img", &source);
-        f.options.writable = true;
         T_CHECK_U64(fixture_open(&f), Q2_OK);
         T_CHECK_U64(q2_disk_preallocate(f.disk, 0, 64 * KIB, false),
                     extended ? Q2_OK : Q2_ERR_UNSUPPORTED);
@@ -951,12 +939,9 @@ static void test_preallocate_over_an_unreadable_backing_file(void)
     image_start(&base, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
     image_start(&image, &(struct image_spec){.size = 512 * KIB, .cluster_bits = 14});
     image_backing(&image, "base.img", "qcow2");
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_source_init(&source, "img/base.img", base.bytes, base.size);
     fake_opener_add(&f.opener, "img/base.img", &source);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
     source.bad_end = UINT64_MAX;

@@ -94,15 +94,12 @@ static void build(enum data data, bool extended, enum l1 l1, enum first first)
 
 static enum q2_status setup(void)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     if (image.spec.external) {
         memcpy(data_memory, image.data, image.data_size);
         fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data_memory, image.data_size,
                                   CAPACITY);
     }
-    f.options.writable = true;
     memset(model, 0, 2 * SIZE);
     memcpy(model, image.model.bytes, SIZE);
     return fixture_open(&f);

@@ -27,10 +27,7 @@ static uint8_t *memory;
 static void setup(void)
 {
     memset(memory + image.size, 0, CAPACITY - image.size);
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     f.options.metadata_only = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }

@@ -21,10 +21,7 @@ static void setup(uint64_t refcount)
     image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
     host = image_data(&image, 0, 1);
     memory = calloc(1, CAPACITY);
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_refcount_put(&f.disk->slices, &f.disk->layers[0], host >> 12, refcount), Q2_OK);
     T_CHECK_U64(q2_commit(f.disk), Q2_OK);

@@ -21,13 +21,10 @@ static void setup(uint64_t data_size)
     memory = calloc(1, CAPACITY);
     data = malloc(CAPACITY);
     memset(data, 'o', CAPACITY); /* of no guest cluster */
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_opener_init(&f.opener);
     fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data, data_size, CAPACITY);
     fake_opener_add(&f.opener, FIXTURE_DATA_PATH, &f.data);
-    f.options.writable = true;
 }
 
 static void cleanup(void)

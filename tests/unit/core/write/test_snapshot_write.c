@@ -24,10 +24,7 @@ static uint8_t *memory;
 /* Open a built image for writing. */
 static enum q2_status setup(void)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     return fixture_open(&f);
 }
 

@@ -34,12 +34,9 @@ static uint64_t free_clusters(uint32_t nb)
 static void setup(bool gives_back)
 {
     memory = calloc(1, CAPACITY);
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     if (gives_back)
         fake_source_gives_back(&f.image);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }
 

@@ -21,10 +21,7 @@ static uint8_t *memory, *model;
 /* Open a built image for writing; the model is what it reads as. */
 static enum q2_status setup(void)
 {
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     model = calloc(1, image.spec.size + 1);
     if (image.model.bytes)
         memcpy(model, image.model.bytes, image.spec.size);
@@ -466,12 +463,9 @@ static void test_discard_of_version_2_above_a_backing_file_keeps_the_data(void)
     image_data(&image, 0, 1);
     image_data(&image, 64 * KIB, 2);
     image_backing(&image, "base.raw", "raw");
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_source_init(&backing, "img/base.raw", below, sizeof(below));
     fake_opener_add(&f.opener, "img/base.raw", &backing);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_discard(f.disk, 0, 64 * KIB), Q2_OK);
     T_CHECK_U64(fixture_first_difference(&f, image.model.bytes, 128 * KIB), FIXTURE_SAME);

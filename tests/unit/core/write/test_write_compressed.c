@@ -18,10 +18,7 @@ static uint8_t *memory, *model;
 static void setup(const struct image_spec *spec)
 {
     image_start(&image, spec);
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
-    f.options.writable = true;
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     model = calloc(1, image.spec.size);
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }
@@ -304,13 +301,10 @@ static void test_write_compressed_refuses_an_external_data_file(void)
 
     image_start(&image, &(struct image_spec){.size = 65536, .external = true});
     image_data_name(&image, "data.raw");
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size, CAPACITY);
+    fixture_start_writable(&f, &image, memory, CAPACITY);
     fake_opener_init(&f.opener);
     fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data, sizeof(data), sizeof(data));
     fake_opener_add(&f.opener, FIXTURE_DATA_PATH, &f.data);
-    f.options.writable = true;
     model = NULL;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     if (f.disk) {

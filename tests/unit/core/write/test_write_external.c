@@ -24,14 +24,10 @@ static void setup(bool raw, uint64_t size, uint32_t cluster_bits, uint64_t data_
         image_field_set(&image, "autoclear_features", Q2_AUTOCLEAR_RAW_EXTERNAL);
     memory = calloc(1, image.size + CAPACITY);
     data = calloc(1, CAPACITY);
-    memcpy(memory, image.bytes, image.size);
-    fixture_start(&f, &image);
-    fake_source_init_writable(&f.image, FIXTURE_IMAGE_PATH, memory, image.size,
-                              image.size + CAPACITY);
+    fixture_start_writable(&f, &image, memory, image.size + CAPACITY);
     fake_opener_init(&f.opener);
     fake_source_init_writable(&f.data, FIXTURE_DATA_PATH, data, data_size, data_capacity);
     fake_opener_add(&f.opener, FIXTURE_DATA_PATH, &f.data);
-    f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
 }
 
