@@ -6,8 +6,10 @@
 Boots a guest for each lane. In it tests/guests/lane_bench.c measures the disk beside the kernel's
 loop device over a raw file of the same stick, in turns. That loop device has direct I/O, as our
 lanes have; with --buffered it is one as `losetup` makes it without options. "fresh" is the mixed
-lane where the image had no clusters when the guest started. Only the ratios mean something, and
-those only on a machine that nobody else uses: the server's lane needs two processors at once.
+lane where the image had no clusters when the guest started. "socket_read" and "socket_read_4k" are
+no lane: they show what a server that has no image and no nbd reaches. Only the ratios mean
+something, and those only on a machine that nobody else uses: the server's lane needs two processors
+at once.
 """
 
 import argparse
@@ -44,7 +46,7 @@ LANES = {
     "fast": Lane("raw-data-file", "/dev/loop0"),
 }
 KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_4k",
-         "flushed_write_4k"]
+         "flushed_write_4k", "socket_read", "socket_read_4k"]
 
 MORE = """#!/bin/sh
 /usr/local/sbin/lane_bench {device} /dev/vda {loop} 2>&1 | while read -r line; do
@@ -61,11 +63,9 @@ def make_program():
     return program
 
 
-def prepared(raw, record, folder, lane, loop):
+def prepared(raw, record, folder, lane):
     """A copy of a guest's disk with the program, and with room for its area at the end."""
-    more = MORE.format(device=lane.device, loop=loop).encode()
-    copy = rows.with_file(raw, record, folder, rows.MORE_PATH, more, 0o755)
-    copy = rows.with_file(copy, record, folder, "/usr/local/sbin/lane_bench",
+    copy = rows.with_file(raw, record, folder, "/usr/local/sbin/lane_bench",
                           make_program().read_bytes(), 0o755)
     with open(copy, "r+b") as file:
         end = file.seek(0, os.SEEK_END)
@@ -79,11 +79,12 @@ def prepared(raw, record, folder, lane, loop):
 def measure_lane(name, loop):
     lane = LANES[name]
     row = dataclasses.replace(rows.find(lane.image), name=f"bench-{name}",
-                              entry={"handoff": lane.handoff}, pieces=lane.pieces)
+                              entry={"handoff": lane.handoff}, pieces=lane.pieces,
+                              more=MORE.format(device=lane.device, loop=loop))
     folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
     folder.mkdir(parents=True, exist_ok=True)
     raw, record = rows.guest(row)
-    keys = rows.make_image(row, prepared(raw, record, folder.parent, lane, loop), record, folder)
+    keys = rows.make_image(row, prepared(raw, record, folder.parent, lane), record, folder)
     baseline = MAGIC.ljust(fs.MIB, b"b") + bytes(AREA - fs.MIB)
     rows.make_row_stick(row, folder, stick, keys, first={"/baseline.bin": baseline})
     result = run_guests.boot(row, stick)

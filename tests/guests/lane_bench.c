@@ -11,6 +11,11 @@
  * access:
  *
  *     KIND OURS LOOP RATIO      medians of ROUNDS rounds in KiB/s, and of the rounds' ratios
+ *
+ * The last two kinds, socket_read and socket_read_4k, show what any server costs at least. Instead
+ * of DISK, a process is measured that reads from the loop device what it is asked for and sends it
+ * through a socket; it is received page by page, as the kernel's nbd does. There is no image, no
+ * nbd and no block layer above.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -23,12 +28,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MIB    (1024u * 1024)
 #define AREA   (128ll * MIB)
 #define MAGIC  "metalcow-baseline"
+#define PAGE   4096u
 #define ROUNDS 3
 #define NB_4K  500
 
@@ -40,6 +47,20 @@ struct area {
     int fd;
     int64_t start;
     int buffers; /* of this device, which are emptied; -1: none */
+    int socket;  /* of the process that reads for us; -1: none */
+};
+
+enum kind {
+    SEQUENTIAL_READ,
+    SEQUENTIAL_WRITE,
+    RANDOM_READ,
+    RANDOM_WRITE,
+    FLUSHED_WRITE
+};
+
+struct request {
+    int64_t at;
+    size_t length;
 };
 
 static double now(void)
@@ -50,11 +71,46 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* Answers requests with what is stored at DISK's offsets, until the socket is closed. */
+static void serve(int socket, int disk)
+{
+    struct request request;
+
+    while (recv(socket, &request, sizeof(request), MSG_WAITALL) == (ssize_t)sizeof(request)) {
+        if (pread(disk, buffer, request.length, request.at) != (ssize_t)request.length)
+            err(1, "read for the socket");
+        for (size_t done = 0; done < request.length;) {
+            ssize_t n = send(socket, buffer + done, request.length - done, 0);
+
+            if (n <= 0)
+                err(1, "send");
+            done += (size_t)n;
+        }
+    }
+}
+
+static void receive(int socket, int64_t at, size_t length)
+{
+    struct request request = {.at = at, .length = length};
+
+    if (send(socket, &request, sizeof(request), 0) != (ssize_t)sizeof(request))
+        err(1, "send");
+    for (size_t done = 0; done < length; done += PAGE) {
+        if (recv(socket, buffer + done, PAGE, MSG_WAITALL) != (ssize_t)PAGE)
+            err(1, "receive");
+    }
+}
+
 static void move(const struct area *area, bool write, int64_t at, size_t length)
 {
-    ssize_t n = write ? pwrite(area->fd, buffer, length, area->start + at)
-                      : pread(area->fd, buffer, length, area->start + at);
+    ssize_t n;
 
+    if (area->socket >= 0) {
+        receive(area->socket, at, length);
+        return;
+    }
+    n = write ? pwrite(area->fd, buffer, length, area->start + at)
+              : pread(area->fd, buffer, length, area->start + at);
     if (n != (ssize_t)length)
         err(1, "%s", write ? "write" : "read");
 }
@@ -96,13 +152,14 @@ static double flushed_4k(const struct area *area)
     return NB_FLUSHED * 4.0 / (now() - begin);
 }
 
-static double measure(const struct area *area, int kind, unsigned int round)
+static double measure(const struct area *area, enum kind kind, unsigned int round)
 {
     if (area->buffers >= 0 && ioctl(area->buffers, BLKFLSBUF) != 0)
         err(1, "buffers");
-    if (kind == 4)
+    if (kind == FLUSHED_WRITE)
         return flushed_4k(area);
-    return kind < 2 ? sequential(area, kind == 1) : random_4k(area, kind == 3, round);
+    return kind <= SEQUENTIAL_WRITE ? sequential(area, kind == SEQUENTIAL_WRITE)
+                                    : random_4k(area, kind == RANDOM_WRITE, round);
 }
 
 static int compare(const void *a, const void *b)
@@ -118,27 +175,23 @@ static double median(double *values)
     return values[ROUNDS / 2];
 }
 
-static void compare_areas(const struct area *ours, const struct area *loop)
+static void compare_areas(const char *name, enum kind kind, const struct area *ours,
+                          const struct area *loop)
 {
-    static const char *const names[] = {"sequential_read", "sequential_write", "random_read_4k",
-                                        "random_write_4k", "flushed_write_4k"};
+    double a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
 
-    for (int kind = 0; kind < 5; kind++) {
-        double a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        bool first = round % 2 == 0; /* who goes first has it easier, or harder */
 
-        for (unsigned int round = 0; round < ROUNDS; round++) {
-            bool first = round % 2 == 0; /* who goes first has it easier, or harder */
-
-            if (first)
-                a[round] = measure(ours, kind, round);
-            b[round] = measure(loop, kind, round);
-            if (!first)
-                a[round] = measure(ours, kind, round);
-            ratio[round] = a[round] / b[round];
-        }
-        printf("%s %.0f %.0f %.2f\n", names[kind], median(a), median(b), median(ratio));
-        (void)fflush(stdout);
+        if (first)
+            a[round] = measure(ours, kind, round);
+        b[round] = measure(loop, kind, round);
+        if (!first)
+            a[round] = measure(ours, kind, round);
+        ratio[round] = a[round] / b[round];
     }
+    printf("%s %.0f %.0f %.2f\n", name, median(a), median(b), median(ratio));
+    (void)fflush(stdout);
 }
 
 /* Where the raw file begins on the host's disk. */
@@ -170,12 +223,32 @@ static struct area open_loop(const char *host_path, bool buffered)
     fd = open(path, O_RDWR | O_DIRECT);
     if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &config) != 0)
         err(1, "%s", path);
-    return (struct area){.fd = fd, .buffers = buffered ? host : -1};
+    return (struct area){.fd = fd, .buffers = buffered ? host : -1, .socket = -1};
+}
+
+/* The area of a loop device, read by another process. */
+static struct area open_server(const struct area *loop)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        err(1, "socket");
+    switch (fork()) {
+    case -1:
+        err(1, "fork");
+    case 0:
+        (void)close(pair[0]);
+        serve(pair[1], loop->fd);
+        exit(0);
+    default:
+        (void)close(pair[1]);
+        return (struct area){.buffers = loop->buffers, .socket = pair[0]};
+    }
 }
 
 int main(int argc, char **argv)
 {
-    struct area ours = {.buffers = -1}, loop;
+    struct area ours = {.buffers = -1, .socket = -1}, loop, server;
     uint64_t size = 0;
 
     if (argc != 3 && (argc != 4 || strcmp(argv[3], "buffered") != 0))
@@ -189,6 +262,13 @@ int main(int argc, char **argv)
     memset(buffer, 0x5a, MIB);
     (void)sequential(&ours, true);
     (void)sequential(&loop, true);
-    compare_areas(&ours, &loop);
+    compare_areas("sequential_read", SEQUENTIAL_READ, &ours, &loop);
+    compare_areas("sequential_write", SEQUENTIAL_WRITE, &ours, &loop);
+    compare_areas("random_read_4k", RANDOM_READ, &ours, &loop);
+    compare_areas("random_write_4k", RANDOM_WRITE, &ours, &loop);
+    compare_areas("flushed_write_4k", FLUSHED_WRITE, &ours, &loop);
+    server = open_server(&loop);
+    compare_areas("socket_read", SEQUENTIAL_READ, &server, &loop);
+    compare_areas("socket_read_4k", RANDOM_READ, &server, &loop);
     return 0;
 }
