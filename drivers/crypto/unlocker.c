@@ -201,6 +201,10 @@ static enum q2_status passphrase_unlock(struct q2_unlocker *base, struct q2_sour
         base->what = "too many encrypted images";
         return Q2_ERR_LIMIT;
     }
+    if (unlocker->choose != NULL && !unlocker->choose(unlocker, image->path)) {
+        base->what = "no passphrase was given";
+        return Q2_ERR_ENCRYPTED;
+    }
     if (crypt_method == Q2_CRYPT_AES)
         status = unlock_legacy(unlocker, image, aes);
     else if (crypt_method == Q2_CRYPT_LUKS)

@@ -58,6 +58,14 @@ struct q2_unlocker_passphrase {
     const uint8_t *passphrase;
     size_t passphrase_length;
 
+    /* Called before the first try of an image that is not unlocked yet, for callers that have a
+     * passphrase for each image; NULL: there is none.
+     *
+     * true   passphrase and its length are those to try first
+     * false  there is no passphrase for it
+     */
+    bool (*choose)(struct q2_unlocker_passphrase *unlocker, const char *path);
+
     /* Ask a person; NULL: nobody can be asked. Called when there is no passphrase, and when the
      * passphrase opens no key slot.
      *
@@ -72,7 +80,7 @@ struct q2_unlocker_passphrase {
     /* Called before and after a passphrase is tried, which takes seconds; may be NULL. */
     void (*trying)(struct q2_unlocker_passphrase *unlocker, const char *path, bool begins);
 
-    void *ask_context; /* used by ask() and trying() only */
+    void *ask_context; /* used by choose(), ask() and trying() only */
 
     bool keep_keys; /* keep raw keys in kept[]; false after init() */
     bool remembers; /* keep raw keys, and unlock an image again with them; false after init() */

@@ -270,6 +270,43 @@ def test_secrets_open_encrypted_images():
                        "locked.qcow2")
 
 
+def encrypted_chain(folder, kind):
+    """a.qcow2 below the plain b.qcow2 below c.qcow2; a and c are encrypted, each has its secret."""
+    folder.qemu_img("create", "-q", "--object", "secret,id=sa,data=one", "-f", "qcow2", "-o",
+                    f"{kind},encrypt.key-secret=sa", "a.qcow2", "1M")
+    folder.qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2",
+                    "1M")
+    folder.qemu_img("create", "-q", "-u", "--object", "secret,id=sc,data=three", "-f", "qcow2",
+                    "-o", f"{kind},encrypt.key-secret=sc", "-b", "b.qcow2", "-F", "qcow2",
+                    "c.qcow2", "1M")
+
+
+def test_each_encrypted_layer_has_its_secret():
+    secrets = ("--object", "secret,id=sa,data=one", "--object", "secret,id=sc,data=three",
+               "--image-opts")
+    lower = "driver=qcow2,file.filename=a.qcow2,encrypt.key-secret=sa"
+    upper = ("driver=qcow2,file.filename=c.qcow2,encrypt.key-secret=sc,backing.driver=qcow2,"
+             "backing.file.filename=b.qcow2,backing.backing.encrypt.key-secret=sa")
+    for kind in ("encrypt.format=luks,encrypt.iter-time=10", "encrypt.format=aes"):
+        with Images("opts-layers") as folder:
+            encrypted_chain(folder, kind)
+            folder.good("io", *secrets, "-c", "write -q -P 5 0 1M", lower)
+            folder.good("io", *secrets, "-c", "read -q -P 5 0 1M", "-c", "write -q -P 6 64k 64k",
+                        upper)
+            folder.both("convert", *secrets, "-O", "raw", upper, "out.raw")
+            check_equal(folder.bytes("out.raw"),
+                        b"\5" * 65536 + b"\6" * 65536 + b"\5" * ((1 << 20) - 131072), kind)
+            folder.both("commit", *secrets, upper)
+            folder.good("commit", *secrets, "-b", "a.qcow2", upper)
+            folder.good("io", *secrets, "-c", "read -q -P 5 0 64k", "-c", "read -q -P 6 64k 64k",
+                        lower)
+            folder.refused("is the id of no secret", "map", *secrets,
+                           f"{upper},backing.encrypt.key-secret=nobody")
+            if "luks" in kind:  # the other kind cannot tell a wrong passphrase
+                folder.refused("a.qcow2: the passphrase fits no key slot", "map", *secrets,
+                               upper.rpartition(",")[0])
+
+
 def test_image_opts_that_say_nothing_are_refused():
     with Images("opts-bad") as folder:
         for text, name in (("option 'nonsense' is not known", f"{PLAIN},nonsense=1"),

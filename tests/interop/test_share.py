@@ -103,6 +103,26 @@ def test_raw_files_are_held_like_others():
             check(status == 1 and "lock" in err, err)
 
 
+def test_rebase_reads_backing_files_that_are_written():
+    with Folder("rebase") as folder:
+        images(folder)
+        folder.qemu_img("create", "-q", "-f", "qcow2", "new.qcow2", "1M")
+        folder.qemu_io("qcow2", "base.qcow2", "write -q -P 4 0 1M")
+        words = ["-b", "new.qcow2", "-F", "qcow2", "top.qcow2"]
+        for name in ("base.qcow2", "new.qcow2"):
+            with held(folder, "qemu-io", "-f", "qcow2", name):
+                status, _, err = folder.ours("rebase", *words)
+                check(status == 1 and f"{name}: {IN_USE}" in err, f"{name}: {err}")
+                folder.qemu_img("rebase", "-U", "-u", *words)
+                folder.qemu_img("rebase", "-u", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
+                folder.good("rebase", "-U", *words)
+            folder.qemu_io("qcow2", "top.qcow2", "read -q -P 4 0 1M")
+            folder.good("rebase", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
+        with held(folder, "qemu-io", "-f", "qcow2", "top.qcow2"):
+            status, _, err = folder.ours("rebase", "-U", *words)
+            check(status == 1 and f"top.qcow2: {IN_USE}" in err, err)
+
+
 def test_force_share_is_for_reading():
     with Folder("force") as folder:
         images(folder)

@@ -529,6 +529,15 @@ def test_amend_changes_the_size_as_qemu_img_does():
                   amended("qemu-img", wish, "sized", *options), f"{options} {wish}")
 
 
+def test_amend_shows_its_progress():
+    make("progress.qcow2")
+    check_equal(good("amend", "-p", "-o", "refcount_bits=32", "progress.qcow2"),
+                "    (0.00/100%)\r    (100.00/100%)\r\n", "one step")
+    check_equal(good("amend", "-p", "-o", "refcount_bits=64,size=2M", "progress.qcow2"),
+                "    (0.00/100%)\r    (50.00/100%)\r    (100.00/100%)\r\n", "two steps")
+    check_equal(good("amend", "-p", "-q", "-o", "size=3M", "progress.qcow2"), "", "quiet")
+
+
 def test_amend_judges_version_2_by_the_new_size():
     make_of_all_kinds("shot.qcow2")
     before = (FOLDER / "shot.qcow2").read_bytes()

@@ -51,6 +51,8 @@ const struct option_row option_rows[] = {
      "format of the second image"},
     {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share), READING,
      "read even what another program is writing; the result may be torn"},
+    {'U', "force-share", NULL, OPTION_SET, FIELD(image[0].share_backing), V(REBASE),
+     "read the backing files even if another program is writing them"},
     {0, "snapshot", NULL, OPTION_KEY, FIELD(image[0].snapshot),
      V(COMPARE) | V(CONVERT) | V(DD) | V(MAP) | V(MEASURE) | V(READ) | V(SERVE),
      "the internal snapshot of this id or name instead of the active state"},
@@ -186,7 +188,7 @@ const struct option_row option_rows[] = {
          V(RESIZE) | V(SNAPSHOT),
      "print errors only"},
     {'p', "progress", NULL, OPTION_SET, FIELD(progress),
-     V(COMMIT) | V(COMPARE) | V(CONVERT) | V(REBASE),
+     V(AMEND) | V(COMMIT) | V(COMPARE) | V(CONVERT) | V(REBASE),
      "show progress (on a terminal long work shows it by itself)"},
 
     /* --- of io --- */

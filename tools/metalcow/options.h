@@ -44,7 +44,7 @@ struct option_row {
 extern const struct option_row option_rows[];
 extern const size_t nb_option_rows; /* at most MAX_OPTION_ROWS */
 
-#define MAX_OPTION_ROWS 100
+#define MAX_OPTION_ROWS 128
 
 /* The disk key that says which values an option takes: that of its name, without the 2 of the
  * second image, and "format" for OPTION_FORMAT. NULL: the option is the host's own. */

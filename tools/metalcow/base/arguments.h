@@ -25,6 +25,7 @@ enum format_choice {
 struct given_files {
     const char *paths[Q2_MAX_LAYERS - 1];             /* NULL: the name in the image */
     enum q2_unsaid_format formats[Q2_MAX_LAYERS - 1]; /* that --image-opts states */
+    const char *key_secrets[Q2_MAX_LAYERS - 1];       /* ids of secrets; NULL: none */
     uint32_t nb;
 };
 
@@ -53,6 +54,7 @@ struct image_options {
     enum file_cache backing_cache;        /* of its backing files; UNSAID: the same */
     bool read_only;                       /* --image-opts says that it must not be written */
     bool share;                           /* others may write the files meanwhile */
+    bool share_backing;                   /* with writable: the backing files */
     bool writable;                        /* what was written is durable after image_flush() */
     bool repair;                          /* with writable: for q2_disk_repair() alone */
     const uint8_t *held; /* with writable: the first bytes, which the file has not got yet; NULL:

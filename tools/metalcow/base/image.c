@@ -78,7 +78,7 @@ static enum q2_status open_disk(struct image *image, const struct image_options 
         q2_source_posix_hold(&image->file, options->held);
     q2_opener_posix_init(&image->opener);
     image->opener.block_devices = options->names == Q2_NAMES_ANY;
-    image->opener.share = options->share;
+    image->opener.share = options->share || options->share_backing;
     image->opener.cache = cache_flags(options->cache);
     image->opener.read_cache = cache_flags(
         options->backing_cache != CACHE_UNSAID ? options->backing_cache : options->cache);

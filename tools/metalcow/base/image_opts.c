@@ -124,7 +124,15 @@ static bool parse_direct(char *value, struct opening *opening)
 
 static bool parse_key_secret(char *value, struct opening *opening)
 {
-    opening->how->key_secret = value;
+    uint32_t index;
+
+    if (opening->depth == 0) {
+        opening->how->key_secret = value;
+        return true;
+    }
+    if (!reach(opening, &index))
+        return false;
+    opening->how->backing_files.key_secrets[index] = value;
     return true;
 }
 
@@ -143,7 +151,7 @@ static const struct {
     {"read-only", parse_read_only, false},
     {"force-share", parse_force_share, false},
     {"cache.direct", parse_direct, false},
-    {"encrypt.key-secret", parse_key_secret, false},
+    {"encrypt.key-secret", parse_key_secret, true},
 };
 
 /* "backing." in front of a key: it is about the file below. */

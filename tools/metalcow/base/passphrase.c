@@ -203,6 +203,7 @@ bool passphrase_provide(struct passphrase *passphrase, const struct image_option
 void passphrase_wipe(struct passphrase *passphrase, struct q2_unlocker_passphrase *unlocker)
 {
     q2_wipe(passphrase, sizeof(*passphrase));
+    unlocker->choose = NULL;
     unlocker->passphrase = NULL;
     unlocker->passphrase_length = 0;
 }

@@ -13,6 +13,8 @@
 
 struct passphrase {
     uint8_t bytes[Q2_MAX_PASSPHRASE_LENGTH + 8]; /* more, to notice what is too long */
+    const struct image_options *options;         /* that have a secret for each encrypted layer */
+    uint32_t nb_chosen;                          /* of these secrets */
 };
 
 /* Have unlocker use the first line of options->passphrase_file, or every byte of options->key_file

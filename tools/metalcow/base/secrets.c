@@ -114,13 +114,69 @@ bool secrets_load(const struct secrets *secrets, const char *option, const char 
     return false;
 }
 
+static bool load(const struct image_options *options, const char *id, struct passphrase *passphrase,
+                 struct q2_unlocker_passphrase *unlocker)
+{
+    struct secrets secrets;
+    bool loaded =
+        secrets_parse(options->objects, &secrets) &&
+        secrets_load(&secrets, "encrypt.key-secret", id, passphrase, &unlocker->passphrase_length);
+
+    q2_wipe(&secrets, sizeof(secrets));
+    if (loaded)
+        unlocker->passphrase = passphrase->bytes;
+    return loaded;
+}
+
+/* The id of the secret of the encrypted layer of a number; NULL: none is given. */
+static const char *find_id(const struct image_options *options, uint32_t number)
+{
+    const struct given_files *files = &options->backing_files;
+
+    if (options->key_secret && number-- == 0)
+        return options->key_secret;
+    for (uint32_t i = 0; i < files->nb; i++) {
+        if (files->key_secrets[i] && number-- == 0)
+            return files->key_secrets[i];
+    }
+    return NULL;
+}
+
+/* q2_unlocker_passphrase.choose */
+static bool choose(struct q2_unlocker_passphrase *unlocker, const char *path)
+{
+    struct passphrase *passphrase = unlocker->ask_context;
+    const char *id = find_id(passphrase->options, passphrase->nb_chosen++);
+
+    (void)path;
+    return id && load(passphrase->options, id, passphrase, unlocker);
+}
+
+/* All secrets can be loaded; the first one is. */
+static bool load_all(const struct image_options *options, struct passphrase *passphrase,
+                     struct q2_unlocker_passphrase *unlocker)
+{
+    uint32_t nb = 0;
+
+    while (find_id(options, nb))
+        nb++;
+    for (uint32_t i = nb; i > 0; i--) {
+        if (!load(options, find_id(options, i - 1), passphrase, unlocker))
+            return false;
+    }
+    if (nb > 1 || !options->key_secret) {
+        passphrase->options = options;
+        passphrase->nb_chosen = 0;
+        unlocker->ask_context = passphrase;
+        unlocker->choose = choose;
+    }
+    return true;
+}
+
 bool secrets_provide(struct passphrase *passphrase, const struct image_options *options,
                      struct q2_unlocker_passphrase *unlocker)
 {
-    struct secrets secrets;
-    bool loaded;
-
-    if (!options->key_secret)
+    if (!find_id(options, 0))
         return passphrase_provide(passphrase, options, unlocker);
     if (options->passphrase_file || options->key_file) {
         fputs("metalcow: encrypt.key-secret is the passphrase; leave out --passphrase-file and "
@@ -128,11 +184,5 @@ bool secrets_provide(struct passphrase *passphrase, const struct image_options *
               stderr);
         return false;
     }
-    loaded = secrets_parse(options->objects, &secrets) &&
-             secrets_load(&secrets, "encrypt.key-secret", options->key_secret, passphrase,
-                          &unlocker->passphrase_length);
-    q2_wipe(&secrets, sizeof(secrets));
-    if (loaded)
-        unlocker->passphrase = passphrase->bytes;
-    return loaded;
+    return load_all(options, passphrase, unlocker);
 }

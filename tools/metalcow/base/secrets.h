@@ -32,7 +32,9 @@ bool secrets_parse(const struct option_texts *texts, struct secrets *ret_secrets
 bool secrets_load(const struct secrets *secrets, const char *option, const char *id,
                   struct passphrase *passphrase, size_t *ret_length);
 
-/* Have the unlocker use the secret of options->key_secret, or what passphrase_provide() would.
+/* Have the unlocker use the secret of options->key_secret for all layers, or what
+ * passphrase_provide() would. If options->backing_files has secrets too, the encrypted layers get
+ * all of these in order, one each.
  *
  * passphrase  must live until passphrase_wipe()
  *

@@ -8,6 +8,7 @@
 #include "tools/metalcow/base/file_size.h"
 #include "tools/metalcow/base/image.h"
 #include "tools/metalcow/base/output.h"
+#include "tools/metalcow/base/progress.h"
 #include "tools/metalcow/keys/keyslots.h"
 #include "q2_amend.h"
 #include "tools/metalcow/verbs.h"
@@ -51,29 +52,64 @@ static enum q2_status judge(struct q2_disk *disk, const struct wish *wish)
     return status;
 }
 
-static enum q2_status change(struct q2_disk *disk, const struct wish *wish)
-{
-    bool format_first = format_comes_first(wish);
-    enum q2_status status = Q2_OK;
+typedef enum q2_status step(struct q2_disk *disk, const struct wish *wish);
 
-    if (wish->options->given[CREATE_DATA_FILE_RAW])
-        status = q2_disk_set_raw_external_data(disk, wish->options->image.raw_external_data);
-    if (status == Q2_OK && wish->options->given[CREATE_DATA_FILE])
-        status = q2_disk_set_data_file(disk, wish->options->image.data_file);
-    if (status == Q2_OK && format_first)
-        status = q2_disk_change_format(disk, &wish->format);
-    if (status == Q2_OK && wish->size != 0)
-        status = q2_disk_resize(disk, wish->size, true);
-    if (status == Q2_OK && !format_first)
-        status = q2_disk_change_format(disk, &wish->format);
-    return status;
+static enum q2_status set_raw(struct q2_disk *disk, const struct wish *wish)
+{
+    return q2_disk_set_raw_external_data(disk, wish->options->image.raw_external_data);
 }
 
-static bool change_image(struct image *image, const struct wish *wish)
+static enum q2_status set_data_file(struct q2_disk *disk, const struct wish *wish)
+{
+    return q2_disk_set_data_file(disk, wish->options->image.data_file);
+}
+
+static enum q2_status change_format(struct q2_disk *disk, const struct wish *wish)
+{
+    return q2_disk_change_format(disk, &wish->format);
+}
+
+static enum q2_status resize(struct q2_disk *disk, const struct wish *wish)
+{
+    return q2_disk_resize(disk, wish->size, true);
+}
+
+#define MAX_STEPS 4
+
+/* The steps that are wanted, in order. */
+static unsigned plan(const struct wish *wish, step *steps[MAX_STEPS])
+{
+    bool format_first = format_comes_first(wish);
+    unsigned nb = 0;
+
+    if (wish->options->given[CREATE_DATA_FILE_RAW])
+        steps[nb++] = set_raw;
+    if (wish->options->given[CREATE_DATA_FILE])
+        steps[nb++] = set_data_file;
+    if (format_first)
+        steps[nb++] = change_format;
+    if (wish->size != 0)
+        steps[nb++] = resize;
+    if (!format_first)
+        steps[nb++] = change_format;
+    return nb;
+}
+
+static bool change_image(struct image *image, const struct arguments *arguments,
+                         const struct wish *wish)
 {
     uint64_t old_size = q2_disk_size(image->disk);
-    enum q2_status status = change(image->disk, wish);
+    enum q2_status status = Q2_OK;
+    struct progress progress;
+    step *steps[MAX_STEPS];
+    unsigned nb = plan(wish, steps);
 
+    progress_begin(&progress, arguments->progress, arguments->quiet);
+    for (unsigned i = 0; i < nb && status == Q2_OK; i++) {
+        progress_update(&progress, i, nb);
+        status = steps[i](image->disk, wish);
+    }
+    progress_end(&progress, status == Q2_OK);
     if (status != Q2_OK)
         image_print_fault(image);
     return status == Q2_OK && file_size_cut_data(image, old_size);
@@ -94,7 +130,7 @@ static bool amend_image(struct image *image, const struct arguments *arguments,
         keyslots = keyslots_prepare(image, arguments, wish->options);
     if (has_keys && !keyslots)
         return false;
-    done = change_image(image, wish) && (!has_keys || keyslots_apply(keyslots));
+    done = change_image(image, arguments, wish) && (!has_keys || keyslots_apply(keyslots));
     keyslots_free(keyslots);
     return done;
 }

@@ -106,6 +106,21 @@ static void unlock_layer(const struct q2_layer_info *info)
         q2_lock_posix_release(image_source_fd(info->data_source));
 }
 
+/* The id of the base's secret: its own if layers have their own, otherwise the one of all. */
+static const char *base_secret(const struct image_options *options, uint32_t base_layer)
+{
+    const struct given_files *files = &options->backing_files;
+    const char *id = options->key_secret;
+
+    for (uint32_t i = 0; i < files->nb; i++) {
+        if (files->key_secrets[i])
+            id = NULL;
+    }
+    return base_layer <= files->nb && files->key_secrets[base_layer - 1]
+               ? files->key_secrets[base_layer - 1]
+               : id;
+}
+
 /* Open the base for writing, at least as large as the overlay. */
 static bool open_base(struct commit *commit, const struct arguments *arguments)
 {
@@ -114,7 +129,7 @@ static bool open_base(struct commit *commit, const struct arguments *arguments)
         .backing_format = arguments->image[0].backing_format,
         .passphrase_file = arguments->image[0].passphrase_file,
         .key_file = arguments->image[0].key_file,
-        .key_secret = arguments->image[0].key_secret,
+        .key_secret = base_secret(&arguments->image[0], commit->base_layer),
         .objects = arguments->image[0].objects,
         .cache = arguments->image[0].cache,
         .writable = true,
@@ -125,6 +140,7 @@ static bool open_base(struct commit *commit, const struct arguments *arguments)
     for (uint32_t i = commit->base_layer; i < arguments->image[0].backing_files.nb; i++) {
         const struct given_files *given = &arguments->image[0].backing_files;
         options.backing_files.paths[options.backing_files.nb] = given->paths[i];
+        options.backing_files.key_secrets[options.backing_files.nb] = given->key_secrets[i];
         options.backing_files.formats[options.backing_files.nb++] = given->formats[i];
     }
     q2_disk_layer_info(commit->overlay->disk, commit->base_layer, &info);

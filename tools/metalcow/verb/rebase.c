@@ -213,6 +213,7 @@ static bool open_base(struct rebase *rebase, const struct arguments *arguments)
     options.data_file = NULL;
     options.backing_files.nb = 0;
     options.cache = options.backing_cache;
+    options.share = options.share_backing;
     if (!make_image_backing(rebase->image->file.path, arguments->backing_file, options.names, path))
         return false;
     rebase->base = image_try_open(path, &options, false, &fault);

@@ -199,6 +199,37 @@ static void test_unlock_answer_serves_the_next_image(void)
     T_CHECK_U64(person.nb_asked, 1);
 }
 
+/* Has a passphrase for two images, one after the other. */
+static bool choose_in_order(struct q2_unlocker_passphrase *chooser, const char *path)
+{
+    static const char *const passphrases[] = {"last", "first"};
+    uint32_t *nb_chosen = chooser->ask_context;
+
+    T_CHECK_STR(path, "a.qcow2");
+    if (*nb_chosen == 2)
+        return false;
+    know(passphrases[(*nb_chosen)++]);
+    return true;
+}
+
+static void test_unlock_chooses_a_passphrase_for_each_image(void)
+{
+    struct q2_cipher *cipher[3] = {NULL};
+    uint32_t nb_chosen = 0;
+
+    set_up();
+    know("wrong");
+    memory.choose = choose_in_order;
+    memory.ask_context = &nb_chosen;
+    for (size_t i = 0; i < 2; i++) {
+        T_CHECK_U64(unlock(&cipher[i]), Q2_OK);
+        T_CHECK_U64(nb_chosen, i + 1);
+    }
+    T_CHECK_U64(unlock(&cipher[2]), Q2_ERR_ENCRYPTED);
+    T_CHECK_STR(unlocker->what, "no passphrase was given");
+    T_CHECK(cipher[2] == NULL);
+}
+
 static bool ask_says_yes_only(struct q2_unlocker_passphrase *asker, const char *path,
                               uint32_t nb_failed)
 {
@@ -462,6 +493,7 @@ int main(void)
     T_RUN(test_unlock_without_passphrase_is_refused);
     T_RUN(test_unlock_asks_until_it_fits);
     T_RUN(test_unlock_answer_serves_the_next_image);
+    T_RUN(test_unlock_chooses_a_passphrase_for_each_image);
     T_RUN(test_unlock_ask_without_passphrase_is_refused);
     T_RUN(test_unlock_bad_header_is_refused_before_anybody_is_asked);
     T_RUN(test_unlock_source_failure_is_passed_on);
