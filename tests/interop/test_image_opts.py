@@ -272,13 +272,13 @@ def test_secrets_open_encrypted_images():
 
 def encrypted_chain(folder, kind):
     """a.qcow2 below the plain b.qcow2 below c.qcow2; a and c are encrypted, each has its secret."""
-    folder.qemu_img("create", "-q", "--object", "secret,id=sa,data=one", "-f", "qcow2", "-o",
-                    f"{kind},encrypt.key-secret=sa", "a.qcow2", "1M")
-    folder.qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2",
-                    "1M")
-    folder.qemu_img("create", "-q", "-u", "--object", "secret,id=sc,data=three", "-f", "qcow2",
-                    "-o", f"{kind},encrypt.key-secret=sc", "-b", "b.qcow2", "-F", "qcow2",
-                    "c.qcow2", "1M")
+    # qemu-img measures its own speed for seconds, but only it makes the old kind.
+    make = folder.good if "luks" in kind else folder.qemu_img
+    make("create", "-q", "--object", "secret,id=sa,data=one", "-f", "qcow2", "-o",
+         f"{kind},encrypt.key-secret=sa", "a.qcow2", "1M")
+    make("create", "-q", "-u", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2", "1M")
+    make("create", "-q", "-u", "--object", "secret,id=sc,data=three", "-f", "qcow2", "-o",
+         f"{kind},encrypt.key-secret=sc", "-b", "b.qcow2", "-F", "qcow2", "c.qcow2", "1M")
 
 
 def test_each_encrypted_layer_has_its_secret():
