@@ -1,7 +1,7 @@
 /* AES-XTS and AES-CBC over sectors.
  *
- * May call BearSSL's bit-sliced AES (built from the distribution's source package,
- * drivers/crypto/crypto.mk) and SHA-256. The modes are ours, because the library has CBC with one
+ * May call aes_ni.c, and BearSSL's bit-sliced AES and SHA-256 (built from the distribution's source
+ * package, drivers/crypto/crypto.mk). The modes are ours, because the library has CBC with one
  * IV only and no XTS. Invariant: neither the instructions nor the memory that they access depend on
  * a key or on data.
  *
@@ -28,17 +28,19 @@ enum direction {
     ENCRYPT
 };
 
-static void key_init(struct q2_aes_key *key, const uint8_t *bytes, uint32_t length)
+static void key_init(struct q2_aes_key *key, bool portable, const uint8_t *bytes, uint32_t length)
 {
     uint64_t compressed[30];
 
+    key->has_ni = !portable && q2_aes_ni_expand(&key->ni, bytes, length, &key->nb_rounds);
+    if (key->has_ni)
+        return;
     key->nb_rounds = br_aes_ct64_keysched(compressed, bytes, length);
     br_aes_ct64_skey_expand(key->words, key->nb_rounds, compressed);
     q2_wipe(compressed, sizeof(compressed));
 }
 
-/* Encrypt or decrypt four independent blocks in place (ECB). */
-static void crypt_quad(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
+static void crypt_sliced(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
 {
     uint32_t w[QUAD_SIZE / 4];
     uint64_t q[8];
@@ -55,6 +57,17 @@ static void crypt_quad(const struct q2_aes_key *key, enum direction direction, u
     for (size_t i = 0; i < QUAD; i++)
         br_aes_ct64_interleave_out(w + 4 * i, q[i], q[i + 4]);
     br_range_enc32le(blocks, w, QUAD_SIZE / 4);
+}
+
+/* Encrypt or decrypt four independent blocks in place (ECB). */
+static void crypt_quad(const struct q2_aes_key *key, enum direction direction, uint8_t *blocks)
+{
+    if (!key->has_ni)
+        crypt_sliced(key, direction, blocks);
+    else if (direction == ENCRYPT)
+        q2_aes_ni_encrypt(&key->ni, key->nb_rounds, blocks);
+    else
+        q2_aes_ni_decrypt(&key->ni, key->nb_rounds, blocks);
 }
 
 static void xor_bytes(uint8_t *to, const uint8_t *from, size_t length)
@@ -184,7 +197,8 @@ static const struct q2_cipher_ops aes_ops = {
 };
 
 /* ESSIV: the IV's key is a digest of the data's key, so it is always an AES-256 key. */
-static void essiv_init(struct q2_aes_key *iv, const uint8_t *key, uint32_t key_length)
+static void essiv_init(struct q2_aes_key *iv, bool portable, const uint8_t *key,
+                       uint32_t key_length)
 {
     br_sha256_context sha256;
     uint8_t salt[br_sha256_SIZE];
@@ -192,25 +206,37 @@ static void essiv_init(struct q2_aes_key *iv, const uint8_t *key, uint32_t key_l
     br_sha256_init(&sha256);
     br_sha256_update(&sha256, key, key_length);
     br_sha256_out(&sha256, salt);
-    key_init(iv, salt, sizeof(salt));
+    key_init(iv, portable, salt, sizeof(salt));
     q2_wipe(&sha256, sizeof(sha256));
     q2_wipe(salt, sizeof(salt));
+}
+
+static struct q2_cipher *init(struct q2_cipher_aes *memory, bool portable, enum q2_aes_mode mode,
+                              const uint8_t *key, uint32_t key_length)
+{
+    memory->cipher.ops = &aes_ops;
+    memory->mode = mode;
+    if (mode == Q2_AES_XTS_PLAIN64) {
+        key_init(&memory->data, portable, key, key_length / 2);
+        key_init(&memory->iv, portable, key + key_length / 2, key_length / 2);
+    } else {
+        key_init(&memory->data, portable, key, key_length);
+        if (mode == Q2_AES_CBC_ESSIV_SHA256)
+            essiv_init(&memory->iv, portable, key, key_length);
+    }
+    return &memory->cipher;
 }
 
 struct q2_cipher *q2_cipher_aes_init(struct q2_cipher_aes *memory, enum q2_aes_mode mode,
                                      const uint8_t *key, uint32_t key_length)
 {
-    memory->cipher.ops = &aes_ops;
-    memory->mode = mode;
-    if (mode == Q2_AES_XTS_PLAIN64) {
-        key_init(&memory->data, key, key_length / 2);
-        key_init(&memory->iv, key + key_length / 2, key_length / 2);
-    } else {
-        key_init(&memory->data, key, key_length);
-        if (mode == Q2_AES_CBC_ESSIV_SHA256)
-            essiv_init(&memory->iv, key, key_length);
-    }
-    return &memory->cipher;
+    return init(memory, false, mode, key, key_length);
+}
+
+struct q2_cipher *q2_cipher_aes_init_portable(struct q2_cipher_aes *memory, enum q2_aes_mode mode,
+                                              const uint8_t *key, uint32_t key_length)
+{
+    return init(memory, true, mode, key, key_length);
 }
 
 void q2_cipher_aes_wipe(struct q2_cipher_aes *aes)

@@ -44,7 +44,8 @@ $(foreach s,$(LUKS_CRYPTO_SRCS),$(eval CFLAGS_$(subst /,_,$(s)) := \
     -isystem tools/third_party/freestanding $(BEARSSL_OPTIONS) $(BEARSSL_INCLUDE)))
 $(foreach v,$(CODEC_VARIANTS),$(call objects,$(v),$(LUKS_CRYPTO_SRCS))): $(BEARSSL_STAMP)
 
-LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/unlocker.c drivers/crypto/key_unlocker.c
+LUKS_SRCS := $(LUKS_CRYPTO_SRCS) drivers/crypto/aes_ni.c drivers/crypto/unlocker.c \
+             drivers/crypto/key_unlocker.c
 # Firmware changes no key.
 DRIVERS_HOST_SRCS += $(LUKS_SRCS) drivers/crypto/luks_material.c drivers/crypto/luks_slots.c \
                      drivers/crypto/luks_header.c

@@ -29,6 +29,7 @@ ALIASES = {"ZALLOC": "zalloc", "ZFREE": "zfree"}
 NOT_IMPLEMENTED = {
     "customAlloc": "zstd's contexts are static: ZSTD_initStaticDCtx() leaves it NULL",
     "customFree": "the same",
+    "choose": "only the host command has a passphrase for each image of a chain",
     "reserve": "sources of the host's files give room back and reserve it; firmware's do not",
     "punch": "the same",
     "truncate": "the same",

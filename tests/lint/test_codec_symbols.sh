@@ -68,7 +68,7 @@ examine codec "$libraries/decoders.a" \
 
 examine luks "$libraries/crypto.a" \
     "br_aes_ct64_bitslice_decrypt br_hmac_out br_sha512_out q2_unlocker_passphrase_init" \
-    "$build"/x64/obj/core/luks/header.o "$drivers"/crypto/{aes,luks_key,unlocker}.o
+    "$build"/x64/obj/core/luks/header.o "$drivers"/crypto/{aes,aes_ni,luks_key,unlocker}.o
 
 # The bench compares decoders of two programs, and where a loop is in its page matters there.
 place()

@@ -6,13 +6,17 @@
 
 static struct q2_cipher_aes memory;
 
+/* Every case runs with the processor's instructions, if it has them, and without. */
+static bool portable;
+
 static struct q2_cipher *make(enum q2_aes_mode mode, const char *key_hex)
 {
     uint8_t key[Q2_AES_MAX_KEY_LENGTH];
     size_t length = hex_decode(key_hex, key, sizeof(key));
 
     T_CHECK(q2_aes_key_length_fits(mode, (uint32_t)length));
-    return q2_cipher_aes_init(&memory, mode, key, (uint32_t)length);
+    return (portable ? q2_cipher_aes_init_portable : q2_cipher_aes_init)(&memory, mode, key,
+                                                                         (uint32_t)length);
 }
 
 struct vector {
@@ -201,14 +205,53 @@ static void test_aes_wipe_leaves_nothing(void)
     T_CHECK(memcmp(&memory, &zero, sizeof(memory)) == 0);
 }
 
-int main(void)
+/* Keys of all lengths and sectors of any bytes, both ways, and a last block that is alone. */
+static void test_aes_instructions_do_what_the_portable_code_does(void)
+{
+    static const uint32_t lengths[] = {16, 24, 32, 64};
+    static struct q2_cipher_aes slow;
+    uint8_t key[Q2_AES_MAX_KEY_LENGTH], plain[512 + 16], a[sizeof(plain)], b[sizeof(plain)];
+    uint32_t random = 20261130;
+
+    for (uint32_t round = 0; round < 200; round++) {
+        uint32_t length = lengths[round % 4];
+        enum q2_aes_mode mode = length == 64 ? Q2_AES_XTS_PLAIN64 : Q2_AES_CBC_PLAIN64;
+        struct q2_cipher *one, *other;
+
+        for (size_t i = 0; i < sizeof(key) + sizeof(plain); i++) {
+            random = random * 1664525u + 1013904223u;
+            *(i < sizeof(key) ? &key[i] : &plain[i - sizeof(key)]) = (uint8_t)(random >> 24);
+        }
+        one = q2_cipher_aes_init(&memory, mode, key, length);
+        other = q2_cipher_aes_init_portable(&slow, mode, key, length);
+        memcpy(a, plain, sizeof(plain));
+        memcpy(b, plain, sizeof(plain));
+        one->ops->encrypt(one, round, a, sizeof(a));
+        other->ops->encrypt(other, round, b, sizeof(b));
+        T_CHECK(memcmp(a, b, sizeof(a)) == 0);
+        one->ops->decrypt(one, round, a, sizeof(a));
+        other->ops->decrypt(other, round, b, sizeof(b));
+        T_CHECK(memcmp(a, plain, sizeof(a)) == 0);
+        T_CHECK(memcmp(b, plain, sizeof(b)) == 0);
+    }
+}
+
+static void run_all(void)
 {
     T_RUN(test_aes_published_vectors_both_ways);
     T_RUN(test_aes_xts_whole_sector_vector_10);
     T_RUN(test_aes_essiv_is_cbc_with_the_encrypted_sector);
     T_RUN(test_aes_many_sectors_are_like_one_by_one);
     T_RUN(test_aes_sector_number_has_64_bits);
-    T_RUN(test_aes_key_length_fits_table);
     T_RUN(test_aes_wipe_leaves_nothing);
+}
+
+int main(void)
+{
+    run_all();
+    portable = true;
+    run_all();
+    T_RUN(test_aes_key_length_fits_table);
+    T_RUN(test_aes_instructions_do_what_the_portable_code_does);
     return t_done();
 }
