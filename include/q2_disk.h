@@ -171,9 +171,15 @@ struct q2_extent {
  * max_length  bytes, >= 1; cut at the disk's end
  * ret_extent  the longest run of one kind, in one layer and contiguous there, that starts at
  *             offset. Two neighbouring extents may be alike, because the bound on the work cuts
- * long runs
+ *             long runs
  *
- * Errors as q2_disk_read(), but data is not read: data past the end of a file is not noticed.
+ * Works with metadata_only; then the top image is asked alone.
+ *
+ * Q2_ERR_RANGE      offset is not inside the disk, or max_length is 0
+ * Q2_ERR_TRUNCATED  a file ends before a table. Data is not read, so data past the end of a file is
+ *                   not noticed
+ * Q2_ERR_BAD_L1, Q2_ERR_BAD_L2   the image is broken there
+ * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   a source failed
  */
 enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_length,
                            struct q2_extent *ret_extent);
@@ -229,7 +235,8 @@ enum q2_status q2_disk_write_compressed(struct q2_disk *disk, uint64_t guest_off
 
 /* Make everything written durable, the external data file first.
  *
- * Q2_OK also if nothing was written
+ * Q2_OK             also if nothing was written, or the disk was not opened writable
+ * Q2_ERR_READ_ONLY  latched by an earlier failure of this kind
  * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   a file's flush or a metadata write failed: the
  *                   disk is read-only until it is reopened; what an earlier flush covered is safe
  */
@@ -305,9 +312,8 @@ struct q2_header {
 struct q2_layer_info {
     enum q2_image_format format;
     const struct q2_source *source;
-    const struct q2_source
-        *data_source;               /* where clusters are stored: source itself or the data file;
-                                            NULL if metadata_only */
+    /* Where clusters are stored: source itself or the data file; NULL if metadata_only. */
+    const struct q2_source *data_source;
     const struct q2_header *header; /* NULL if raw */
     uint64_t virtual_size;          /* of the opened state (active or snapshot), bytes */
     const char *backing_file;

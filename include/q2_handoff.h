@@ -1,13 +1,12 @@
 /* The hand-off record: what firmware knows of a disk, written down for the running system.
  *
  * Written by the firmware programs when a boot loader asks for the initrd, and by
- * `metalcow-handoff-record` on a host for tests. Read by the program of tools/handoff/ in the
+ * tools/handoff/make_record.c on a host for tests. Read by the program of tools/handoff/ in the
  * running system, which opens the same disk from the same bytes of the same partition without a
- * file system. Implemented by core/handoff/record.c: pure functions, no allocation.
+ * file system. Implemented by core/handoff/record.c and sample.c, which allocate nothing.
  *
- * The record travels in a cpio archive, as the file metalcow/record. For
- * guests that were prepared with our packages it is also published in volatile EFI variables, see
- * the end of this file.
+ * The record travels in a cpio archive, as the file metalcow/record. For guests that were prepared
+ * with our packages it is also published in volatile EFI variables, see the end of this file.
  *
  * Format, version 2. Numbers are little-endian and unaligned. There is exactly one encoding of each
  * content, so a record that was read can be compared byte by byte.

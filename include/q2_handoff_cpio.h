@@ -1,7 +1,7 @@
 /* The cpio archive that is appended to a guest's initrd: program, record and hooks.
  *
- * Made by firmware when the initrd is delivered (and by metalcow-handoff-cpio on a host for tests);
- * implemented by core/handoff/cpio.c, pure. Format: "newc", as the kernel's
+ * Made by firmware when the initrd is delivered (and by tools/handoff/make_record.c on a host for
+ * tests); implemented by core/handoff/cpio.c, pure. Format: "newc", as the kernel's
  * Documentation/driver-api/early-userspace/buffer-format.rst defines it.
  *
  * Delivery: the archive must begin at a multiple of 4 bytes after the start of the initrd that it

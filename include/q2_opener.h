@@ -1,7 +1,8 @@
 /* The opener: how the engine gets the files that an image names (backing file, data file).
  *
  * The engine calls it in q2_disk_open() and q2_disk_close() only, never in a read or write.
- * Implemented by drivers/ for POSIX and for UEFI. The opener holds no policy:
+ * Implemented by drivers/posix/opener.c, by efi/image/opener.c over a place, and by
+ * tools/handoff/open.c over the files of a record. The opener holds no policy:
  * core/read/name_gate.c has judged the name and joined it to the image's folder before (DESIGN.md,
  * 3.8).
  */
@@ -25,8 +26,10 @@ struct q2_opener_ops {
      *
      * Q2_ERR_NOT_FOUND  no such file
      * Q2_ERR_DENIED     not readable by this user
-     * Q2_ERR_NOT_A_FILE a directory, a device
+     * Q2_ERR_NOT_A_FILE a directory, a pipe, a device that the opener does not allow
      * Q2_ERR_READ_ONLY  writable was asked for and the file or volume is not
+     * Q2_ERR_BUSY       another program writes it, or relies on it
+     * Q2_ERR_BAD_NAME   no path that the system takes
      * Q2_ERR_LIMIT      no room for another open file
      * Q2_ERR_IO, Q2_ERR_NO_MEDIA, Q2_ERR_MEDIA_CHANGED   the device failed
      */

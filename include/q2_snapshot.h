@@ -44,13 +44,14 @@ enum q2_status q2_disk_snapshot_create(struct q2_disk *disk, const char *name, u
                                        uint32_t date_nsec);
 
 /* Make a snapshot's content the active state. The snapshot stays; what was active is gone. The
- * virtual size becomes the snapshot's, q2_disk_size() with it. Dirty bitmaps are dropped, since
- * they do not describe the new content.
+ * virtual size becomes the snapshot's, q2_disk_size() with it. Dirty bitmaps do not describe the
+ * new content, so all are marked as inconsistent.
  *
  * id_or_name  an id, or else a name; the first entry of the table that has it
  *
  * Q2_ERR_NO_SNAPSHOT   no entry has it
  * Q2_ERR_BAD_SNAPSHOT  the snapshot's L1 table breaks the specification
+ * Q2_ERR_BUSY          there are dirty bitmaps, and options.keep_bitmaps says to keep them
  * Q2_ERR_UNSUPPORTED   also: another virtual size, in a version 2 image. For a moment the snapshot,
  *                      the old and the new active state refer to a cluster: three references
  */

@@ -1,7 +1,8 @@
 /* Opening for writing: what may be written at all.
  *
- * May call the check and, if the options ask for it, the repair. Invariant: a disk becomes writable
- * only after the check found that every refcount equals the number of references.
+ * May call the check and, if the options ask for it, the repair. Invariant: an image becomes
+ * writable only after the check found no refcount below the number of references, and nothing else
+ * that could harm data; leaked clusters do not.
  */
 #include "write_open.h"
 

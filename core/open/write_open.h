@@ -12,8 +12,9 @@
  * (HAZARDS.md, F12, W1, W3, W8)
  *
  * Q2_ERR_CORRUPT      the corrupt bit is set, or the check finds corruption
- * Q2_ERR_UNSUPPORTED  dirty, a snapshot, or encrypted
- * Q2_ERR_READ_ONLY    a file is not open for writing
+ * Q2_ERR_UNSUPPORTED  dirty; snapshots beside an external data file; encrypted, and the disk ends
+ *                     inside a sector or the external data file is raw
+ * Q2_ERR_READ_ONLY    a file is not open for writing, or the disk is a snapshot
  * Q2_ERR_IO           the check cannot read everything
  * or an error of the check
  */

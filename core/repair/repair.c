@@ -114,8 +114,7 @@ static void report(struct repair *p, enum q2_check_kind kind, const char *what, 
         p->reporter->report(p->reporter, &finding);
 }
 
-/* --- entries -----------------------------------------------------------------------------------
- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
 /* An allocated zero cluster without a right place: its place holds nothing that anybody reads. */
 static enum q2_status drop_place(struct repair *p, uint64_t at, bool *ret_done)
@@ -235,8 +234,7 @@ static enum q2_status mend_entries(struct repair *p)
     return status == Q2_OK ? q2_commit(p->disk) : status;
 }
 
-/* --- refcounts ---------------------------------------------------------------------------------
- */
+/* --- refcounts -------------------------------------------------------------------------------- */
 
 static enum q2_status mend_refcount(struct repair *p, uint64_t index, bool raise)
 {
@@ -290,8 +288,8 @@ static void counted(struct q2_references *r, uint64_t index, uint64_t refcount,
                index << top_of(p)->rules.cluster_bits, refcount, nb_references);
 }
 
-/* Entries that are left wrong may name clusters past the end of the file, where it would be stored.
- * */
+/* Build the refcounts anew. Not while entries are wrong: they may name clusters past the end of the
+ * file, where the new structure would be stored. */
 static enum q2_status rebuild(struct repair *p, const struct survey *s)
 {
     enum q2_status status;
@@ -307,8 +305,7 @@ static enum q2_status rebuild(struct repair *p, const struct survey *s)
     return status == Q2_OK ? judge(p) : status;
 }
 
-/* --- the snapshot table ------------------------------------------------------------------------
- */
+/* --- the snapshot table ----------------------------------------------------------------------- */
 
 static void meet_snapshot(struct q2_references *r, enum q2_check_kind kind, const char *what,
                           uint64_t offset)
@@ -330,8 +327,7 @@ static enum q2_status mend_snapshots(struct repair *p)
     return status;
 }
 
-/* --- COPIED flags ------------------------------------------------------------------------------
- */
+/* --- COPIED flags ----------------------------------------------------------------------------- */
 
 static void mended_flag(struct q2_references *r, uint64_t named_at, uint64_t refcount)
 {
@@ -357,8 +353,7 @@ static enum q2_status mend_flags(struct repair *p, enum q2_copied_change change)
     return status == Q2_OK ? q2_commit(p->disk) : status;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static enum q2_status begin(struct repair *p, struct q2_disk *disk,
                             struct q2_check_reporter *reporter)

@@ -12,7 +12,8 @@
 
 enum q2_bitmaps_changed {
     Q2_BITMAPS_RECORDING, /* guest bytes change: those that record writes (flag auto) are wrong */
-    Q2_BITMAPS_ALL,       /* the disk's size changes: so do the tables that each one needs */
+    Q2_BITMAPS_ALL,       /* the disk's size changes, and with it the tables that each one needs; or
+                             all of its content */
 };
 
 /* Mark bitmaps as in use, durably, before the image changes (O7). Nothing is done where the

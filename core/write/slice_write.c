@@ -147,8 +147,8 @@ void q2_slice_cache_expire(struct q2_slice_cache *cache)
     cache->nb_changes++;
 }
 
-/* The part of file bytes [offset, offset + length) that is stored in slice index goes into its way.
- * */
+/* Copy the bytes that are for one slice, out of file bytes [offset, offset + length), into its
+ * way. */
 static void overwrite(struct q2_slice_cache *cache, uint32_t set, uint32_t way, uint64_t offset,
                       const uint8_t *bytes, size_t length)
 {

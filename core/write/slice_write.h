@@ -46,8 +46,8 @@ bool q2_slice_is_dirty(const struct q2_slice_cache *cache, enum q2_dirty kind);
 enum q2_status q2_slice_write(struct q2_slice_cache *cache, struct q2_source *source,
                               enum q2_dirty kind);
 
-/* What maps the disk has changed beside the cache: tables were written, or another L1 table is in
- * force. */
+/* L1 or L2 entries were written without going through this cache, or another L1 table is in force:
+ * whatever was looked up before is void. */
 void q2_slice_cache_expire(struct q2_slice_cache *cache);
 
 /* Take over bytes that were written to a file beside the cache, so that a slice that shares their

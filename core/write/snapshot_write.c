@@ -318,8 +318,7 @@ static size_t compose(const struct work *w, struct entry *entry, const char *nam
     return (offsetof(struct entry, strings) + id_length + name_length + 7) & ~(size_t)7;
 }
 
-/* --- create ------------------------------------------------------------------------------------
- */
+/* --- create ----------------------------------------------------------------------------------- */
 
 static enum q2_status check_create(struct work *w, const char *name)
 {
@@ -415,8 +414,7 @@ enum q2_status q2_disk_snapshot_create(struct q2_disk *disk, const char *name, u
     return q2_commit(disk);
 }
 
-/* --- apply -------------------------------------------------------------------------------------
- */
+/* --- apply ------------------------------------------------------------------------------------ */
 
 static enum q2_status check_apply(struct work *w, const char *id_or_name)
 {
@@ -505,8 +503,7 @@ enum q2_status q2_disk_snapshot_apply(struct q2_disk *disk, const char *id_or_na
     return status == Q2_OK ? q2_space_give_back(disk) : status;
 }
 
-/* --- delete ------------------------------------------------------------------------------------
- */
+/* --- delete ----------------------------------------------------------------------------------- */
 
 /* The table without the chosen entry. */
 static enum q2_status make_shorter_table(struct work *w, struct run *table)
@@ -522,7 +519,7 @@ static enum q2_status make_shorter_table(struct work *w, struct run *table)
     return status;
 }
 
-/* What only the active state has now is its own again. */
+/* Set COPIED again on clusters that have a single reference now. */
 static enum q2_status set_flags(struct work *w)
 {
     enum q2_status status = q2_copied_fix(&w->references, top_of(w)->l1_table_offset,

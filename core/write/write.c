@@ -1,11 +1,11 @@
 /* Writing guest data.
  *
- * Implements q2_disk_write(). May call table.c, alloc.c, store.c and order.c. Zeros and discard
- * are in write_zeroes.c. What may be written at all is decided in core/open/write_open.c. A request
- * is cut into steps; each writes one run of clusters: in place where they are ours alone, else into
- * new clusters whose old content around the caller's bytes is copied, and only then named by L2
- * entries in memory. Invariant: an L2 entry is set only after the data below it was accepted by its
- * file.
+ * Implements q2_disk_write() and q2_disk_flush(). May call table.c, alloc.c, store.c and order.c.
+ * Zeros and discard are in write_zeroes.c. What may be written at all is decided in
+ * core/open/write_open.c. A request is cut into steps; each writes one run of clusters: in place
+ * where they are ours alone, else into new clusters whose old content around the caller's bytes is
+ * copied, and only then named by L2 entries in memory. Invariant: an L2 entry is set only after the
+ * data below it was accepted by its file.
  */
 #include "write.h"
 
@@ -69,8 +69,8 @@ struct step {
 
 /* A file may end inside its last cluster: QEMU's end with the last byte that was written. Before
  * the rest of that cluster is written the file grows, an image to the cluster's end and a data file
- * as far as it is written. What is stored in no cluster that the file has is an error of the store.
- * */
+ * as far as it is written. To write into a cluster of which the file has nothing is an error of
+ * the store. */
 static enum q2_status reach_cluster_end(struct q2_disk *disk, struct q2_source *source,
                                         uint64_t host_offset, uint64_t length)
 {

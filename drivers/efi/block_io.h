@@ -42,8 +42,7 @@ struct q2_block_io {
     uint64_t short_of;   /* bytes of the last write, if it found too little room in the files; 0
                             if not, or if the owner has made room for it */
     bool busy;           /* a request is in the disk */
-    bool is_quiet;       /* boot services are ending: only tokens are signalled; the owner sets it
-                          */
+    bool is_quiet;       /* the owner's: boot services are ending, and only tokens are signalled */
     BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */
     struct q2_block_queue *queue;         /* the owner's; NULL: no request is queued below */
     struct q2_block_gather gather;        /* if it is not open, no read is held */

@@ -75,13 +75,14 @@ uint32_t mc_image_sector_size(const struct mc_image *image);
 void mc_image_close(struct mc_image *image);
 
 /* Are all data clusters of the image inside their files?  So a copy that broke off is reported at
- * attach, and not by a loader that finds its file damaged.
+ * attach, and not by a loader that finds its file damaged. The first 65536 extents of the disk are
+ * looked at.
  *
  * Q2_ERR_TRUNCATED  a cluster is not; the fault names the file and its size
  * Other errors are not reported, because one damaged place does not make the rest of a disk
  * unusable.
  *
- * Sets image->growth, because it looks at every extent.
+ * Sets image->growth if these were all.
  */
 enum q2_status mc_image_check_files(struct mc_image *image, struct q2_fault *fault);
 

@@ -51,8 +51,7 @@ static bool wrong(struct repair_case *c, const char *what)
     return false;
 }
 
-/* --- repair and judge --------------------------------------------------------------------------
- */
+/* --- repair and judge ------------------------------------------------------------------------- */
 
 /* Put the damaged files in place. */
 static void reset(struct repair_case *c)

@@ -115,8 +115,7 @@ static void build(const struct image_spec *spec)
         (void)image_zero(&image, 2 * size, true);
 }
 
-/* --- damage ------------------------------------------------------------------------------------
- */
+/* --- damage ----------------------------------------------------------------------------------- */
 
 static uint64_t data_cluster(uint64_t guest_offset)
 {
@@ -868,8 +867,7 @@ static void test_repair_rebuilds_a_table_in_several_writes(void)
     cleanup();
 }
 
-/* --- the snapshot table ------------------------------------------------------------------------
- */
+/* --- the snapshot table ----------------------------------------------------------------------- */
 
 static uint64_t stored(uint64_t at, uint32_t length)
 {
