@@ -5,6 +5,7 @@
  */
 #include "fat_volume.h"
 
+#include "core/base/range.h"
 #include "q2_fail.h"
 #include "fat_bytes.h"
 
@@ -112,11 +113,6 @@ struct rule {
         status, what, name, offsetof(struct boot, field), disk_offset, holds                       \
     }
 
-static bool power_of_two(uint32_t value)
-{
-    return value != 0 && (value & (value - 1)) == 0;
-}
-
 static bool holds_bytes_per_sector_set(const struct boot *boot)
 {
     return boot->bytes_per_sector != 0;
@@ -134,13 +130,13 @@ static bool holds_reserved_sectors(const struct boot *boot)
 
 static bool holds_bytes_per_sector(const struct boot *boot)
 {
-    return power_of_two(boot->bytes_per_sector) && boot->bytes_per_sector >= 512 &&
+    return q2_is_power_of_two(boot->bytes_per_sector) && boot->bytes_per_sector >= 512 &&
            boot->bytes_per_sector <= Q2_FAT_MAX_SECTOR_SIZE;
 }
 
 static bool holds_sectors_per_cluster(const struct boot *boot)
 {
-    return power_of_two(boot->sectors_per_cluster);
+    return q2_is_power_of_two(boot->sectors_per_cluster);
 }
 
 static bool holds_total_sectors(const struct boot *boot)

@@ -20,7 +20,7 @@ static enum q2_status require(bool right, enum q2_status status, const char *wha
 
 static bool is_sector_size(uint32_t size)
 {
-    return size >= 512 && size <= 65536 && (size & (size - 1)) == 0;
+    return size >= 512 && size <= 65536 && q2_is_power_of_two(size);
 }
 
 static bool is_zero(const uint8_t *bytes, size_t length)

@@ -5,6 +5,7 @@
  */
 #include "disk_spec.h"
 
+#include "core/base/text.h"
 #include "spec_path.h"
 
 #define AT(member) offsetof(struct mc_disk_spec, member)
@@ -90,15 +91,6 @@ static bool is_word(const char *text, size_t length, const char *word)
     return word[length] == '\0';
 }
 
-static size_t length_of(const char *text)
-{
-    size_t n = 0;
-
-    while (text[n] != '\0')
-        n++;
-    return n;
-}
-
 const struct mc_spec_key *mc_spec_find_key(const char *text, size_t length)
 {
     for (size_t i = 0; i < mc_spec_nb_keys; i++) {
@@ -110,7 +102,7 @@ const struct mc_spec_key *mc_spec_find_key(const char *text, size_t length)
 
 const struct mc_spec_key *mc_spec_find_option(const char *text)
 {
-    size_t length = length_of(text);
+    size_t length = q2_text_length(text);
 
     for (size_t i = 0; i < mc_spec_nb_keys; i++) {
         if (mc_spec_keys[i].option && is_word(text, length, mc_spec_keys[i].option))
@@ -125,7 +117,7 @@ void mc_spec_init(struct mc_disk_spec *spec)
     for (size_t i = 0; i < mc_spec_nb_keys; i++) {
         const struct mc_spec_key *key = &mc_spec_keys[i];
         if (key->fallback)
-            (void)mc_spec_set(spec, key, key->fallback, length_of(key->fallback), NULL);
+            (void)mc_spec_set(spec, key, key->fallback, q2_text_length(key->fallback), NULL);
     }
 }
 
@@ -270,8 +262,6 @@ const char *mc_spec_set(struct mc_disk_spec *spec, const struct mc_spec_key *key
 {
     const char *refusal = NULL;
 
-    if (key->later)
-        return "is not supported yet";
     switch (key->kind) {
     case MC_SPEC_WORD:
         return set_word(spec, key, text, length);

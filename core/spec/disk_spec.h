@@ -68,8 +68,8 @@ struct mc_disk_spec {
     enum q2_unsaid_format backing_format; /* of backing files whose format no image says */
     enum mc_mode mode;
     uint64_t overlay_size; /* MC_MODE_OVERLAY: bytes of memory for what is written */
-    uint64_t room; /* MC_MODE_READ_WRITE: bytes that the file is made longer ahead of writes,
-                              at most; 0: it never grows */
+    uint64_t room; /* MC_MODE_READ_WRITE: bytes that the file is made longer ahead of writes, at
+                      most; 0: it never grows */
     enum mc_handoff_way handoff;
     uint32_t handoff_secure_boot; /* 1: under Secure Boot too */
     uint32_t sector_size;         /* 512 or 4096; 0: what the disk's partition table shows */
@@ -102,7 +102,6 @@ struct mc_spec_key {
     const char *value;                /* the value, as help shows it: "FILE", "ro|rw|overlay" */
     const char *fallback;             /* the default, as text; NULL: the zero of its kind */
     const char *help;
-    bool later; /* known, but not built yet: it is refused with words that say so */
 };
 
 extern const struct mc_spec_key mc_spec_keys[];

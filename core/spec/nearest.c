@@ -1,8 +1,10 @@
 /* Which name was meant by a word that is none?
  *
- * May call nothing. Invariant: work is bounded by MAX_LENGTH squared for each name.
+ * May call core/base/text.h. Invariant: work is bounded by MAX_LENGTH squared for each name.
  */
 #include "disk_spec.h"
+
+#include "core/base/text.h"
 
 /* Words that are longer have no name near them. */
 #define MAX_LENGTH 24u
@@ -43,15 +45,6 @@ static uint32_t distance(const char *a, size_t nb_a, const char *b, size_t nb_b)
     return last[nb_b];
 }
 
-static size_t length_of(const char *text)
-{
-    size_t n = 0;
-
-    while (text[n] != '\0')
-        n++;
-    return n;
-}
-
 /* The best name so far. */
 struct search {
     const char *name;
@@ -60,7 +53,7 @@ struct search {
 
 static void look_at(struct search *search, const char *name, const char *text, size_t length)
 {
-    size_t name_length = length_of(name);
+    size_t name_length = q2_text_length(name);
     uint32_t d;
 
     if (name_length > MAX_LENGTH || length > MAX_LENGTH)

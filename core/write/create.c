@@ -56,7 +56,7 @@ static enum q2_status check_options(const struct making *m)
         {"cluster_size", "the cluster size must be a power of two from 512 to 2M",
          bits != 0 && (bits < Q2_MIN_CLUSTER_BITS || bits > Q2_MAX_CLUSTER_BITS)},
         {"refcount_bits", "the refcount width must be a power of two from 1 to 64",
-         refcount_bits > 64 || (refcount_bits & (refcount_bits - 1)) != 0},
+         refcount_bits > 64 || (refcount_bits != 0 && !q2_is_power_of_two(refcount_bits))},
         {"refcount_bits", "version 2 has refcounts of 16 bits only",
          v2 && refcount_bits != 0 && refcount_bits != 16},
         {"compression_type", "unknown compression type", o->compression_type > Q2_COMPRESSION_ZSTD},

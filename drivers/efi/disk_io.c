@@ -5,6 +5,7 @@
  */
 #include "disk_io.h"
 
+#include "core/base/range.h"
 #include "status.h"
 
 static struct q2_source_efi_disk_io *disk_io_of(struct q2_source *source)
@@ -193,7 +194,7 @@ struct q2_source_efi_disk_io *q2_source_efi_disk_io_of(struct q2_source *source)
 /* log2 of a block size; 0: it is no power of two, and every request goes through Disk I/O. */
 static uint32_t block_bits(UINT32 BlockSize)
 {
-    return (BlockSize & (BlockSize - 1)) == 0 ? (uint32_t)__builtin_ctz(BlockSize) : 0;
+    return q2_is_power_of_two(BlockSize) ? q2_log2(BlockSize) : 0;
 }
 
 /* IoAlign 0 and 1 both mean any; firmware that gives no power of two gets the next one. */

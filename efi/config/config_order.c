@@ -1,20 +1,12 @@
 /* The configuration: entries named, chosen and put in order.
  *
- * May call core/base/utf8.h. Pure functions on NUL-terminated strings. Invariant: comparisons are
+ * May call core/base/. Pure functions on NUL-terminated strings. Invariant: comparisons are
  * total orders, so that any sort gives the same menu on every boot.
  */
 #include "config.h"
 
+#include "core/base/text.h"
 #include "core/base/utf8.h"
-
-static size_t string_length(const char *s)
-{
-    size_t n = 0;
-
-    while (s[n] != '\0')
-        n++;
-    return n;
-}
 
 static int string_compare(const char *a, const char *b)
 {
@@ -148,7 +140,7 @@ static char lower(char c)
 bool mc_entry_set_id(struct mc_entry *entry, const char *file_name)
 {
     static const char suffix[] = ".conf";
-    size_t length = string_length(file_name);
+    size_t length = q2_text_length(file_name);
 
     if (length < sizeof suffix || length - (sizeof suffix - 1) > MC_MAX_TEXT_LENGTH)
         return false;
@@ -255,7 +247,7 @@ bool mc_entry_matches(const struct mc_entry *entry, const char *pattern)
 {
     static const char suffix[] = ".conf";
     char name[MC_MAX_TEXT_LENGTH + sizeof suffix];
-    size_t length = string_length(entry->id);
+    size_t length = q2_text_length(entry->id);
 
     if (mc_glob_match(pattern, entry->id))
         return true;

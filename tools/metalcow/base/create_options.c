@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/range.h"
 #include "output.h"
 #include "size.h"
 
@@ -225,7 +226,7 @@ static bool parse_refcount_bits(const char *text, uint32_t *ret_bits)
     char *end;
     unsigned long bits = strtoul(text, &end, 10);
 
-    if (*end == '\0' && bits >= 1 && bits <= 64 && (bits & (bits - 1)) == 0) {
+    if (*end == '\0' && bits <= 64 && q2_is_power_of_two((uint32_t)bits)) {
         *ret_bits = (uint32_t)bits;
         return true;
     }

@@ -26,7 +26,7 @@ static void test_keys_rows_are_whole_and_spelled_once(void)
         T_CHECK((key->kind == MC_SPEC_WORD || key->kind == MC_SPEC_NO) == (key->refusal != NULL));
         T_CHECK(key->offset < sizeof(spec));
         for (size_t j = 0; j < i; j++)
-            T_CHECK(key->later || mc_spec_keys[j].later || key->offset != mc_spec_keys[j].offset);
+            T_CHECK(key->offset != mc_spec_keys[j].offset);
     }
     T_CHECK(mc_spec_nb_keys < 64); /* a bit for each in the parsers */
     t_row("");
@@ -326,16 +326,6 @@ static void test_sum_parse_takes_both_cases(void)
         !mc_sum_parse("BA7816BF8F01CFEA414140DE5DAE2223b00361a396177a9cb410ff61f20015aD0", bytes));
 }
 
-static void test_set_of_a_later_key_is_refused(void)
-{
-    struct mc_spec_key key = *mc_spec_find_key("title", 5);
-
-    mc_spec_init(&spec);
-    key.later = true;
-    T_CHECK_STR(mc_spec_set(&spec, &key, "T", 1, NULL), "is not supported yet");
-    T_CHECK(!spec.title);
-}
-
 int main(void)
 {
     T_RUN(test_keys_rows_are_whole_and_spelled_once);
@@ -352,6 +342,5 @@ int main(void)
     T_RUN(test_nearest_names_what_was_meant);
     T_RUN(test_path_refusal_and_form_have_the_same_bounds);
     T_RUN(test_sum_parse_takes_both_cases);
-    T_RUN(test_set_of_a_later_key_is_refused);
     return t_done();
 }
