@@ -433,12 +433,9 @@ static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVeri
     return q2_block_io_reset(block_io_of(This));
 }
 
-/* A cluster of an image with extended L2 entries has 32 subclusters. */
-#define SUBCLUSTER_BITS 5u
-
-static UINT32 blocks_in(const EFI_BLOCK_IO_MEDIA *media, uint32_t bits)
+static UINT32 blocks_in(const EFI_BLOCK_IO_MEDIA *media, uint64_t length)
 {
-    return bits > block_bits(media) ? 1u << (bits - block_bits(media)) : 1;
+    return length > media->BlockSize ? (UINT32)(length >> block_bits(media)) : 1;
 }
 
 /* What is written best at once: whole clusters; and without reading: whole subclusters, or clusters
@@ -447,17 +444,12 @@ static UINT32 blocks_in(const EFI_BLOCK_IO_MEDIA *media, uint32_t bits)
 static void set_granules(EFI_BLOCK_IO_MEDIA *media, const struct q2_disk *disk)
 {
     struct q2_layer_info info;
-    uint32_t unit_bits;
 
     q2_disk_layer_info(disk, 0, &info);
-    media->LogicalBlocksPerPhysicalBlock = 1;
-    if (!info.header)
-        return;
-    unit_bits = info.header->cluster_bits;
-    if ((info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0)
-        unit_bits -= SUBCLUSTER_BITS;
-    media->LogicalBlocksPerPhysicalBlock = blocks_in(media, unit_bits);
-    media->OptimalTransferLengthGranularity = blocks_in(media, info.header->cluster_bits);
+    media->LogicalBlocksPerPhysicalBlock = blocks_in(media, q2_disk_erase_granule(disk));
+    if (info.header)
+        media->OptimalTransferLengthGranularity =
+            blocks_in(media, 1ull << info.header->cluster_bits);
 }
 
 enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *disk,
