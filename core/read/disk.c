@@ -22,8 +22,8 @@ const struct q2_fault *q2_disk_fault(const struct q2_disk *disk)
     return &disk->fault;
 }
 
-/* How far ahead of a read that goes on where the last one ended the map is looked at: a slice's
- * entries are next to each other, and the next requests then need no look of their own. */
+/* A read that goes on where the last one ended looks up so much more than it wants: the entries are
+ * next to each other in a slice, and the next requests then need no lookup of their own. */
 #define LOOK_AHEAD          (1024u * 1024)
 #define LOOK_AHEAD_CLUSTERS 128u
 
@@ -99,15 +99,15 @@ enum q2_status q2_disk_map(struct q2_disk *disk, uint64_t offset, uint64_t max_l
     return status;
 }
 
-/* What one read takes out of an extent: bytes from `skip` on. */
-struct extent_part {
+/* A piece of a read: the bytes of one extent from `skip` on. */
+struct piece {
     const struct q2_extent *extent;
     uint64_t skip;
     size_t length;
 };
 
-/* The same as an extent of its own. */
-static struct q2_extent extent_of_part(const struct extent_part *piece)
+/* A piece as an extent of its own. */
+static struct q2_extent extent_of_piece(const struct piece *piece)
 {
     struct q2_extent extent = *piece->extent;
 
@@ -118,10 +118,9 @@ static struct q2_extent extent_of_part(const struct extent_part *piece)
     return extent;
 }
 
-static enum q2_status read_encrypted(struct q2_disk *disk, const struct extent_part *piece,
-                                     void *buffer)
+static enum q2_status read_encrypted(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
-    const struct q2_extent extent = extent_of_part(piece);
+    const struct q2_extent extent = extent_of_piece(piece);
 
     return q2_encrypted_read(&disk->layers[extent.layer], &disk->windows, &extent, buffer);
 }
@@ -150,7 +149,7 @@ static bool is_whole(struct q2_disk *disk, const struct q2_image *image)
  * cluster: the rest of that one was never written. A disk that is open for writing was checked as
  * a whole. For others the refcounts are asked, if the caller allows that, because they cannot tell
  * whether the file has lost the end of this one cluster. */
-static enum q2_status read_past_end(struct q2_disk *disk, const struct extent_part *piece,
+static enum q2_status read_past_end(struct q2_disk *disk, const struct piece *piece,
                                     uint64_t host_offset, uint8_t *buffer)
 {
     const struct q2_image *image = &disk->layers[piece->extent->layer];
@@ -173,7 +172,7 @@ static enum q2_status read_past_end(struct q2_disk *disk, const struct extent_pa
     return Q2_OK;
 }
 
-static enum q2_status read_data(struct q2_disk *disk, const struct extent_part *piece, void *buffer)
+static enum q2_status read_data(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
     const struct q2_image *image = &disk->layers[piece->extent->layer];
     struct q2_source *source = image->data;
@@ -191,10 +190,9 @@ static enum q2_status read_data(struct q2_disk *disk, const struct extent_part *
     return Q2_OK;
 }
 
-static enum q2_status read_compressed(struct q2_disk *disk, const struct extent_part *piece,
-                                      void *buffer)
+static enum q2_status read_compressed(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
-    const struct q2_extent extent = extent_of_part(piece);
+    const struct q2_extent extent = extent_of_piece(piece);
     const struct q2_image *image = &disk->layers[extent.layer];
     struct q2_codec *codec =
         image->header.compression_type == Q2_COMPRESSION_ZSTD ? disk->zstd : disk->zlib;
@@ -203,8 +201,7 @@ static enum q2_status read_compressed(struct q2_disk *disk, const struct extent_
                               piece->length);
 }
 
-static enum q2_status read_piece(struct q2_disk *disk, const struct extent_part *piece,
-                                 void *buffer)
+static enum q2_status read_piece(struct q2_disk *disk, const struct piece *piece, void *buffer)
 {
     switch (piece->extent->kind) {
     case Q2_EXTENT_DATA:
@@ -222,7 +219,7 @@ static enum q2_status read_piece(struct q2_disk *disk, const struct extent_part 
 /* The piece at offset, at most to end: of the extent that was looked up last while it reaches here
  * and no metadata has changed, so that small requests in a row cost one look at the tables. */
 static enum q2_status piece_at(struct q2_disk *disk, uint64_t offset, uint64_t end,
-                               uint64_t horizon, struct extent_part *ret_piece)
+                               uint64_t horizon, struct piece *ret_piece)
 {
     struct q2_extent *recent = &disk->recent;
     uint64_t skip = offset - recent->guest_offset;
@@ -258,7 +255,7 @@ enum q2_status q2_disk_read(struct q2_disk *disk, uint64_t offset, void *buffer,
         horizon += q2_min_u64(look_ahead(disk), q2_disk_size(disk) - end);
     disk->next_offset = end;
     while (offset < end) {
-        struct extent_part piece;
+        struct piece piece;
         enum q2_status status = piece_at(disk, offset, end, horizon, &piece);
 
         if (status == Q2_OK)

@@ -162,8 +162,8 @@ static void take_unknown(struct parser *p, struct slice key, const char *nearest
         problem->nearest = nearest;
 }
 
-/* A line with something on it. */
-static void setting_take(struct parser *p, struct slice line)
+/* Take a line with something on it: a key, blanks, and what is left as the value. */
+static void line_parse(struct parser *p, struct slice line)
 {
     struct slice key = {line.start, 0};
 
@@ -199,7 +199,7 @@ static bool file_parse(struct parser *p)
         bool is_text = line_check(p, line);
         line = trim(line);
         if (is_text && line.length > 0 && line.start[0] != '#')
-            setting_take(p, line);
+            line_parse(p, line);
     }
     p->line = 0;
     return true;

@@ -253,7 +253,7 @@ static void print_option(FILE *out, const struct option_row *row)
 
 #define NOT_A_SIZE "a size; you may use the suffixes k, M, G, T, P and E"
 
-/* "qcow2, raw" */
+/* The words that an option of this kind takes: "human, json". */
 static void print_words(FILE *out, enum option_kind kind)
 {
     const char *separator = "";
