@@ -78,7 +78,7 @@ static enum q2_status locate_by_shell(EFI_SHELL_PROTOCOL *shell, const char *wor
 static enum q2_status locate_on_own_volume(const char *word, struct q2_fault *fault,
                                            struct mc_location *location)
 {
-    size_t size = mc_text_length(word) + 2;
+    size_t size = q2_text_length(word) + 2;
 
     location->volume = mc_own_volume();
     if (!location->volume)

@@ -182,7 +182,7 @@ static bool choose_and_start(struct boot *boot, EFI_STATUS *ret_status)
 {
     struct mc_session *session = boot->session;
     struct mc_menu *menu = &boot->menu;
-    bool is_saved = mc_text_equal(session->entries->settings.default_entry, MC_DEFAULT_SAVED);
+    bool is_saved = q2_text_equal(session->entries->settings.default_entry, MC_DEFAULT_SAVED);
     bool by_hand = false;
 
     mc_menu_say(menu, boot->message, boot->is_alarm);

@@ -105,8 +105,8 @@ static enum q2_status get_wish(struct mc_session *session, enum wish *ret_wish)
     *ret_wish = WISH_CHECK;
     if (!word)
         return Q2_OK;
-    *ret_wish = mc_text_equal(word, "all") ? WISH_ALL : WISH_LEAKS;
-    if (*ret_wish == WISH_ALL || mc_text_equal(word, "leaks"))
+    *ret_wish = q2_text_equal(word, "all") ? WISH_ALL : WISH_LEAKS;
+    if (*ret_wish == WISH_ALL || q2_text_equal(word, "leaks"))
         return Q2_OK;
     return q2_fail(&session->fault, Q2_ERR_ARGUMENT, "-r takes leaks or all", word);
 }

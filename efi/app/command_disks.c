@@ -85,7 +85,7 @@ static void print_record(const struct mc_disk_record *record)
     mc_put_size(&text, record->size);
     q2_line_put(&text, mode_words[record->mode]);
     q2_line_put_escaped(&text, (const char *)record->image);
-    if (!mc_text_equal((const char *)record->title, (const char *)record->image)) {
+    if (!q2_text_equal((const char *)record->title, (const char *)record->image)) {
         q2_line_put(&text, "  ");
         q2_line_put_escaped(&text, (const char *)record->title);
     }
@@ -141,7 +141,7 @@ EFI_STATUS mc_command_detach(struct mc_session *session)
 
     if (mc_client_open(&session->client, false, &session->fault) != Q2_OK)
         return mc_session_fail(session);
-    if (mc_text_equal(session->line.operand, "all"))
+    if (q2_text_equal(session->line.operand, "all"))
         return detach_all(session);
     if (mc_number_parse(session->line.operand, &number))
         return detach(session, number);

@@ -23,8 +23,8 @@ struct command {
 static const struct command commands[] = {
     {"attach",
      "IMAGE [--data-file FILE] [--backing-file FILE] [--snapshot NAME]\n"
-     "         [--names below|none|any] [--format qcow2|raw] [--backing-format raw]\n"
-     "         [--passphrase-file FILE] [--key-file FILE]\n"
+     "         [--names below|none|any] [--backing-format raw|qcow2]\n"
+     "         [--format qcow2|raw] [--passphrase-file FILE] [--key-file FILE]\n"
      "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
      "publish an image as a disk", true, mc_command_attach},
     {"list", "", "show the attached disks", false, mc_command_list},
@@ -113,7 +113,7 @@ bool mc_session_find(struct mc_session *session, uint32_t number)
 static const struct option *find_option(const char *word)
 {
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        if (mc_text_equal(options[i].name, word))
+        if (q2_text_equal(options[i].name, word))
             return &options[i];
     }
     return NULL;
@@ -160,7 +160,7 @@ static enum q2_status take_key(struct parsing *p, const struct mc_spec_key *key)
         return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
                        "this option is given twice; give it once", key->option);
     p->seen |= bit;
-    refusal = mc_spec_set(&p->session->image.spec, key, value, mc_text_length(value), NULL);
+    refusal = mc_spec_set(&p->session->image.spec, key, value, q2_text_length(value), NULL);
     return refusal ? q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, refusal, key->option) : Q2_OK;
 }
 
@@ -198,7 +198,7 @@ static enum q2_status parse(const struct mc_arguments *arguments, struct mc_sess
 static const struct command *find_command(const char *name)
 {
     for (size_t i = 0; i < NB_COMMANDS; i++) {
-        if (mc_text_equal(commands[i].name, name))
+        if (q2_text_equal(commands[i].name, name))
             return &commands[i];
     }
     return NULL;

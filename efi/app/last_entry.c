@@ -29,10 +29,10 @@ void mc_last_entry_set(const char *id)
     char last[MC_MAX_TEXT_LENGTH + 1];
 
     mc_last_entry_get(last);
-    if (mc_text_equal(last, id))
+    if (q2_text_equal(last, id))
         return;
     /* A full or protected store: the choice is not remembered, and the boot goes on. */
     (void)services->SetVariable(name, &vendor,
                                 EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS,
-                                mc_text_length(id), (VOID *)(uintptr_t)id);
+                                q2_text_length(id), (VOID *)(uintptr_t)id);
 }

@@ -33,7 +33,7 @@ static CHAR16 next_unit(const char **text, size_t *left)
 void mc_print(const char *text)
 {
     SIMPLE_TEXT_OUTPUT_INTERFACE *out = mc_firmware.SystemTable->ConOut;
-    size_t left = mc_text_length(text);
+    size_t left = q2_text_length(text);
     CHAR16 piece[PIECE_UNITS];
 
     if (!out)

@@ -181,8 +181,8 @@ char *mc_device_path_to_file(const EFI_DEVICE_PATH *node)
     joined[n] = 0;
     utf8 = mc_to_utf8(joined);
     if (utf8)
-        clean = mc_alloc(mc_text_length(utf8) + 2);
-    if (clean && !mc_path_clean(utf8, clean, mc_text_length(utf8) + 2)) {
+        clean = mc_alloc(q2_text_length(utf8) + 2);
+    if (clean && !mc_path_clean(utf8, clean, q2_text_length(utf8) + 2)) {
         mc_free(clean);
         clean = NULL;
     }

@@ -84,7 +84,7 @@ void mc_free_pages(void *memory, size_t size)
 
 char *mc_copy_text(const char *text)
 {
-    size_t size = mc_text_length(text) + 1;
+    size_t size = q2_text_length(text) + 1;
     char *copy = mc_alloc(size);
 
     if (copy)
@@ -94,7 +94,7 @@ char *mc_copy_text(const char *text)
 
 CHAR16 *mc_to_ucs2(const char *utf8)
 {
-    size_t capacity = mc_text_length(utf8) + 1;
+    size_t capacity = q2_text_length(utf8) + 1;
     CHAR16 *ucs2 = mc_alloc(capacity * sizeof(CHAR16));
 
     if (ucs2 && !mc_utf8_to_ucs2(utf8, (uint16_t *)ucs2, capacity)) {

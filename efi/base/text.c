@@ -1,7 +1,7 @@
 /* Words, UTF-8 and UCS-2, paths.
  *
- * May call nothing but q2_line.h and the decoder of utf8.h. Invariant: nothing is written past the
- * size that the caller gave.
+ * May call nothing but q2_line.h and core/base/. Invariant: nothing is written past the size that
+ * the caller gave.
  */
 #include "text.h"
 
@@ -39,22 +39,6 @@ void mc_put_bar(struct q2_line *text, uint64_t done, uint64_t total)
     q2_line_put(text, " %");
 }
 
-bool mc_text_equal(const char *a, const char *b)
-{
-    for (; *a != '\0' && *a == *b; a++)
-        b++;
-    return *a == *b;
-}
-
-size_t mc_text_length(const char *string)
-{
-    size_t length = 0;
-
-    while (string[length] != '\0')
-        length++;
-    return length;
-}
-
 bool mc_text_copy(char *to, size_t size, const char *from)
 {
     struct q2_line text = q2_line_start(to, size);
@@ -82,7 +66,7 @@ bool mc_number_parse(const char *word, uint32_t *ret_number)
 
 bool mc_utf8_to_ucs2(const char *utf8, uint16_t *ret_ucs2, size_t capacity)
 {
-    size_t left = mc_text_length(utf8);
+    size_t left = q2_text_length(utf8);
     size_t n = 0;
 
     while (left > 0) {

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/text.h"
 #include "q2_line.h"
 
 /* A size as people read it: "88 MiB", "1.5 GiB", "512 B". */
@@ -17,9 +18,6 @@ void mc_put_size(struct q2_line *text, uint64_t bytes);
 
 /* How far a piece of work is: "[##########..........]  50 %". total >= 1, done <= total. */
 void mc_put_bar(struct q2_line *text, uint64_t done, uint64_t total);
-
-bool mc_text_equal(const char *a, const char *b);
-size_t mc_text_length(const char *string);
 
 /* Copy, cut to size - 1 bytes; false if it was cut. */
 bool mc_text_copy(char *to, size_t size, const char *from);

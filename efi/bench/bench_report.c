@@ -128,7 +128,7 @@ void mc_bench_print(const struct mc_bench_result *result)
 /* One token, on a new line if the present one is long. */
 static void token(struct line *line, const char *text)
 {
-    if (line->text.length + mc_text_length(text) > MAX_COLUMNS)
+    if (line->text.length + q2_text_length(text) > MAX_COLUMNS)
         line_end(line);
     q2_line_put(&line->text, text);
 }

@@ -79,7 +79,7 @@ static enum q2_status find_disk(struct mc_session *session, struct run *run)
 
     /* The word "scratch" must be typed, so that nobody loses an image by mistake. */
     if (status == Q2_OK && session->line.write &&
-        (!mc_text_equal(session->line.write, "scratch") ||
+        (!q2_text_equal(session->line.write, "scratch") ||
          mc_number_parse(session->line.operand, &number)))
         return q2_fail(&session->fault, Q2_ERR_ARGUMENT,
                        "only an image that may be lost is written: IMAGE --write scratch",
@@ -138,7 +138,7 @@ static enum q2_status measure_row(struct mc_session *session, struct run *run, s
     const char *name = row < MC_BENCH_NB_ROWS ? mc_bench_rows[row].name : MC_BENCH_OPEN;
     enum q2_status status;
 
-    if (session->line.row && !mc_text_equal(session->line.row, name))
+    if (session->line.row && !q2_text_equal(session->line.row, name))
         return Q2_OK;
     if (row == MC_BENCH_NB_ROWS)
         status = mc_bench_open(&run->bench, &run->results[row]);

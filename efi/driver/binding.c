@@ -136,7 +136,7 @@ static unsigned int instance_of(const struct mc_entries *entries, size_t i)
 
     for (size_t j = 0; j < i; j++) {
         const struct mc_disk_spec *spec = &entries->sorted[j]->spec;
-        nb += !spec->no_attach && mc_text_equal(spec->image, image) ? 1 : 0;
+        nb += !spec->no_attach && q2_text_equal(spec->image, image) ? 1 : 0;
     }
     return nb;
 }

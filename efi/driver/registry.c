@@ -70,7 +70,7 @@ bool mc_registry_has_entry(EFI_HANDLE volume, const char *id)
     struct mc_disk *disk = registry.disks;
 
     while (disk &&
-           !(disk->image->volume == volume && disk->entry && mc_text_equal(disk->entry, id)))
+           !(disk->image->volume == volume && disk->entry && q2_text_equal(disk->entry, id)))
         disk = disk->next;
     return disk != NULL;
 }

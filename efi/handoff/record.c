@@ -15,7 +15,7 @@
 #define ROOM_MARK (64u * 1024 * 1024)
 
 /* Bytes that each part of a record takes; include/q2_handoff.h has the format. */
-#define STRING_SIZE(text) (3 + mc_text_length(text))
+#define STRING_SIZE(text) (3 + q2_text_length(text))
 #define FILE_SIZE         24u
 #define EXTENT_SIZE       16u
 #define SAMPLE_SIZE       24u

@@ -67,7 +67,7 @@ static void explain_format(const struct mc_image *image, struct q2_fault *fault)
 {
     if ((fault->status == Q2_ERR_BAD_MAGIC ||
          (fault->status == Q2_ERR_VERSION && fault->value == 1)) &&
-        !fault->what && mc_text_equal(fault->file, image->file->source->path))
+        !fault->what && q2_text_equal(fault->file, image->file->source->path))
         fault->what = name_format(image->file->source);
 }
 

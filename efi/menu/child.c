@@ -52,7 +52,7 @@ bool mc_menu_child_snapshot(const struct q2_snapshot *snapshot, struct mc_menu_c
     const char *id = snapshot->id[0] != '\0' ? snapshot->id : snapshot->name;
 
     /* What was cut at 255 bytes when it was read would not be found again. */
-    if (id[0] == '\0' || mc_text_length(id) >= MC_MAX_TEXT_LENGTH)
+    if (id[0] == '\0' || q2_text_length(id) >= MC_MAX_TEXT_LENGTH)
         return false;
     ret_child->kind = MC_CHILD_SNAPSHOT;
     (void)mc_text_copy(ret_child->value, sizeof(ret_child->value), id);
@@ -68,7 +68,7 @@ bool mc_menu_child_loader(const char *path, struct mc_menu_child *ret_child)
 {
     struct q2_line label;
 
-    if (mc_text_length(path) >= sizeof(ret_child->value))
+    if (q2_text_length(path) >= sizeof(ret_child->value))
         return false;
     ret_child->kind = MC_CHILD_LOADER;
     (void)mc_text_copy(ret_child->value, sizeof(ret_child->value), path);

@@ -13,11 +13,11 @@ const struct mc_entry *mc_choose_entry(struct mc_entry *const *sorted, size_t nb
                                        size_t size)
 {
     struct q2_line line = q2_line_start(text, size);
-    bool is_saved = mc_text_equal(setting, MC_DEFAULT_SAVED);
+    bool is_saved = q2_text_equal(setting, MC_DEFAULT_SAVED);
     bool is_pattern = setting[0] != '\0' && !is_saved;
 
     for (size_t i = 0; i < nb; i++) {
-        if (is_saved ? mc_text_equal(sorted[i]->id, saved)
+        if (is_saved ? q2_text_equal(sorted[i]->id, saved)
                      : !is_pattern || mc_entry_matches(sorted[i], setting))
             return sorted[i];
     }

@@ -18,7 +18,7 @@ bool mc_field_set(struct mc_field *field, const char *text)
 
     if (!fits)
         field->text[0] = '\0';
-    field->length = mc_text_length(field->text);
+    field->length = q2_text_length(field->text);
     field->cursor = field->length;
     return fits;
 }
@@ -70,7 +70,7 @@ static bool insert(struct mc_field *field, uint16_t unit)
 
     if (!is_character(unit) || !mc_ucs2_to_utf8(ucs2, bytes, sizeof(bytes)))
         return false;
-    n = mc_text_length(bytes);
+    n = q2_text_length(bytes);
     if (n >= sizeof(field->text) - field->length)
         return false;
     __builtin_memmove(field->text + field->cursor + n, field->text + field->cursor,

@@ -212,7 +212,7 @@ static bool set(struct reading *reading, const struct mc_spec_key *key)
     if (*value == '\0')
         return refuse(reading, "has no value; write KEY=VALUE");
     refusal =
-        mc_spec_set(&reading->options->spec, key, value, mc_text_length(value), &reading->pool);
+        mc_spec_set(&reading->options->spec, key, value, q2_text_length(value), &reading->pool);
     return refusal ? refuse(reading, refusal) : true;
 }
 

@@ -280,7 +280,7 @@ static enum q2_status make_source(struct mc_fat_place *place, struct mc_fat_file
 static enum q2_status open_by_name(struct mc_fat_place *place, struct mc_fat_file *file,
                                    const char *path, bool writable, struct q2_fault *fault)
 {
-    size_t size = mc_text_length(path) + 2;
+    size_t size = q2_text_length(path) + 2;
 
     file->path = mc_alloc(size);
     if (!file->path)

@@ -71,7 +71,7 @@ static enum q2_status make_source(struct file_place *place, struct place_file *f
 static enum q2_status open_file(struct q2_place *place, const char *path, bool writable,
                                 struct q2_fault *fault, struct q2_place_file **ret_file)
 {
-    size_t size = mc_text_length(path) + 2;
+    size_t size = q2_text_length(path) + 2;
     struct place_file *file;
     enum q2_status status = Q2_OK;
 

@@ -88,7 +88,7 @@ static enum q2_status visit(const EFI_FILE_INFO *record, const struct listing *l
     name = mc_to_utf8(record->FileName);
     if (!name)
         return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, listing->folder);
-    if (!mc_text_equal(name, ".") && !mc_text_equal(name, ".."))
+    if (!q2_text_equal(name, ".") && !q2_text_equal(name, ".."))
         status = listing->visitor->visit(listing->visitor, name, fault);
     mc_free(name);
     return status;

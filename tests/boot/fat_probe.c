@@ -240,10 +240,10 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
     mc_firmware_init(ImageHandle, SystemTable);
     if (mc_arguments_get(&arguments, &fault) != Q2_OK || arguments.nb == 0)
         return EFI_INVALID_PARAMETER;
-    if (mc_text_equal(arguments.words[0], "odd") && arguments.nb == 2 &&
+    if (q2_text_equal(arguments.words[0], "odd") && arguments.nb == 2 &&
         mc_number_parse(arguments.words[1], &start))
         return for_each(u"ODD.TXT", check_odd, start);
-    if (mc_text_equal(arguments.words[0], "grow"))
+    if (q2_text_equal(arguments.words[0], "grow"))
         return for_each(u"CUT.TXT", check_grow, 0);
     return EFI_INVALID_PARAMETER;
 }

@@ -538,7 +538,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE ImageHandle, EFI_SYSTEM_TABLE *SystemTable
     if (mc_arguments_get(&arguments, &fault) != Q2_OK || arguments.nb == 0)
         return probe_say("probe", "failed: arguments", arguments.nb);
     for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
-        if (mc_text_equal(arguments.words[0], probes[i].name))
+        if (q2_text_equal(arguments.words[0], probes[i].name))
             return probes[i].run(arguments.nb > 1 ? arguments.words[1] : "");
     }
     return probe_say("probe", "failed: no such probe", 0);

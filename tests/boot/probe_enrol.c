@@ -53,7 +53,7 @@ EFI_STATUS probe_enrol(const char *operand)
         return probe_say("enrol", "failed: no file", 0);
     mc_free(file.path);
     status = mc_firmware.SystemTable->RuntimeServices->SetVariable(
-        (CHAR16 *)name, mc_text_equal(variable, "db") ? &database_guid : &global_guid,
+        (CHAR16 *)name, q2_text_equal(variable, "db") ? &database_guid : &global_guid,
         EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS | EFI_VARIABLE_RUNTIME_ACCESS |
             TIME_BASED,
         size, bytes);

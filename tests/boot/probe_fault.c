@@ -68,7 +68,7 @@ EFI_STATUS probe_fault(const char *operand)
                   {"read-null", read_null}};
 
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        if (mc_text_equal(operand, faults[i].name))
+        if (q2_text_equal(operand, faults[i].name))
             faults[i].run(mc_firmware.BootServices);
     }
     return probe_say("fault", "failed: the firmware went on", 0);
