@@ -368,12 +368,6 @@ bool arguments_spare_objects(const struct arguments *arguments)
     return arguments->objects.nb > 0 && !arguments->image_opts && !arguments->target_image_opts;
 }
 
-static bool say(const char *text)
-{
-    fprintf(stderr, "metalcow: %s\n", text);
-    return false;
-}
-
 /* Verbs that look at their operands themselves. */
 #define OWN_OPERANDS (VERB_BIT(CONVERT) | VERB_BIT(DD) | VERB_BIT(IO))
 /* Verbs that have another use for --object. */
@@ -393,10 +387,10 @@ static bool take_image_opts(const struct verb *verb, struct arguments *arguments
     arguments->image[0].objects = arguments->image[1].objects = &arguments->objects;
     if (!arguments->image_opts)
         return (verb_bit(verb) & OWN_OBJECTS) != 0 || !arguments_spare_objects(arguments) ||
-               say("--object is for encrypt.key-secret of --image-opts; give that too, or "
-                   "--key-file instead");
+               complain("--object is for encrypt.key-secret of --image-opts; give that too, or "
+                        "--key-file instead");
     if (arguments->image[0].format != FORMAT_PROBED || arguments->image[1].format != FORMAT_PROBED)
-        return say("--image-opts and -f exclude each other; say driver=qcow2 or driver=raw");
+        return complain("--image-opts and -f exclude each other; say driver=qcow2 or driver=raw");
     if ((verb_bit(verb) & OWN_OPERANDS) != 0)
         return true;
     for (int i = 0; i < nb_images && arguments->operands[i]; i++) {

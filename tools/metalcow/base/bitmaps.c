@@ -54,9 +54,7 @@ static bool may_have_bitmaps(const struct q2_layer_info *info)
         wrong = "only a qcow2 image has bitmaps, and the input is none; leave out --bitmaps";
     else if (info->header->version < 3)
         wrong = "an image of version 2 has no bitmaps, and the input is one; leave out --bitmaps";
-    if (wrong)
-        fprintf(stderr, "metalcow: %s\n", wrong);
-    return !wrong;
+    return !wrong || complain(wrong);
 }
 
 bool bitmaps_can_copy(struct image *from, bool skip_inconsistent)

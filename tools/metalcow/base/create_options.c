@@ -489,7 +489,5 @@ bool create_options_check(const struct create_options *options)
             "refcount_bits must be 16 with compat=0.10; use compat=1.1, or leave refcount_bits out";
     else if (image->extended_l2 && create_options_cluster_size(options) < 1u << MIN_EXTENDED_BITS)
         what = "extended_l2 needs a cluster_size of 16k or more";
-    if (what)
-        fprintf(stderr, "metalcow: %s\n", what);
-    return !what;
+    return !what || complain(what);
 }

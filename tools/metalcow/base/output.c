@@ -55,6 +55,18 @@ void print_status(const char *path, enum q2_status status)
     print_fault(path, &(struct q2_fault){.status = status});
 }
 
+bool complain_of(const char *path, enum q2_status status, const char *what)
+{
+    print_fault(path, &(struct q2_fault){.status = status, .what = what});
+    return false;
+}
+
+bool complain(const char *sentence)
+{
+    fprintf(stderr, "metalcow: %s\n", sentence);
+    return false;
+}
+
 void format_size(uint64_t size, char *buffer, size_t buffer_size)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

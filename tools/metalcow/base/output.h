@@ -32,6 +32,16 @@ void print_cause(const char *path, const struct q2_fault *fault);
 /* As print_fault() for a failure that left no fault. */
 void print_status(const char *path, enum q2_status status);
 
+/* As print_fault() for a failure that this program finds itself. Returns false, so that a check can
+ * end with it.
+ *
+ * what  as in struct q2_fault
+ */
+bool complain_of(const char *path, enum q2_status status, const char *what);
+
+/* Write "metalcow: SENTENCE" to stderr. Returns false, as complain_of(). */
+bool complain(const char *sentence);
+
 /* Write a size with three digits and a unit, as qemu-img does: "64 KiB". buffer: 16 bytes at least.
  */
 void format_size(uint64_t size, char *buffer, size_t buffer_size);

@@ -11,6 +11,7 @@
 
 #include "tools/metalcow/base/entries.h"
 #include "tools/metalcow/base/image_opts.h"
+#include "tools/metalcow/base/output.h"
 #include "tools/metalcow/base/snapshots.h"
 #include "salvage.h"
 
@@ -24,26 +25,23 @@ struct input {
     uint64_t size;       /* of its disk, bytes */
 };
 
-static bool say(const char *text)
-{
-    fprintf(stderr, "metalcow: %s\n", text);
-    return false;
-}
-
 /* Options that say something about one image do not say about which of several. */
 static bool check_options(const struct arguments *arguments)
 {
     const struct image_options *how = &arguments->image[0];
 
     if (arguments->snapshot_param || how->snapshot)
-        return say("-l takes a snapshot of one input, but there are several inputs; convert each "
-                   "by itself first");
+        return complain(
+            "-l takes a snapshot of one input, but there are several inputs; convert each "
+            "by itself first");
     if (arguments->bitmaps)
-        return say("--bitmaps copies the bitmaps of one input, but there are several inputs; leave "
-                   "it out");
+        return complain(
+            "--bitmaps copies the bitmaps of one input, but there are several inputs; leave "
+            "it out");
     if (how->data_file || how->backing_files.nb > 0)
-        return say("--data-file and --backing-file say something about one input, but there are "
-                   "several");
+        return complain(
+            "--data-file and --backing-file say something about one input, but there are "
+            "several");
     return true;
 }
 
@@ -75,7 +73,7 @@ static bool add(struct inputs *inputs, const struct arguments *arguments, bool s
     if (!single && length % SECTOR != 0)
         length += SECTOR - length % SECTOR;
     if (length > INT64_MAX - inputs->size)
-        return say("the inputs are too large to be one disk");
+        return complain("the inputs are too large to be one disk");
     input->begin = inputs->size;
     input->end = inputs->size += length;
     return true;
@@ -92,7 +90,7 @@ bool inputs_open(struct inputs *inputs, const struct arguments *arguments)
     inputs->list = calloc(wanted, sizeof(*inputs->list));
     if (!inputs->images || !inputs->list) {
         inputs_close(inputs);
-        return say("out of memory");
+        return complain("out of memory");
     }
     while (inputs->nb < wanted) {
         if (!add(inputs, arguments, wanted == 1)) {

@@ -31,19 +31,13 @@ struct new_image {
     void *workspace;
 };
 
-static bool fail(const char *path, enum q2_status status, const char *what)
-{
-    print_fault(path, &(struct q2_fault){.status = status, .what = what});
-    return false;
-}
-
 bool make_image_join(const char *path, const char *name, char *ret_path)
 {
     const char *slash = name[0] == '/' ? NULL : strrchr(path, '/');
     size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
 
     if (folder > Q2_MAX_PATH_LENGTH || strlen(name) > Q2_MAX_PATH_LENGTH - folder)
-        return fail(name, Q2_ERR_BAD_NAME, "the path is too long");
+        return complain_of(name, Q2_ERR_BAD_NAME, "the path is too long");
     memcpy(ret_path, path, folder);
     memcpy(ret_path + folder, name, strlen(name) + 1);
     return true;
@@ -58,11 +52,12 @@ bool make_image_backing(const char *path, const char *name, enum q2_name_policy 
 
     if (status == Q2_OK)
         return true;
-    return fail(name, status,
-                status == Q2_ERR_NAME_DENIED   ? "this name of a backing file would be refused "
-                                                 "when the image is opened"
-                : status == Q2_ERR_UNSUPPORTED ? "a backing file has to be a plain file"
-                                               : NULL);
+    return complain_of(name, status,
+                       status == Q2_ERR_NAME_DENIED
+                           ? "this name of a backing file would be refused "
+                             "when the image is opened"
+                       : status == Q2_ERR_UNSUPPORTED ? "a backing file has to be a plain file"
+                                                      : NULL);
 }
 
 /* --- would it work? ------------------------------------------------------------------------- */
@@ -117,14 +112,15 @@ static bool open_file(struct new_image *new, struct new_file *file, const char *
         file->is_new = status == Q2_OK;
     }
     if (status == Q2_ERR_BUSY && images_use_path(new->in_use, new->nb_in_use, path))
-        return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
+        return complain_of(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (status != Q2_OK)
-        return fail(path, status, status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
+        return complain_of(path, status,
+                           status == Q2_ERR_NOT_FOUND ? "the folder does not exist" : NULL);
     file->is_open = true;
     if (images_use(new->in_use, new->nb_in_use, &posix->source))
-        return fail(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
+        return complain_of(path, Q2_ERR_CHAIN_LOOP, OWN_FILE);
     if (file == &new->data && q2_same_file(&posix->source, &new->image.posix.source))
-        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+        return complain_of(path, Q2_ERR_CHAIN_LOOP, NULL);
     return true;
 }
 
@@ -136,11 +132,11 @@ static bool set_size(struct new_file *file, uint64_t size)
 
     if (!source->ops->grow)
         return source->size >= size ||
-               fail(source->path, Q2_ERR_NO_SPACE, "the device is smaller than the disk");
+               complain_of(source->path, Q2_ERR_NO_SPACE, "the device is smaller than the disk");
     if (size > INT64_MAX)
-        return fail(source->path, Q2_ERR_NO_SPACE, NULL);
+        return complain_of(source->path, Q2_ERR_NO_SPACE, NULL);
     if (ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t)size) != 0)
-        return fail(source->path, q2_status_from_errno(errno), NULL);
+        return complain_of(source->path, q2_status_from_errno(errno), NULL);
     source->size = size;
     return true;
 }
@@ -150,7 +146,7 @@ static bool flush(struct new_file *file)
     struct q2_source *source = &file->posix.source;
     enum q2_status status = source->ops->flush(source);
 
-    return status == Q2_OK || fail(source->path, status, NULL);
+    return status == Q2_OK || complain_of(source->path, status, NULL);
 }
 
 /* --- images --------------------------------------------------------------------------------- */
@@ -182,17 +178,18 @@ static bool hold_magic(struct q2_source_posix *file)
     if (source->size >= sizeof(nothing))
         status = source->ops->write_at(source, 0, nothing, sizeof(nothing));
     q2_source_posix_hold(file, nothing);
-    return status == Q2_OK || fail(source->path, status, NULL);
+    return status == Q2_OK || complain_of(source->path, status, NULL);
 }
 
 static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
 {
-    const char *data_file = new->options->image.data_file;
+    const struct create_options *options = new->options;
+    const char *data_file = options->image.data_file;
     struct q2_fault fault;
 
-    if (new->options->preallocation != PREALLOCATION_OFF &&new->options->image.backing_file &&
-        !new->options->image.extended_l2)
-        return fail(
+    if (options->preallocation != PREALLOCATION_OFF && options->image.backing_file &&
+        !options->image.extended_l2)
+        return complain_of(
             path, Q2_ERR_UNSUPPORTED,
             "preallocated clusters would hide the backing file; leave out one of them, or add -o "
             "extended_l2=on");
@@ -205,9 +202,9 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
         return false;
     if (data_file && (!set_size(&new->data, data_size(new)) || !flush(&new->data)))
         return false;
-    if (new->options->hold && !hold_magic(&new->image.posix))
+    if (options->hold && !hold_magic(&new->image.posix))
         return false;
-    if (q2_create(new->workspace, &new->image.posix.source, &new->options->image, &fault) == Q2_OK)
+    if (q2_create(new->workspace, &new->image.posix.source, &options->image, &fault) == Q2_OK)
         return true;
     print_fault(path, &fault);
     return false;
@@ -266,11 +263,11 @@ bool make_image(const char *path, enum q2_image_format format, const struct crea
     bool done;
 
     if (options->image.virtual_size > INT64_MAX - 511)
-        return fail(path, Q2_ERR_LIMIT, "the virtual size is too large");
+        return complain_of(path, Q2_ERR_LIMIT, "the virtual size is too large");
     new.size = (options->image.virtual_size + 511) & ~UINT64_C(511);
     new.workspace = aligned_alloc(Q2_WORKSPACE_ALIGN, Q2_WORKSPACE_SIZE);
     if (!new.workspace)
-        return fail(path, Q2_ERR_LIMIT, "out of memory");
+        return complain_of(path, Q2_ERR_LIMIT, "out of memory");
     ret_made->data_path[0] = '\0';
     done = format == Q2_FORMAT_RAW ? make_raw(&new, path)
                                    : make_qcow2(&new, path, ret_made->data_path);

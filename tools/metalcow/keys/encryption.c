@@ -26,12 +26,6 @@ struct encryption {
     uint8_t header[Q2_LUKS_MAX_HEADER_LENGTH];
 };
 
-static bool say(const char *sentence)
-{
-    fprintf(stderr, "metalcow: %s\n", sentence);
-    return false;
-}
-
 /* --- options --------------------------------------------------------------------------------- */
 
 static bool any_given(const struct create_options *options)
@@ -56,22 +50,23 @@ bool encryption_check(const struct create_options *options, const struct argumen
 
     if (!any_given(options))
         return !arguments_spare_objects(arguments) ||
-               say("--object is for encrypt.key-secret; give -o encrypt.format=luks,"
-                   "encrypt.key-secret=ID, or leave it out");
+               complain("--object is for encrypt.key-secret; give -o encrypt.format=luks,"
+                        "encrypt.key-secret=ID, or leave it out");
     if (!given[CREATE_ENCRYPT_FORMAT])
-        return say("options of encryption need encrypt.format=luks");
+        return complain("options of encryption need encrypt.format=luks");
     if (!given[CREATE_ENCRYPT_KEY_SECRET])
-        return say("encrypt.format=luks needs encrypt.key-secret=ID, the passphrase");
+        return complain("encrypt.format=luks needs encrypt.key-secret=ID, the passphrase");
     if (encrypt->mode == ENCRYPT_XTS && encrypt->ivgen == ENCRYPT_ESSIV)
-        return say("encrypt.ivgen-alg=essiv needs encrypt.cipher-mode=cbc; xts goes with plain64");
+        return complain(
+            "encrypt.ivgen-alg=essiv needs encrypt.cipher-mode=cbc; xts goes with plain64");
     if (given[CREATE_ENCRYPT_IVGEN_HASH_ALG] && encrypt->ivgen != ENCRYPT_ESSIV)
-        return say("encrypt.ivgen-hash-alg is for encrypt.ivgen-alg=essiv; leave it out");
+        return complain("encrypt.ivgen-hash-alg is for encrypt.ivgen-alg=essiv; leave it out");
     if (options->preallocation != PREALLOCATION_OFF)
-        return say("an encrypted image cannot be preallocated; leave out preallocation, or "
-                   "encrypt.format");
+        return complain("an encrypted image cannot be preallocated; leave out preallocation, or "
+                        "encrypt.format");
     if (options->image.raw_external_data)
-        return say("a raw external data file cannot be encrypted; leave out data_file_raw, or "
-                   "encrypt.format");
+        return complain("a raw external data file cannot be encrypted; leave out data_file_raw, or "
+                        "encrypt.format");
     return true;
 }
 
@@ -162,7 +157,7 @@ static struct encryption *new_encryption(void)
     struct encryption *e = calloc(1, sizeof(*e));
 
     if (!e)
-        (void)say("out of memory");
+        (void)complain("out of memory");
     return e;
 }
 

@@ -5,7 +5,6 @@
  */
 #include "keyslots.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "drivers/crypto/luks_slots.h"
@@ -27,16 +26,9 @@ struct keyslots {
     struct q2_luks_slots slots;
 };
 
-static bool say(const char *sentence)
-{
-    fprintf(stderr, "metalcow: %s\n", sentence);
-    return false;
-}
-
 static bool fail(const struct keyslots *k, enum q2_status status, const char *what)
 {
-    print_fault(k->path, &(struct q2_fault){.status = status, .what = what});
-    return false;
+    return complain_of(k->path, status, what);
 }
 
 /* --- options --------------------------------------------------------------------------------- */
@@ -56,19 +48,20 @@ bool keyslots_check(const struct create_options *options)
     bool active = options->keys.state == KEY_ACTIVE;
 
     if (!given[CREATE_ENCRYPT_STATE])
-        return say("changing a key needs encrypt.state=active or encrypt.state=inactive");
+        return complain("changing a key needs encrypt.state=active or encrypt.state=inactive");
     if (given[CREATE_ENCRYPT_KEYSLOT] && options->keys.keyslot >= Q2_LUKS_NB_SLOTS)
-        return say("encrypt.keyslot must be 0 to 7");
+        return complain("encrypt.keyslot must be 0 to 7");
     if (active && !given[CREATE_ENCRYPT_NEW_SECRET])
-        return say("encrypt.state=active needs encrypt.new-secret=ID, the passphrase to add");
+        return complain("encrypt.state=active needs encrypt.new-secret=ID, the passphrase to add");
     if (active && given[CREATE_ENCRYPT_OLD_SECRET])
-        return say("encrypt.old-secret is for encrypt.state=inactive; leave it out");
+        return complain("encrypt.old-secret is for encrypt.state=inactive; leave it out");
     if (!active && given[CREATE_ENCRYPT_NEW_SECRET])
-        return say("encrypt.new-secret is for encrypt.state=active; leave it out");
+        return complain("encrypt.new-secret is for encrypt.state=active; leave it out");
     if (!active && given[CREATE_ENCRYPT_ITER_TIME])
-        return say("encrypt.iter-time is for encrypt.state=active; leave it out");
+        return complain("encrypt.iter-time is for encrypt.state=active; leave it out");
     if (!active && !given[CREATE_ENCRYPT_KEYSLOT] && !given[CREATE_ENCRYPT_OLD_SECRET])
-        return say("encrypt.state=inactive needs encrypt.keyslot=NUMBER or encrypt.old-secret=ID");
+        return complain(
+            "encrypt.state=inactive needs encrypt.keyslot=NUMBER or encrypt.old-secret=ID");
     return true;
 }
 
@@ -186,7 +179,7 @@ struct keyslots *keyslots_prepare(struct image *image, const struct arguments *a
     struct keyslots *k = calloc(1, sizeof(*k));
 
     if (!k) {
-        (void)say("no memory");
+        (void)complain("no memory");
         return NULL;
     }
     k->path = image->path;

@@ -82,10 +82,8 @@ static bool choose_mode(const struct arguments *arguments, struct image_options 
         wrong = "--overlay-size is for --mode overlay; add that, or leave it out";
     else if (options->snapshot && !read_only && !*ret_overlay)
         wrong = "a snapshot cannot be written: give --read-only or --mode overlay";
-    if (wrong)
-        fprintf(stderr, "metalcow: %s\n", wrong);
     options->writable = !read_only;
-    return !wrong;
+    return !wrong || complain(wrong);
 }
 
 static bool choose_place(const struct arguments *arguments, struct serve_place *place)

@@ -151,40 +151,34 @@ static int amend(const struct arguments *arguments, const struct create_options 
     return done ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
-static bool say(const char *sentence)
-{
-    fprintf(stderr, "metalcow: %s\n", sentence);
-    return false;
-}
-
 /* Is there something to change, and nothing else? */
 static bool check_options(const struct create_options *options)
 {
     bool any = false;
 
     if (options->given[CREATE_BACKING_FILE] || options->given[CREATE_BACKING_FMT])
-        return say("amend does not change the backing file; use 'metalcow rebase -u' instead");
+        return complain("amend does not change the backing file; use 'metalcow rebase -u' instead");
     if (options->given[CREATE_SIZE] && options->image.virtual_size == 0)
-        return say("the new size would be 0 bytes; give a larger one");
+        return complain("the new size would be 0 bytes; give a larger one");
     for (unsigned i = 0; i < NB_CREATE_OPTIONS; i++) {
         if (options->given[i] && !create_options_is_amendable((enum create_option)i))
-            return say(
+            return complain(
                 "amend changes compat, data_file, data_file_raw, lazy_refcounts, refcount_bits, "
                 "size and encrypt.state only; for everything else make a new image with 'convert "
                 "-o'");
         any = any || options->given[i];
     }
-    return any || say("nothing to change: give -o with compat, data_file, data_file_raw, "
-                      "lazy_refcounts, refcount_bits, size or encrypt.state");
+    return any || complain("nothing to change: give -o with compat, data_file, data_file_raw, "
+                           "lazy_refcounts, refcount_bits, size or encrypt.state");
 }
 
 static bool check_keys(const struct arguments *arguments, const struct create_options *options)
 {
     if (!keyslots_given(options))
         return (!arguments_spare_objects(arguments) && !arguments->force) ||
-               say("--object and --force are for keys; give encrypt.state, or leave them out");
+               complain("--object and --force are for keys; give encrypt.state, or leave them out");
     if (options->given[CREATE_SIZE])
-        return say("the size and a key are changed one after the other; run amend twice");
+        return complain("the size and a key are changed one after the other; run amend twice");
     return keyslots_check(options);
 }
 

@@ -58,9 +58,7 @@ static bool make_plan(const struct arguments *arguments, struct plan *ret_plan)
         wrong = "--pattern: a byte has a value of 0 to 255";
     else if (!said->writes && (said->pattern != BENCH_UNSAID || ret_plan->flush_interval > 0))
         wrong = "--pattern and --flush-interval are for writes; add -w";
-    if (wrong)
-        fprintf(stderr, "metalcow: %s\n", wrong);
-    return !wrong;
+    return !wrong || complain(wrong);
 }
 
 /* The offset wraps at the end of the disk. A request that would leave the disk starts at 0. */

@@ -20,12 +20,6 @@ struct work {
     uint32_t granularity; /* log2 of bytes; 0: the usual one */
 };
 
-static bool say(const char *text)
-{
-    fprintf(stderr, "metalcow: %s\n", text);
-    return false;
-}
-
 /* --- the command line ------------------------------------------------------------------------ */
 
 static bool has_action(const struct arguments *arguments, const char *name)
@@ -40,13 +34,14 @@ static bool has_action(const struct arguments *arguments, const char *name)
 static bool check_arguments(const struct arguments *arguments)
 {
     if (arguments->actions.nb == 0)
-        return say("nothing to do: give --add, --remove, --clear, --enable, --disable or --merge");
+        return complain(
+            "nothing to do: give --add, --remove, --clear, --enable, --disable or --merge");
     if (arguments->granularity != 0 && !has_action(arguments, "add"))
-        return say("-g sets the granularity of a new bitmap, so it needs --add");
+        return complain("-g sets the granularity of a new bitmap, so it needs --add");
     if (arguments->base && !has_action(arguments, "merge"))
-        return say("-b names the image that --merge takes a bitmap from, so it needs --merge");
+        return complain("-b names the image that --merge takes a bitmap from, so it needs --merge");
     if (arguments->base_format && !arguments->base)
-        return say("-F is the format of the image that -b names, so it needs -b");
+        return complain("-F is the format of the image that -b names, so it needs -b");
     return true;
 }
 
@@ -61,7 +56,7 @@ static bool read_granularity(struct work *work)
            UINT64_C(1) << work->granularity < granularity)
         work->granularity++;
     return UINT64_C(1) << work->granularity == granularity ||
-           say("the granularity must be a power of 2, from 512 to 2G");
+           complain("the granularity must be a power of 2, from 512 to 2G");
 }
 
 /* --- merge ----------------------------------------------------------------------------------- */

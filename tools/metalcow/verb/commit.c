@@ -29,12 +29,6 @@ struct commit {
     struct rate rate;
 };
 
-static bool fail(const char *path, enum q2_status status, const char *what)
-{
-    print_fault(path, &(struct q2_fault){.status = status, .what = what});
-    return false;
-}
-
 /* --- the base ------------------------------------------------------------------------------- */
 
 static bool leads_to(const char *path, const struct q2_source *file)
@@ -66,8 +60,8 @@ static bool find_base(struct commit *commit, const char *name)
     uint32_t nb_layers = q2_disk_nb_layers(disk);
 
     if (nb_layers == 1)
-        return fail(commit->overlay->path, Q2_ERR_ARGUMENT,
-                    "the image has no backing file that its data could go to");
+        return complain_of(commit->overlay->path, Q2_ERR_ARGUMENT,
+                           "the image has no backing file that its data could go to");
     commit->base_layer = 1;
     for (; name && commit->base_layer < nb_layers; commit->base_layer++) {
         struct q2_layer_info above, layer;
@@ -78,7 +72,7 @@ static bool find_base(struct commit *commit, const char *name)
             break;
     }
     return commit->base_layer < nb_layers ||
-           fail(name, Q2_ERR_ARGUMENT, "not in the image's backing chain");
+           complain_of(name, Q2_ERR_ARGUMENT, "not in the image's backing chain");
 }
 
 /* A raw file grows before it is opened as a disk. */
@@ -89,12 +83,12 @@ static bool grow_raw(const char *path, uint64_t size)
         q2_source_posix_open(&file, path, Q2_POSIX_WRITABLE | Q2_POSIX_BLOCK_DEVICES);
 
     if (status != Q2_OK)
-        return fail(path, status, NULL);
+        return complain_of(path, status, NULL);
     if (file.source.size < size)
         status =
             file.source.ops->grow ? file.source.ops->grow(&file.source, size) : Q2_ERR_NO_SPACE;
     q2_source_posix_close(&file);
-    return status == Q2_OK || fail(path, status, NULL);
+    return status == Q2_OK || complain_of(path, status, NULL);
 }
 
 /* Release the locks of a layer that keep other programs from changing it, because this program is
@@ -271,7 +265,7 @@ static bool copy_to_base(struct commit *commit, const struct arguments *argument
         return false;
     commit->buffer = malloc(BUFFER_SIZE);
     if (!commit->buffer)
-        return fail(commit->overlay->path, Q2_ERR_LIMIT, "out of memory");
+        return complain_of(commit->overlay->path, Q2_ERR_LIMIT, "out of memory");
     progress_begin(&commit->progress, arguments->progress, arguments->quiet);
     done = copy(commit);
     progress_end(&commit->progress, done);

@@ -16,19 +16,14 @@
 #define MAX_THREADS 16u
 #define MAX_SPARSE  (16u << 20) /* as in qemu-img */
 
-static bool say(const char *text)
-{
-    fprintf(stderr, "metalcow: %s\n", text);
-    return false;
-}
-
 /* -o, -B and -F together. */
 static bool read_creation(const struct arguments *arguments, enum q2_image_format format,
                           struct create_options *creation)
 {
     if (arguments->options.nb > 0 && arguments->skip_create)
-        return say("-n writes into an image that exists already, so -o cannot say how to create "
-                   "it; leave one of them out");
+        return complain(
+            "-n writes into an image that exists already, so -o cannot say how to create "
+            "it; leave one of them out");
     for (size_t i = 0; i < arguments->options.nb; i++) {
         if (!create_options_add(creation, format, arguments->options.texts[i]))
             return false;
@@ -38,23 +33,24 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
     if (arguments->base_format)
         creation->image.backing_format = arguments->base_format;
     if (format == Q2_FORMAT_RAW && (arguments->base || arguments->compress))
-        return say(arguments->base ? "a raw output has no backing file (-B); use -O qcow2"
-                                   : "a raw output cannot be compressed (-c); use -O qcow2");
+        return complain(arguments->base ? "a raw output has no backing file (-B); use -O qcow2"
+                                        : "a raw output cannot be compressed (-c); use -O qcow2");
     if (creation->image.backing_file && arguments->nb_operands > 2)
-        return say("an output of several inputs cannot have a backing file; leave out -B, or "
-                   "convert one input");
+        return complain("an output of several inputs cannot have a backing file; leave out -B, or "
+                        "convert one input");
     if (creation->image.backing_file && !creation->image.backing_format && !arguments->skip_create)
-        return say("a backing file needs its format: -F qcow2 or -F raw");
+        return complain("a backing file needs its format: -F qcow2 or -F raw");
     if (creation->given[CREATE_SIZE])
-        return say("the output's size is the input's");
+        return complain("the output's size is the input's");
     if (creation->preallocation == PREALLOCATION_METADATA && format == Q2_FORMAT_RAW)
-        return say("a raw output has no metadata to preallocate; give preallocation=falloc or "
-                   "full");
+        return complain("a raw output has no metadata to preallocate; give preallocation=falloc or "
+                        "full");
     if (creation->preallocation != PREALLOCATION_OFF && arguments->compress)
-        return say(
+        return complain(
             "a compressed output (-c) cannot be preallocated; leave out -c or -o preallocation");
     if (creation->given[CREATE_ENCRYPT_FORMAT] && arguments->compress)
-        return say("a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
+        return complain(
+            "a compressed output (-c) cannot be encrypted; leave out -c or encrypt.format");
     return encryption_check(creation, arguments);
 }
 
@@ -62,32 +58,33 @@ static bool read_creation(const struct arguments *arguments, enum q2_image_forma
 static bool check_options(const struct arguments *arguments)
 {
     if (arguments->offload && (arguments->compress || arguments->sparse_size != SPARSE_UNSAID))
-        return say("-C has the file system copy, so nothing can be compressed (-c) or looked "
-                   "through for zeros (-S)");
+        return complain("-C has the file system copy, so nothing can be compressed (-c) or looked "
+                        "through for zeros (-S)");
     if (arguments->offload && arguments->salvage)
-        return say("-C has the file system copy, which leaves no zeros where it cannot read "
-                   "(--salvage)");
+        return complain("-C has the file system copy, which leaves no zeros where it cannot read "
+                        "(--salvage)");
     if (arguments->target_is_zero && !arguments->skip_create)
-        return say("--target-is-zero is about an output that exists; it needs -n");
+        return complain("--target-is-zero is about an output that exists; it needs -n");
     if (arguments->target_is_zero && arguments->base)
-        return say("an output with a backing file (-B) does not read as zeros; leave out "
-                   "--target-is-zero");
+        return complain("an output with a backing file (-B) does not read as zeros; leave out "
+                        "--target-is-zero");
     return true;
 }
 
 static bool check_sparse(uint64_t size)
 {
     return size == SPARSE_UNSAID || (size % 512 == 0 && size <= MAX_SPARSE) ||
-           say("-S: the zeros that become a hole are a multiple of 512 bytes and at most 16 MiB; "
+           complain(
+               "-S: the zeros that become a hole are a multiple of 512 bytes and at most 16 MiB; "
                "0 makes no holes");
 }
 
 static bool check_bitmaps(const struct arguments *arguments, enum q2_image_format format)
 {
     if (arguments->skip_broken_bitmaps && !arguments->bitmaps)
-        return say("--skip-broken-bitmaps needs --bitmaps, which copies bitmaps");
+        return complain("--skip-broken-bitmaps needs --bitmaps, which copies bitmaps");
     if (arguments->bitmaps && format == Q2_FORMAT_RAW)
-        return say("a raw output has no bitmaps");
+        return complain("a raw output has no bitmaps");
     return true;
 }
 
@@ -98,7 +95,7 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
     if (wanted == THREADS_UNSAID)
         wanted = processors < 1 ? 1 : (uint64_t)processors;
     else if (wanted == 0 || wanted > MAX_THREADS)
-        return say("the number of threads (-m) must be from 1 to 16");
+        return complain("the number of threads (-m) must be from 1 to 16");
     *ret_threads = wanted < MAX_THREADS ? (unsigned)wanted : MAX_THREADS;
     return true;
 }
@@ -107,11 +104,11 @@ static bool read_threads(uint64_t wanted, unsigned *ret_threads)
 static bool check_output(const struct image_options *how)
 {
     if (how->read_only || how->share)
-        return say("--target-image-opts: the output is written to; leave out read-only and "
-                   "force-share");
+        return complain("--target-image-opts: the output is written to; leave out read-only and "
+                        "force-share");
     if (how->format == FORMAT_RAW &&
         (how->data_file || how->backing_files.nb > 0 || how->key_secret))
-        return say("--target-image-opts: a raw output has no data file, backing file or key");
+        return complain("--target-image-opts: a raw output has no data file, backing file or key");
     return true;
 }
 
@@ -126,15 +123,16 @@ static bool read_output(const struct arguments *arguments, char *path,
         return arguments_format(arguments->output_format, ret_format) &&
                given_output(output, *ret_format, path);
     if (!arguments->skip_create)
-        return say("--target-image-opts names an output that exists; it needs -n");
+        return complain("--target-image-opts names an output that exists; it needs -n");
     if (arguments->output_format)
-        return say("--target-image-opts and -O exclude each other; say driver=qcow2 or "
-                   "driver=raw");
+        return complain("--target-image-opts and -O exclude each other; say driver=qcow2 or "
+                        "driver=raw");
     if (!image_opts_operand(output, &name, how))
         return false;
     if (how->format == FORMAT_PROBED)
-        return say("--target-image-opts: the output's format is not given; add driver=qcow2 or "
-                   "driver=raw");
+        return complain(
+            "--target-image-opts: the output's format is not given; add driver=qcow2 or "
+            "driver=raw");
     *ret_format = how->format == FORMAT_RAW ? Q2_FORMAT_RAW : Q2_FORMAT_QCOW2;
     return check_output(how) && given_output(name, *ret_format, path);
 }

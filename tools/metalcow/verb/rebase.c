@@ -32,12 +32,6 @@ struct rebase {
     struct progress progress;
 };
 
-static bool fail(const char *path, enum q2_status status, const char *what)
-{
-    print_fault(path, &(struct q2_fault){.status = status, .what = what});
-    return false;
-}
-
 static bool judge(const struct image *image, enum q2_status status)
 {
     if (status != Q2_OK)
@@ -178,7 +172,7 @@ static bool say_base(const struct rebase *rebase, const char *path, const struct
     const char *file = fault->file[0] != '\0' ? fault->file : path;
 
     if (fault->status == Q2_ERR_BUSY && image_uses_path(rebase->image, file))
-        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+        return complain_of(path, Q2_ERR_CHAIN_LOOP, NULL);
     print_fault(path, fault);
     return false;
 }
@@ -222,7 +216,7 @@ static bool open_base(struct rebase *rebase, const struct arguments *arguments)
     if (!rebase->base)
         return false;
     if (image_uses(rebase->base, &rebase->image->file.source))
-        return fail(path, Q2_ERR_CHAIN_LOOP, NULL);
+        return complain_of(path, Q2_ERR_CHAIN_LOOP, NULL);
     rebase->same_layer = find_same_layer(rebase->image->disk, rebase->base->disk);
     return true;
 }
@@ -233,14 +227,16 @@ static bool prepare(struct rebase *rebase)
 
     q2_disk_layer_info(rebase->image->disk, 0, &info);
     if (!info.header)
-        return fail(rebase->image->path, Q2_ERR_UNSUPPORTED, "a raw image has no backing file");
+        return complain_of(rebase->image->path, Q2_ERR_UNSUPPORTED,
+                           "a raw image has no backing file");
     rebase->has_zero_clusters = info.header->version >= 3;
     rebase->unit = 1ull << info.header->cluster_bits;
     if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)
         rebase->unit /= SUBCLUSTERS;
     rebase->old = malloc(CHUNK_SIZE);
     rebase->new = malloc(CHUNK_SIZE);
-    return (rebase->old && rebase->new) || fail(rebase->image->path, Q2_ERR_LIMIT, "out of memory");
+    return (rebase->old && rebase->new) ||
+           complain_of(rebase->image->path, Q2_ERR_LIMIT, "out of memory");
 }
 
 /* Write into the image what would read differently from the new backing file. */
@@ -269,10 +265,18 @@ static bool rebase_image(struct rebase *rebase, const struct arguments *argument
            judge(rebase->image, q2_disk_set_backing(disk, file, format));
 }
 
-static int say(const char *sentence)
+/* Does the command line say what the new backing file is? "" as its name: none. */
+static bool check_arguments(const struct arguments *arguments)
 {
-    fprintf(stderr, "metalcow: %s\n", sentence);
-    return EXIT_ERROR;
+    const char *file = arguments->backing_file, *format = arguments->backing_format;
+
+    if (!file && !arguments->unsafe)
+        return complain("the new backing file is not named; add -b FILE, or -b '' for none");
+    if (format && strcmp(format, "qcow2") != 0 && strcmp(format, "raw") != 0)
+        return complain("the backing format is not supported; qcow2 and raw are");
+    if (file && file[0] != '\0' && !format)
+        return complain("the format of the new backing file is not given; add -F qcow2 or -F raw");
+    return true;
 }
 
 int verb_rebase(const struct arguments *arguments)
@@ -282,15 +286,10 @@ int verb_rebase(const struct arguments *arguments)
     struct arguments wanted = *arguments;
     bool done;
 
-    if (!wanted.backing_file && !wanted.unsafe)
-        return say("the new backing file is not named; add -b FILE, or -b '' for none");
+    if (!check_arguments(arguments))
+        return EXIT_ERROR;
     if (!wanted.backing_file)
         wanted.backing_file = "";
-    if (wanted.backing_format && strcmp(wanted.backing_format, "qcow2") != 0 &&
-        strcmp(wanted.backing_format, "raw") != 0)
-        return say("the backing format is not supported; qcow2 and raw are");
-    if (wanted.backing_file[0] != '\0' && !wanted.backing_format)
-        return say("the format of the new backing file is not given; add -F qcow2 or -F raw");
     options.writable = true;
     rebase.image = image_open(wanted.operands[0], &options, wanted.unsafe);
     if (!rebase.image)

@@ -11,12 +11,6 @@
 #include "tools/metalcow/base/size.h"
 #include "tools/metalcow/verbs.h"
 
-static bool say(const char *sentence)
-{
-    fprintf(stderr, "metalcow: %s\n", sentence);
-    return false;
-}
-
 /* "SIZE", "+SIZE", "-SIZE" */
 static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
 {
@@ -31,9 +25,9 @@ static bool parse_size(const char *text, uint64_t old_size, uint64_t *ret_size)
     else if (text[0] == '+')
         size = size <= INT64_MAX && old_size <= INT64_MAX - size ? old_size + size : UINT64_MAX;
     if (size == 0)
-        return say("the new size would be 0 bytes; give a larger one");
+        return complain("the new size would be 0 bytes; give a larger one");
     if (size > INT64_MAX)
-        return say("the new image size is too large");
+        return complain("the new image size is too large");
     *ret_size = size;
     return true;
 }
@@ -43,12 +37,14 @@ static bool is_allowed(const struct arguments *arguments, uint64_t old_size, uin
     if (new_size >= old_size)
         return true;
     if (arguments->preallocation != PREALLOCATION_OFF)
-        return say("--preallocation is for the room that is added, but the disk becomes smaller; "
-                   "leave it out");
+        return complain(
+            "--preallocation is for the room that is added, but the disk becomes smaller; "
+            "leave it out");
     if (arguments->shrink)
         return true;
-    return say("the disk would become smaller and lose the data past its new end; add --shrink if "
-               "nothing there is needed");
+    return complain(
+        "the disk would become smaller and lose the data past its new end; add --shrink if "
+        "nothing there is needed");
 }
 
 /* Give a disk its old size again after its preallocation failed, and cut its data file to
@@ -88,7 +84,7 @@ static bool resize_qcow2(struct image *image, const struct arguments *arguments,
 
 static bool resize(struct image *image, const struct arguments *arguments)
 {
-    uint64_t old_size = q2_disk_size(image->disk), size;
+    uint64_t old_size = q2_disk_size(image->disk), size = 0;
     struct q2_layer_info info;
 
     if (!parse_size(arguments->operands[1], old_size, &size) ||
@@ -98,7 +94,7 @@ static bool resize(struct image *image, const struct arguments *arguments)
     if (info.format == Q2_FORMAT_RAW)
         return raw_size_set(image, size, arguments->preallocation);
     if (size % 512 != 0)
-        return say("the new size of a qcow2 image must be a multiple of 512 bytes");
+        return complain("the new size of a qcow2 image must be a multiple of 512 bytes");
     return resize_qcow2(image, arguments, size);
 }
 
