@@ -220,10 +220,9 @@ bool loop_change_mapping(const struct table *table, const struct target *straigh
  * what. */
 bool mixed_lane(struct handoff *handoff);
 
-/* ---- nbd.c: the server's lane ---- */
+/* ---- nbd_device.c: /dev/nbd0 ---- */
 
-/* Begin to export the disk. */
-void server_init(struct handoff *handoff);
+#define SERVER_DEVICE "/dev/nbd0"
 
 /* Attach an export as /dev/nbd0: the socket to serve it on, or -1, and the log says why. */
 int server_attach(const struct handoff *handoff, const struct nbd_export *export);
@@ -235,17 +234,20 @@ int server_attach(const struct handoff *handoff, const struct nbd_export *export
  * process than the one that serves has to call this. A refusal costs speed only. */
 void server_tune(void);
 
-/* Serve until the kernel lets go; then the disk was flushed. Closes the socket. */
-void server_serve(struct handoff *handoff, struct nbd_export *export, int socket);
-
 /* Have the kernel let go. */
 void server_detach(void);
+
+/* ---- nbd.c: the server's lane ---- */
+
+/* Begin to export the disk. */
+void server_init(struct handoff *handoff);
+
+/* Serve until the kernel lets go; then the disk was flushed. Closes the socket. */
+void server_serve(struct handoff *handoff, struct nbd_export *export, int socket);
 
 /* Attach /dev/nbd0 and serve it until the machine is switched off. Returns only if it could not be
  * attached, or if the kernel let go. */
 void server_lane(struct handoff *handoff);
-
-#define SERVER_DEVICE "/dev/nbd0"
 
 /* ---- hibernation.c ---- */
 

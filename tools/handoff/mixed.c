@@ -3,12 +3,12 @@
  * A device-mapper table puts both together, and a loop device on it has the disk's partitions. The
  * table grows: what the server has allocated goes straight after a while (DESIGN.md, 15.6).
  *
- * Calls lane.c, which has looked at the disk before, loop.c, nbd.c and drivers/nbd/. Two threads:
- * the first one serves; the second one attaches the mapping and changes its table, because both
- * wait for answers of the server. Only the first one uses the engine, only the second one the
- * device mapper. Invariants: the server changes nothing that goes straight; one device of the guest
- * has the disk's partitions; if the table cannot be had, everything is as before, and the server
- * can still have the whole disk.
+ * Calls lane.c, which has looked at the disk before, loop.c, nbd.c, nbd_device.c and drivers/nbd/.
+ * Two threads: the first one serves; the second one attaches the mapping and changes its table,
+ * because both wait for answers of the server. Only the first one uses the engine, only the second
+ * one the device mapper. Invariants: the server changes nothing that goes straight; one device of
+ * the guest has the disk's partitions; if the table cannot be had, everything is as before, and the
+ * server can still have the whole disk.
  */
 #include <pthread.h>
 #include <semaphore.h>
