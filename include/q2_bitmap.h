@@ -1,6 +1,7 @@
 /* Persistent dirty bitmaps: reading, changing and keeping them.  (qcow2: "Bitmaps")
  *
- * All of it is about the top image's active state, and works with metadata_only.
+ * Implemented by core/read/bitmap_bits.c and core/write/bitmap_*.c. All of it is about the top
+ * image's active state, and works with metadata_only.
  *
  * A disk that was opened with options.keep_bitmaps records guest writes in every bitmap that has
  * the flag auto ("enabled"). Before the first write such a bitmap is marked as in use, durably; its

@@ -1,7 +1,7 @@
 /* Making images.
  *
- * Implemented by core/write/create.c. Like everything in the engine it works in
- * the caller's workspace and allocates nothing.
+ * Implemented by core/write/create.c. Like everything in the engine it works in the caller's
+ * workspace and allocates nothing.
  */
 #ifndef Q2_CREATE_H
 #define Q2_CREATE_H

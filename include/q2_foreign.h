@@ -1,7 +1,7 @@
 /* Formats of disk images that metalcow does not read, by bytes that their files begin with.
  *
- * A table for programs that tell a person what a file is. Nothing is ever opened by what this says:
- * the format of an image is stated, not guessed.
+ * Implemented by core/base/foreign.c. A table for programs that tell a person what a file is.
+ * Nothing is ever opened by what this says: the format of an image is stated, not guessed.
  */
 #ifndef Q2_FOREIGN_H
 #define Q2_FOREIGN_H

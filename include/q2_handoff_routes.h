@@ -1,9 +1,10 @@
 /* Routes: which parts of a disk go straight to the host partition, and which through the server.
  *
  * Runs of plain data whose place cannot change are collected; the longest of them become a table
- * that covers the disk without a gap, as a device mapper wants it. Pure functions: no I/O, no
- * memory of their own. The caller owns both arrays. Nothing that is added can make them write past
- * an array's end or build a table that leaves the disk.
+ * that covers the disk without a gap, as a device mapper wants it. Implemented by
+ * core/handoff/routes.c; pure functions: no I/O, no memory of their own. The caller owns both
+ * arrays. Nothing that is added can make them write past an array's end or build a table that
+ * leaves the disk.
  */
 #ifndef Q2_HANDOFF_ROUTES_H
 #define Q2_HANDOFF_ROUTES_H

@@ -1,7 +1,8 @@
 /* Text under construction, for people: counts what would be written, keeps what fits.
  *
- * Beside the data path: reports of the engine and everything that the firmware programs say. Calls
- * nothing. The buffer always ends with a NUL.
+ * Implemented by core/base/line.c. Beside the data path: reports of the engine and everything that
+ * the firmware programs say. Calls nothing, and no function fails. The buffer is the caller's and
+ * always ends with a NUL.
  */
 #ifndef Q2_LINE_H
 #define Q2_LINE_H
@@ -18,6 +19,7 @@ struct q2_line {
 /* An empty text in a buffer of size bytes, >= 1. */
 struct q2_line q2_line_start(char *buffer, size_t size);
 
+/* Trusted text, as it is: one byte, a NUL-terminated string. */
 void q2_line_put_char(struct q2_line *line, char c);
 void q2_line_put(struct q2_line *line, const char *string);
 
@@ -30,7 +32,10 @@ size_t q2_printable_length(const char *text);
  * can send control sequences to a console. */
 void q2_line_put_escaped(struct q2_line *line, const char *string);
 
-/* base  10 or 16; no prefix */
+/* A number without a prefix.
+ *
+ * base  10 or 16
+ */
 void q2_line_put_number(struct q2_line *line, uint64_t value, uint32_t base);
 
 #endif

@@ -1,8 +1,8 @@
 /* Names of files on a POSIX host, as they stand in images and as a person gives them.
  *
- * Pure functions on strings, for programs that follow or write a chain by themselves. The engine
- * judges the names in images with the same functions. A name in an image is a claim and no
- * permission.
+ * Implemented by core/read/name_gate.c: pure functions on strings, for programs that follow or
+ * write a chain by themselves. The engine judges the names in images with the same functions. A
+ * name in an image is a claim and no permission.
  */
 #ifndef Q2_NAME_H
 #define Q2_NAME_H

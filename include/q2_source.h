@@ -1,9 +1,10 @@
 /* The byte source: what the engine reads and writes, and all it knows of a file or a device.
  *
  * Implemented by drivers/ (POSIX file or block device, memory, file of a FAT volume through its
- * extent map, file and volume of the firmware) and by the fault sources of the tests. The implementer embeds a struct q2_source as
- * first member of its own struct and owns all memory; the engine keeps only the pointer, from
- * q2_disk_open() to q2_disk_close() (or to the opener's close()).
+ * extent map, file and volume of the firmware) and by the fault sources of the tests. The
+ * implementer embeds a struct q2_source as first member of its own struct and owns all memory; the
+ * engine keeps only the pointer, from q2_disk_open() to q2_disk_close() (or to the opener's
+ * close()).
  *
  * Calls come one at a time per disk. A source that serves two disks must expect interleaved calls,
  * never nested ones. No call may allocate or free once the source is open.

@@ -19,6 +19,8 @@ struct q2_sha256 {
 };
 
 void q2_sha256_init(struct q2_sha256 *hash);
+
+/* length  bytes, 0 too */
 void q2_sha256_add(struct q2_sha256 *hash, const void *bytes, size_t length);
 
 /* The digest of everything added. The hash cannot be used again before q2_sha256_init(). */
