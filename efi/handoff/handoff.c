@@ -66,15 +66,13 @@ static const char *reason_against(const struct mc_handoff *handoff, enum mc_payl
 {
     if (handoff->is_wiped)
         return "the key of the encrypted image was wiped when a system was started: attach it "
-               "again, "
-               "or the running system will not find its disk";
+               "again, or the running system will not find its disk";
     if (!is_secure_boot())
         return NULL;
     if (whose == MC_PAYLOAD_FOR_UKI)
         return "Secure Boot is on, and this kernel image's signature covers all its start files "
                "(initrd): nothing is added, so the running system will not find its disk; use "
-               "'handoff ramdisk' in its "
-               "entry";
+               "'handoff ramdisk' in its entry";
     return handoff->may_under_secure_boot
                ? NULL
                : "Secure Boot is on and the entry does not say 'handoff-secure-boot yes'";

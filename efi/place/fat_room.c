@@ -146,8 +146,7 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     return q2_fail(
         fault, status,
         size > limit ? "it is as long as a file on FAT can be, 4 GiB; 'metalcow convert' on a host "
-                       "may make it "
-                       "shorter"
+                       "may make it shorter"
                      : "the volume has no space to make the file longer; delete other files there",
         file->path);
 }

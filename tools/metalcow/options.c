@@ -39,8 +39,7 @@ const struct option_row option_rows[] = {
     {0, "image-opts", NULL, OPTION_SET, FIELD(image_opts), QEMU_VERBS,
      "an image is not a file name but KEY=VALUE,...: file.filename (or filename), driver, "
      "data-file.filename, encrypt.key-secret, read-only, force-share, cache.direct; with "
-     "'backing.' "
-     "in front: of the file below"},
+     "'backing.' in front: of the file below"},
     {0, "target-image-opts", NULL, OPTION_SET, FIELD(target_image_opts), V(CONVERT),
      "with -n: the output is KEY=VALUE,..., as with --image-opts"},
     {0, "object", "secret,id=ID,file=FILE", OPTION_TEXTS, FIELD(objects),
