@@ -208,9 +208,10 @@ enum q2_status q2_disk_write(struct q2_disk *disk, uint64_t offset, const void *
 enum q2_status q2_disk_write_zeroes(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
 /* Give clusters back. Only whole clusters inside the range are touched. They read as zeros then (in
- * a version 2 image with a backing file they are left alone, since there they could not). Data
- * files: without raw external data only the mapping changes and stale bytes stay; with it zeros are
- * written through. Errors as q2_disk_write(). */
+ * a version 2 image with a backing file they are left alone, since there they could not). An
+ * external data file gives the bytes back too, if its source can; else stale bytes stay, and raw
+ * external data gets zeros. A raw image gives back what its source can; the rest stays as it is.
+ * Errors as q2_disk_write(). */
 enum q2_status q2_disk_discard(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
 /* Store one whole guest cluster as a stream that the caller has encoded.  (qcow2: "Compressed
