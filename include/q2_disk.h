@@ -305,6 +305,15 @@ struct q2_header {
 #define Q2_AUTOCLEAR_BITMAPS      (1ull << 0)
 #define Q2_AUTOCLEAR_RAW_EXTERNAL (1ull << 1)
 
+/* Bytes that are allocated as one: a subcluster of an image with extended L2 entries, else a
+ * cluster.  (qcow2: "Extended L2 Entries") */
+static inline uint64_t q2_header_unit(const struct q2_header *header)
+{
+    bool extended = (header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2) != 0;
+
+    return (1ull << header->cluster_bits) / (extended ? 32 : 1);
+}
+
 #define Q2_COMPRESSION_ZLIB 0u
 #define Q2_COMPRESSION_ZSTD 1u
 

@@ -131,7 +131,7 @@ enum q2_cluster_kind q2_subcluster_kind(const struct q2_cluster *cluster, uint32
 
 uint32_t q2_subcluster_mask(uint32_t cluster_bits, uint64_t start, uint64_t end)
 {
-    uint32_t sub_bits = cluster_bits - 5;
+    uint32_t sub_bits = cluster_bits - Q2_SUBCLUSTER_BITS;
     uint64_t cluster = start >> cluster_bits << cluster_bits;
     uint32_t first = (uint32_t)((start - cluster) >> sub_bits);
     uint32_t last = (uint32_t)q2_shift_up(end - cluster, sub_bits);

@@ -18,7 +18,8 @@
 #define Q2_L1_RESERVED      0x7f000000000001ffull
 #define Q2_L2_RESERVED      0x3f000000000001feull /* of a standard descriptor; bit 0: see below */
 
-#define Q2_NB_SUBCLUSTERS 32u
+#define Q2_SUBCLUSTER_BITS 5u /* log2 of the subclusters of a cluster */
+#define Q2_NB_SUBCLUSTERS  (1u << Q2_SUBCLUSTER_BITS)
 
 /* What decoding an L2 entry depends on. */
 struct q2_l2_rules {

@@ -31,7 +31,7 @@ enum q2_status q2_write_all(struct q2_disk *disk, uint64_t offset, const uint8_t
  * are any, else the cluster. */
 static inline uint32_t q2_write_unit_bits(const struct q2_image *top)
 {
-    return top->rules.extended ? top->rules.cluster_bits - 5 : top->rules.cluster_bits;
+    return top->rules.cluster_bits - (top->rules.extended ? Q2_SUBCLUSTER_BITS : 0);
 }
 
 /* Get room for guest clusters [start, start + nb_wanted clusters): in the image, by

@@ -29,12 +29,7 @@ enum q2_status q2_disk_erase(struct q2_disk *disk, uint64_t offset, uint64_t len
 uint64_t q2_disk_erase_granule(const struct q2_disk *disk)
 {
     struct q2_layer_info info;
-    uint64_t cluster_size;
 
     q2_disk_layer_info(disk, 0, &info);
-    if (!info.header)
-        return 1;
-    cluster_size = 1ull << info.header->cluster_bits;
-    return info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2 ? cluster_size / 32
-                                                                        : cluster_size;
+    return info.header ? q2_header_unit(info.header) : 1;
 }

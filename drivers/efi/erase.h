@@ -13,8 +13,8 @@
  * reads as before or as zeros. */
 enum q2_status q2_disk_erase(struct q2_disk *disk, uint64_t offset, uint64_t length);
 
-/* The unit that is erased by a change of metadata alone, in bytes and aligned to its size: a
- * cluster, or a subcluster with extended L2 entries. 1: a raw image, which writes zeros. */
+/* The unit that is erased by a change of metadata alone, in bytes and aligned to its size:
+ * q2_header_unit(). 1: a raw image, which writes zeros. */
 uint64_t q2_disk_erase_granule(const struct q2_disk *disk);
 
 #endif

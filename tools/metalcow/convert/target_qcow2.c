@@ -16,7 +16,6 @@
 #define CHUNK_SIZE   ((size_t)2 << 20)
 #define PACKED_CHUNK ((size_t)256 << 10)
 #define BUFFER_ALIGN 4096u
-#define SUBCLUSTERS  32u
 
 struct qcow2_target {
     struct target target; /* first: the target's address is this struct's */
@@ -290,8 +289,7 @@ static bool prepare(struct qcow2_target *qcow2)
     look_below(qcow2, info.backing_file[0] != '\0');
     qcow2->target.unit = cluster_size;
     if (!options->compressed) {
-        if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)
-            qcow2->target.unit = cluster_size / SUBCLUSTERS;
+        qcow2->target.unit = q2_header_unit(info.header);
         qcow2->target.ops = &plain_ops;
         qcow2->target.chunk = CHUNK_SIZE;
         qcow2->buffer = aligned_alloc(BUFFER_ALIGN, CHUNK_SIZE);

@@ -19,8 +19,7 @@
 #include "tools/metalcow/verbs.h"
 #include "tools/metalcow/base/zeros.h"
 
-#define CHUNK_SIZE  ((size_t)1 << 20)
-#define SUBCLUSTERS 32u
+#define CHUNK_SIZE ((size_t)1 << 20)
 
 struct rebase {
     struct image *image;
@@ -230,9 +229,7 @@ static bool prepare(struct rebase *rebase)
         return complain_of(rebase->image->path, Q2_ERR_UNSUPPORTED,
                            "a raw image has no backing file");
     rebase->has_zero_clusters = info.header->version >= 3;
-    rebase->unit = 1ull << info.header->cluster_bits;
-    if (info.header->incompatible_features & Q2_INCOMPAT_EXTENDED_L2)
-        rebase->unit /= SUBCLUSTERS;
+    rebase->unit = q2_header_unit(info.header);
     rebase->old = malloc(CHUNK_SIZE);
     rebase->new = malloc(CHUNK_SIZE);
     return (rebase->old && rebase->new) ||
