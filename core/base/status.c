@@ -1,7 +1,8 @@
 /* Texts of statuses and faults.
  *
  * Beside the data path: called by whoever shows an error to a person, and by core/ to fill faults.
- * Pure functions on memory. Invariant: output is printable whatever the image held.
+ * Pure functions on memory; may call line.c. Invariant: output is printable whatever the image
+ * held.
  */
 #include "q2_fail.h"
 #include "q2_line.h"

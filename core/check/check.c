@@ -1,8 +1,8 @@
 /* The consistency check.
  *
- * May call count.c, copied.c and core/read/refcount.c. Every table is walked once per window of
- * host clusters; what entries break is reported in the first pass only. Invariant: the disk is as
- * usable after a check as before.
+ * May call count.c, references.c, copied.c and core/read/refcount.c. Every table is walked once per
+ * window of host clusters; what entries break is reported in the first pass only. Invariant: the
+ * disk is as usable after a check as before.
  */
 #include "q2_check.h"
 

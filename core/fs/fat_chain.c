@@ -1,7 +1,7 @@
 /* The extent map of a file on a FAT volume.
  *
- * May call fat_table.c. Invariant: a map that is returned is valid for the returned size
- * (include/q2_extents.h), and no cluster is in it twice.
+ * May call fat_table.c, and fat_volume.c for faults. Invariant: a map that is returned is valid for
+ * the returned size (include/q2_extents.h), and no cluster is in it twice.
  */
 #include "fat_chain.h"
 

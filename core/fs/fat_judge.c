@@ -1,7 +1,8 @@
 /* What is odd about a FAT volume and a file on it, and what that means for writing.
  *
- * May call fat_table.c and the volume's source. Invariant: only q2_fat_copy_repair() writes, and
- * only to entries of the second FAT that belong to the file's clusters.
+ * May call fat_table.c, fat_volume.c for faults, and the volume's source. Invariant: only
+ * q2_fat_copy_repair() writes, and only to entries of the second FAT that belong to the file's
+ * clusters.
  */
 #include "fat_judge.h"
 

@@ -1,8 +1,8 @@
 /* Finding a file of a FAT volume by its path.
  *
- * May call fat_table.c and the volume's source. Invariants: every directory is read at most 65536
- * entries far; nothing is believed of a long name before its order and checksum are right. (FAT
- * specification, "FAT Directory Structure", "Long File Names")
+ * May call fat_table.c, fat_volume.c for faults, and the volume's source. Invariants: every
+ * directory is read at most 65536 entries far; nothing is believed of a long name before its order
+ * and checksum are right. (FAT specification, "FAT Directory Structure", "Long File Names")
  *
  * A long name is stored before its short entry, last part first, 13 units in each entry. It is
  * compared part by part while it is read, so no name is ever put together.

@@ -1,8 +1,8 @@
 /* The file allocation table, read through a cache of its blocks.
  *
- * May call the volume's source. Invariants: an entry that q2_fat_table_next() returns is a cluster
- * of the volume or the chain's end; no byte outside the FAT is taken for an entry; a slot with a
- * tag holds that block whole.
+ * May call the volume's source, and fat_volume.c for faults. Invariants: an entry that
+ * q2_fat_table_next() returns is a cluster of the volume or the chain's end; no byte outside the
+ * FAT is taken for an entry; a slot with a tag holds that block whole.
  *
  * A request costs the same for 4 KiB and for 64 KiB, and a chain mostly goes forward. So a miss
  * reads ahead; what it reads doubles while misses follow each other, and is small again after a

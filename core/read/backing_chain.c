@@ -1,7 +1,7 @@
 /* Opening an image, its data file and its backing chain.
  *
- * Runs at open and close only. May call image.c, name_gate.c and the opener. Invariant: no file
- * occurs twice among the sources of a disk, and every file that an image named has passed
+ * Runs at open and close only. May call image.c, snapshot.c, name_gate.c and the opener. Invariant:
+ * no file occurs twice among the sources of a disk, and every file that an image named has passed
  * q2_name_resolve().
  */
 #include "backing_chain.h"

@@ -1,6 +1,6 @@
 /* Compressed clusters.
  *
- * May call the source, the codec, q2_fail.h and mem*. Invariant: a slot with source != NULL holds a
+ * May call window.c, the source and the codec. Invariant: a slot with source != NULL holds a
  * cluster that its codec has decoded whole; the input that a codec sees is bounded by the
  * descriptor, the file's end and the buffer, its output by the cluster.
  */

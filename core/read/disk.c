@@ -1,6 +1,6 @@
 /* The disk: bounds, split into extents, walk down the layers.
  *
- * May call mapping.c and refcount.c, and by the kind of an extent: the windows, encrypted.c,
+ * May call mapping.c and refcount.c, and by the kind of an extent: window.c, encrypted.c,
  * compressed.c. Invariant: every byte of the caller's buffer is written before Q2_OK is returned.
  */
 #include "disk.h"

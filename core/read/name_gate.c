@@ -1,7 +1,7 @@
 /* File names found inside images.
  *
- * Runs at open only. May call mem*. Invariant: a path that leaves here under Q2_NAMES_BELOW begins
- * with the referrer's folder and has no ".." component.
+ * Runs at open only. May call name_json.c. Invariant: a path that leaves here under Q2_NAMES_BELOW
+ * begins with the referrer's folder and has no ".." component.
  */
 #include "name_gate.h"
 

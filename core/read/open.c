@@ -1,7 +1,8 @@
 /* Opening a disk for reading, and closing it.
  *
- * May call backing_chain.c, which opens the files, and the init functions of the disk's parts.
- * Invariant: a disk that is opened here cannot be written; core/open/ makes one writable.
+ * May call backing_chain.c, which opens the files, and the init functions of window.c,
+ * slice_cache.c and compressed.c. Invariant: a disk that is opened here cannot be written;
+ * core/open/ makes one writable.
  */
 #include "open.h"
 

@@ -1,9 +1,8 @@
 /* Mending what the check finds.
  *
- * Beside the data path: q2_disk_repair() -> check.c to know, count.c, copied.c, rebuild.c and
- * snapshot_extra.c to mend, order.c for the order. Invariant: what guests read never changes; a
- * refcount falls only when every reference is known, and only after all that are too low have
- * risen, durably.
+ * Beside the data path: q2_disk_repair() -> core/check/ to know, rebuild.c and core/write/ to mend.
+ * Invariant: what guests read never changes; a refcount falls only when every reference is known,
+ * and only after all that are too low have risen, durably.
  */
 #include "q2_check.h"
 

@@ -1,6 +1,6 @@
 /* Which name was meant by a word that is none?
  *
- * May call core/base/text.h. Invariant: work is bounded by MAX_LENGTH squared for each name.
+ * Reads the table of disk_spec.c. Invariant: work is bounded by MAX_LENGTH squared for each name.
  */
 #include "disk_spec.h"
 

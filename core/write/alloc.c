@@ -1,8 +1,9 @@
 /* Allocating host clusters.
  *
- * May call core/read/refcount.c, order.c and store.c. Invariant: a cluster is handed out only if
- * its refcount is 0 and no table of the image is stored there, whatever the refcounts say; a
- * refcount block is durable before the table names it, a table before the header does (O5).
+ * May call core/read/refcount.c, refcount_write.c, slice_write.c, order.c and store.c. Invariant: a
+ * cluster is handed out only if its refcount is 0 and no table of the image is stored there,
+ * whatever the refcounts say; a refcount block is durable before the table names it, a table before
+ * the header does (O5).
  */
 #include "alloc.h"
 

@@ -1,6 +1,7 @@
 /* Changing an opened image itself.
  *
- * Implements include/q2_amend.h. May call header_change.c, table.c, alloc.c, write.c and order.c.
+ * Implements include/q2_amend.h. May call what changes content (write.c, write_zeroes.c,
+ * preallocate.c), header_change.c, bitmap_resize.c, table.c, alloc.c, space.c, store.c and order.c.
  * Invariant: what waits is committed before the header says something new (O5).
  */
 #include "q2_amend.h"

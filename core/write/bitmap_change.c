@@ -1,8 +1,8 @@
 /* Adding, removing and changing persistent dirty bitmaps.  (qcow2: "Bitmaps")
  *
- * May call bitmap_write.c, bitmap_record.c, alloc.c, order.c, header_change.c and store.c.
- * Invariant: a new directory or table is complete and counted, durably, before one sector names it,
- * and what it replaces is given back after that.
+ * May call bitmap_write.c, bitmap_record.c, alloc.c, order.c, header_change.c, store.c, and write.c
+ * for whether the image may be written. Invariant: a new directory or table is complete and
+ * counted, durably, before one sector names it, and what it replaces is given back after that.
  */
 #include "q2_bitmap.h"
 

@@ -1,8 +1,8 @@
 /* Setting bits in persistent dirty bitmaps.  (qcow2: "Bitmap table", "Bitmap Data")
  *
- * May call alloc.c, order.c, slice_write.c and store.c. Invariant: a
- * bitmap that changes here is marked as in use in the file, so its bits may wait and be torn; only
- * clusters that nothing else refers to are written.
+ * May call bitmap_write.c, alloc.c, order.c, slice_write.c and store.c. Invariant: a bitmap that
+ * changes here is marked as in use in the file, so its bits may wait and be torn; only clusters
+ * that nothing else refers to are written.
  */
 #include "bitmap_write.h"
 

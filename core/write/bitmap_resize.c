@@ -1,8 +1,8 @@
 /* Persistent dirty bitmaps of a disk whose size changes.  (qcow2: "Bitmap table")
  *
- * May call bitmap_record.c, alloc.c, order.c and store.c. Invariant: a bitmap that is not in use
- * has exactly the table entries that the size in the header needs, because QEMU refuses the image
- * otherwise. So every bitmap is in use while the size changes.
+ * May call bitmap_write.c, bitmap_record.c, alloc.c, order.c and store.c. Invariant: a bitmap that
+ * is not in use has exactly the table entries that the size in the header needs, because QEMU
+ * refuses the image otherwise. So every bitmap is in use while the size changes.
  */
 #include "bitmap_write.h"
 

@@ -1,8 +1,8 @@
 /* Persistent dirty bitmaps while the image is written: the mark "in use".
  *
- * May call core/read/bitmap.c, order.c and store.c. Invariant: only the flags of an entry change
- * here, by a write of four bytes inside one sector; a bitmap loses its mark only when all its bits
- * are durable.
+ * May call core/read/bitmap.c, order.c, store.c, and write.c for whether the image may be written.
+ * Invariant: only the flags of an entry change here, by a write of four bytes inside one sector; a
+ * bitmap loses its mark only when all its bits are durable.
  */
 #include "bitmap_write.h"
 

@@ -1,7 +1,7 @@
 /* Changing COPIED flags.
  *
- * May call core/check/copied.c, which visits the entries, and order.c. Invariant: nothing but
- * bit 63 of an entry ever changes.
+ * May call core/check/copied.c, which visits the entries, slice_write.c and order.c. Invariant:
+ * nothing but bit 63 of an entry ever changes.
  */
 #include "copied_fix.h"
 

@@ -1,9 +1,10 @@
 /* Another version of the format, another width of refcounts.
  *
  * Implements q2_disk_change_format() of include/q2_amend.h. May call header_change.c,
- * refcount_width.c, snapshot_extra.c, zero_expand.c and order.c. Invariant: whatever would be
- * refused is refused before the first write; what a version does not have is gone, durably, before
- * the header names that version.
+ * refcount_width.c, snapshot_extra.c, zero_expand.c, amend.c for lazy refcounts, write.c for
+ * whether the image may be written, and order.c. Invariant: whatever would be refused is refused
+ * before the first write; what a version does not have is gone, durably, before the header names
+ * that version.
  */
 #include "q2_amend.h"
 

@@ -1,10 +1,10 @@
 /* Changing the header of an image that lives.
  *
- * May call core/format/header_write.c and store.c. A device writes sectors of 512 bytes whole and
- * in any order, so a change must become true by the write of one sector. What the header in force
- * does not read may be written beforehand; the first sector then switches to it. Where old and new
- * want the same sectors, the header takes a detour: a middle layout puts everything after the two,
- * hidden until the first sector says so by an extension that spans what is stored between.
+ * May call core/format/header_write.c, order.c and store.c. A device writes sectors of 512 bytes
+ * whole and in any order, so a change must become true by the write of one sector. What the header
+ * in force does not read may be written beforehand; the first sector then switches to it. Where old
+ * and new want the same sectors, the header takes a detour: a middle layout puts everything after
+ * the two, hidden until the first sector says so by an extension that spans what is stored between.
  * Invariant: between two flushes either sectors change that nobody reads, or one sector does.
  */
 #include "header_change.h"

@@ -1,7 +1,8 @@
 /* The order of metadata writes.
  *
- * May call the slice cache, store.c and core/read/refcount.c. Invariant: when a commit has returned
- * Q2_OK, no slice is dirty and no free range waits.
+ * May call slice_write.c, refcount_write.c, bitmap_write.c, space.c, store.c and
+ * core/read/refcount.c. Invariant: when a commit has returned Q2_OK, no slice is dirty and no free
+ * range waits.
  */
 #include "order.h"
 

@@ -1,7 +1,8 @@
 /* Allocating clusters ahead of the data.
  *
- * Implements q2_disk_preallocate(). May call write.c, table.c and order.c. Invariant: no guest
- * byte changes; an L2 entry is set only after its host cluster reads as the guest cluster did.
+ * Implements q2_disk_preallocate(). May call write.c, table.c, store.c and order.c. Invariant: no
+ * guest byte changes; an L2 entry is set only after its host cluster reads as the guest cluster
+ * did.
  */
 #include "alloc.h"
 #include "order.h"

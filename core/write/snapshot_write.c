@@ -1,9 +1,11 @@
 /* Writing internal snapshots.
  *
- * May call references.c and copied.c of core/check/, alloc.c and order.c. Invariant: whatever the
- * header names is complete and counted, durably, before the header names it (O2, O6); what it named
- * before is given back only after that (O3). The new table or L1 table is stored elsewhere, so one
- * sector decides between before and after.
+ * May call core/check/references.c, core/read/snapshot.c, copied_fix.c, alloc.c, refcount_write.c,
+ * slice_write.c, store.c, header_change.c, bitmap_write.c, space.c, order.c, and write.c for
+ * whether the image may be written. Invariant: whatever the header names is complete and counted,
+ * durably, before the header names it (O2, O6); what it named before is given back only after that
+ * (O3). The new table or L1 table is stored elsewhere, so one sector decides between before and
+ * after.
  */
 #include "q2_snapshot.h"
 

@@ -1,7 +1,7 @@
 /* Writing bytes beside the slice cache.
  *
- * May call the source, q2_fail.h, range.h and mem*. Invariant: after a write, failed or not, no
- * cache holds old bytes as if they were the file's.
+ * May call the source, slice_write.c, and core/read/ to void what its caches hold. Invariant: after
+ * a write, failed or not, no cache holds old bytes as if they were the file's.
  */
 #include "store.h"
 

@@ -1,7 +1,7 @@
 /* L2 tables for writing.
  *
- * May call alloc.c, store.c and the slice cache. Invariant: a table that leaves here has refcount
- * 1, and the L1 entry that names it says so.
+ * May call alloc.c, order.c, store.c, slice_write.c and core/read/l1_gate.c. Invariant: a table
+ * that leaves here has refcount 1, and the L1 entry that names it says so.
  */
 #include "table.h"
 

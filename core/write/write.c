@@ -1,7 +1,8 @@
 /* Writing guest data.
  *
- * Implements q2_disk_write() and q2_disk_flush(). May call table.c, alloc.c, store.c and order.c.
- * Zeros and discard are in write_zeroes.c. What may be written at all is decided in
+ * Implements q2_disk_write() and q2_disk_flush(). May call table.c, alloc.c, store.c,
+ * slice_write.c, encrypt.c, bitmap_record.c, order.c, and core/read/ for the mapping and for old
+ * bytes. Zeros and discard are in write_zeroes.c. What may be written at all is decided in
  * core/open/write_open.c. A request is cut into steps; each writes one run of clusters: in place
  * where they are ours alone, else into new clusters whose old content around the caller's bytes is
  * copied, and only then named by L2 entries in memory. Invariant: an L2 entry is set only after the

@@ -1,9 +1,10 @@
 /* Storing compressed clusters.  (qcow2: "Compressed Clusters Descriptor")
  *
- * Implements q2_disk_write_compressed(). May call table.c, alloc.c, store.c and order.c. Streams
- * are stored one after the other, byte by byte; a host cluster has one reference for each stream
- * that touches it. Invariant: writer.packed_end is in a host cluster that holds nothing but
- * compressed streams and whose refcount is not 0, and nothing is stored after it in that cluster.
+ * Implements q2_disk_write_compressed(). May call write.c, table.c, alloc.c, refcount_write.c,
+ * bitmap_record.c, store.c and order.c. Streams are stored one after the other, byte by byte; a
+ * host cluster has one reference for each stream that touches it. Invariant: writer.packed_end is
+ * in a host cluster that holds nothing but compressed streams and whose refcount is not 0, and
+ * nothing is stored after it in that cluster.
  */
 #include "alloc.h"
 #include "bitmap_write.h"

@@ -1,7 +1,7 @@
 /* Zeros and discard: whole clusters and subclusters change their entries, the rest is written.
  *
- * Implements q2_disk_write_zeroes() and q2_disk_discard(). May call table.c, store.c, and write.c
- * for what is not a whole cluster. Invariant: as in write.c.
+ * Implements q2_disk_write_zeroes() and q2_disk_discard(). May call table.c, store.c, space.c,
+ * bitmap_record.c, order.c, and write.c for what is not a whole cluster. Invariant: as in write.c.
  */
 #include "write.h"
 

@@ -1,9 +1,10 @@
 /* Replacing zero clusters by what version 2 can say.
  *
- * May call alloc.c, order.c, store.c, and core/read/ for L1 tables, snapshots and refcounts.
- * Invariant: an L2 table is changed where it is stored, also one that several states share, because
- * each entry reads the same before and after; a new cluster holds its zeros, durably, before the
- * entry names it (O1, O2), and what the entry named before is released after that (O3).
+ * May call alloc.c, refcount_write.c, slice_write.c, order.c, store.c, and core/read/ for L1
+ * tables, snapshots and refcounts. Invariant: an L2 table is changed where it is stored, also one
+ * that several states share, because each entry reads the same before and after; a new cluster
+ * holds its zeros, durably, before the entry names it (O1, O2), and what the entry named before is
+ * released after that (O3).
  */
 #include "zero_expand.h"
 
