@@ -3,7 +3,8 @@
 
 core/ is built in floors; a floor may include itself, include/ and the floors that ALLOWED names.
 The public headers declare functions of every floor, so includes alone do not prove the direction:
-the symbols of the objects have to keep to the same table.
+the symbols of the objects have to keep to the same table. They also show which files of its own
+folder a file calls: its head has to name them (CONTRIBUTING.md, 2.10).
 
 Everybody may use core/base. The rest of the engine is reached through include/, except the pure
 readers of file systems and LUKS headers, which adapters and programs use directly. """
@@ -150,7 +151,7 @@ def complaints_of(root, path):
 
 
 def symbols_of_core():
-    """([(object's place, name it needs)], {name: folder that defines it}) of core's objects.
+    """([(object's place, name it needs)], {name: object that defines it}) of core's objects.
 
     Those of the host: core/ has no #ifdef, so the other variants have the same calls.
     """
@@ -159,8 +160,8 @@ def symbols_of_core():
 
 
 def symbols(folder, objects):
-    """([(object's place below folder, name it needs)], {name: folder that defines it})."""
-    needs, folder_of = [], {}
+    """([(object's place below folder, name it needs)], {name: object that defines it})."""
+    needs, object_of = [], {}
     for line in lint.run("nm", "-A", "-P", "-g", *map(str, objects)).splitlines():
         path, rest = line.split(": ", 1)
         name, kind = rest.split()[:2]
@@ -168,13 +169,28 @@ def symbols(folder, objects):
         if kind == "U":
             needs.append((place, name))
         else:
-            folder_of[name] = place.parent
-    return needs, folder_of
+            object_of[name] = place
+    return needs, object_of
 
 
-def judge_symbols(needs, folder_of):
-    return [f"{place} needs {name} of {folder_of[name]}" for place, name in needs
-            if name in folder_of and not may_include(place.parent, folder_of[name])]
+def judge_symbols(needs, object_of):
+    return [f"{place} needs {name} of {object_of[name].parent}" for place, name in needs
+            if name in object_of and not may_include(place.parent, object_of[name].parent)]
+
+
+def head_of(place):
+    """The comment that the source of an object begins with."""
+    return (lint.ROOT / place.with_suffix(".c")).read_text().partition("*/")[0]
+
+
+def judge_heads(needs, object_of, head):
+    """What calls a file of its own folder that its head does not name."""
+    called = {(place, object_of[name]) for place, name in needs
+              if name in object_of and object_of[name].parent == place.parent}
+    return [f"{place.with_suffix('.c')}: the head does not name {callee.stem}.c"
+            for place, callee in sorted(called)
+            if callee != place
+            and not re.search(rf"\b{callee.stem}\.[ch]\b|\bits own folder\b", head(place))]
 
 
 def sample_symbols(path):
@@ -206,11 +222,24 @@ def test_layers_samples_of_symbols_are_refused():
 
 
 def test_layers_every_symbol_is_allowed():
-    needs, folder_of = symbols_of_core()
+    needs, object_of = symbols_of_core()
     # A lint that sees nothing finds nothing.
     cases.check((pathlib.Path("core/open/open.o"), "q2_layers_open") in needs,
                 "the call that has to be there is not")
-    lint.check_none(judge_symbols(needs, folder_of), "symbols against the layers")
+    lint.check_none(judge_symbols(needs, object_of), "symbols against the layers")
+
+
+def test_layers_head_without_a_file_that_is_called_is_refused():
+    place, callee = pathlib.Path("core/a/reader.o"), pathlib.Path("core/a/cache.o")
+    for head, expected in (("May call cache.c.", 0), ("Calls its own folder.", 0),
+                           ("May call slice_cache.c.", 1), ("May call nothing.", 1)):
+        found = judge_heads([(place, "q2_cache_get"), (place, "memcpy")],
+                            {"q2_cache_get": callee, "q2_read": place}, lambda _, head=head: head)
+        cases.check_equal(len(found), expected, f"complaints about a head '{head}'")
+
+
+def test_layers_every_head_names_the_files_that_are_called():
+    lint.check_none(judge_heads(*symbols_of_core(), head_of), "heads")
 
 
 if __name__ == "__main__":
