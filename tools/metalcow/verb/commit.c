@@ -100,19 +100,17 @@ static void unlock_layer(const struct q2_layer_info *info)
         q2_lock_posix_release(image_source_fd(info->data_source));
 }
 
-/* The id of the base's secret: its own if layers have their own, otherwise the one of all. */
+/* The id of the base's secret: its own if files below the image have their own, otherwise the one
+ * that opens all. NULL: none. */
 static const char *base_secret(const struct image_options *options, uint32_t base_layer)
 {
     const struct given_files *files = &options->backing_files;
-    const char *id = options->key_secret;
 
     for (uint32_t i = 0; i < files->nb; i++) {
         if (files->key_secrets[i])
-            id = NULL;
+            return base_layer <= files->nb ? files->key_secrets[base_layer - 1] : NULL;
     }
-    return base_layer <= files->nb && files->key_secrets[base_layer - 1]
-               ? files->key_secrets[base_layer - 1]
-               : id;
+    return options->key_secret;
 }
 
 /* Open the base for writing, at least as large as the overlay. */
