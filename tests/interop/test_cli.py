@@ -504,12 +504,27 @@ def test_convert_refuses_other_formats_and_bad_outputs():
 def test_convert_to_a_full_disk_says_so():
     create("large.qcow2", content=False, size="4M")
     qemu_io("large.qcow2", "write -P 1 0 4M")
-    script = 'trap "" XFSZ; ulimit -f 2048; exec "$0" convert large.qcow2 large.raw'
+    script = 'ulimit -f 2048; exec "$0" convert large.qcow2 large.raw'
     done = subprocess.run(["sh", "-c", script, str(METALCOW)], cwd=FOLDER, capture_output=True,
                           check=False)
     err = done.stderr.decode()
     check_equal(done.returncode, 1, err)
     check("large.raw: no space left" in err, err)
+
+
+def test_work_goes_on_when_nobody_reads_what_is_printed():
+    create("unread.qcow2", size="8M")
+    for name in ("unread.raw", "unread-copy.qcow2"):
+        output_format = name.rpartition(".")[2]
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([str(METALCOW), "convert", "-p", "-O", output_format, "unread.qcow2",
+                               name], cwd=FOLDER, check=False, stdout=writer,
+                              stderr=subprocess.PIPE)
+        os.close(writer)
+        check_equal((done.returncode, done.stderr.decode()),
+                    (1, "metalcow: cannot write to standard output\n"), name)
+        check_equal(good("compare", "unread.qcow2", name), "Images are identical.\n", name)
 
 
 def test_progress_is_qemu_imgs():

@@ -3,6 +3,7 @@
  * May call the tables, base/ and the verbs. Invariant: an exit status of 0 means that everything
  * printed has reached stdout.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,10 +103,20 @@ static int run(int argc, char **argv)
     return verb ? run_verb(verb, argc - 1, argv + 1) : refuse_verb(argv[1]);
 }
 
+/* A reader of stdout that has gone, and the limit of a file's size, are errors of a write. They do
+ * not end work in the middle. */
+static void ignore_signals_of_writes(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char **argv)
 {
-    int status = run(argc, argv);
+    int status;
 
+    ignore_signals_of_writes();
+    status = run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fputs("metalcow: cannot write to standard output\n", stderr);
         return status == EXIT_SUCCESS ? EXIT_ERROR : status;

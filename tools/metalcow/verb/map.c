@@ -70,7 +70,7 @@ static bool print_entries(struct image *image, uint64_t at, uint64_t end, bool j
     bool first = true;
 
     entries_begin(&entries, image);
-    while (at < end) {
+    while (at < end && !ferror(stdout)) {
         if (entries_next(&entries, at, end - at, &next) != Q2_OK) {
             image_print_fault(image);
             return false;
