@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -219,12 +221,22 @@ static enum q2_status judge_path(const char *path, unsigned int flags)
     return Q2_OK;
 }
 
-static int open_flags(unsigned int flags)
+/* A symbolic link to a file that does not exist yet. */
+static bool is_link_to_nothing(const char *path)
 {
+    struct stat found;
+
+    return lstat(path, &found) == 0 && S_ISLNK(found.st_mode) && stat(path, &found) != 0;
+}
+
+/* O_EXCL follows no link, so the file that a link leads to is made without it. */
+static int open_flags(const char *path, unsigned int flags)
+{
+    bool exclusive = (flags & Q2_POSIX_REPLACE) == 0 && !is_link_to_nothing(path);
     int ret_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
     if ((flags & Q2_POSIX_CREATE) != 0)
-        ret_flags |= O_RDWR | O_CREAT | ((flags & Q2_POSIX_REPLACE) != 0 ? 0 : O_EXCL);
+        ret_flags |= O_RDWR | O_CREAT | (exclusive ? O_EXCL : 0);
     else
         ret_flags |= (flags & Q2_POSIX_WRITABLE) != 0 ? O_RDWR : O_RDONLY;
     if ((flags & Q2_POSIX_THROUGH) != 0)
@@ -241,6 +253,14 @@ static enum q2_status open_error(const char *path, unsigned int flags, int error
     return q2_status_from_errno(error);
 }
 
+/* Linux opens a read-only device for writing; writes fail. */
+static bool is_read_only_device(int fd)
+{
+    int read_only = 0;
+
+    return ioctl(fd, BLKROGET, &read_only) == 0 && read_only != 0;
+}
+
 /* A file is known by its inode, a block device by its number (it may have several nodes). */
 static enum q2_status describe(struct q2_source_posix *file, const struct stat *stat,
                                unsigned int flags)
@@ -252,6 +272,8 @@ static enum q2_status describe(struct q2_source_posix *file, const struct stat *
     source->identity[0] = stat->st_dev;
     source->identity[1] = stat->st_ino;
     if (S_ISBLK(stat->st_mode)) {
+        if ((flags & Q2_POSIX_WRITABLE) != 0 && is_read_only_device(file->fd))
+            return Q2_ERR_READ_ONLY;
         source->ops = &device_ops;
         source->identity[0] = UINT64_MAX;
         source->identity[1] = stat->st_rdev;
@@ -359,7 +381,7 @@ enum q2_status q2_source_posix_open(struct q2_source_posix *file, const char *pa
     status = judge_path(path, flags);
     if (status != Q2_OK)
         return status;
-    file->fd = open(path, open_flags(flags), 0666);
+    file->fd = open(path, open_flags(path, flags), 0644);
     if (file->fd < 0)
         return open_error(path, flags, errno);
     memcpy(file->path, path, strlen(path) + 1);

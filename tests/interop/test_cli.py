@@ -501,6 +501,41 @@ def test_convert_refuses_other_formats_and_bad_outputs():
     check(not (FOLDER / "other.out").exists(), "an output was made")
 
 
+def test_a_link_to_nothing_is_where_a_file_is_made():
+    create("linked.qcow2")
+    for words in (("create", "-q", "-f", "qcow2", "%s", "1M"),
+                  ("create", "-q", "-f", "raw", "%s", "1M"),
+                  ("convert", "-O", "qcow2", "linked.qcow2", "%s"),
+                  ("convert", "-O", "raw", "linked.qcow2", "%s")):
+        for program, name in ((METALCOW, "ours"), ("qemu-img", "theirs")):
+            (FOLDER / name).unlink(missing_ok=True)
+            (FOLDER / "link").unlink(missing_ok=True)
+            (FOLDER / "link").symlink_to(name)
+            check_equal(run(program, *(word.replace("%s", "link") for word in words)),
+                        (0, "", ""), f"{program} {words}")
+            check((FOLDER / "link").is_symlink(), f"{program} {words}: the link is gone")
+        same = run("qemu-img", "compare", "ours", "theirs")
+        check_equal(same[0], 0, f"{words}: {same}")
+    (FOLDER / "ours").unlink()
+    os.symlink("ours", FOLDER / "failing")
+    refused(("create", "-f", "qcow2", "-o", "preallocation=full", "failing", "1E"), "failing")
+    check((FOLDER / "failing").is_symlink() and not (FOLDER / "ours").exists(), "after a failure")
+
+
+def test_nobody_else_may_write_a_new_file():
+    for words in (("create", "-q", "-f", "qcow2", "mode", "1M"), ("create", "-q", "mode", "1M")):
+        modes = []
+        for program in (METALCOW, "qemu-img"):
+            (FOLDER / "mode").unlink(missing_ok=True)
+            before = os.umask(0)
+            try:
+                check_equal(run(program, *words), (0, "", ""), f"{program} {words}")
+            finally:
+                os.umask(before)
+            modes.append(oct((FOLDER / "mode").stat().st_mode))
+        check_equal(modes[0], modes[1], f"{words}")
+
+
 def test_convert_to_a_full_disk_says_so():
     create("large.qcow2", content=False, size="4M")
     qemu_io("large.qcow2", "write -P 1 0 4M")

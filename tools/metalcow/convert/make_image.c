@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -210,6 +211,15 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
     return false;
 }
 
+/* Remove the file itself, and not a link that leads to it. */
+static void remove_file(const char *path)
+{
+    char real_path[PATH_MAX];
+
+    if (realpath(path, real_path))
+        (void)unlink(real_path);
+}
+
 /* Close; returns whether it is a regular file, which can be removed. */
 static bool close_file(struct new_file *file, bool done)
 {
@@ -218,7 +228,7 @@ static bool close_file(struct new_file *file, bool done)
     if (!file->is_open)
         return false;
     if (!done && file->is_new)
-        (void)unlink(file->posix.path);
+        remove_file(file->posix.path);
     q2_source_posix_close(&file->posix);
     return regular;
 }
@@ -226,9 +236,9 @@ static bool close_file(struct new_file *file, bool done)
 void make_image_undo(const char *path, const struct made_files *made)
 {
     if (made->image)
-        (void)unlink(path);
+        remove_file(path);
     if (made->data)
-        (void)unlink(made->data_path);
+        remove_file(made->data_path);
 }
 
 /* Preallocate an image that was made; it is opened for that. With raw external data all clusters

@@ -30,6 +30,8 @@ bool raw_size_set(struct image *image, uint64_t size, enum preallocation how)
 {
     uint64_t old_size = q2_disk_size(image->disk);
 
+    if (!image->file.source.ops->grow && size == image->file.source.size)
+        return true;
     if (!image->file.source.ops->grow) {
         print_fault(image->path, &(struct q2_fault){.status = Q2_ERR_UNSUPPORTED,
                                                     .what = "a device keeps its size"});

@@ -56,12 +56,11 @@ static bool write_bytes(struct raw_target *raw, uint64_t at, const uint8_t *byte
 static bool raw_zeros(struct target *target, uint64_t at, uint64_t length)
 {
     struct raw_target *raw = raw_of(target);
+    struct q2_source *source = &raw->file.source;
 
     if (raw->sparse_size > 0 && raw->reads_zero)
         return true;
-    if (raw->sparse_size > 0 && raw->is_file &&
-        fallocate(raw->file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
-                  (off_t)length) == 0)
+    if (raw->sparse_size > 0 && source->ops->punch(source, at, length) == Q2_OK)
         return true;
     memset(raw->buffer, 0, length < CHUNK_SIZE ? (size_t)length : CHUNK_SIZE);
     while (length > 0) {
