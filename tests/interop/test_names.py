@@ -193,6 +193,26 @@ def test_create_makes_no_image_that_is_refused_later():
                 "qcow2", "a/one-more.qcow2", words=["too deep for one more layer"])
 
 
+def test_a_data_file_is_made_where_the_image_will_look_for_it():
+    with Folder("data") as folder:
+        base(folder, "base.qcow2")
+        for verb, words, size in (("create", [], ["1M"]), ("convert", ["base.qcow2"], [])):
+            option = "-f" if verb == "create" else "-O"
+            for name in ("file:d.raw", 'json:{"driver":"file",,"filename":"d.raw"}'):
+                folder.good(verb, "-q", *words, option, "qcow2", "-o", f"data_file={name}",
+                            "top.qcow2", *size)
+                folder.good("io", "-c", "write -q -P 7 0 64k", "top.qcow2")
+                check((folder.path / "d.raw").read_bytes()[:4] == b"\7" * 4, f"{verb} {name}")
+                check_equal(sorted(path.name for path in folder.path.iterdir()),
+                            ["base.qcow2", "d.raw", "top.qcow2"], f"{verb} {name}")
+                (folder.path / "d.raw").unlink()
+                (folder.path / "top.qcow2").unlink()
+            for name in ("a:d.raw", 'json:{"driver":"nbd"}'):
+                refused(folder, verb, "-q", *words, option, "qcow2", "-o", f"data_file={name}",
+                        "top.qcow2", *size, words=["a data file has to be a plain file"])
+                check_equal([path.name for path in folder.path.iterdir()], ["base.qcow2"], name)
+
+
 def test_a_backing_format_that_nobody_states():
     with Folder("unsaid") as folder:
         base(folder, "base.qcow2")

@@ -61,6 +61,18 @@ bool make_image_backing(const char *path, const char *name, enum q2_name_policy 
                                                       : NULL);
 }
 
+/* The path of a data file that is to be named in the image: the file that the image will open. */
+static bool data_path_of(const char *path, const char *name, char *ret_path)
+{
+    enum q2_unsaid_format unused;
+    enum q2_status status =
+        q2_name_resolve_posix(name, Q2_NAMES_ANY, path, ret_path, Q2_MAX_PATH_LENGTH + 1, &unused);
+
+    return status == Q2_OK ||
+           complain_of(name, status,
+                       status == Q2_ERR_UNSUPPORTED ? "a data file has to be a plain file" : NULL);
+}
+
 /* --- would it work? ------------------------------------------------------------------------- */
 
 static enum q2_status nowhere_write(struct q2_source *source, uint64_t offset, const void *buffer,
@@ -197,7 +209,7 @@ static bool make_qcow2(struct new_image *new, const char *path, char *data_path)
     if (!options_hold(new, path) || !open_file(new, &new->image, path))
         return false;
     if (data_file &&
-        (!make_image_join(path, data_file, data_path) || !open_file(new, &new->data, data_path)))
+        (!data_path_of(path, data_file, data_path) || !open_file(new, &new->data, data_path)))
         return false;
     if (!set_size(&new->image, 0))
         return false;
