@@ -405,6 +405,26 @@ def test_input_is_never_the_output():
     check(before == (folder.path / "base.qcow2").read_bytes(), "the input was changed")
 
 
+def test_zeros_take_no_room_in_an_output_that_is_full():
+    """Beside qemu-img: where the output has data, and how long its file is on the disk."""
+    folder.qemu_img("create", "-q", "-f", "qcow2", "sparse.qcow2", "4M")
+    folder.qemu_io("qcow2", "sparse.qcow2", "write -P 1 0 1M", "write -z 2M 1M")
+    for options in ((), ("-o", "extended_l2=on"), ("-o", "compat=0.10"),
+                    ("-o", "data_file=full.raw")):
+        runs, blocks = [], []
+        for program in (tool.METALCOW, "qemu-img"):
+            folder.qemu_img("create", "-q", "-f", "qcow2", *options, "full.qcow2", "8M")
+            folder.qemu_io("qcow2", "full.qcow2", "write -P 8 0 8M")
+            done = folder.run(program, "convert", "-n", "-O", "qcow2", "sparse.qcow2",
+                              "full.qcow2")
+            check_equal(done, (0, "", ""), f"{program} {options}")
+            runs.append(folder.qemu_img("map", "--output=json", "full.qcow2"))
+            blocks.append((folder.path / "full.qcow2").stat().st_blocks * 512)
+            folder.qemu_img("check", "-q", "full.qcow2")
+        check_equal(runs[0], runs[1], f"{options}")
+        check(abs(blocks[0] - blocks[1]) < 1 << 20, f"{options}: {blocks} bytes of the disk")
+
+
 def test_failure_removes_the_image():
     """The file may grow to 400000 bytes only; and a source that cannot be read to its end."""
     make_source()

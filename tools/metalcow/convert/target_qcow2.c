@@ -40,9 +40,13 @@ static bool judge(const struct qcow2_target *qcow2, enum q2_status status)
     return status == Q2_OK;
 }
 
+/* Clusters that the output has there are given back, as by qemu-img. */
 static bool write_zeroes(struct qcow2_target *qcow2, uint64_t at, uint64_t length)
 {
-    return judge(qcow2, q2_disk_write_zeroes(qcow2->image->disk, at, length));
+    struct q2_disk *disk = qcow2->image->disk;
+
+    return judge(qcow2, q2_disk_write_zeroes(disk, at, length)) &&
+           judge(qcow2, q2_disk_discard(disk, at, length));
 }
 
 static bool skips_zeros(const struct qcow2_target *qcow2)
