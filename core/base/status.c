@@ -19,7 +19,7 @@ static const struct status_row status_rows[] = {
     ROW(Q2_OK, "no error", ""),
     ROW(Q2_ERR_ARGUMENT, "invalid argument", ""),
     ROW(Q2_ERR_RANGE, "the range is not inside the disk", ""),
-    ROW(Q2_ERR_READ_ONLY, "opened for reading only", ""),
+    ROW(Q2_ERR_READ_ONLY, "the file can only be read", ""),
     ROW(Q2_ERR_NO_SNAPSHOT, "no snapshot has this id or name",
         "list them with 'metalcow snapshot -l'"),
     ROW(Q2_ERR_DATA_FILE_UNEXPECTED,

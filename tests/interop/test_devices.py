@@ -85,7 +85,7 @@ def test_a_read_only_device_is_refused_before_anything_is_written():
                       ("io", "-f", "raw", "-c", "write 0 512", path)):
             status, out, err = folder.ours(*words)
             check_equal((status, out, err),
-                        (1, "", f"metalcow: {path}: opened for reading only\n"), f"{words}")
+                        (1, "", f"metalcow: {path}: the file can only be read\n"), f"{words}")
         check_equal(folder.good("read", "-f", "raw", "0", "0", path), "", "reading")
 
 

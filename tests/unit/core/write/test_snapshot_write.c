@@ -257,7 +257,7 @@ static void test_snapshot_write_is_refused(void)
     f.options.writable = false;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     check_refused(q2_disk_snapshot_create(f.disk, "x", 0, 0), Q2_ERR_READ_ONLY,
-                  "img/top.qcow2: opened for reading only");
+                  "img/top.qcow2: the file can only be read");
     f.options.writable = true;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     name[255] = '\0';
