@@ -85,7 +85,7 @@ static const struct row {
     [CREATE_LAZY_REFCOUNTS] = {"lazy_refcounts", VALUE_FLAG, FIELD_OF(image.lazy_refcounts), false,
                                "off", "write late how often each cluster is used (refcounts)"},
     [CREATE_PREALLOCATION] = {"preallocation", VALUE_WORD, FIELD_OF(preallocation), true, NULL,
-                              "what is allocated at once: off, metadata, falloc, full"},
+                              "what is allocated at once: off, metadata (qcow2), falloc, full"},
     [CREATE_REFCOUNT_BITS] = {"refcount_bits", VALUE_NUMBER, FIELD_OF(image.refcount_bits), false,
                               "16", "bits of the count of how often a cluster is used, 1 to 64"},
     [CREATE_SIZE] = {"size", VALUE_SIZE, FIELD_OF(image.virtual_size), true, NULL,
