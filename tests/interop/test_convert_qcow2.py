@@ -425,6 +425,25 @@ def test_zeros_take_no_room_in_an_output_that_is_full():
         check(abs(blocks[0] - blocks[1]) < 1 << 20, f"{options}: {blocks} bytes of the disk")
 
 
+def test_compressing_into_a_longer_output_keeps_its_rest():
+    """The input ends inside a cluster of the output."""
+    folder.qemu_img("create", "-q", "-f", "qcow2", "short.qcow2", "100k")
+    folder.qemu_io("qcow2", "short.qcow2", "write -P 1 0 100k")
+    folder.qemu_img("create", "-q", "-f", "qcow2", "below.qcow2", "1M")
+    folder.qemu_io("qcow2", "below.qcow2", "write -P 8 0 1M")
+    for options in (("-b", "below.qcow2", "-F", "qcow2"), ("-o", "cluster_size=2M"), ()):
+        folder.qemu_img("create", "-q", "-f", "qcow2", *options, "long.qcow2", "1M")
+        if "-b" not in options:
+            folder.qemu_io("qcow2", "long.qcow2", "write -P 8 0 1M")
+        folder.good("convert", "-n", "-c", "-O", "qcow2", "short.qcow2", "long.qcow2")
+        folder.qemu_img("check", "-q", "long.qcow2")
+        folder.qemu_io("qcow2", "long.qcow2", "read -P 1 0 100k", "read -P 8 100k 924k")
+    (folder.path / "unaligned.raw").write_bytes(b"1" * 1000)
+    for name in ("short.qcow2", "unaligned.raw"):
+        folder.good("convert", "-c", "-O", "qcow2", name, "long.qcow2")
+        check("100.00% compressed" in folder.qemu_img("check", "long.qcow2"), f"{name}, new output")
+
+
 def test_failure_removes_the_image():
     """The file may grow to 400000 bytes only; and a source that cannot be read to its end."""
     make_source()

@@ -144,6 +144,15 @@ static bool refuse_compression(const struct qcow2_target *qcow2)
     return false;
 }
 
+/* A stream takes the place of a whole cluster. What an output that is longer than the input has in
+ * the rest of the input's last cluster stays, so that cluster is not compressed. */
+static bool has_more(const struct qcow2_target *qcow2, const struct packed *packed)
+{
+    uint64_t end = packed->at + packed->length, rest = q2_disk_size(qcow2->image->disk) - end;
+
+    return packed->length < qcow2->target.unit && rest >= 512; /* less fills the last sector up */
+}
+
 static bool store(void *context, const struct packed *packed)
 {
     struct qcow2_target *qcow2 = context;
@@ -155,7 +164,7 @@ static bool store(void *context, const struct packed *packed)
         return write_zeroes(qcow2, packed->at, packed->length);
     if (qcow2->external)
         return refuse_compression(qcow2);
-    if (!packed->stream)
+    if (!packed->stream || has_more(qcow2, packed))
         return write_plain(qcow2, packed->at, packed->bytes, packed->length);
     status = q2_disk_write_compressed(qcow2->image->disk, packed->at, packed->stream,
                                       packed->stream_length);
