@@ -364,7 +364,9 @@ def test_check_is_qemu_imgs():
         want, got = qemu("check", "--output=json", name), ours("check", "--output=json", name)
         check_equal(json.loads(got[1]), json.loads(want[1]), name)
         check_equal(got[0], status, name)
-        check_equal(ours("check", "-q", name)[:2], (status, ""), f"check -q {name}")
+        for words in (("-q",), ("-q", "--output=json")):
+            check_equal(qemu("check", *words, name)[:2], (status, ""), f"qemu-img {words} {name}")
+            check_equal(ours("check", *words, name)[:2], (status, ""), f"{words} {name}")
     (FOLDER / "check.raw").write_bytes(b"x" * 512)
     refused(("check", "-f", "raw", "check.raw"), "check.raw: only a qcow2 image", status=63)
 

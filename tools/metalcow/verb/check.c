@@ -80,6 +80,16 @@ static void print_json(const char *path, const struct q2_repair_result *repaired
     json_end(&json);
 }
 
+static void print_result(const char *path, const struct q2_repair_result *result, bool json)
+{
+    if (json) {
+        print_json(path, result);
+        return;
+    }
+    print_repaired(result);
+    print_human(&result->left);
+}
+
 /* Check, and mend what is asked for. */
 static enum q2_status examine(struct image *image, enum repair_wish wish,
                               struct q2_check_reporter *reporter,
@@ -110,12 +120,8 @@ static int check(struct image *image, const struct arguments *arguments)
         image_print_fault(image);
         return CHECK_NOT_DONE;
     }
-    if (arguments->json)
-        print_json(image->path, &result);
-    if (!arguments->json && !arguments->quiet) {
-        print_repaired(&result);
-        print_human(&result.left);
-    }
+    if (!arguments->quiet)
+        print_result(image->path, &result, arguments->json);
     if (result.left.check_errors > 0)
         return CHECK_NOT_DONE;
     if (result.left.corruptions > 0)
