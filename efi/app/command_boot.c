@@ -286,9 +286,5 @@ EFI_STATUS mc_command_boot(struct mc_session *session)
 EFI_STATUS mc_command_menu(struct mc_session *session)
 {
     session->line.menu = true;
-    if (!session->line.operand && !session->line.disk)
-        return mc_command_boot(session);
-    (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT,
-                  "menu takes no entry and no disk; 'metalcow boot' starts one", NULL);
-    return mc_session_fail(session);
+    return mc_command_boot(session);
 }

@@ -12,11 +12,24 @@
 
 static EFI_STATUS help(struct mc_session *session);
 
+/* What a command takes. */
+enum {
+    WORD = 1,   /* a word that is no option */
+    NEEDED = 2, /* it must be there */
+    KEYS = 4,   /* the options of mc_spec_keys */
+    DISK = 8,   /* the options below, by name */
+    BENCH = 16,
+    REPAIR = 32,
+    CHAIN = 64,
+    BOOT = 128,
+    IMAGE = WORD | NEEDED | KEYS,
+};
+
 struct command {
     const char *name;
     const char *synopsis; /* after the name */
     const char *help;
-    bool needs_operand;
+    uint32_t takes;
     EFI_STATUS (*run)(struct mc_session *session);
 };
 
@@ -26,30 +39,31 @@ static const struct command commands[] = {
      "         [--names below|none|any] [--backing-format raw|qcow2]\n"
      "         [--format qcow2|raw] [--passphrase-file FILE] [--key-file FILE]\n"
      "         [--mode ro|rw|overlay] [--room SIZE] [--overlay-size SIZE]",
-     "publish an image as a disk", true, mc_command_attach},
-    {"list", "", "show the attached disks", false, mc_command_list},
-    {"detach", "NUMBER|all", "take a disk away", true, mc_command_detach},
+     "publish an image as a disk", IMAGE, mc_command_attach},
+    {"list", "", "show the attached disks", 0, mc_command_list},
+    {"detach", "NUMBER|all", "take a disk away", WORD | NEEDED, mc_command_detach},
     {"info", "IMAGE|NUMBER [--backing-chain]",
-     "show what an image is, and with all its files what they are read through", true,
+     "show what an image is, and with all its files what they are read through", IMAGE | CHAIN,
      mc_command_info},
-    {"map", "IMAGE [options of attach]", "show which file has which part of the disk", true,
+    {"map", "IMAGE [options of attach]", "show which file has which part of the disk", IMAGE,
      mc_command_map},
     {"check", "IMAGE|NUMBER [-r leaks|all]",
-     "check the consistency of an image; -r: repair one that is not attached", true,
+     "check the consistency of an image; -r: repair one that is not attached", IMAGE | REPAIR,
      mc_command_check},
-    {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", false,
+    {"boot", "[ENTRY] [--disk NUMBER]", "start an entry, or an attached disk", WORD | DISK,
      mc_command_boot},
-    {"menu", "", "choose an entry and how it is started", false, mc_command_menu},
+    {"menu", "", "choose an entry and how it is started", 0, mc_command_menu},
     {"bench",
      "IMAGE|NUMBER [--rounds N] [--beside IMAGE] [--row NAME]\n"
      "         IMAGE --write scratch [--rounds N] [--room SIZE]",
-     "time a disk beside other ways to the same bytes; --write: the image is overwritten", true,
-     mc_command_bench},
+     "time a disk beside other ways to the same bytes; --write: the image is overwritten",
+     IMAGE | BENCH, mc_command_bench},
     {"install", "[FILE] [--boot]",
-     "have the firmware load the driver at each boot; --boot: start the application", false,
+     "have the firmware load the driver at each boot; --boot: start the application", WORD | BOOT,
      mc_command_install},
-    {"uninstall", "[FILE] [--boot]", "take out what install has made", false, mc_command_uninstall},
-    {"help", "", "show this", false, help},
+    {"uninstall", "[FILE] [--boot]", "take out what install has made", WORD | BOOT,
+     mc_command_uninstall},
+    {"help", "", "show this", WORD, help},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -58,16 +72,17 @@ static const struct command commands[] = {
 static const struct option {
     const char *name;
     size_t offset; /* of its member in struct mc_command_line */
+    uint32_t of;   /* commands that take this */
     bool is_flag;  /* it takes none: its member gets the option's own name */
 } options[] = {
-    {"--disk", offsetof(struct mc_command_line, disk), false},
-    {"--rounds", offsetof(struct mc_command_line, rounds), false},
-    {"--row", offsetof(struct mc_command_line, row), false},
-    {"--beside", offsetof(struct mc_command_line, beside), false},
-    {"--write", offsetof(struct mc_command_line, write), false},
-    {"-r", offsetof(struct mc_command_line, repair), false},
-    {"--backing-chain", offsetof(struct mc_command_line, backing_chain), true},
-    {"--boot", offsetof(struct mc_command_line, boot), true},
+    {"--disk", offsetof(struct mc_command_line, disk), DISK, false},
+    {"--rounds", offsetof(struct mc_command_line, rounds), BENCH, false},
+    {"--row", offsetof(struct mc_command_line, row), BENCH, false},
+    {"--beside", offsetof(struct mc_command_line, beside), BENCH, false},
+    {"--write", offsetof(struct mc_command_line, write), BENCH, false},
+    {"-r", offsetof(struct mc_command_line, repair), REPAIR, false},
+    {"--backing-chain", offsetof(struct mc_command_line, backing_chain), CHAIN, true},
+    {"--boot", offsetof(struct mc_command_line, boot), BOOT, true},
 };
 
 static EFI_STATUS help(struct mc_session *session)
@@ -123,8 +138,9 @@ static const struct option *find_option(const char *word)
 struct parsing {
     struct mc_session *session;
     const struct mc_arguments *arguments;
-    size_t at;     /* the word that is being taken */
-    uint64_t seen; /* bit i: mc_spec_keys[i] was given */
+    uint32_t takes; /* of the command */
+    size_t at;      /* the word that is being taken */
+    uint64_t seen;  /* bit i: mc_spec_keys[i] was given */
 };
 
 /* Take the word after an option. NULL: there is none, and the fault says so. */
@@ -171,11 +187,14 @@ static enum q2_status take_option(struct parsing *p)
     const struct option *option = find_option(word);
     const char *value = word;
 
-    if (key)
-        return take_key(p, key);
-    if (!option)
+    if (!key && !option)
         return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option; see 'metalcow help'",
                        word);
+    if ((p->takes & (key ? (uint32_t)KEYS : option->of)) == 0)
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
+                       "this command does not have this option; see 'metalcow help'", word);
+    if (key)
+        return take_key(p, key);
     if (!option->is_flag)
         value = take_value(p);
     if (!value)
@@ -183,16 +202,37 @@ static enum q2_status take_option(struct parsing *p)
     return set_once(p, (const char **)(void *)((char *)&p->session->line + option->offset), value);
 }
 
-static enum q2_status parse(const struct mc_arguments *arguments, struct mc_session *session)
+/* A word that is no option. */
+static enum q2_status take_word(struct parsing *p)
 {
-    struct parsing p = {.session = session, .arguments = arguments};
+    const char *word = p->arguments->words[p->at];
+
+    if ((p->takes & WORD) == 0)
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
+                       "this command takes no such word; see 'metalcow help'", word);
+    return set_once(p, &p->session->line.operand, word);
+}
+
+static enum q2_status parse(const struct mc_arguments *arguments, const struct command *command,
+                            struct mc_session *session)
+{
+    struct parsing p = {.session = session, .arguments = arguments, .takes = command->takes};
+    const struct mc_command_line *line = &session->line;
     enum q2_status status = Q2_OK;
 
-    for (p.at = 1; p.at < arguments->nb && status == Q2_OK; p.at++) {
-        const char *word = arguments->words[p.at];
-        status = word[0] == '-' ? take_option(&p) : set_once(&p, &session->line.operand, word);
-    }
-    return status;
+    for (p.at = 1; p.at < arguments->nb && status == Q2_OK; p.at++)
+        status = arguments->words[p.at][0] == '-' ? take_option(&p) : take_word(&p);
+    if (status != Q2_OK)
+        return status;
+    if ((command->takes & NEEDED) != 0 && !line->operand)
+        return q2_fail(&session->fault, Q2_ERR_ARGUMENT,
+                       "this command needs an image or a disk number; see 'metalcow help'",
+                       command->name);
+    if (line->disk && line->operand)
+        return q2_fail(&session->fault, Q2_ERR_ARGUMENT,
+                       "an entry and a disk cannot both be started; say one of them",
+                       line->operand);
+    return Q2_OK;
 }
 
 static const struct command *find_command(const char *name)
@@ -202,6 +242,15 @@ static const struct command *find_command(const char *name)
             return &commands[i];
     }
     return NULL;
+}
+
+static bool wants_help(const struct mc_arguments *arguments)
+{
+    size_t i = 0;
+
+    while (i < arguments->nb && !q2_text_equal(arguments->words[i], "--help"))
+        i++;
+    return i < arguments->nb;
 }
 
 /* Flush all disks of mode rw, so that a command which opens their files sees current data. */
@@ -222,20 +271,16 @@ static EFI_STATUS run(const struct mc_arguments *arguments, struct mc_session *s
 
     if (arguments->nb == 0)
         return mc_command_boot(session);
+    if (wants_help(arguments))
+        return help(session);
     command = find_command(arguments->words[0]);
     if (!command) {
         (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT, "no such command; see 'metalcow help'",
                       arguments->words[0]);
         return mc_session_fail(session);
     }
-    if (parse(arguments, session) != Q2_OK)
+    if (parse(arguments, command, session) != Q2_OK)
         return mc_session_fail(session);
-    if (command->needs_operand && !session->line.operand) {
-        (void)q2_fail(&session->fault, Q2_ERR_ARGUMENT,
-                      "this command needs an image or a disk number; see 'metalcow help'",
-                      command->name);
-        return mc_session_fail(session);
-    }
     flush_disks(session);
     return command->run(session);
 }

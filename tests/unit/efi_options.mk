@@ -16,3 +16,14 @@ $(BUILD)/san/$(RAMDISK_TEST): $(call objects,san,$(RAMDISK_TEST).c efi/app/ramdi
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# The command line of the application, whose commands are made by the test.
+COMMANDS_TEST      := tests/unit/efi/app/test_commands
+COMMANDS_TEST_SRCS := efi/app/commands.c efi/base/console.c efi/base/firmware.c
+OWN_TEST_SRCS      += $(COMMANDS_TEST).c
+$(call objects,san,efi/app/commands.c $(COMMANDS_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(COMMANDS_TEST): $(call objects,san,$(COMMANDS_TEST).c $(COMMANDS_TEST_SRCS) \
+                                   $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^
