@@ -41,6 +41,7 @@ struct mc_session {
     struct mc_entries *entries; /* of the configuration, while boot runs */
     struct mc_loaders loaders;  /* of the disk that boot starts */
     struct q2_fault fault;
+    bool has_displaced;            /* disks of the driver gave way to the entry */
     bool from_shell;               /* a shell started the program, and reads what it returns */
     char message[MC_MESSAGE_SIZE]; /* from the driver, or why boot failed */
 };

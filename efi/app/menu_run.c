@@ -17,9 +17,6 @@
 #define FIRST_KEY   (100 * MILLISECOND)
 #define LET_GO      (700 * MILLISECOND)
 
-/* What the boot manager sets.  (UEFI 2.10, 3.1.2) */
-#define WATCHDOG_SECONDS 300u
-
 /* --- a key that is held ----------------------------------------------------------------------- */
 
 /* More than any key buffer holds. */
@@ -177,7 +174,6 @@ enum mc_menu_action mc_menu_run(struct mc_session *session, struct mc_menu *menu
     held_init(&held_key, held);
     action = loop(session, menu, volume, console, &held_key);
     held_end(&held_key);
-    (void)services->SetWatchdogTimer(WATCHDOG_SECONDS, 0, 0, NULL);
     mc_menu_console_close(console);
     *ret_by_hand = !menu->choice.is_preset;
     return action;

@@ -10,8 +10,7 @@
 bool mc_menu_is_wanted(struct mc_key *ret_key);
 
 /* Show a menu until a line is chosen or the countdown has ended. Stops the watchdog, because it
- * resets the machine after five minutes and a person may think longer; starts it again for the
- * loader.
+ * resets the machine after five minutes and a person may think longer.
  *
  * volume       of the entries
  * held         a key that is pressed already; it is ignored until it is released. NULL: none

@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "drivers/efi/status.h"
 #include "efi/base/console.h"
+#include "efi/base/firmware.h"
 #include "efi/base/text.h"
 #include "last_entry.h"
 #include "q2_fail.h"
@@ -25,6 +26,18 @@ static EFI_STATUS fail(struct mc_session *session)
 
 /* Seconds: long enough to read a sentence of warning. */
 #define READING_SECONDS 3u
+
+/* What the boot manager gives an option.  (UEFI 2.10, 3.1.2) */
+#define WATCHDOG_SECONDS 300u
+
+/* Attaching may take longer than that: sums are compared, an image is repaired, a RAM disk is
+ * filled. The loader gets all of the time. The shell runs without a watchdog. */
+static void set_watchdog(const struct mc_session *session, bool for_loader)
+{
+    UINTN seconds = for_loader && !session->from_shell ? WATCHDOG_SECONDS : 0;
+
+    (void)mc_firmware.BootServices->SetWatchdogTimer(seconds, 0, 0, NULL);
+}
 
 /* The last moment at which a person can read that the system will lose its disk. */
 static void warn(const struct mc_disk_record *record)
@@ -68,6 +81,7 @@ static enum q2_status find_loader(struct mc_session *session, const char *path)
  * id    of the entry that is to be remembered; NULL: none */
 static EFI_STATUS start_loader(struct mc_session *session, const char *path, const char *id)
 {
+    enum q2_status booted;
     EFI_STATUS status;
 
     warn(&session->record);
@@ -77,7 +91,10 @@ static EFI_STATUS start_loader(struct mc_session *session, const char *path, con
     if (id)
         mc_last_entry_set(id);
     path = session->loaders.list[0].path;
-    if (mc_boot(session->loaders.list[0].volume, path, &session->fault, &status) != Q2_OK)
+    set_watchdog(session, true);
+    booted = mc_boot(session->loaders.list[0].volume, path, &session->fault, &status);
+    set_watchdog(session, false);
+    if (booted != Q2_OK)
         return fail(session);
     if (!EFI_ERROR(status))
         return status;
@@ -120,6 +137,43 @@ static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_di
         mc_say("Linux keeps this disk when it starts; other systems lose it");
 }
 
+/* Detach a disk that the driver attached by itself from the same volume, and that may have a file
+ * in common with what is to be attached, because one of them writes. false: there is none. */
+__attribute__((noinline)) static bool displace(struct mc_session *session, EFI_HANDLE volume,
+                                               const struct mc_disk_spec *spec)
+{
+    struct mc_control *control = session->client.control;
+    const struct mc_disk_record *record = &session->record;
+    char message[MC_MESSAGE_SIZE]; /* why attaching failed is in session->message */
+
+    for (UINTN i = 0; mc_session_get(session, i); i++) {
+        bool writes = record->mode == MC_MODE_READ_WRITE || spec->mode == MC_MODE_READ_WRITE;
+        if (record->is_by_itself && record->volume == volume && writes &&
+            !EFI_ERROR(control->Detach(control, record->number, (CHAR8 *)message)))
+            return true;
+    }
+    return false;
+}
+
+/* Attach a disk. Where the driver has attached the same image by itself, that disk gives way,
+ * because a file that is written can be attached once. */
+static EFI_STATUS attach(struct mc_session *session, EFI_HANDLE volume,
+                         const struct mc_disk_spec *spec, uint32_t *ret_number)
+{
+    struct mc_control *control = session->client.control;
+    EFI_STATUS status;
+
+    for (;;) {
+        status = control->Attach(control, volume, spec, (CHAR8 *)session->message, ret_number);
+        if (status != EFI_ACCESS_DENIED || !displace(session, volume, spec))
+            break;
+        session->has_displaced = true;
+    }
+    if (EFI_ERROR(status))
+        mc_say(session->message);
+    return status;
+}
+
 /* Attach the disk, start its loader, and detach the disk. The driver is loaded. */
 __attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *session,
                                                              EFI_HANDLE volume,
@@ -129,12 +183,10 @@ __attribute__((noinline)) static EFI_STATUS attach_and_start(struct mc_session *
     struct mc_control *control = session->client.control;
     char detached[MC_MESSAGE_SIZE]; /* what is in session->message may be why the loader failed */
     uint32_t number;
-    EFI_STATUS status = control->Attach(control, volume, spec, (CHAR8 *)session->message, &number);
+    EFI_STATUS status = attach(session, volume, spec, &number);
 
-    if (EFI_ERROR(status)) {
-        mc_say(session->message);
+    if (EFI_ERROR(status))
         return status;
-    }
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number)) {
         say_who_keeps_it(spec, &session->record);
@@ -153,13 +205,11 @@ __attribute__((noinline)) static EFI_STATUS unpack(struct mc_session *session, E
 {
     struct mc_control *control = session->client.control;
     uint32_t number;
-    EFI_STATUS status = control->Attach(control, volume, spec, (CHAR8 *)session->message, &number);
+    EFI_STATUS status = attach(session, volume, spec, &number);
     enum q2_status done;
 
-    if (EFI_ERROR(status)) {
-        mc_say(session->message);
+    if (EFI_ERROR(status))
         return status;
-    }
     status = EFI_NOT_FOUND;
     if (mc_session_find(session, number)) {
         done = mc_ramdisk_fill(ramdisk, session->record.handle, spec->image, &session->fault);
@@ -213,6 +263,8 @@ EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
     EFI_STATUS status;
 
     session->loaders.nb = 0;
+    session->has_displaced = false;
+    set_watchdog(session, false);
     if (mc_client_open(&session->client, true, &session->fault) != Q2_OK)
         return fail(session);
     copy.title = mc_entry_title(entry);
@@ -220,6 +272,9 @@ EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
     say_entry(entry, &copy);
     status = (copy.handoff == MC_HANDOFF_RAMDISK ? start_from_memory : attach_and_start)(
         session, volume, &copy, remember ? entry->id : NULL);
+    /* The driver attaches again what it attaches by itself. */
+    if (session->has_displaced)
+        (void)mc_firmware.BootServices->ConnectController(volume, NULL, NULL, FALSE);
     mc_client_unload(&session->client);
     return status;
 }

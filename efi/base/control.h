@@ -14,7 +14,7 @@
 #include "core/spec/disk_spec.h"
 
 /* Goes up with every change of this file. */
-#define MC_CONTROL_VERSION 7u
+#define MC_CONTROL_VERSION 8u
 
 /* A line of explanation; empty on success. */
 #define MC_MESSAGE_SIZE 512u
@@ -33,6 +33,7 @@ struct mc_disk_record {
     UINT64 room; /* bytes that new clusters can still take, if mode is not MC_MODE_READ_ONLY */
     BOOLEAN is_read_only; /* in mode rw: it turned so, after a write that failed */
     BOOLEAN is_gone;      /* the medium below was taken out */
+    BOOLEAN is_by_itself; /* the driver attached it because an entry says so; nobody asked for it */
     CHAR8 image[256];
     CHAR8 title[256];
     /* Why a system that starts from the disk loses it, although the entry wants it handed over: a

@@ -75,6 +75,7 @@ static void describe(const struct mc_disk *disk, struct mc_disk_record *record)
         .room = mc_image_room(disk->image),
         .is_read_only = media->ReadOnly,
         .is_gone = !media->MediaPresent,
+        .is_by_itself = disk->entry != NULL,
     };
     (void)mc_text_copy((char *)record->image, sizeof(record->image),
                        disk->image->file->source->path);

@@ -27,3 +27,14 @@ $(BUILD)/san/$(COMMANDS_TEST): $(call objects,san,$(COMMANDS_TEST).c $(COMMANDS_
                                    $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# Starting entries, and leaving the menu, over a driver and boot services that the test makes.
+START_TEST      := tests/unit/efi/app/test_start
+START_TEST_SRCS := efi/app/start.c efi/app/menu_run.c efi/base/console.c efi/base/firmware.c
+OWN_TEST_SRCS   += $(START_TEST).c
+$(call objects,san,efi/app/start.c efi/app/menu_run.c $(START_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(START_TEST): $(call objects,san,$(START_TEST).c $(START_TEST_SRCS) \
+                                $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^
