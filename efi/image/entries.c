@@ -79,49 +79,67 @@ static enum q2_status read_settings(struct reading *reading)
     return Q2_OK;
 }
 
-/* Take one file of the folder, if it is an entry file. */
-static enum q2_status read_entry(struct reading *reading, const char *name)
+/* Say why a file is no entry that can be used, and keep the first reason for the menu. */
+static void refuse_entry(struct mc_entries *entries, const char *why)
+{
+    if (entries->refused[0] == '\0')
+        (void)mc_text_copy(entries->refused, sizeof(entries->refused), why);
+}
+
+/* A file whose bytes the volume does not give costs no other entry. */
+static void refuse_unreadable(struct reading *reading)
+{
+    char line[sizeof(reading->entries->refused)];
+
+    (void)q2_fault_format(reading->fault, line, sizeof(line));
+    mc_say(line);
+    refuse_entry(reading->entries, line);
+}
+
+/* Judge the text of a file; it becomes the next entry if it can be used. */
+static void take_entry(struct reading *reading, const char *name, size_t length)
 {
     struct mc_entries *entries = reading->entries;
     struct mc_entry *entry = &entries->entries[entries->nb];
-    struct q2_line path;
-    bool is_usable;
-    size_t length;
-    enum q2_status status;
+    bool is_usable = mc_entry_parse(reading->buffer, length, entry, &reading->problems);
+    char line[sizeof(entries->refused)];
 
-    entry->id[0] = '\0';
-    if (!mc_entry_set_id(entry, name))
-        return Q2_OK;
-    path = q2_line_start(reading->path, sizeof(reading->path));
-    q2_line_put(&path, MC_ENTRIES_FOLDER "/");
-    q2_line_put(&path, name);
-    if (path.length >= path.size)
-        return q2_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, reading->path);
-    status = read_text(reading, reading->path, &length);
-    if (status != Q2_OK)
-        return status;
-    is_usable = mc_entry_parse(reading->buffer, length, entry, &reading->problems);
     say_problems(&reading->problems, reading->path);
-    if (!is_usable && entries->refused[0] == '\0' && reading->problems.nb > 0)
-        (void)mc_problem_format(&reading->problems.list[0], reading->path, entries->refused,
-                                sizeof(entries->refused));
+    if (!is_usable && reading->problems.nb > 0) {
+        (void)mc_problem_format(&reading->problems.list[0], reading->path, line, sizeof(line));
+        refuse_entry(entries, line);
+    }
     if (!is_usable)
-        return Q2_OK;
+        return;
     (void)mc_entry_set_id(entry, name);
     entries->sorted[entries->nb++] = entry;
-    return Q2_OK;
 }
 
-/* struct q2_place_visitor.visit */
+/* struct q2_place_visitor.visit. Files that are no entries are passed over: other systems leave
+ * some, such as ._debian.conf beside debian.conf. */
 static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
                             struct q2_fault *fault)
 {
     struct reading *reading = (struct reading *)visitor;
+    struct mc_entries *entries = reading->entries;
+    struct q2_line path = q2_line_start(reading->path, sizeof(reading->path));
+    size_t length;
 
-    if (reading->entries->nb == MC_MAX_ENTRIES)
+    if (name[0] == '.' || !mc_entry_set_id(&entries->entries[entries->nb], name))
+        return Q2_OK;
+    if (entries->nb == MC_MAX_ENTRIES)
         return q2_fail(fault, Q2_ERR_LIMIT, "more than 64 entries; take files out of this folder",
                        MC_ENTRIES_FOLDER);
-    return read_entry(reading, name);
+    q2_line_put(&path, MC_ENTRIES_FOLDER "/");
+    q2_line_put(&path, name);
+    if (path.length >= path.size)
+        (void)q2_fail(reading->fault, Q2_ERR_BAD_NAME, NULL, reading->path);
+    else if (read_text(reading, reading->path, &length) == Q2_OK) {
+        take_entry(reading, name, length);
+        return Q2_OK;
+    }
+    refuse_unreadable(reading);
+    return Q2_OK;
 }
 _Static_assert(MC_MAX_ENTRIES == 64, "text above");
 

@@ -18,8 +18,8 @@ struct mc_entries {
     struct mc_settings settings;
     char refused[300]; /* what is wrong with a file that is no usable entry; "": with none */
     size_t nb;
-    struct mc_entry *sorted[MC_MAX_ENTRIES]; /* as a menu shows them */
-    struct mc_entry entries[MC_MAX_ENTRIES];
+    struct mc_entry *sorted[MC_MAX_ENTRIES];     /* as a menu shows them */
+    struct mc_entry entries[MC_MAX_ENTRIES + 1]; /* the last one: to judge another name */
 };
 
 /* Has a place a folder of entries? Cheap: opens the folder at most. */

@@ -1,7 +1,7 @@
 /* Opening, reading and listing files of the firmware's file systems.
  *
- * Calls the file protocols. Invariant: a name that was read out of a folder is turned into UTF-8 or
- * the list ends; nothing is passed over in silence.
+ * Calls the file protocols. Invariant: every file of a folder is shown; what a name has that UCS-2
+ * cannot say is '?', which no file name has.
  */
 #include "file_system.h"
 
@@ -76,8 +76,17 @@ struct listing {
     struct q2_place_visitor *visitor;
 };
 
+/* Other systems make names with characters past U+FFFF, which are pairs of surrogates. */
+static void replace_surrogates(CHAR16 *name)
+{
+    for (; *name != 0; name++) {
+        if (*name >= 0xd800 && *name <= 0xdfff)
+            *name = '?';
+    }
+}
+
 /* Show a record to the visitor, if it is of the wanted kind. */
-static enum q2_status visit(const EFI_FILE_INFO *record, const struct listing *listing,
+static enum q2_status visit(EFI_FILE_INFO *record, const struct listing *listing,
                             struct q2_fault *fault)
 {
     enum q2_status status = Q2_OK;
@@ -85,9 +94,10 @@ static enum q2_status visit(const EFI_FILE_INFO *record, const struct listing *l
 
     if (((record->Attribute & EFI_FILE_DIRECTORY) != 0) != listing->wants_folders)
         return Q2_OK;
+    replace_surrogates(record->FileName);
     name = mc_to_utf8(record->FileName);
     if (!name)
-        return q2_fail(fault, Q2_ERR_BAD_NAME, NULL, listing->folder);
+        return q2_fail_memory(fault);
     if (!q2_text_equal(name, ".") && !q2_text_equal(name, ".."))
         status = listing->visitor->visit(listing->visitor, name, fault);
     mc_free(name);

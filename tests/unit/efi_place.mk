@@ -8,3 +8,15 @@ $(BUILD)/san/$(FAT_CACHE_TEST): $(call objects,san,$(FAT_CACHE_TEST).c efi/place
                                 $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# Lists of folders; the file system is made in the test.
+FILE_SYSTEM_TEST      := tests/unit/efi/place/test_file_system
+FILE_SYSTEM_TEST_SRCS := efi/place/file_system.c efi/base/firmware.c
+OWN_TEST_SRCS         += $(FILE_SYSTEM_TEST).c
+$(call objects,san,efi/place/file_system.c $(FILE_SYSTEM_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(FILE_SYSTEM_TEST): $(call objects,san,$(FILE_SYSTEM_TEST).c \
+                                      $(FILE_SYSTEM_TEST_SRCS) $(DRIVERS_EFI_ONLY_SRCS)) \
+                                  $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^

@@ -25,11 +25,11 @@ def text_complaint(text):
 
 def check_entries(names, target):
     """names: of the files that the folder of entries will have. Firmware reads no entry at all
-    where another file comes after the last one that it takes."""
-    names = {name.lower() for name in names}
-    nb_entries = sum(name.endswith(".conf") for name in names)
-    if nb_entries >= MAX_ENTRIES and len(names) > MAX_ENTRIES:
-        raise Refusal(f"{target}: {FOLDER} would have {len(names)} files, and firmware reads no "
+    where there are more than it takes. Other files, and those that begin with a dot, are none."""
+    nb_entries = sum(name.endswith(".conf") and not name.startswith(".")
+                     for name in {name.lower() for name in names})
+    if nb_entries > MAX_ENTRIES:
+        raise Refusal(f"{target}: {FOLDER} would have {nb_entries} entries, and firmware reads no "
                       f"entry where there are more than {MAX_ENTRIES}. Take files out of this "
                       f"folder, or name fewer images")
 

@@ -165,6 +165,7 @@ def identities(paths):
     for path in paths:
         stem = pathlib.Path(path).stem
         first = images.safe_name(stem).replace(" ", "_")
+        first = f"_{first}" if first.startswith(".") else first  # firmware passes over such entries
         taken = [name.lower() for name, _ in names]
         number, name, title = 1, first, stem
         while name.lower() in taken:
@@ -417,11 +418,8 @@ class OldVolume:
                           f"the entry")
 
     def check_number_of_entries(self):
-        new = entry_names(self.files)
-        temporary = {f"{name}{delivery.SUFFIX}".lower() for name in new}  # they get their names
-        old = [name for name in self.volume.names(references.FOLDER)
-               if name.lower() not in temporary]
-        limits.check_entries(old + new, self.path)
+        limits.check_entries(self.volume.names(references.FOLDER) + entry_names(self.files),
+                             self.path)
 
     def check(self, force):
         if self.replaced and not force:
