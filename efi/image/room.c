@@ -13,8 +13,8 @@
 #define FIRST_SIZE     (1u << 20)
 #define FIRST_CLUSTERS 8u
 
-/* The firmware's FAT driver keeps 64 pages of 64 KiB. A file of this size has a page of its own for
- * each of them, wherever the file begins. */
+/* The firmware's FAT driver keeps 64 pages of 64 KiB. A piece of a file of this size has a page of
+ * its own for each of them, wherever the piece begins. */
 #define LARGE_SIZE (6u << 20)
 
 /* New refcount structures take at most so many bytes for each cluster of the file, table included,
@@ -182,16 +182,23 @@ enum q2_status mc_image_prepare_cache(struct mc_image *image, struct q2_fault *f
 {
     struct q2_place *place = image->opener.place;
     struct q2_place_file *file = image->file;
+    const uint64_t sizes[] = {LARGE_SIZE, file->mapped_size + LARGE_SIZE};
     enum q2_status status;
 
     if (image->mode != MC_MODE_READ_WRITE || !q2_place_can(place, Q2_PLACE_REMEMBERS))
         return Q2_OK;
     status = place->ops->forget(place, true, fault);
-    if (status != Q2_ERR_UNSUPPORTED || image->room == 0 || !q2_place_can(place, Q2_PLACE_GROWS) ||
-        file->mapped_size >= LARGE_SIZE)
+    if (image->room == 0 || !q2_place_can(place, Q2_PLACE_GROWS))
         return status;
-    status = place->ops->make_room(file, LARGE_SIZE, fault);
-    return status == Q2_OK ? place->ops->forget(place, true, fault) : status;
+    /* The second size is for a file whose pieces are all smaller: its new piece is not. */
+    for (size_t i = 0; i < 2 && status == Q2_ERR_UNSUPPORTED; i++) {
+        if (sizes[i] <= file->mapped_size)
+            continue;
+        status = place->ops->make_room(file, sizes[i], fault);
+        if (status == Q2_OK)
+            status = place->ops->forget(place, true, fault);
+    }
+    return status;
 }
 
 enum q2_status mc_image_make_repair_room(struct mc_image *image, uint32_t cluster_bits,

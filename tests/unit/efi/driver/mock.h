@@ -65,6 +65,8 @@ struct mock_firmware {
     unsigned int nb_records;                 /* how often the hand-off's record was made anew */
     const char *wrong_in_exit;               /* what was called there and must not be */
     unsigned int nb_grown, nb_cut;           /* calls that changed the size of a file */
+    uint64_t grown, forgets_from;            /* bytes that files grew by, and those without which
+                                                the volume cannot forget what it keeps of them */
     char text[8192];                         /* what was printed */
     const char *typed;                       /* keys that wait; NULL: nobody is at the console */
     EFI_DRIVER_BINDING_PROTOCOL *binding;

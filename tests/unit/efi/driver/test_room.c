@@ -342,6 +342,24 @@ static void test_nothing_grows_while_boot_services_end(void)
     }
 }
 
+/* Whatever pieces a file has: a new one of 4 MiB and some pages empties the firmware's cache. */
+static void test_attach_grows_a_file_whose_pieces_do_not_empty_the_cache(void)
+{
+    static const uint64_t sizes[] = {1, 3, 5, 7}; /* MiB */
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        begin(64u * MIB);
+        file->size = sizes[i] * MIB;
+        fw.forgets_from = 5u * MIB;
+        if (T_CHECK_U64(attach("/image"), Q2_OK))
+            end();
+    }
+    begin(64u * MIB);
+    fw.forgets_from = 64u * MIB; /* by no growth */
+    T_CHECK_U64(attach("/image"), Q2_ERR_UNSUPPORTED);
+    mock_check_nothing_left();
+}
+
 int main(void)
 {
     T_RUN(test_step_table);
@@ -360,5 +378,6 @@ int main(void)
     T_RUN(test_all_room_for_a_system_waits_for_a_request_to_end);
     T_RUN(test_no_room_for_a_system_that_gets_nothing);
     T_RUN(test_nothing_grows_while_boot_services_end);
+    T_RUN(test_attach_grows_a_file_whose_pieces_do_not_empty_the_cache);
     return t_done();
 }

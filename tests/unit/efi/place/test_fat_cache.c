@@ -111,11 +111,36 @@ static void test_forget_of_a_file_that_is_too_small_is_refused(void)
     T_CHECK_U64(file.as.extents.stale, 1);
 }
 
+/* A piece of 51 pages that ends inside of a page, and the next one after some other file: only a
+ * long second piece has a page of its own for the slot of that page. */
+static void test_forget_of_a_file_in_two_pieces_needs_a_long_one(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t nb_pages; /* of the second piece */
+        enum q2_status status;
+    } rows[] = {{"6 MiB in all", 45, Q2_ERR_UNSUPPORTED}, {"6 MiB more", 96, Q2_OK}};
+    struct q2_file_extent pieces[2];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        t_row(rows[i].name);
+        begin(0);
+        pieces[0] = (struct q2_file_extent){.length = 51 * PAGE - PAGE / 2};
+        pieces[1] = (struct q2_file_extent){.file_offset = pieces[0].length,
+                                            .volume_offset = 51 * PAGE - PAGE / 4,
+                                            .length = rows[i].nb_pages * PAGE};
+        file.map = pieces;
+        file.nb_extents = 2;
+        T_CHECK_U64(forget(true), rows[i].status);
+    }
+}
+
 int main(void)
 {
     T_RUN(test_forget_reads_what_empties_every_slot);
     T_RUN(test_forget_ends_with_the_first_read_that_fails);
     T_RUN(test_forget_reads_no_other_medium);
     T_RUN(test_forget_of_a_file_that_is_too_small_is_refused);
+    T_RUN(test_forget_of_a_file_in_two_pieces_needs_a_long_one);
     return t_done();
 }
