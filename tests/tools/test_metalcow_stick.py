@@ -228,6 +228,13 @@ def test_stick_refusals_change_nothing():
         cases.check_equal(sorted(path.name for path in here.folder.rglob("*")), before, "files")
 
 
+def test_stick_device_that_is_not_there_becomes_no_file():
+    """A file in /dev would be in memory, and nobody would miss the stick before the next start."""
+    with case() as here:
+        here.check_run(3, "make", "--dry-run", "--yes", here.top, target="/dev/metalcow-none",
+                       says="there is no device /dev/metalcow-none")
+
+
 def test_stick_missing_data_file_is_named():
     with case() as here:
         (here.folder / "sub/data.raw").unlink()

@@ -236,6 +236,8 @@ class NewStick:
         if self.path.exists() and not self.is_device and not self.path.is_file():
             raise Refusal(f"{self.path} is neither a device nor a file; to add to a folder, say "
                           f"`metalcow-stick add`")
+        if not self.path.exists() and self.path.absolute().parent == pathlib.Path("/dev"):
+            raise Refusal(f"there is no device {self.path}; is the stick plugged in?")
         self.size = self.choose_size(args.size)
         self.cluster = 4096 << sum(self.size > limit << 30 for limit in (8, 16, 32))
         self.check(args.force)
