@@ -529,6 +529,25 @@ def test_stick_interrupted_device_has_no_partition_table():
         cases.check(untouched > 0 and lost > 10, f"{untouched} untouched, {lost} lost")
 
 
+def test_stick_second_interruption_does_not_end_the_first():
+    """Who is impatient presses Ctrl-C again, while files are removed and the state is told."""
+    def again(function):
+        def call(*arguments):
+            os.kill(os.getpid(), signal.SIGINT)
+            return function(*arguments)
+        return call
+
+    with case() as here:
+        disk = small_disk(here)
+        esp(here)
+        with mock.patch.object(stick_command, "say", again(stick_command.say)), \
+                mock.patch.object(volumes.FatVolume, "remove", again(volumes.FatVolume.remove)):
+            code, said = DeviceSteps(here, 20).run("add", False, disk)
+        cases.check_equal(code, 130, said)
+        cases.check("no file of" in said, said)
+        cases.check_equal(content(here.target, "/img/disk/disk.raw.partial"), None, "a rest")
+
+
 def test_stick_interrupted_image_file_is_not_there():
     with case() as here:
         def prepare():

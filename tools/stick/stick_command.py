@@ -38,7 +38,13 @@ class Interrupted(BaseException):
     """Ctrl-C, or another signal that asks the command to end."""
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupt(*_):
+    """Further signals are ignored: the first one ends the command, in an orderly way."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted
 
 
@@ -532,7 +538,7 @@ def main(words=None):
     p = parser()
     args = p.parse_args(words)
     check_usage(p, args)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
     try:
         return run(args)
