@@ -33,8 +33,9 @@ struct mc_loaders {
 };
 
 /* Find what a disk is started by when nobody says it: the loader of removable media
- * (MC_ARCH_BOOT_PATH); else what the folders of /EFI on all its volumes hold, one of each folder:
- * shim before GRUB before systemd-boot before bootmgfw.efi, because shim loads the GRUB beside it.
+ * (MC_ARCH_BOOT_PATH), unless shim's fallback is beside it and one system is on the disk; else what
+ * the folders of /EFI on all its volumes hold, one of each folder: shim before GRUB before
+ * systemd-boot before bootmgfw.efi, because shim loads the GRUB beside it.
  *
  * Q2_OK             ret_loaders has at least one; the caller starts one alone, and asks about more
  * Q2_ERR_NOT_FOUND  there is none; the fault says so

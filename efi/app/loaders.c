@@ -98,13 +98,51 @@ static enum q2_status look_everywhere(EFI_HANDLE disk, struct mc_loaders *loader
     return status;
 }
 
+/* Is a path in the folder of the loader of removable media? */
+static bool is_in_boot_folder(const char *path)
+{
+    static const char folder[] = "/efi/boot/";
+    size_t i = 0;
+
+    while (folder[i] != '\0' &&
+           (path[i] >= 'A' && path[i] <= 'Z' ? path[i] + ('a' - 'A') : path[i]) == folder[i])
+        i++;
+    return folder[i] == '\0';
+}
+
+/* Shim as the loader of removable media starts the program fallback beside it, which makes boot
+ * options in the firmware's variables. On a machine with a TPM it then resets the machine, so that
+ * the firmware starts one of them. The firmware finds no disk of ours then, and all begins anew.
+ * The option would lead to the loader in the system's own folder: find it, as the only one of the
+ * list. False: there is no fallback, or not one such loader. */
+static bool skip_fallback(EFI_HANDLE disk, struct mc_loaders *loaders)
+{
+    struct q2_fault fault;
+    EFI_HANDLE volume;
+    size_t nb = 0;
+
+    if (mc_find_on_disk(disk, "/EFI/BOOT/fb" MC_ARCH_NAME ".efi", &fault, &volume) != Q2_OK ||
+        look_everywhere(disk, loaders, &fault) != Q2_OK)
+        return false;
+    for (size_t i = 0; i < loaders->nb; i++) {
+        if (!is_in_boot_folder(loaders->list[i].path))
+            loaders->list[nb++] = loaders->list[i];
+    }
+    loaders->nb = nb;
+    return nb == 1;
+}
+
 enum q2_status mc_find_loaders(EFI_HANDLE disk, struct q2_fault *fault,
                                struct mc_loaders *ret_loaders)
 {
+    EFI_HANDLE volume;
     enum q2_status status;
 
     ret_loaders->nb = 0;
-    if (mc_find_on_disk(disk, MC_ARCH_BOOT_PATH, fault, &ret_loaders->list[0].volume) == Q2_OK) {
+    if (mc_find_on_disk(disk, MC_ARCH_BOOT_PATH, fault, &volume) == Q2_OK) {
+        if (skip_fallback(disk, ret_loaders))
+            return Q2_OK;
+        ret_loaders->list[0].volume = volume;
         (void)mc_text_copy(ret_loaders->list[0].path, sizeof(ret_loaders->list[0].path),
                            MC_ARCH_BOOT_PATH);
         ret_loaders->nb = 1;

@@ -38,3 +38,13 @@ $(BUILD)/san/$(START_TEST): $(call objects,san,$(START_TEST).c $(START_TEST_SRCS
                                 $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# What a disk is started by; the volume is made by the test.
+LOADERS_TEST  := tests/unit/efi/app/test_loaders
+OWN_TEST_SRCS += $(LOADERS_TEST).c
+$(call objects,san,efi/app/loaders.c $(LOADERS_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(LOADERS_TEST): $(call objects,san,$(LOADERS_TEST).c efi/app/loaders.c) \
+                              $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^
