@@ -8,6 +8,7 @@
 
 #include "boot.h"
 #include "connect.h"
+#include "core/base/text.h"
 #include "drivers/efi/status.h"
 #include "efi/base/console.h"
 #include "efi/base/firmware.h"
@@ -137,10 +138,12 @@ static void say_who_keeps_it(const struct mc_disk_spec *spec, const struct mc_di
         mc_say("Linux keeps this disk when it starts; other systems lose it");
 }
 
-/* Detach a disk that the driver attached by itself from the same volume, and that may have a file
- * in common with what is to be attached, because one of them writes. false: there is none. */
+/* Detach a disk that the driver attached by itself from the same volume. false: there is none.
+ *
+ * contested  any that may have a file in common with what is to be attached, because one of the two
+ *            writes; else those of the same image only */
 __attribute__((noinline)) static bool displace(struct mc_session *session, EFI_HANDLE volume,
-                                               const struct mc_disk_spec *spec)
+                                               const struct mc_disk_spec *spec, bool contested)
 {
     struct mc_control *control = session->client.control;
     const struct mc_disk_record *record = &session->record;
@@ -148,27 +151,31 @@ __attribute__((noinline)) static bool displace(struct mc_session *session, EFI_H
 
     for (UINTN i = 0; mc_session_get(session, i); i++) {
         bool writes = record->mode == MC_MODE_READ_WRITE || spec->mode == MC_MODE_READ_WRITE;
-        if (record->is_by_itself && record->volume == volume && writes &&
-            !EFI_ERROR(control->Detach(control, record->number, (CHAR8 *)message)))
-            return true;
+        bool is_meant =
+            contested ? writes : q2_text_equal((const char *)record->image, spec->image);
+        if (!record->is_by_itself || record->volume != volume || !is_meant ||
+            EFI_ERROR(control->Detach(control, record->number, (CHAR8 *)message)))
+            continue;
+        session->has_displaced = true;
+        return true;
     }
     return false;
 }
 
-/* Attach a disk. Where the driver has attached the same image by itself, that disk gives way,
- * because a file that is written can be attached once. */
+/* Attach a disk. Where the driver has attached the same image by itself, that disk gives way: a
+ * file that is written can be attached once, and of two disks with the same partitions a loader
+ * could take the other one. */
 static EFI_STATUS attach(struct mc_session *session, EFI_HANDLE volume,
                          const struct mc_disk_spec *spec, uint32_t *ret_number)
 {
     struct mc_control *control = session->client.control;
     EFI_STATUS status;
 
-    for (;;) {
+    while (displace(session, volume, spec, false))
+        continue;
+    do
         status = control->Attach(control, volume, spec, (CHAR8 *)session->message, ret_number);
-        if (status != EFI_ACCESS_DENIED || !displace(session, volume, spec))
-            break;
-        session->has_displaced = true;
-    }
+    while (status == EFI_ACCESS_DENIED && displace(session, volume, spec, true));
     if (EFI_ERROR(status))
         mc_say(session->message);
     return status;

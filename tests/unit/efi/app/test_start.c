@@ -363,6 +363,31 @@ static void test_start_disks_that_the_driver_attached_by_itself_give_way(void)
     T_CHECK(has_disk(1) && !has_disk(2));
 }
 
+/* Two disks with the same partitions: a loader could find its files on the other one, and a system
+ * would get that. */
+static void test_start_no_other_disk_of_the_same_image_is_there(void)
+{
+    begin(false);
+    entry.spec.mode = MC_MODE_OVERLAY;
+    add_disk(&volume, MC_MODE_READ_ONLY, true);
+    add_disk(&volume, MC_MODE_READ_ONLY, true);
+    add_disk(&volume, MC_MODE_READ_ONLY, false);
+    (void)strcpy((char *)fw.disks[1].image, "/a.qcow2");
+    (void)strcpy((char *)fw.disks[2].image, "/a.qcow2");
+    T_CHECK_U64(start(), EFI_SUCCESS);
+    T_CHECK(has_disk(1) && !has_disk(2) && has_disk(3));
+    T_CHECK_U64(fw.nb_connected, 1);
+
+    /* One that the firmware keeps is no reason not to start. */
+    begin(false);
+    entry.spec.mode = MC_MODE_OVERLAY;
+    add_disk(&volume, MC_MODE_READ_ONLY, true);
+    (void)strcpy((char *)fw.disks[0].image, "/a.qcow2");
+    fw.kept = 1;
+    T_CHECK_U64(start(), EFI_SUCCESS);
+    T_CHECK_U64(fw.nb_started, 1);
+}
+
 static void test_start_other_disks_stay_and_what_is_refused_is_said(void)
 {
     static const struct {
@@ -401,6 +426,7 @@ int main(void)
     T_RUN(test_start_the_watchdog_waits_for_attaching_and_is_set_for_the_loader);
     T_RUN(test_start_from_the_shell_sets_no_watchdog);
     T_RUN(test_start_disks_that_the_driver_attached_by_itself_give_way);
+    T_RUN(test_start_no_other_disk_of_the_same_image_is_there);
     T_RUN(test_start_other_disks_stay_and_what_is_refused_is_said);
     return t_done();
 }
