@@ -59,6 +59,21 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
     return Q2_OK;
 }
 
+enum q2_status mc_client_replace(struct mc_client *client, struct q2_fault *fault)
+{
+    enum q2_status status = mc_client_open(client, true, fault);
+    EFI_HANDLE *handles;
+    UINTN nb;
+
+    if (status != Q2_ERR_VERSION)
+        return status;
+    handles = mc_handles(&mc_control_guid, &nb); /* the driver has it on its image's handle */
+    for (UINTN i = 0; i < nb; i++)
+        (void)mc_firmware.BootServices->UnloadImage(handles[i]);
+    mc_free(handles);
+    return mc_client_open(client, true, fault);
+}
+
 void mc_client_unload(struct mc_client *client)
 {
     if (client->driver)

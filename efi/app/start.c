@@ -267,12 +267,16 @@ EFI_STATUS mc_start_entry(struct mc_session *session, EFI_HANDLE volume,
                           bool remember)
 {
     struct mc_disk_spec copy = *spec;
+    enum q2_status opened;
     EFI_STATUS status;
 
     session->loaders.nb = 0;
     session->has_displaced = false;
     set_watchdog(session, false);
-    if (mc_client_open(&session->client, true, &session->fault) != Q2_OK)
+    /* In the shell, disks of an older driver may be somebody's; there it is only reported. */
+    opened = session->from_shell ? mc_client_open(&session->client, true, &session->fault)
+                                 : mc_client_replace(&session->client, &session->fault);
+    if (opened != Q2_OK)
         return fail(session);
     copy.title = mc_entry_title(entry);
     copy.may_ask = true;

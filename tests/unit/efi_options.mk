@@ -48,3 +48,13 @@ $(BUILD)/san/$(LOADERS_TEST): $(call objects,san,$(LOADERS_TEST).c efi/app/loade
                               $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# Finding the driver; the firmware is made by the test.
+CLIENT_TEST   := tests/unit/efi/app/test_control_client
+OWN_TEST_SRCS += $(CLIENT_TEST).c
+$(call objects,san,efi/app/control_client.c $(CLIENT_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(CLIENT_TEST): $(call objects,san,$(CLIENT_TEST).c efi/app/control_client.c \
+                                 $(DRIVERS_EFI_ONLY_SRCS)) $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^

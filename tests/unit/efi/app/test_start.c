@@ -26,6 +26,7 @@ static struct {
     uint32_t kept;        /* a disk that cannot be detached; 0: none */
     unsigned nb_attached; /* disks that were attached for the entry */
     unsigned nb_started, nb_connected;
+    bool may_replace;                                  /* a driver of another version */
     uint64_t watchdog, while_attaching, while_running; /* seconds */
     EFI_STATUS loader;                                 /* what it returns */
 } fw;
@@ -101,6 +102,12 @@ enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fau
     (void)fault;
     *client = (struct mc_client){.control = &control};
     return Q2_OK;
+}
+
+enum q2_status mc_client_replace(struct mc_client *client, struct q2_fault *fault)
+{
+    fw.may_replace = true;
+    return mc_client_open(client, true, fault);
 }
 
 void mc_client_unload(struct mc_client *client)
@@ -306,6 +313,7 @@ static void test_start_the_watchdog_waits_for_attaching_and_is_set_for_the_loade
     T_CHECK_U64(fw.while_attaching, 0);
     T_CHECK_U64(fw.while_running, 300);
     T_CHECK_U64(fw.watchdog, 0);
+    T_CHECK(fw.may_replace);
 
     begin(false);
     fw.watchdog = 300;
@@ -329,6 +337,7 @@ static void test_start_from_the_shell_sets_no_watchdog(void)
     T_CHECK_U64(start(), EFI_SUCCESS);
     T_CHECK_U64(fw.while_running, 0);
     T_CHECK_U64(fw.watchdog, 0);
+    T_CHECK(!fw.may_replace);
 
     entries.nb = 1;
     entries.sorted[0] = sorted[0];
