@@ -23,8 +23,9 @@ struct mc_client {
  */
 enum q2_status mc_client_open(struct mc_client *client, bool load, struct q2_fault *fault);
 
-/* The same as mc_client_open() with load, but a driver of another version is unloaded with its disks
- * before. For a boot: what was installed on a stick stays when the application there is replaced.
+/* The same as mc_client_open() with load, but a driver of another version is unloaded with its
+ * disks before. For a boot: what was installed on a stick stays when the application there is
+ * replaced.
  *
  * Q2_ERR_VERSION      it does not let itself be unloaded
  */
