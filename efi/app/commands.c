@@ -140,14 +140,32 @@ struct parsing {
     const struct mc_arguments *arguments;
     uint32_t takes; /* of the command */
     size_t at;      /* the word that is being taken */
+    char *value;    /* what follows "=" in it; NULL: nothing */
     uint64_t seen;  /* bit i: mc_spec_keys[i] was given */
 };
 
-/* Take the word after an option. NULL: there is none, and the fault says so. */
+/* Cut a word such as "--mode=ro" in two. */
+static void cut_value(struct parsing *p, char *word)
+{
+    char *end = word;
+
+    p->value = NULL;
+    while (*end != '\0' && *end != '=')
+        end++;
+    if (word[1] != '-' || *end == '\0')
+        return;
+    *end = '\0';
+    p->value = end + 1;
+}
+
+/* Take the value of an option: after its "=", or the next word. NULL: there is none, and the fault
+ * says so. */
 static const char *take_value(struct parsing *p)
 {
     const char *option = p->arguments->words[p->at];
 
+    if (p->value)
+        return p->value;
     if (++p->at < p->arguments->nb)
         return p->arguments->words[p->at];
     (void)q2_fail(&p->session->fault, Q2_ERR_ARGUMENT,
@@ -182,11 +200,14 @@ static enum q2_status take_key(struct parsing *p, const struct mc_spec_key *key)
 
 static enum q2_status take_option(struct parsing *p)
 {
-    const char *word = p->arguments->words[p->at];
-    const struct mc_spec_key *key = mc_spec_find_option(word);
-    const struct option *option = find_option(word);
+    char *word = p->arguments->words[p->at];
+    const struct mc_spec_key *key;
+    const struct option *option;
     const char *value = word;
 
+    cut_value(p, word);
+    key = mc_spec_find_option(word);
+    option = find_option(word);
     if (!key && !option)
         return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "no such option; see 'metalcow help'",
                        word);
@@ -195,6 +216,8 @@ static enum q2_status take_option(struct parsing *p)
                        "this command does not have this option; see 'metalcow help'", word);
     if (key)
         return take_key(p, key);
+    if (option->is_flag && p->value)
+        return q2_fail(&p->session->fault, Q2_ERR_ARGUMENT, "this option takes no value", word);
     if (!option->is_flag)
         value = take_value(p);
     if (!value)
