@@ -1,5 +1,5 @@
-/* Print what a disk's key looks like in the memory of whoever has opened it: the expanded AES key
- * of an encrypted image, in hexadecimal. test_boot_luks.py searches the guest's memory for it.
+/* Print what a disk's key looks like in the memory of firmware that has opened it: the expanded AES
+ * key of an encrypted image, in hexadecimal. test_boot_luks.py searches the guest's memory for it.
  *
  *     luks_words IMAGE PASSPHRASE
  */
@@ -16,10 +16,13 @@ static struct q2_unlocker_passphrase memory;
 static struct q2_source_posix source;
 static struct q2_opener_posix opener;
 
-static void print_words(const struct q2_aes_key *key)
+/* Firmware expands the key without the processor's instructions. */
+static void print_words(const struct q2_kept_key *kept)
 {
-    const uint8_t *bytes = (const uint8_t *)key->words;
+    static struct q2_cipher_aes cipher;
+    const uint8_t *bytes = (const uint8_t *)cipher.data.words;
 
+    (void)q2_cipher_aes_init_portable(&cipher, kept->mode, kept->bytes, kept->length);
     /* An AES-256 key has 15 round keys of 8 words; the first ones identify it. */
     for (size_t i = 0; i < 256; i++)
         printf("%02x", bytes[i]);
@@ -37,11 +40,12 @@ int main(int argc, char **argv)
         return 2;
     memory.passphrase = (const uint8_t *)argv[2];
     memory.passphrase_length = strlen(argv[2]);
+    memory.keep_keys = true;
     q2_opener_posix_init(&opener);
     if (q2_source_posix_open(&source, argv[1], 0) != Q2_OK ||
         q2_disk_open(workspace, &source.source, &opener.opener, &options, &fault, &disk) != Q2_OK)
         return 1;
-    print_words(&memory.ciphers[0].data);
+    print_words(&memory.kept[0]);
     q2_disk_close(disk);
     q2_source_posix_close(&source);
     free(workspace);
