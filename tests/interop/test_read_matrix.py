@@ -24,7 +24,7 @@ import images
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEED = 20261121
-SELECTED = 72
+SELECTED = 40
 PIECES = 300
 JOBS = 2
 
