@@ -2,9 +2,8 @@
  * The commands are made here; they note that they ran. */
 #include "efi/app/commands.h"
 
-#include <stdlib.h>
-
 #include "efi/base/firmware.h"
+#include "tests/support/efi_pool.h"
 #include "tests/support/t.h"
 
 static struct {
@@ -47,24 +46,6 @@ static EFI_STATUS EFIAPI output(SIMPLE_TEXT_OUTPUT_INTERFACE *This, CHAR16 *text
     for (; *text != 0 && seen.length + 1 < sizeof(seen.text); text++)
         seen.text[seen.length++] = (char)*text;
     return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI allocate_pool(EFI_MEMORY_TYPE type, UINTN size, VOID **memory)
-{
-    (void)type;
-    *memory = malloc(size);
-    return *memory ? EFI_SUCCESS : EFI_OUT_OF_RESOURCES;
-}
-
-static EFI_STATUS EFIAPI free_pool(VOID *memory)
-{
-    free(memory);
-    return EFI_SUCCESS;
-}
-
-static VOID EFIAPI set_mem(VOID *memory, UINTN size, UINT8 value)
-{
-    memset(memory, value, size);
 }
 
 /* Run a line of words that blanks separate. */

@@ -2,10 +2,9 @@
  * fail at every call in turn, and in which nothing but our own may change. */
 #include "efi/app/option_store.h"
 
-#include <stdlib.h>
-
 #include "efi/base/firmware.h"
 #include "efi/base/load_option.h"
+#include "tests/support/efi_pool.h"
 #include "tests/support/t.h"
 
 #define MAX_VARIABLES 16u
@@ -127,24 +126,6 @@ static EFI_STATUS EFIAPI set_variable(CHAR16 *name, EFI_GUID *guid, UINT32 attri
     }
     check_order_names_what_is_there();
     return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI allocate_pool(EFI_MEMORY_TYPE type, UINTN size, VOID **memory)
-{
-    (void)type;
-    *memory = malloc(size);
-    return *memory ? EFI_SUCCESS : EFI_OUT_OF_RESOURCES;
-}
-
-static EFI_STATUS EFIAPI free_pool(VOID *memory)
-{
-    free(memory);
-    return EFI_SUCCESS;
-}
-
-static VOID EFIAPI set_mem(VOID *memory, UINTN size, UINT8 value)
-{
-    memset(memory, value, size);
 }
 
 static const CHAR16 *ucs2(const char *text)

@@ -1,9 +1,8 @@
 /* Lists of a folder of the firmware's file system, whose records are made here. */
 #include "efi/place/file_system.h"
 
-#include <stdlib.h>
-
 #include "efi/base/firmware.h"
+#include "tests/support/efi_pool.h"
 #include "tests/support/t.h"
 
 #define RECORD_BYTES (sizeof(EFI_FILE_INFO) + 256 * sizeof(CHAR16))
@@ -54,24 +53,6 @@ static EFI_STATUS EFIAPI open_volume(EFI_SIMPLE_FILE_SYSTEM_PROTOCOL *This,
     (void)This;
     *Root = &file;
     return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI allocate_pool(EFI_MEMORY_TYPE type, UINTN size, VOID **memory)
-{
-    (void)type;
-    *memory = malloc(size);
-    return *memory ? EFI_SUCCESS : EFI_OUT_OF_RESOURCES;
-}
-
-static EFI_STATUS EFIAPI free_pool(VOID *memory)
-{
-    free(memory);
-    return EFI_SUCCESS;
-}
-
-static VOID EFIAPI set_mem(VOID *memory, UINTN size, UINT8 value)
-{
-    memset(memory, value, size);
 }
 
 static char seen[200];
