@@ -1,6 +1,6 @@
 /* AES by the processor's own instructions.
  *
- * May call nothing. The instructions take the same time for every key and all data.
+ * May call wipe.h. The instructions take the same time for every key and all data.
  */
 #include "aes_ni.h"
 
@@ -81,42 +81,47 @@ bool q2_aes_ni_expand(struct q2_aes_ni_key *key, const uint8_t *bytes, uint32_t 
     return true;
 }
 
-NI void q2_aes_ni_encrypt(const struct q2_aes_ni_key *key, uint32_t nb_rounds, uint8_t *blocks)
+NI static inline vector round_of(bool encrypts, vector block, vector key)
 {
-    vector round = load(key->encrypt[0]), last = load(key->encrypt[nb_rounds]);
-    vector a = load(blocks) ^ round, b = load(blocks + 16) ^ round;
-    vector c = load(blocks + 32) ^ round, d = load(blocks + 48) ^ round;
+    return encrypts ? __builtin_ia32_aesenc128(block, key) : __builtin_ia32_aesdec128(block, key);
+}
+
+NI static inline vector last_round_of(bool encrypts, vector block, vector key)
+{
+    return encrypts ? __builtin_ia32_aesenclast128(block, key)
+                    : __builtin_ia32_aesdeclast128(block, key);
+}
+
+/* Both directions; four blocks together, because a round waits for the one before it. */
+NI static inline void crypt_blocks(bool encrypts, const uint8_t (*keys)[16], uint32_t nb_rounds,
+                                   uint8_t *blocks)
+{
+    vector key = load(keys[0]);
+    vector a = load(blocks) ^ key, b = load(blocks + 16) ^ key;
+    vector c = load(blocks + 32) ^ key, d = load(blocks + 48) ^ key;
 
     for (uint32_t i = 1; i < nb_rounds; i++) {
-        round = load(key->encrypt[i]);
-        a = __builtin_ia32_aesenc128(a, round);
-        b = __builtin_ia32_aesenc128(b, round);
-        c = __builtin_ia32_aesenc128(c, round);
-        d = __builtin_ia32_aesenc128(d, round);
+        key = load(keys[i]);
+        a = round_of(encrypts, a, key);
+        b = round_of(encrypts, b, key);
+        c = round_of(encrypts, c, key);
+        d = round_of(encrypts, d, key);
     }
-    store(blocks, __builtin_ia32_aesenclast128(a, last));
-    store(blocks + 16, __builtin_ia32_aesenclast128(b, last));
-    store(blocks + 32, __builtin_ia32_aesenclast128(c, last));
-    store(blocks + 48, __builtin_ia32_aesenclast128(d, last));
+    key = load(keys[nb_rounds]);
+    store(blocks, last_round_of(encrypts, a, key));
+    store(blocks + 16, last_round_of(encrypts, b, key));
+    store(blocks + 32, last_round_of(encrypts, c, key));
+    store(blocks + 48, last_round_of(encrypts, d, key));
+}
+
+NI void q2_aes_ni_encrypt(const struct q2_aes_ni_key *key, uint32_t nb_rounds, uint8_t *blocks)
+{
+    crypt_blocks(true, key->encrypt, nb_rounds, blocks);
 }
 
 NI void q2_aes_ni_decrypt(const struct q2_aes_ni_key *key, uint32_t nb_rounds, uint8_t *blocks)
 {
-    vector round = load(key->decrypt[0]), last = load(key->decrypt[nb_rounds]);
-    vector a = load(blocks) ^ round, b = load(blocks + 16) ^ round;
-    vector c = load(blocks + 32) ^ round, d = load(blocks + 48) ^ round;
-
-    for (uint32_t i = 1; i < nb_rounds; i++) {
-        round = load(key->decrypt[i]);
-        a = __builtin_ia32_aesdec128(a, round);
-        b = __builtin_ia32_aesdec128(b, round);
-        c = __builtin_ia32_aesdec128(c, round);
-        d = __builtin_ia32_aesdec128(d, round);
-    }
-    store(blocks, __builtin_ia32_aesdeclast128(a, last));
-    store(blocks + 16, __builtin_ia32_aesdeclast128(b, last));
-    store(blocks + 32, __builtin_ia32_aesdeclast128(c, last));
-    store(blocks + 48, __builtin_ia32_aesdeclast128(d, last));
+    crypt_blocks(false, key->decrypt, nb_rounds, blocks);
 }
 
 #else
