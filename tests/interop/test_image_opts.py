@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """--image-opts, --target-image-opts, --object and -r of each verb, beside those of qemu-img 7.2."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -305,6 +306,27 @@ def test_each_encrypted_layer_has_its_secret():
             if "luks" in kind:  # the other kind cannot tell a wrong passphrase
                 folder.refused("a.qcow2: the passphrase fits no key slot", "map", *secrets,
                                upper.rpartition(",")[0])
+
+
+def test_secrets_of_layers_are_read_once():
+    """Their files may be pipes, as of a shell's <(command)."""
+    with Images("opts-pipes") as folder:
+        encrypted_chain(folder, "encrypt.format=luks,encrypt.iter-time=10")
+        objects, pipes = [], []
+        for name, text in (("sa", "one"), ("sc", "three")):
+            reading, writing = os.pipe()
+            os.write(writing, text.encode())
+            os.close(writing)
+            objects += ["--object", f"secret,id={name},file=/dev/fd/{reading}"]
+            pipes.append(reading)
+        done = subprocess.run(
+            [METALCOW, "io", *objects, "--image-opts", "-c", "read -q -P 0 0 1M",
+             "driver=qcow2,file.filename=c.qcow2,encrypt.key-secret=sc,"
+             "backing.backing.encrypt.key-secret=sa"],
+            cwd=folder.path, check=False, capture_output=True, text=True, pass_fds=pipes)
+        for pipe in pipes:
+            os.close(pipe)
+        check_equal((done.returncode, done.stdout, done.stderr), (0, "", ""), "pipes")
 
 
 def test_image_opts_that_say_nothing_are_refused():

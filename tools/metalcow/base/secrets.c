@@ -99,6 +99,14 @@ static bool take_data(const char *data, struct passphrase *passphrase, size_t *r
     return true;
 }
 
+static bool refuse_unknown(const char *option, const char *id)
+{
+    fprintf(stderr, "metalcow: %s: ", option);
+    print_escaped(stderr, id);
+    fputs(" is the id of no secret; add --object secret,id=ID,file=FILE\n", stderr);
+    return false;
+}
+
 bool secrets_load(const struct secrets *secrets, const char *option, const char *id,
                   struct passphrase *passphrase, size_t *ret_length)
 {
@@ -108,10 +116,7 @@ bool secrets_load(const struct secrets *secrets, const char *option, const char 
         return take_data(secret->data, passphrase, ret_length);
     if (secret)
         return passphrase_load(passphrase, secret->file, false, ret_length);
-    fprintf(stderr, "metalcow: %s: ", option);
-    print_escaped(stderr, id);
-    fputs(" is the id of no secret; add --object secret,id=ID,file=FILE\n", stderr);
-    return false;
+    return refuse_unknown(option, id);
 }
 
 static bool load(const struct image_options *options, const char *id, struct passphrase *passphrase,
@@ -152,25 +157,17 @@ static bool choose(struct q2_unlocker_passphrase *unlocker, const char *path)
     return id && load(passphrase->options, id, passphrase, unlocker);
 }
 
-/* All secrets can be loaded; the first one is. */
-static bool load_all(const struct image_options *options, struct passphrase *passphrase,
-                     struct q2_unlocker_passphrase *unlocker)
+/* Is each id that of a secret? No file is read here, because it may be a pipe. */
+static bool check_ids(const struct image_options *options)
 {
-    uint32_t nb = 0;
+    struct secrets secrets;
+    bool known = secrets_parse(options->objects, &secrets);
+    const char *id;
 
-    while (find_id(options, nb))
-        nb++;
-    for (uint32_t i = nb; i > 0; i--) {
-        if (!load(options, find_id(options, i - 1), passphrase, unlocker))
-            return false;
-    }
-    if (nb > 1 || !options->key_secret) {
-        passphrase->options = options;
-        passphrase->nb_chosen = 0;
-        unlocker->ask_context = passphrase;
-        unlocker->choose = choose;
-    }
-    return true;
+    for (uint32_t i = 0; known && (id = find_id(options, i)) != NULL; i++)
+        known = find(&secrets, id) || refuse_unknown("encrypt.key-secret", id);
+    q2_wipe(&secrets, sizeof(secrets));
+    return known;
 }
 
 bool secrets_provide(struct passphrase *passphrase, const struct image_options *options,
@@ -184,5 +181,11 @@ bool secrets_provide(struct passphrase *passphrase, const struct image_options *
               stderr);
         return false;
     }
-    return load_all(options, passphrase, unlocker);
+    if (!find_id(options, 1) && options->key_secret)
+        return load(options, options->key_secret, passphrase, unlocker);
+    passphrase->options = options;
+    passphrase->nb_chosen = 0;
+    unlocker->ask_context = passphrase;
+    unlocker->choose = choose;
+    return check_ids(options);
 }
