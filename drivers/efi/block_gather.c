@@ -31,36 +31,43 @@ void q2_block_gather_close(struct q2_block_gather *gather)
         (void)gather->services->CloseEvent(timer);
 }
 
-/* Is a token among the last ones? Make it one of them. */
-static bool is_known(struct q2_block_gather *gather, const EFI_BLOCK_IO2_TOKEN *token)
+/* Make a token one of the last ones. Returns how many reads ago it came: 1 to
+ * Q2_BLOCK_GATHER_TOKENS, or 0 if it is none of the last ones. */
+static uint32_t reads_since(struct q2_block_gather *gather, const EFI_BLOCK_IO2_TOKEN *token)
 {
-    bool known = false;
+    uint32_t ago = 0;
 
-    for (size_t i = 0; i + 1 < Q2_BLOCK_GATHER_TOKENS; i++) {
-        known = known || gather->tokens[i] == token;
-        gather->tokens[i] = gather->tokens[i + 1];
+    for (uint32_t i = 0; i < Q2_BLOCK_GATHER_TOKENS; i++) {
+        if (gather->tokens[i] == token)
+            ago = Q2_BLOCK_GATHER_TOKENS - i;
+        if (i > 0)
+            gather->tokens[i - 1] = gather->tokens[i];
     }
-    known = known || gather->tokens[Q2_BLOCK_GATHER_TOKENS - 1] == token;
     gather->tokens[Q2_BLOCK_GATHER_TOKENS - 1] = token;
-    return known;
+    return ago;
+}
+
+/* Reads in sequence that must come before one is held. */
+static uint32_t nb_needed(const struct q2_block_gather *gather)
+{
+    bool has_few = gather->nb_tokens > 0 && gather->nb_needed < Q2_BLOCK_GATHER_FEW_NEEDED;
+
+    return has_few ? Q2_BLOCK_GATHER_FEW_NEEDED : gather->nb_needed;
 }
 
 bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_t length,
                           const EFI_BLOCK_IO2_TOKEN *token)
 {
-    bool is_new = !is_known(gather, token);
     bool goes_on = offset == gather->next_offset;
 
+    gather->nb_tokens = reads_since(gather, token);
     gather->next_offset = offset + length;
-    if (!is_new || length < Q2_BLOCK_GATHER_MIN || length > Q2_BLOCK_GATHER_MAX)
+    if (gather->nb_tokens == 1 || length < Q2_BLOCK_GATHER_MIN || length > Q2_BLOCK_GATHER_MAX) {
         gather->nb_run = 0;
-    else if (!goes_on)
-        gather->nb_run = 1;
-    else if (gather->nb_run < gather->nb_needed)
-        gather->nb_run++;
-    else
-        return true;
-    return false;
+        return false;
+    }
+    gather->nb_run = goes_on ? gather->nb_run + 1 : 1;
+    return gather->nb_run > nb_needed(gather);
 }
 
 bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void *buffer,
@@ -82,9 +89,17 @@ bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void 
     return true;
 }
 
+/* A caller that has few tokens waits when it has used them all. It began with the first read of the
+ * sequence, or with the one after a tick. */
+static bool has_used_all(const struct q2_block_gather *gather)
+{
+    return gather->nb_tokens > 0 && gather->nb_run % gather->nb_tokens == 0;
+}
+
 bool q2_block_gather_is_full(const struct q2_block_gather *gather)
 {
-    return gather->length >= Q2_BLOCK_GATHER_ALL || gather->nb_held == Q2_BLOCK_GATHER_HELD ||
+    return has_used_all(gather) || gather->length >= Q2_BLOCK_GATHER_ALL ||
+           gather->nb_held == Q2_BLOCK_GATHER_HELD ||
            (gather->offset + gather->length) % Q2_BLOCK_GATHER_ALL == 0;
 }
 
@@ -100,6 +115,6 @@ void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick)
     if (gather->nb_good >= Q2_BLOCK_GATHER_GOOD)
         gather->nb_needed = Q2_BLOCK_GATHER_NEEDED;
     else if (gather->nb_needed < Q2_BLOCK_GATHER_MOST_NEEDED)
-        gather->nb_needed *= 2;
+        gather->nb_needed = nb_needed(gather) * (gather->nb_tokens > 0 ? 16 : 2);
     gather->nb_good = 0;
 }

@@ -6,9 +6,11 @@
  * read into their buffers at once (DESIGN.md, 5.5).
  *
  * Only a caller that will probably go on is made to wait: it must have made a few reads in sequence
- * before the first one is held, each with a token that is none of the last ones. A timer ends what
- * is held at the firmware's next tick, and then more reads have to come before the next is held.
- * What ends at a multiple of a MiB of the disk is read at once, because long reads end there.
+ * before the first one is held. A timer ends what is held at the firmware's next tick, and then
+ * more reads have to come before the next is held. What ends at a multiple of a MiB of the disk is
+ * read at once, because long reads end there. A caller that uses few tokens in turns cannot go on
+ * when all of them are held, so that many make a long read. Whoever uses one token again and again
+ * waits for each read, and nothing is held.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
@@ -28,14 +30,15 @@
 #define Q2_BLOCK_GATHER_ALL  (1024u * 1024) /* what is held is read when it is that long */
 #define Q2_BLOCK_GATHER_HELD (Q2_BLOCK_GATHER_ALL / Q2_BLOCK_GATHER_MIN)
 
-/* Tokens that are remembered. A caller that waits for its reads uses one of the last tokens again,
- * and its reads are not held. */
+/* Tokens that are remembered: who uses one of them again has few. */
 #define Q2_BLOCK_GATHER_TOKENS 16u
 
-/* Reads in sequence that must come before one is held: at first NEEDED. Each tick that ends held
- * reads doubles the number, up to MOST_NEEDED. It is NEEDED again at a tick if GOOD bytes were read
- * in long reads since the tick before. */
-#define Q2_BLOCK_GATHER_NEEDED      4u
+/* Reads in sequence that must come before one is held: at first NEEDED, or FEW_NEEDED if the caller
+ * has few tokens, because it may use two in turns and wait for each. Each tick that ends held reads
+ * multiplies the number by 2, or by 16, until it is MOST_NEEDED or more. It is NEEDED again at a
+ * tick if GOOD bytes were read in long reads since the tick before. */
+#define Q2_BLOCK_GATHER_NEEDED      8u
+#define Q2_BLOCK_GATHER_FEW_NEEDED  32u
 #define Q2_BLOCK_GATHER_MOST_NEEDED 1024u
 #define Q2_BLOCK_GATHER_GOOD        (16u * 1024 * 1024)
 
@@ -50,7 +53,8 @@ struct q2_block_gather {
     /* The reads that were seen. */
     const EFI_BLOCK_IO2_TOKEN *tokens[Q2_BLOCK_GATHER_TOKENS]; /* the last ones */
     uint64_t next_offset;                                      /* where the last one ended */
-    uint32_t nb_run;    /* in sequence, with different tokens */
+    uint32_t nb_tokens; /* that the caller uses in turns; 0: more than are remembered */
+    uint32_t nb_run;    /* in sequence */
     uint32_t nb_needed; /* before one is held */
     uint64_t nb_good;   /* bytes in long reads since the last tick that ended one */
     /* The reads that are held: one range of the disk and of memory. */
@@ -70,7 +74,7 @@ EFI_STATUS q2_block_gather_open(struct q2_block_gather *gather, EFI_BOOT_SERVICE
 /* Nothing may be held. */
 void q2_block_gather_close(struct q2_block_gather *gather);
 
-/* A read with an event has come: should it be held?
+/* A read with an event has come: should it be held? It is one of the sequence then.
  *
  * offset, length  guest bytes */
 bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_t length,

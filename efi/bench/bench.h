@@ -14,7 +14,7 @@
 #define MC_BENCH_MAX_TURNS    32u            /* in one round */
 #define MC_BENCH_MAX_REQUESTS 1024u          /* in one turn */
 #define MC_BENCH_MAX_LENGTH   (1024u * 1024) /* of one request */
-#define MC_BENCH_NB_WAYS      10u
+#define MC_BENCH_NB_WAYS      11u
 #define MC_BENCH_MAX_QUEUED   64u /* requests on their way at once */
 #define MC_BENCH_BUFFER_SIZE  (4u * 1024 * 1024)
 #define MC_BENCH_MAX_FILES    8u
@@ -89,8 +89,9 @@ extern const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS];
  * so many events and wait for each, without a request; and close the events that this took.
  *
  * length  bytes of one request to Block I/O 2; the turn's request size is a multiple of it
+ * most    requests on their way at once, at most; 1 to MC_BENCH_MAX_QUEUED
  */
-EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length);
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length, size_t most);
 EFI_STATUS mc_bench_events(struct mc_bench *bench, size_t nb_events);
 void mc_bench_close_events(struct mc_bench *bench);
 

@@ -46,13 +46,13 @@ static EFI_STATUS queue(struct mc_bench *bench, size_t slot, uint64_t offset, si
                                    &bench->tokens[slot], length, bench->buffer + slot * length);
 }
 
-EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length)
+EFI_STATUS mc_bench_queue(struct mc_bench *bench, size_t nb_requests, size_t length, size_t most)
 {
     size_t nb = nb_requests * (bench->request / length), depth = MC_BENCH_BUFFER_SIZE / length;
     EFI_STATUS status = EFI_SUCCESS, ended;
     size_t first = 0, next = 0;
 
-    depth = depth < MC_BENCH_MAX_QUEUED ? depth : MC_BENCH_MAX_QUEUED;
+    depth = depth < most ? depth : most;
     while (first < nb) {
         if (next < nb && next - first < depth && !EFI_ERROR(status)) {
             status = queue(bench, next % depth, offset_of(bench, next, length), length);

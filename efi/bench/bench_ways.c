@@ -50,7 +50,7 @@ static bool has_block_io2(const struct mc_bench *bench)
 
 static EFI_STATUS queued(struct mc_bench *bench, size_t nb)
 {
-    return mc_bench_queue(bench, nb, bench->request);
+    return mc_bench_queue(bench, nb, bench->request, MC_BENCH_MAX_QUEUED);
 }
 
 /* The bytes of large requests in queued requests of 64 KiB, as a file system makes them. */
@@ -63,7 +63,13 @@ static bool has_long_requests(const struct mc_bench *bench)
 
 static EFI_STATUS queued_64k(struct mc_bench *bench, size_t nb)
 {
-    return mc_bench_queue(bench, nb, QUEUED_LENGTH);
+    return mc_bench_queue(bench, nb, QUEUED_LENGTH, MC_BENCH_MAX_QUEUED);
+}
+
+/* The same by a caller that has few tokens and uses them in turns. */
+static EFI_STATUS queued_64k_8(struct mc_bench *bench, size_t nb)
+{
+    return mc_bench_queue(bench, nb, QUEUED_LENGTH, 8);
 }
 
 /* Requests as long as the row's, and the events that shorter ones would have: how fast requests of
@@ -232,5 +238,6 @@ const struct mc_bench_way mc_bench_ways[MC_BENCH_NB_WAYS] = {
     {"fill-stosq", is_fill_of_arch, fill_by_stos, 1},
     {"queued", has_block_io2, queued, 1},
     {"queued-64K", has_long_requests, queued_64k, 1},
+    {"queued-64K-8", has_long_requests, queued_64k_8, 1},
     {"events-64K", has_long_requests, events_64k, 1},
 };

@@ -13,8 +13,10 @@ from tools.bench import firmware  # noqa: E402
 
 # Every row that applies to a small image with a data file: the ways that it must have.
 WANTED = {
-    "sequential-1M": {"ours", "beside", "bare", "queued", "queued-64K", "events-64K"},
-    "stream-1M": {"ours", "beside", "bare", "queued", "queued-64K", "events-64K"},
+    "sequential-1M": {"ours", "beside", "bare", "queued", "queued-64K", "queued-64K-8",
+                      "events-64K"},
+    "stream-1M": {"ours", "beside", "bare", "queued", "queued-64K", "queued-64K-8",
+                      "events-64K"},
     "sequential-64K": {"ours", "beside", "bare", "queued"},
     "sequential-4K": {"ours", "beside", "bare"},
     "random-4K": {"ours", "beside", "bare"},

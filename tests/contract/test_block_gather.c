@@ -300,6 +300,82 @@ static void test_callers_that_are_not_held_up(void)
     end(&reads);
 }
 
+/* A caller with few tokens, each with its own part of the buffer, that it uses in turns. */
+struct few {
+    struct reads reads;
+    unsigned nb_tokens, nb_ticks;
+};
+
+static void use_token(struct few *few, unsigned piece)
+{
+    EFI_BLOCK_IO2_PROTOCOL *two = &few->reads.rig.block_io2.protocol;
+    unsigned token = piece % few->nb_tokens;
+
+    few->reads.nb_signals[token] = 0;
+    T_CHECK_U64(two->ReadBlocksEx(two, MEDIA_ID, piece * BLOCKS, &few->reads.tokens[token],
+                                  READ_SIZE, few->reads.buffer + (size_t)token * READ_SIZE),
+                EFI_SUCCESS);
+}
+
+/* Wait as WaitForEvent() does. */
+static void wait_for(struct few *few, unsigned piece)
+{
+    unsigned token = piece % few->nb_tokens;
+    const uint8_t *buffer = few->reads.buffer + (size_t)token * READ_SIZE;
+
+    if (few->reads.nb_signals[token] == 0) {
+        few->nb_ticks++;
+        tick();
+    }
+    T_CHECK_U64(few->reads.nb_signals[token], 1);
+    for (size_t i = 0; i < READ_SIZE; i += READ_SIZE - 1)
+        T_CHECK_U64(buffer[i], pattern_at((uint64_t)piece * READ_SIZE + i));
+}
+
+/* Read the disk with so many requests on their way. Returns how many reads were held. */
+static unsigned read_with(struct few *few, unsigned depth)
+{
+    unsigned first = 0, nb_held = 0;
+
+    for (unsigned next = 0; next < NB_READS; next++) {
+        if (next - first == depth)
+            wait_for(few, first++);
+        use_token(few, next);
+        nb_held += few->reads.nb_signals[next % few->nb_tokens] == 0;
+    }
+    while (first < NB_READS)
+        wait_for(few, first++);
+    return nb_held;
+}
+
+/* They wait for nothing that could have been read, once their number is known. */
+static void test_callers_with_few_tokens(void)
+{
+    for (unsigned nb = 2; nb <= Q2_BLOCK_GATHER_TOKENS; nb++) {
+        struct few few = {.nb_tokens = nb};
+        begin(&few.reads);
+        (void)read_with(&few, nb);
+        T_CHECK(few.nb_ticks <= 1);
+        few.nb_ticks = 0;
+        for (unsigned pass = 0; pass < 3; pass++)
+            T_CHECK(read_with(&few, nb) >= (NB_READS - Q2_BLOCK_GATHER_FEW_NEEDED) / 2 - 1);
+        T_CHECK(few.nb_ticks <= 1);
+        end(&few.reads);
+    }
+}
+
+/* Who has two and waits for each is hardly held up. */
+static void test_a_caller_that_waits_for_each_of_two_tokens(void)
+{
+    struct few few = {.nb_tokens = 2};
+
+    begin(&few.reads);
+    for (unsigned pass = 0; pass < 20; pass++)
+        (void)read_with(&few, 1);
+    T_CHECK_U64(few.nb_ticks, 1);
+    end(&few.reads);
+}
+
 /* Held after the first long read: these bytes are not in the engine's windows. */
 #define FAR (2 * IN_ONE)
 
@@ -411,6 +487,8 @@ int main(void)
     T_RUN(test_tick_inside_a_request_ends_nothing);
     T_RUN(test_other_requests_end_what_is_held_first);
     T_RUN(test_callers_that_are_not_held_up);
+    T_RUN(test_callers_with_few_tokens);
+    T_RUN(test_a_caller_that_waits_for_each_of_two_tokens);
     T_RUN(test_parts_of_a_failed_read_are_read_to_their_places);
     T_RUN(test_writes_in_sequence_are_not_held);
     T_RUN(test_failures_are_told_to_each_token);
