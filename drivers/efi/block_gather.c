@@ -70,11 +70,16 @@ bool q2_block_gather_note(struct q2_block_gather *gather, uint64_t offset, size_
     return gather->nb_run > nb_needed(gather);
 }
 
+static bool start_timer(struct q2_block_gather *gather)
+{
+    return gather->services->SetTimer(gather->timer, TimerRelative, SOON) == EFI_SUCCESS;
+}
+
 bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void *buffer,
                           size_t length, EFI_BLOCK_IO2_TOKEN *token)
 {
     if (gather->nb_held == 0) {
-        if (gather->services->SetTimer(gather->timer, TimerRelative, SOON) != EFI_SUCCESS)
+        if (!start_timer(gather))
             return false; /* nobody would end it */
         gather->offset = offset;
         gather->buffer = buffer;
@@ -86,6 +91,7 @@ bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void 
     }
     gather->held[gather->nb_held++] = (struct q2_block_held){token, length};
     gather->length += length;
+    gather->has_grown = true;
     return true;
 }
 
@@ -103,6 +109,14 @@ bool q2_block_gather_is_full(const struct q2_block_gather *gather)
            (gather->offset + gather->length) % Q2_BLOCK_GATHER_ALL == 0;
 }
 
+bool q2_block_gather_waits(struct q2_block_gather *gather)
+{
+    bool goes_on = gather->has_grown && start_timer(gather);
+
+    gather->has_grown = false;
+    return !goes_on;
+}
+
 void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick)
 {
     gather->nb_held = 0;
@@ -115,6 +129,6 @@ void q2_block_gather_end(struct q2_block_gather *gather, bool by_tick)
     if (gather->nb_good >= Q2_BLOCK_GATHER_GOOD)
         gather->nb_needed = Q2_BLOCK_GATHER_NEEDED;
     else if (gather->nb_needed < Q2_BLOCK_GATHER_MOST_NEEDED)
-        gather->nb_needed = nb_needed(gather) * (gather->nb_tokens > 0 ? 16 : 2);
+        gather->nb_needed = nb_needed(gather) * (gather->nb_tokens > 0 ? 8 : 2);
     gather->nb_good = 0;
 }

@@ -6,11 +6,11 @@
  * read into their buffers at once (DESIGN.md, 5.5).
  *
  * Only a caller that will probably go on is made to wait: it must have made a few reads in sequence
- * before the first one is held. A timer ends what is held at the firmware's next tick, and then
- * more reads have to come before the next is held. What ends at a multiple of a MiB of the disk is
- * read at once, because long reads end there. A caller that uses few tokens in turns cannot go on
- * when all of them are held, so that many make a long read. Whoever uses one token again and again
- * waits for each read, and nothing is held.
+ * before the first one is held. A timer ends what is held when no read has come between two ticks
+ * of the firmware, and then more reads have to come before the next is held. What ends at a
+ * multiple of a MiB of the disk is read at once, because long reads end there. A caller that uses
+ * few tokens in turns cannot go on when all of them are held, so that many make a long read.
+ * Whoever uses one token again and again waits for each read, and nothing is held.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
@@ -35,7 +35,7 @@
 
 /* Reads in sequence that must come before one is held: at first NEEDED, or FEW_NEEDED if the caller
  * has few tokens, because it may use two in turns and wait for each. Each tick that ends held reads
- * multiplies the number by 2, or by 16, until it is MOST_NEEDED or more. It is NEEDED again at a
+ * multiplies the number by 2, or by 8, until it is MOST_NEEDED or more. It is NEEDED again at a
  * tick if GOOD bytes were read in long reads since the tick before. */
 #define Q2_BLOCK_GATHER_NEEDED      8u
 #define Q2_BLOCK_GATHER_FEW_NEEDED  32u
@@ -60,6 +60,7 @@ struct q2_block_gather {
     /* The reads that are held: one range of the disk and of memory. */
     struct q2_block_held held[Q2_BLOCK_GATHER_HELD];
     uint32_t nb_held;
+    bool has_grown; /* since the last tick */
     uint64_t offset;
     uint8_t *buffer;
     size_t length;
@@ -89,6 +90,10 @@ bool q2_block_gather_hold(struct q2_block_gather *gather, uint64_t offset, void 
 
 /* Is it time to read what is held? */
 bool q2_block_gather_is_full(const struct q2_block_gather *gather);
+
+/* The timer has come, and something is held: does the caller wait for it? If it has just gone on,
+ * the timer will come again. */
+bool q2_block_gather_waits(struct q2_block_gather *gather);
 
 /* Note that what was held has been read. by_tick: the timer asked for that. Nothing is held after
  * this; the array and the range do not change until a read is held again. */

@@ -217,7 +217,8 @@ static VOID EFIAPI on_tick(EFI_EVENT event, VOID *context)
     (void)event;
     if (!is_holding(block_io) || !q2_block_io_acquire(block_io, &tpl))
         return;
-    end_held(block_io, true);
+    if (q2_block_gather_waits(&block_io->gather))
+        end_held(block_io, true);
     q2_block_io_release(block_io, tpl);
 }
 

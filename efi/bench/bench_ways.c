@@ -53,7 +53,8 @@ static EFI_STATUS queued(struct mc_bench *bench, size_t nb)
     return mc_bench_queue(bench, nb, bench->request, MC_BENCH_MAX_QUEUED);
 }
 
-/* The bytes of large requests in queued requests of 64 KiB, as a file system makes them. */
+/* The bytes of large requests in queued requests of 64 KiB, as a file system makes them: as many on
+ * their way as one large request has room for. More memory would be slower memory. */
 #define QUEUED_LENGTH (64u * 1024)
 
 static bool has_long_requests(const struct mc_bench *bench)
@@ -63,7 +64,7 @@ static bool has_long_requests(const struct mc_bench *bench)
 
 static EFI_STATUS queued_64k(struct mc_bench *bench, size_t nb)
 {
-    return mc_bench_queue(bench, nb, QUEUED_LENGTH, MC_BENCH_MAX_QUEUED);
+    return mc_bench_queue(bench, nb, QUEUED_LENGTH, bench->request / QUEUED_LENGTH);
 }
 
 /* The same by a caller that has few tokens and uses them in turns. */
