@@ -79,7 +79,8 @@ enum q2_status q2_disk_bitmap_remove(struct q2_disk *disk, const char *name);
  * Q2_ERR_BUSY      it is in use, so inconsistent; nothing changed
  */
 
-/* Make every granule clean, and give clusters back. */
+/* Make every granule clean, and give clusters back. After an error that comes while it is changed
+ * the bitmap stays in use. */
 enum q2_status q2_disk_bitmap_clear(struct q2_disk *disk, const char *name);
 
 /* Have a bitmap record writes from now on, or not. */
@@ -91,7 +92,7 @@ enum q2_status q2_disk_bitmap_enable(struct q2_disk *disk, const char *name, boo
  * offset, length  cut at the disk's end
  *
  * Q2_ERR_LIMIT  too many bitmaps are changed at once: store them first
- * After any error what was dirty still is, and more may be.
+ * After any other error what was dirty still is, more may be, and the bitmap stays in use.
  */
 enum q2_status q2_disk_bitmap_mark(struct q2_disk *disk, const struct q2_bitmap *bitmap,
                                    uint64_t offset, uint64_t length);

@@ -320,23 +320,44 @@ enum q2_status q2_disk_can_resize(struct q2_disk *disk, uint64_t new_size, bool 
     return status;
 }
 
+/* However a resize has ended, recorded bitmaps fit the size that the disk has now, or they are
+ * lost. A shrink that has failed may have removed data, of which they say nothing. */
+static enum q2_status fit_bitmaps(struct q2_disk *disk, enum q2_status status, bool shrinks)
+{
+    struct q2_fault fault = disk->fault;
+    enum q2_status fitted = status;
+
+    if (!disk->writer.keep_bitmaps)
+        return status;
+    if (!disk->writer.latched && (status == Q2_OK || !shrinks))
+        fitted = q2_bitmaps_fit(disk);
+    if (fitted != Q2_OK)
+        q2_bitmaps_lose(disk);
+    if (status == Q2_OK)
+        return fitted;
+    disk->fault = fault;
+    return status;
+}
+
 enum q2_status q2_disk_resize(struct q2_disk *disk, uint64_t new_size, bool may_shrink)
 {
     enum q2_status status = q2_disk_can_resize(disk, new_size, may_shrink, 0);
+    bool shrinks;
 
     if (status != Q2_OK)
         return status;
     if (new_size == q2_disk_size(disk))
         return q2_commit(disk);
+    shrinks = new_size < q2_disk_size(disk);
     status = q2_commit_header(disk);
-    if (status == Q2_OK)
-        status = q2_bitmaps_grow(disk, new_size);
     if (status != Q2_OK)
         return status;
-    status = new_size > q2_disk_size(disk) ? grow(disk, new_size) : shrink(disk, new_size);
+    status = q2_bitmaps_grow(disk, new_size);
+    if (status == Q2_OK)
+        status = shrinks ? shrink(disk, new_size) : grow(disk, new_size);
     if (status == Q2_OK)
         status = q2_commit(disk); /* what was replaced */
-    return status == Q2_OK && disk->writer.keep_bitmaps ? q2_bitmaps_fit(disk) : status;
+    return fit_bitmaps(disk, status, shrinks);
 }
 
 /* --- content --------------------------------------------------------------------------------- */

@@ -281,10 +281,13 @@ enum q2_status q2_disk_bitmap_clear(struct q2_disk *disk, const char *name)
 {
     enum q2_status status = take(disk, name);
 
+    if (status != Q2_OK)
+        return status;
+    status = q2_bitmap_release(disk, disk->bitmap.table_offset, 0, disk->bitmap.table_size, true);
     if (status == Q2_OK)
-        status =
-            q2_bitmap_release(disk, disk->bitmap.table_offset, 0, disk->bitmap.table_size, true);
-    return status == Q2_OK ? q2_disk_bitmaps_store(disk) : status;
+        return q2_disk_bitmaps_store(disk);
+    q2_bitmaps_lose(disk); /* it alone is recorded, and a part of it is clear */
+    return status;
 }
 
 enum q2_status q2_disk_bitmap_enable(struct q2_disk *disk, const char *name, bool enabled)
@@ -314,5 +317,8 @@ enum q2_status q2_disk_bitmap_mark(struct q2_disk *disk, const struct q2_bitmap 
             return status;
         recorded = q2_bitmap_recorded(disk, disk->bitmap.table_offset);
     }
-    return q2_bitmap_set(disk, recorded, offset, length);
+    status = q2_bitmap_set(disk, recorded, offset, length);
+    if (status != Q2_OK) /* it lacks bits that it should have */
+        q2_bitmap_lose(disk, recorded);
+    return status;
 }

@@ -183,8 +183,7 @@ enum q2_status q2_bitmaps_record(struct q2_disk *disk, uint64_t offset, uint64_t
             continue;
         }
         disk->fault = fault;
-        *bitmap = writer->recorded[--writer->nb_recorded];
-        writer->nb_bitmaps_lost++;
+        q2_bitmap_lose(disk, bitmap);
     }
     return Q2_OK;
 }

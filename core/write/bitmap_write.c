@@ -147,6 +147,20 @@ enum q2_status q2_bitmap_take(struct q2_disk *disk, uint64_t entry_at)
     return Q2_OK;
 }
 
+void q2_bitmap_lose(struct q2_disk *disk, struct q2_recorded_bitmap *bitmap)
+{
+    struct q2_writer *writer = &disk->writer;
+
+    *bitmap = writer->recorded[--writer->nb_recorded];
+    writer->nb_bitmaps_lost++;
+}
+
+void q2_bitmaps_lose(struct q2_disk *disk)
+{
+    while (disk->writer.nb_recorded > 0)
+        q2_bitmap_lose(disk, &disk->writer.recorded[0]);
+}
+
 struct q2_recorded_bitmap *q2_bitmap_recorded(struct q2_disk *disk, uint64_t table_offset)
 {
     for (uint32_t i = 0; i < disk->writer.nb_recorded; i++) {

@@ -40,6 +40,10 @@ enum q2_status q2_bitmap_take(struct q2_disk *disk, uint64_t entry_at);
 /* The bitmap with this table, if it is recorded; else NULL. */
 struct q2_recorded_bitmap *q2_bitmap_recorded(struct q2_disk *disk, uint64_t table_offset);
 
+/* Record no more in a bitmap, or in any: the mark stays in the file for good. */
+void q2_bitmap_lose(struct q2_disk *disk, struct q2_recorded_bitmap *bitmap);
+void q2_bitmaps_lose(struct q2_disk *disk);
+
 /* Set the bits of guest bytes, as far as the bitmap covers them.
  *
  * Q2_ERR_BAD_BITMAP, Q2_ERR_NO_SPACE, Q2_ERR_IO ...  some may be set

@@ -215,10 +215,12 @@ bool fixture_is_dirty(struct fixture *f, const struct q2_bitmap *bitmap, uint64_
 
 bool fixture_settle(struct fixture *f, enum q2_status status)
 {
+    enum q2_status stored;
+
     if (status != Q2_OK)
         T_CHECK_U64(q2_disk_fault(f->disk)->status, status);
-    if (status == Q2_OK)
-        status = q2_disk_bitmaps_store(f->disk);
+    stored = q2_disk_bitmaps_store(f->disk); /* as at close, whatever has failed */
+    status = status == Q2_OK ? stored : status;
     if (status == Q2_OK)
         status = q2_disk_flush(f->disk);
     return status == Q2_OK && q2_disk_nb_bitmaps_lost(f->disk) == 0;

@@ -1016,6 +1016,37 @@ static void test_clear_of_a_clean_bitmap_leaves_its_table_alone(void)
 
 /* There is room for a new directory, and none for a table: the bitmap is not added, and nothing is
  * given up that something else uses. */
+/* A bitmap whose table has two slices. The second one cannot be read: what was cleared, or marked,
+ * until then is a part of what the caller wanted, so nobody may trust the bitmap. */
+static void test_change_that_ends_midway_loses_the_bitmap(void)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        struct q2_bitmap bitmap;
+
+        image_start(&image, &(struct image_spec){
+                                .size = 2ull << 30, .cluster_bits = 9, .max_clusters = 4096});
+        setup();
+        T_CHECK_U64(q2_disk_bitmap_add(f.disk, "wide", 9, false), Q2_OK);
+        T_CHECK_U64(q2_disk_bitmap_find(f.disk, "wide", &bitmap), Q2_OK);
+        T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, 0, 2 * KIB), Q2_OK);
+        T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+        q2_windows_clear(&f.disk->windows);
+        q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+        f.image.bad_start = (bitmap.table_offset + 1024 * 8 - 1) & ~4095ull;
+        f.image.bad_end = f.image.bad_start + 512;
+        T_CHECK_U64(i == 0 ? q2_disk_bitmap_clear(f.disk, "wide")
+                           : q2_disk_bitmap_mark(f.disk, &bitmap, 0, 2ull << 30),
+                    Q2_ERR_IO);
+        T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 1);
+        T_CHECK(q2_disk_is_writable(f.disk));
+        f.image.bad_end = 0;
+        T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK); /* as at close */
+        T_CHECK_U64(q2_disk_bitmap_find(f.disk, "wide", &bitmap), Q2_OK);
+        T_CHECK_U64(bitmap.flags & Q2_BITMAP_IN_USE, Q2_BITMAP_IN_USE);
+        cleanup();
+    }
+}
+
 static void test_add_without_room_for_the_table(void)
 {
     build(1);
@@ -1115,6 +1146,7 @@ int main(void)
     T_RUN(test_add_to_a_directory_near_its_limit);
     T_RUN(test_shrink_gives_back_what_the_table_loses);
     T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
+    T_RUN(test_change_that_ends_midway_loses_the_bitmap);
     T_RUN(test_add_without_room_for_the_table);
     T_RUN(test_header_has_one_list_of_bitmaps);
     T_RUN(test_shrink_refused_for_a_bitmap_of_others);

@@ -21,9 +21,10 @@
 #define GROWN    (8 * MIB)
 #define SHRUNK   (1 * MIB + 512)
 
-#define FIRST  1000ull         /* what the start has written, and both bitmaps say so */
-#define SECOND (300 * KIB)     /* what an operation writes */
-#define LAST   (SHRUNK - 1024) /* written at the start; near the end of the smaller disk */
+#define FIRST  1000ull             /* what the start has written, and both bitmaps say so */
+#define SECOND (300 * KIB)         /* what an operation writes */
+#define LAST   (SHRUNK - 1024)     /* written at the start; near the end of the smaller disk */
+#define GONE   (SHRUNK + 64 * KIB) /* written at the start; the smaller disk does not have it */
 
 /* Failures tried per kind of call; longer operations are sampled. */
 #define MAX_TRIES 40u
@@ -80,7 +81,7 @@ static enum q2_status op_write_and_shrink(struct q2_disk *disk)
 
 static enum q2_status op_add(struct q2_disk *disk)
 {
-    return q2_disk_bitmap_add(disk, "new", 0, true);
+    return q2_disk_bitmap_add(disk, "added", 0, true);
 }
 
 static enum q2_status op_remove(struct q2_disk *disk)
@@ -163,7 +164,8 @@ static bool open_start(void)
     return true;
 }
 
-/* "live" records writes, "idle" does not and has the bits that were marked in it. */
+/* "live" records writes, "idle" does not and has the bits that were marked in it. "new" records
+ * what comes after the start. */
 static void build(void)
 {
     struct q2_bitmap bitmap;
@@ -178,6 +180,10 @@ static void build(void)
     T_CHECK_U64(q2_disk_bitmap_add(f.disk, "idle", 9, false), Q2_OK);
     T_CHECK_U64(q2_disk_write(f.disk, FIRST, "\x11", 1), Q2_OK);
     T_CHECK_U64(q2_disk_write(f.disk, LAST, "\x11", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, GONE, "\x11", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 3 * MIB / 2, start, 32 * KIB), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, SIZE - 1024, "\x11", 1), Q2_OK); /* a table far away */
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "new", 9, true), Q2_OK);
     T_CHECK_U64(q2_disk_bitmap_find(f.disk, "idle", &bitmap), Q2_OK);
     T_CHECK_U64(q2_disk_bitmap_mark(f.disk, &bitmap, FIRST, 1), Q2_OK);
     T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
@@ -205,6 +211,17 @@ static bool judge_bitmap(const char *name, bool records)
     return true;
 }
 
+/* Does what "new" says fit what the disk has lost since the start? */
+static void judge_lost_data(void)
+{
+    struct q2_bitmap bitmap;
+
+    if (q2_disk_size(f.disk) < SIZE || fixture_byte(&f, GONE) == 0x11 ||
+        q2_disk_bitmap_find(f.disk, "new", &bitmap) != Q2_OK || (bitmap.flags & Q2_BITMAP_IN_USE))
+        return;
+    T_CHECK(fixture_is_dirty(&f, &bitmap, GONE));
+}
+
 /* Open again: consistent, what was written before is there, the bitmaps lack nothing. */
 static void judge(bool complete, bool removed)
 {
@@ -217,6 +234,7 @@ static void judge(bool complete, bool removed)
     T_CHECK_U64(fixture_byte(&f, LAST), 0x11);
     T_CHECK(judge_bitmap("live", true) || !complete);
     T_CHECK(judge_bitmap("idle", false) || !complete || removed);
+    judge_lost_data();
 }
 
 static void run_kind(const struct op *op, enum fake_kind kind)
@@ -261,7 +279,7 @@ static void test_fail_bitmaps_each_call(void)
 int main(void)
 {
     memory = malloc(CAPACITY);
-    start = malloc(CAPACITY);
+    start = calloc(1, CAPACITY);
     T_RUN(test_fail_bitmaps_each_call);
     free(memory);
     free(start);
