@@ -198,7 +198,11 @@ static enum q2_status add(struct q2_disk *disk, struct directory *d, struct want
             q2_clusters_alloc_row(disk, in_clusters(disk, w->nb_entries * 8), &w->table_offset);
     if (status == Q2_OK)
         status = write_wanted(disk, d, w);
-    return status == Q2_OK ? switch_directory(disk, d, nb + 1) : status;
+    if (status == Q2_OK)
+        status = switch_directory(disk, d, nb + 1);
+    if (status == Q2_OK)
+        disk->writer.header_ready = false; /* the next write marks the new one */
+    return status;
 }
 
 enum q2_status q2_disk_bitmap_add(struct q2_disk *disk, const char *name, uint32_t granularity_bits,

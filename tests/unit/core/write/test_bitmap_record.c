@@ -1016,6 +1016,20 @@ static void test_clear_of_a_clean_bitmap_leaves_its_table_alone(void)
 
 /* There is room for a new directory, and none for a table: the bitmap is not added, and nothing is
  * given up that something else uses. */
+/* The disk was ready for writes before there was a bitmap to record them in. */
+static void test_bitmap_that_is_added_after_a_write_records_the_next(void)
+{
+    image_start(&image, &(struct image_spec){.size = 512 * KIB});
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 100 * KIB, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmap_add(f.disk, "abc", 9, true), Q2_OK);
+    T_CHECK_U64(q2_disk_write(f.disk, 200 * KIB, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_bitmaps_store(f.disk), Q2_OK);
+    check_dirty("abc", 200 * KIB, 512);
+    check_clean();
+    cleanup();
+}
+
 /* A bitmap whose table has two slices. The second one cannot be read: what was cleared, or marked,
  * until then is a part of what the caller wanted, so nobody may trust the bitmap. */
 static void test_change_that_ends_midway_loses_the_bitmap(void)
@@ -1146,6 +1160,7 @@ int main(void)
     T_RUN(test_add_to_a_directory_near_its_limit);
     T_RUN(test_shrink_gives_back_what_the_table_loses);
     T_RUN(test_clear_of_a_clean_bitmap_leaves_its_table_alone);
+    T_RUN(test_bitmap_that_is_added_after_a_write_records_the_next);
     T_RUN(test_change_that_ends_midway_loses_the_bitmap);
     T_RUN(test_add_without_room_for_the_table);
     T_RUN(test_header_has_one_list_of_bitmaps);
