@@ -415,6 +415,21 @@ def test_stick_users_of_a_device_are_found():
         cases.check_equal(devices.loops(here.top, sys_block), ["/dev/loop0 shows it"], "loops")
 
 
+def test_stick_partition_is_no_device_to_make_one_on():
+    """A partition table inside a partition is found by no firmware."""
+    with case() as here:
+        sys_block = here.folder / "sys"
+        fake_sys(sys_block)
+        for number, want in (("8:16", False), ("8:17", True), ("8:32", False)):
+            with mock.patch.object(devices, "device_number", return_value=number):
+                cases.check_equal(devices.is_partition("/dev/fake", sys_block), want, number)
+        fs.make_sparse(here.target, 300 * fs.MIB)
+        with mock.patch.object(devices, "is_device", return_value=True), \
+                mock.patch.object(devices, "is_partition", return_value=True):
+            here.check_run(3, "make", "--yes", "--force", here.top, says="is a partition")
+        cases.check_equal(devices.what_it_holds(here.target), None, "the device")
+
+
 def test_stick_used_device_is_refused_also_with_force():
     with case() as here, mock.patch.object(devices, "mounts", return_value=["/x is mounted"]):
         fs.make_sparse(here.target, 300 * fs.MIB)

@@ -86,6 +86,13 @@ def kernel_names(number, sys_block):
     return found
 
 
+def is_partition(path, sys_block="/sys/class/block"):
+    """Whether a device is a part of another one."""
+    number = device_number(path)
+    return any(found == number and pathlib.Path(sys_block, name, "partition").exists()
+               for name, found in kernel_names(number, sys_block).items())
+
+
 def mounted_at(numbers, table):
     """Where devices are mounted."""
     lines = pathlib.Path(table).read_text(encoding="utf-8").splitlines()

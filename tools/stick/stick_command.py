@@ -244,6 +244,10 @@ class NewStick:
                           f"`metalcow-stick add`")
         if not self.path.exists() and self.path.absolute().parent == pathlib.Path("/dev"):
             raise Refusal(f"there is no device {self.path}; is the stick plugged in?")
+        if self.is_device and devices.is_partition(self.path):
+            raise Refusal(f"{self.path} is a partition, and firmware reads no partition table "
+                          f"inside one. Name the whole device, or copy to the partition with "
+                          f"`metalcow-stick add`")
         self.size = self.choose_size(args.size)
         self.cluster = 4096 << sum(self.size > limit << 30 for limit in (8, 16, 32))
         self.check(args.force)
