@@ -68,11 +68,16 @@ bool q2_block_io_acquire(struct q2_block_io *block_io, EFI_TPL *ret_tpl)
     return acquired;
 }
 
+static void tell_turned(struct q2_block_io *block_io)
+{
+    if (block_io->turned && !block_io->is_quiet && q2_block_io_has_turned(block_io))
+        (void)block_io->services->SignalEvent(block_io->turned);
+}
+
 void q2_block_io_release(struct q2_block_io *block_io, EFI_TPL tpl)
 {
     block_io->busy = false;
-    if (block_io->turned && !block_io->is_quiet && q2_block_io_has_turned(block_io))
-        (void)block_io->services->SignalEvent(block_io->turned);
+    tell_turned(block_io);
     block_io->services->RestoreTPL(tpl);
 }
 
@@ -101,7 +106,7 @@ static bool is_holding(const struct q2_block_io *block_io)
 
 bool q2_block_io_is_busy(const struct q2_block_io *block_io)
 {
-    return block_io->busy;
+    return block_io->busy || block_io->nb_inside > 0;
 }
 
 void q2_block_io_lose_medium(struct q2_block_io *block_io)
@@ -371,20 +376,27 @@ static bool serve_or_queue(struct q2_block_io *block_io, const struct q2_block_r
     return true;
 }
 
+/* While a request waits at its caller's TPL, for queued reads or for room, it has not acquired the
+ * disk. Notifications may then come that want to take the disk away, so it counts as inside. */
 EFI_STATUS q2_block_io_request(struct q2_block_io *block_io, const struct q2_block_request *request,
                                EFI_BLOCK_IO2_TOKEN *token)
 {
     EFI_STATUS status = q2_block_request_check(&block_io->media, request);
+    bool acquired;
     EFI_TPL tpl;
 
     if (status != EFI_SUCCESS)
         return status;
     if (is_nothing(request) && !has_event(token))
         return EFI_SUCCESS;
-    if (!acquire_for(block_io, request, &tpl))
+    block_io->nb_inside++;
+    acquired = acquire_for(block_io, request, &tpl) &&
+               serve_or_queue(block_io, request, token, &tpl, &status);
+    block_io->nb_inside--;
+    if (!acquired) {
+        tell_turned(block_io); /* a notification that came while this was inside did nothing */
         return EFI_DEVICE_ERROR;
-    if (!serve_or_queue(block_io, request, token, &tpl, &status))
-        return EFI_DEVICE_ERROR;
+    }
     if (request->kind == Q2_BLOCK_READ)
         tell_of_read(block_io, request);
     q2_block_io_release(block_io, tpl);
@@ -418,14 +430,18 @@ static EFI_STATUS EFIAPI flush_blocks(EFI_BLOCK_IO_PROTOCOL *This)
  * Disk I/O driver resets it before it lets go of it. */
 EFI_STATUS q2_block_io_reset(struct q2_block_io *block_io)
 {
+    bool drained;
     EFI_TPL tpl;
 
     if (is_idle(block_io) && !is_holding(block_io))
         return EFI_SUCCESS;
     if (!q2_block_io_acquire(block_io, &tpl)) /* above TPL_CALLBACK nothing below us would end */
         return EFI_DEVICE_ERROR;
+    block_io->nb_inside++;
     q2_block_io_release(block_io, tpl);
-    return q2_block_io_drain(block_io) ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+    drained = q2_block_io_drain(block_io);
+    block_io->nb_inside--;
+    return drained ? EFI_SUCCESS : EFI_DEVICE_ERROR;
 }
 
 static EFI_STATUS EFIAPI reset(EFI_BLOCK_IO_PROTOCOL *This, BOOLEAN ExtendedVerification)

@@ -42,6 +42,7 @@ struct q2_block_io {
     uint64_t short_of;   /* bytes of the last write, if it found too little room in the files; 0
                             if not, or if the owner has made room for it */
     bool busy;           /* a request is in the disk */
+    uint32_t nb_inside;  /* requests that have begun, also those that wait outside of the disk */
     bool is_quiet;       /* the owner's: boot services are ending, and only tokens are signalled */
     BOOLEAN told_present, told_read_only; /* the medium when the owner told of it last */
     struct q2_block_queue *queue;         /* the owner's; NULL: no request is queued below */
@@ -88,7 +89,8 @@ EFI_STATUS q2_block_io_gather(struct q2_block_io *block_io);
  * false  the firmware below does not end them, or a request is inside the disk that holds some */
 bool q2_block_io_drain(struct q2_block_io *block_io);
 
-/* Is a request inside the disk, or has somebody acquired it? */
+/* Is a request inside, if only to wait for the disk, or has somebody acquired it? Then *block_io
+ * must stay where it is. */
 bool q2_block_io_is_busy(const struct q2_block_io *block_io);
 
 /* What Reset of both protocols does: wait for what is queued.

@@ -184,6 +184,36 @@ static void test_one_write_larger_than_the_room_is_served(void)
     end();
 }
 
+static EFI_STATUS detached;
+
+static VOID EFIAPI on_pulled(EFI_EVENT event, VOID *context)
+{
+    (void)event;
+    (void)context;
+    detached = mc_disk_detach(disk);
+}
+
+/* The stick is pulled while a write waits for room: the notification comes as soon as the write has
+ * let go of the disk, and the disk must still be there when the write goes on. */
+static void test_disk_is_not_taken_away_while_a_write_waits_for_room(void)
+{
+    EFI_EVENT pulled;
+
+    begin(50u * MIB);
+    T_CHECK_U64(attach("/image"), Q2_OK);
+    T_CHECK_U64(mc_firmware.BootServices->CreateEvent(EVT_NOTIFY_SIGNAL, TPL_CALLBACK, on_pulled,
+                                                      NULL, &pulled),
+                EFI_SUCCESS);
+    detached = EFI_NOT_STARTED;
+    fw.tpl = TPL_CALLBACK;
+    (void)mc_firmware.BootServices->SignalEvent(pulled);
+    fw.tpl = TPL_APPLICATION;
+    T_CHECK_U64(write_at(0, LARGEST), EFI_SUCCESS);
+    T_CHECK_U64(detached, EFI_DEVICE_ERROR);
+    (void)mc_firmware.BootServices->CloseEvent(pulled);
+    end();
+}
+
 static void test_one_write_larger_than_the_free_space_fails_once_and_keeps_the_disk(void)
 {
     begin(9u * MIB);
@@ -370,6 +400,7 @@ int main(void)
     T_RUN(test_writes_take_all_before_they_fail);
     T_RUN(test_first_writes_under_a_lock_find_room);
     T_RUN(test_one_write_larger_than_the_room_is_served);
+    T_RUN(test_disk_is_not_taken_away_while_a_write_waits_for_room);
     T_RUN(test_one_write_larger_than_the_free_space_fails_once_and_keeps_the_disk);
     T_RUN(test_one_write_larger_than_the_room_under_a_lock_fails_until_it_ends);
     T_RUN(test_image_whose_clusters_are_all_there_takes_no_room);
