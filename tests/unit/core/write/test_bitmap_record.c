@@ -1014,8 +1014,6 @@ static void test_clear_of_a_clean_bitmap_leaves_its_table_alone(void)
     cleanup();
 }
 
-/* There is room for a new directory, and none for a table: the bitmap is not added, and nothing is
- * given up that something else uses. */
 /* The disk was ready for writes before there was a bitmap to record them in. */
 static void test_bitmap_that_is_added_after_a_write_records_the_next(void)
 {
@@ -1061,6 +1059,8 @@ static void test_change_that_ends_midway_loses_the_bitmap(void)
     }
 }
 
+/* There is room for a new directory, and none for a table: the bitmap is not added, and nothing is
+ * given up that something else uses. */
 static void test_add_without_room_for_the_table(void)
 {
     build(1);
