@@ -120,10 +120,8 @@ static EFI_STATUS end_status(struct q2_block_io *block_io, enum q2_status status
 {
     if (status == Q2_ERR_NO_MEDIA || status == Q2_ERR_MEDIA_CHANGED)
         q2_block_io_lose_medium(block_io);
-    if (!q2_disk_is_writable(block_io->disk)) {
+    if (!q2_disk_is_writable(block_io->disk))
         block_io->media.ReadOnly = TRUE;
-        block_io->media.WriteCaching = FALSE;
-    }
     return q2_efi_block_from_status(status);
 }
 
@@ -488,7 +486,7 @@ enum q2_status q2_block_io_init(struct q2_block_io *block_io, struct q2_disk *di
         .MediaId = options->media_id,
         .MediaPresent = TRUE,
         .ReadOnly = !q2_disk_is_writable(disk),
-        .WriteCaching = q2_disk_is_writable(disk), /* metadata waits for FlushBlocks */
+        .WriteCaching = FALSE, /* metadata waits, what is written does not (DESIGN.md, 5.6) */
         .BlockSize = options->block_size,
         .IoAlign = align > Q2_BLOCK_IO_ALIGN ? align : Q2_BLOCK_IO_ALIGN,
         .LastBlock = nb_blocks - 1,
