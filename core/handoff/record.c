@@ -46,8 +46,7 @@ static void put(struct out *out, const void *bytes, size_t length)
         out->overflow = true;
         return;
     }
-    if (length > 0)
-        memcpy(out->buffer + out->length, bytes, length);
+    memcpy(out->buffer + out->length, bytes, length);
     out->length += length;
 }
 

@@ -381,11 +381,9 @@ static enum q2_status share(struct work *w, uint64_t l1_offset, uint32_t l1_size
     enum q2_status status = q2_copied_fix(&w->references, l1_offset, l1_size, Q2_COPIED_CLEAR);
 
     if (status == Q2_OK)
-        status = judge_walk(w);
-    if (status == Q2_OK)
         status = q2_commit(w->disk);
     w->each = raise;
-    return status == Q2_OK ? visit_tree(w, l1_offset, l1_size) : status;
+    return status == Q2_OK ? visit_tree(w, l1_offset, l1_size) : status; /* judges both walks */
 }
 
 enum q2_status q2_disk_snapshot_create(struct q2_disk *disk, const char *name, uint32_t date_sec,

@@ -191,11 +191,13 @@ static void test_check_statistics(void)
     image_data(&image, 192 * KIB, 1);
     image_zero(&image, 256 * KIB, false);
     image_compressed(&image, 320 * KIB, 1);
+    image_data(&image, 448 * KIB, 1);
+    image_data(&image, 384 * KIB, 1);
     T_CHECK_U64(check(), Q2_OK);
     T_CHECK_U64(result.total_clusters, 17);
-    T_CHECK_U64(result.allocated_clusters, 4);
+    T_CHECK_U64(result.allocated_clusters, 6);
     T_CHECK_U64(result.compressed_clusters, 1);
-    T_CHECK_U64(result.fragmented_clusters, 2);
+    T_CHECK_U64(result.fragmented_clusters, 4);
     T_CHECK_U64(result.leaks, 1);
     T_CHECK_U64(result.image_end_offset, image.size);
     cleanup();
@@ -210,6 +212,13 @@ static void test_check_tells_progress_while_it_counts(void)
         (void)image_data(&image, at, 1);
     T_CHECK_U64(check(), Q2_OK);
     T_CHECK(told.nb_counting >= 30 && told.nb >= told.nb_counting + 30);
+    cleanup();
+    t_row("each cluster of a small image, twice");
+    image_start(&image, &(struct image_spec){.size = 4 * KIB, .cluster_bits = 9, .external = true});
+    for (uint64_t at = 0; at < 4 * KIB; at += 512)
+        (void)image_data(&image, at, 1);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(told.nb, 16);
     cleanup();
     t_row("a data file with more clusters than the image");
     image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 9, .external = true});
@@ -477,6 +486,19 @@ static void test_check_copied_flags(void)
     entry = image_l2_entry(&image, 0);
     image_put64(&image, entry, image_get64(&image, entry) | COPIED);
     check_one(Q2_CHECK_ENTRY, "COPIED flag on a compressed cluster", entry);
+}
+
+/* What is stored after the L1 table's last entry is no entry. */
+static void test_check_copied_flags_end_with_the_l1_table(void)
+{
+    uint64_t entry;
+
+    start();
+    entry = image_l1_entry(&image, 0);
+    image_put64(&image, entry + 8, image_get64(&image, entry) & ~COPIED);
+    T_CHECK_U64(check(), Q2_OK);
+    T_CHECK_U64(found.nb, 0);
+    cleanup();
 }
 
 static void test_check_bad_entries(void)
@@ -1020,6 +1042,7 @@ int main(void)
     T_RUN(test_check_l1_table_that_is_a_refcount_block);
     T_RUN(test_check_refcount_table_that_is_guest_data);
     T_RUN(test_check_copied_flags);
+    T_RUN(test_check_copied_flags_end_with_the_l1_table);
     T_RUN(test_check_bad_entries);
     T_RUN(test_check_refcount_table_past_the_file);
     T_RUN(test_check_l2_table_cut);

@@ -228,6 +228,7 @@ ROW(far_partition, h->disk.start = 1ull << 63)
 ROW(huge_partition, h->disk.size = 1ull << 63)
 ROW(empty_partition, h->disk.size = 0)
 ROW(volume_id, h->disk.volume_id_offset = 510)
+ROW(volume_id_over_the_end, h->disk.volume_id_offset = 509)
 ROW(volume_id_without_place, h->disk.volume_id_offset = 0)
 ROW(mode, h->mode = Q2_NB_HANDOFF_MODES)
 ROW(lane, h->lane = Q2_NB_HANDOFF_LANES)
@@ -287,6 +288,7 @@ static const struct broken_row broken_rows[] = {
     {"huge_partition", change_huge_partition, Q2_ERR_ARGUMENT},
     {"empty_partition", change_empty_partition, Q2_ERR_ARGUMENT},
     {"volume_id", change_volume_id, Q2_ERR_ARGUMENT},
+    {"volume_id_over_the_end", change_volume_id_over_the_end, Q2_ERR_ARGUMENT},
     {"volume_id_without_place", change_volume_id_without_place, Q2_ERR_ARGUMENT},
     {"mode", change_mode, Q2_ERR_ARGUMENT},
     {"lane", change_lane, Q2_ERR_ARGUMENT},
@@ -353,6 +355,7 @@ ROW(mbr, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 7;
 ROW(whole_disk, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
     memset(h->disk.partition_guid, 0, 16))
 ROW(no_volume_id, h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
+ROW(volume_id_at_the_end, h->disk.volume_id_offset = 508)
 ROW(small_guest_sectors, h->guest_sector_size = 512)
 ROW(second_layer, h->files[1].role = Q2_HANDOFF_IMAGE; h->files[1].layer = 1)
 ROW(legacy_key, h->keys[0].crypt_method = Q2_CRYPT_AES; h->keys[0].length = 16)
@@ -364,6 +367,7 @@ static const struct {
     {"mbr", change_mbr},
     {"whole_disk", change_whole_disk},
     {"no_volume_id", change_no_volume_id},
+    {"volume_id_at_the_end", change_volume_id_at_the_end},
     {"small_guest_sectors", change_small_guest_sectors},
     {"second_layer", change_second_layer},
     {"legacy_key", change_legacy_key},

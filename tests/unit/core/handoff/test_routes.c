@@ -221,6 +221,31 @@ static void test_routes_add_refuses_what_is_no_run(void)
     t_row("");
 }
 
+/* Memory is full, and an older table goes straight up to the disk's end: another choice has the
+ * same runs. */
+static void test_routes_choose_again_forgets_nothing(void)
+{
+    const struct q2_route keep[] = {
+        {.guest_offset = 0, .length = 512 * KIB},
+        {.guest_offset = 512 * KIB, .length = 512 * KIB, .straight = true},
+    };
+    struct q2_route runs[2], table[5];
+    struct q2_routes routes;
+
+    q2_routes_init(&routes, runs, 2, MIB);
+    q2_routes_keep(&routes, keep, 2);
+    T_CHECK_U64(q2_routes_add(&routes, 64 * KIB, 0, 64 * KIB), Q2_OK);
+    T_CHECK_U64(q2_routes_add(&routes, 512 * KIB, 0, 256 * KIB), Q2_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t straight;
+        size_t nb;
+
+        q2_routes_choose(&routes, GRAIN, 0, table, 5, &nb, &straight);
+        T_CHECK_U64(nb, 5);
+        T_CHECK_U64(straight, 320 * KIB);
+    }
+}
+
 static void test_routes_choose_again_is_coarser(void)
 {
     struct q2_route runs[4], table[5];
@@ -536,6 +561,7 @@ int main(void)
 {
     T_RUN(test_routes_choose_tables);
     T_RUN(test_routes_add_refuses_what_is_no_run);
+    T_RUN(test_routes_choose_again_forgets_nothing);
     T_RUN(test_routes_choose_again_is_coarser);
     T_RUN(test_routes_include_all_of_another_table);
     T_RUN(test_routes_shorter_than_the_least_are_served);

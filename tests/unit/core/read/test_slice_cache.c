@@ -137,6 +137,9 @@ static void test_slice_get_sequence_ends_with_the_file(void)
     T_CHECK_U64(fake.nb_reads, 2);
     T_CHECK_U64(fake.log[1].length, 2 * SLICE + 7);
     T_CHECK(!good(&fake, 3 * SLICE + 7));
+    t_row("what is after the end is not cached");
+    fake.source.size = fake.nb_held = 8 * SLICE;
+    T_CHECK(good(&fake, 5 * SLICE) && good(&fake, 3 * SLICE + 7));
 }
 
 static void test_slice_get_failed_read_leaves_nothing(void)

@@ -80,6 +80,7 @@ static void test_alloc_new_table_and_its_blocks(void)
         {"64 refcounts a block, 64 clusters", 64, 32, 2},
         {"256 refcounts a block, 4 clusters", 16, 2, 1},
         {"a table longer than what is composed at once", 64, 515, 17},
+        {"new blocks at the end of what is composed at once", 64, 511, 17},
     };
 
     static const uint8_t no_entry[8];

@@ -202,6 +202,24 @@ static void test_entry_of_ones_is_cleared(void)
     cleanup();
 }
 
+/* The second bitmap is cleared and disabled, and the first one stays as it is. */
+static void test_changes_of_the_second_bitmap(void)
+{
+    build(2);
+    image.bytes[bits] = 1;
+    image_put64(&image, bits + CLUSTER, 1); /* its table: all ones */
+    setup();
+    check_dirty("xyz", 0, 512 * KIB);
+    T_CHECK_U64(q2_disk_bitmap_clear(f.disk, "xyz"), Q2_OK);
+    check_dirty("xyz", 512 * KIB, 0);
+    check_dirty("abc", 0, 64 * KIB);
+    T_CHECK_U64(q2_disk_bitmap_enable(f.disk, "xyz", false), Q2_OK);
+    T_CHECK_U64(memory[directory + 32 + 15], 0);
+    T_CHECK_U64(flags_in_file(), Q2_BITMAP_AUTO);
+    check_clean();
+    cleanup();
+}
+
 /* A full file: the write is done, the bitmap that had no cluster yet is lost, and that is told. */
 static void test_write_without_room_to_record_is_done(void)
 {
@@ -636,6 +654,25 @@ static void test_resize_that_is_refused_changes_nothing(void)
     free(before);
 }
 
+/* The disk is to end inside the bits of a table's second cluster, which something else refers to as
+ * well. */
+static void test_shrink_into_a_shared_cluster_of_bits_is_refused(void)
+{
+    uint64_t shared;
+
+    build_sized(1, 512 * 1024 * KIB);
+    image_put32(&image, directory + 8, 2);
+    image_put32(&image, directory + 16, 1u << 24 | 9u << 16 | 3); /* an entry for 256 MiB */
+    shared = image_alloc(&image, 1);
+    image_refcount_set(&image, shared / CLUSTER, 2);
+    image_put64(&image, table + 8, shared);
+    setup();
+    check_said(q2_disk_resize(f.disk, 300 * 1024 * KIB, true), Q2_ERR_BAD_BITMAP,
+               "a bitmap is not fit to be resized");
+    T_CHECK_U64(q2_disk_size(f.disk), 512 * 1024 * KIB);
+    cleanup();
+}
+
 /* A new cluster of bits needs an entry in a table that something else refers to as well: nothing is
  * written there, and the bitmap is lost. */
 static void test_shared_table_is_not_written(void)
@@ -885,17 +922,19 @@ static void test_resize_beside_a_list_that_is_not_valid(void)
     cleanup();
 }
 
-/* What the old directory's cluster holds after its entries does not get into the new one. */
+/* What the old directory's cluster holds after its entries does not get into the new one, and every
+ * byte of an entry stays: those of a name have any value. */
 static void test_remove_copies_entries_only(void)
 {
     uint64_t at;
 
     build(2);
+    image_put(&image, directory + 32 + 24, "x\xc3\xbc", 3);
     memset(image.bytes + directory + 64, 0xee, 64);
     setup();
     T_CHECK_U64(q2_disk_bitmap_remove(f.disk, "abc"), Q2_OK);
     at = f.disk->layers[0].bitmaps_offset;
-    T_CHECK(at != directory && memory[at + 24] == 'x');
+    T_CHECK(at != directory && memcmp(memory + at, image.bytes + directory + 32, 32) == 0);
     for (uint64_t i = 32; i < 256; i++)
         T_CHECK_U64(memory[at + i], 0);
     cleanup();
@@ -1122,6 +1161,7 @@ int main(void)
     T_RUN(test_write_to_what_is_dirty_writes_no_metadata);
     T_RUN(test_entry_of_ones_reads_and_grows);
     T_RUN(test_entry_of_ones_is_cleared);
+    T_RUN(test_changes_of_the_second_bitmap);
     T_RUN(test_write_without_room_to_record_is_done);
     T_RUN(test_shared_cluster_is_not_written);
     T_RUN(test_more_bitmaps_than_are_recorded_are_lost);
@@ -1141,6 +1181,7 @@ int main(void)
     T_RUN(test_add_says_what_is_wrong);
     T_RUN(test_changes_say_what_is_wrong);
     T_RUN(test_resize_that_is_refused_changes_nothing);
+    T_RUN(test_shrink_into_a_shared_cluster_of_bits_is_refused);
     T_RUN(test_shared_table_is_not_written);
     T_RUN(test_bits_that_are_set_are_not_written_again);
     T_RUN(test_mark_ends_where_the_disk_ends);

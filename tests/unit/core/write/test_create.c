@@ -370,10 +370,12 @@ static void test_create_needs_an_empty_file(void)
     T_CHECK_STR(fault.what, "a new image needs an empty file");
 }
 
-/* Header, refcount table, refcount block, L1 table: 4 clusters. What is stored after them stays. */
+/* Header, refcount table, refcount block, L1 table: 4 clusters, and one for an encryption header.
+ * What is stored after them stays. */
 static void test_create_on_a_device(void)
 {
     static const struct q2_create_options options = {.virtual_size = MIB};
+    static const struct q2_create_options encrypted = {.virtual_size = MIB, ENCRYPTION};
 
     T_CHECK_U64(create_on_device(&options, 4 * 64 * KIB - 512), Q2_ERR_LIMIT);
     T_CHECK_STR(text(), "dev: the device is too small for the new image's metadata (length is "
@@ -381,6 +383,9 @@ static void test_create_on_a_device(void)
     T_CHECK_U64(file.nb_writes, 0);
     T_CHECK_U64(create_on_device(&options, CAPACITY), Q2_OK);
     for (uint64_t at = 4 * 64 * KIB; at < CAPACITY; at++)
+        T_CHECK(memory[at] == 0xa7);
+    T_CHECK_U64(create_on_device(&encrypted, 5 * 64 * KIB + 512), Q2_OK);
+    for (uint64_t at = 5 * 64 * KIB; at < CAPACITY; at++)
         T_CHECK(memory[at] == 0xa7);
 }
 

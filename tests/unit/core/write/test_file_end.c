@@ -197,6 +197,26 @@ static void test_read_only_disk_does_not_make_up_what_is_missing(void)
     image_free(&image);
 }
 
+/* No refcount block counts the cluster that the file ends in: the file may have had more. */
+static void test_end_without_a_refcount_block_is_missing(void)
+{
+    image_start(&image,
+                &(struct image_spec){.size = 64 * KIB, .cluster_bits = 9, .max_clusters = 1024});
+    while (image.size < 400 * 512)
+        (void)image_alloc(&image, 1);
+    (void)image_data(&image, 0, 1);
+    for (uint64_t i = 8; i < 512; i += 8) /* the first block counts 256 clusters */
+        image_put64(&image, image_field(&image, "refcount_table_offset") + i, 0);
+    fixture_start(&f, &image);
+    f.image.source.size = f.image.nb_held = image.size - 100;
+    f.options.short_end = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 0, model, 412), Q2_OK);
+    T_CHECK_U64(q2_disk_read(f.disk, 0, model, 413), Q2_ERR_TRUNCATED);
+    fixture_end(&f);
+    image_free(&image);
+}
+
 /* What the file has of its last cluster can be written without making it longer. */
 static void test_write_before_the_end_of_the_file_keeps_its_size(void)
 {
@@ -229,6 +249,7 @@ int main(void)
     T_RUN(test_write_where_the_file_ends_in_its_last_cluster);
     T_RUN(test_zeros_discard_and_growth_where_the_file_ends_in_its_last_cluster);
     T_RUN(test_read_only_disk_does_not_make_up_what_is_missing);
+    T_RUN(test_end_without_a_refcount_block_is_missing);
     T_RUN(test_write_before_the_end_of_the_file_keeps_its_size);
     T_RUN(test_file_that_cannot_grow_to_the_end_of_its_cluster);
     free(memory);

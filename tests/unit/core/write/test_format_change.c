@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "core/format/header.h"
+#include "core/format/header_write.h"
 #include "core/format/l2_entry.h"
 #include "core/read/disk.h"
 #include "core/read/refcount.h"
+#include "core/write/header_change.h"
 #include "core/write/refcount_layout.h"
 #include "q2_amend.h"
 #include "q2_check.h"
@@ -591,6 +593,39 @@ static void test_width_table_longer_than_what_is_composed_at_once(void)
     cleanup();
 }
 
+/* Bytes of the header that a change does not name stay as the file has them. */
+static void test_header_set_writes_what_it_names(void)
+{
+    struct q2_header header;
+
+    start(3);
+    setup();
+    header = f.disk->layers[0].header;
+    header.compatible_features = 0x55;
+    memory[16] = memory[79] = memory[88] = 0x77;
+    T_CHECK_U64(
+        q2_header_set(f.disk, &header, Q2_HEADER_FIELDS(compatible_features, compatible_features)),
+        Q2_OK);
+    T_CHECK_U64(get(80), 0x55);
+    T_CHECK(memory[16] == 0x77 && memory[79] == 0x77 && memory[88] == 0x77);
+    cleanup();
+}
+
+/* 64 refcount blocks fill a cluster of the table, and one more begins another. */
+static void test_width_table_that_fills_its_cluster(void)
+{
+    struct q2_refcount_layout layout;
+
+    image_start(&image, &(struct image_spec){.size = SIZE, .cluster_bits = 9});
+    setup();
+    for (uint32_t more = 0; more < 2; more++) {
+        T_CHECK_U64(q2_refcount_layout_plan(f.disk, 64 * 256 - 65 + more, 4, &layout), Q2_OK);
+        T_CHECK_U64(layout.nb_blocks, 64 + more);
+        T_CHECK_U64(layout.nb_table, 1 + more);
+    }
+    cleanup();
+}
+
 static void test_width_that_is_too_narrow(void)
 {
     start(3);
@@ -866,6 +901,8 @@ int main(void)
     T_RUN(test_width_of_a_file_with_many_clusters);
     T_RUN(test_width_tells_which_refcounts_fail);
     T_RUN(test_width_table_longer_than_what_is_composed_at_once);
+    T_RUN(test_header_set_writes_what_it_names);
+    T_RUN(test_width_table_that_fills_its_cluster);
     T_RUN(test_width_that_is_too_narrow);
     T_RUN(test_width_is_judged_by_every_cluster);
     T_RUN(test_width_that_needs_too_long_a_table);

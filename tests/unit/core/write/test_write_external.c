@@ -96,10 +96,27 @@ static void test_discard_over_the_end_of_a_data_file(void)
     cleanup();
 }
 
+/* The range begins where there is no L2 table: there is none afterwards, and what is stored after
+ * that is discarded. */
+static void test_discard_over_a_hole_in_the_tables(void)
+{
+    static const uint8_t byte = 'x';
+    uint64_t size;
+
+    setup(false, 128 * KIB, 9, 128 * KIB, CAPACITY);
+    T_CHECK_U64(q2_disk_write(f.disk, 40 * KIB, &byte, 1), Q2_OK);
+    size = f.image.source.size;
+    T_CHECK_U64(q2_disk_discard(f.disk, 0, 128 * KIB), Q2_OK);
+    T_CHECK_U64(f.image.source.size, size);
+    T_CHECK_U64(fixture_byte(&f, 40 * KIB), 0);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_data_file_grows_as_far_as_it_is_written);
     T_RUN(test_last_byte_of_a_raw_data_file);
     T_RUN(test_discard_over_the_end_of_a_data_file);
+    T_RUN(test_discard_over_a_hole_in_the_tables);
     return t_done();
 }
