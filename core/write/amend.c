@@ -1,7 +1,8 @@
 /* Changing an opened image itself.
  *
  * Implements include/q2_amend.h. May call what changes content (write.c, write_zeroes.c,
- * preallocate.c), header_change.c, bitmap_resize.c, table.c, alloc.c, space.c, store.c and order.c.
+ * preallocate.c), header_change.c, bitmap_resize.c, bitmap_write.c, table.c, alloc.c, space.c,
+ * store.c and order.c.
  * Invariant: what waits is committed before the header says something new (O5).
  */
 #include "q2_amend.h"
