@@ -8,18 +8,21 @@
 #include "efi/base/firmware.h"
 #include "efi/place/file_system.h"
 
-static EFI_STATUS read_blocks(struct mc_bench *bench, EFI_BLOCK_IO_PROTOCOL *block_io, size_t nb)
+static EFI_STATUS read_request(struct mc_bench *bench, EFI_BLOCK_IO_PROTOCOL *block_io, size_t i)
 {
     const EFI_BLOCK_IO_MEDIA *media = block_io->Media;
 
-    for (size_t i = 0; i < nb; i++) {
-        EFI_STATUS status =
-            block_io->ReadBlocks(block_io, media->MediaId, bench->offsets[i] / media->BlockSize,
-                                 bench->request, bench->buffer);
-        if (EFI_ERROR(status))
-            return status;
-    }
-    return EFI_SUCCESS;
+    return block_io->ReadBlocks(block_io, media->MediaId, bench->offsets[i] / media->BlockSize,
+                                bench->request, bench->buffer);
+}
+
+static EFI_STATUS read_blocks(struct mc_bench *bench, EFI_BLOCK_IO_PROTOCOL *block_io, size_t nb)
+{
+    EFI_STATUS status = EFI_SUCCESS;
+
+    for (size_t i = 0; i < nb && !EFI_ERROR(status); i++)
+        status = read_request(bench, block_io, i);
+    return status;
 }
 
 static bool always(const struct mc_bench *bench)
@@ -73,14 +76,18 @@ static EFI_STATUS queued_64k_8(struct mc_bench *bench, size_t nb)
     return mc_bench_queue(bench, nb, QUEUED_LENGTH, 8);
 }
 
-/* Requests as long as the row's, and the events that shorter ones would have: how fast requests of
- * 64 KiB can be at best. */
+/* Requests as long as the row's, and after each the events that shorter ones would have: how fast
+ * requests of 64 KiB can be at best. */
 static EFI_STATUS events_64k(struct mc_bench *bench, size_t nb)
 {
-    EFI_STATUS status = read_blocks(bench, bench->ours, nb);
+    EFI_STATUS status = EFI_SUCCESS;
 
-    return EFI_ERROR(status) ? status
-                             : mc_bench_events(bench, nb * (bench->request / QUEUED_LENGTH));
+    for (size_t i = 0; i < nb && !EFI_ERROR(status); i++) {
+        status = read_request(bench, bench->ours, i);
+        if (!EFI_ERROR(status))
+            status = mc_bench_events(bench, bench->request / QUEUED_LENGTH);
+    }
+    return status;
 }
 
 /* Read the plan's pieces one after the other, for nb requests. */
