@@ -44,8 +44,6 @@ picture: $(APPLICATION) $(RUN_IMAGE) ## take the picture in README again
 	@tools/qemu/picture.py --stick $(BUILD)/stick/picture.img --out tools/qemu/boot.png
 .PHONY: setup run guests picture
 
-comma := ,
-
 # The host command: build/host/metalcow for users, build/san/metalcow for the tests.
 METALCOW_VERSION := 0.1
 METALCOW_SRCS    := $(sort $(wildcard tools/metalcow/*.c tools/metalcow/*/*.c))

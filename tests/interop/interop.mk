@@ -38,8 +38,7 @@ $(BUILD)/$(1)/$(3:.c=): $(BUILD)/$(1)/obj/$(3:.c=.o) \
 	@mkdir -p $$(@D)
 	$$(CC) $(2) -o $$@ $$^
 endef
-SANITIZE := -fsanitize=address$(comma)undefined
-$(foreach t,$(TOOL_TEST_SRCS),$(eval $(call tool_test,san,$(SANITIZE),$(t))))
+$(foreach t,$(TOOL_TEST_SRCS),$(eval $(call tool_test,san,$(SAN_FLAGS),$(t))))
 $(foreach t,$(TOOL_TEST_SRCS),$(eval $(call tool_test,cov,--coverage,$(t))))
 
 # What test_sizes.py runs commands under; the host's, because sanitizers take memory of their own.
