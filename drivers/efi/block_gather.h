@@ -9,8 +9,8 @@
  * before the first one is held. A timer ends what is held when no read has come between two ticks
  * of the firmware, and then more reads have to come before the next is held. What ends at a
  * multiple of a MiB of the disk is read at once, because long reads end there. A caller that uses
- * few tokens in turns cannot go on when all of them are held, so that many make a long read.
- * Whoever uses one token again and again waits for each read, and nothing is held.
+ * few tokens in turns cannot go on when all of them are held: then what is held is read. Whoever
+ * uses one token again and again waits for each read, and nothing is held.
  *
  * block_io.c notes each read, holds it, reads what is held, and signals. No request allocates
  * anything here. All functions but open and close are for whoever has acquired the disk.
@@ -35,8 +35,8 @@
 
 /* Reads in sequence that must come before one is held: at first NEEDED, or FEW_NEEDED if the caller
  * has few tokens, because it may use two in turns and wait for each. Each tick that ends held reads
- * multiplies the number by 2, or by 8, until it is MOST_NEEDED or more. It is NEEDED again at a
- * tick if GOOD bytes were read in long reads since the tick before. */
+ * multiplies the number by 2, or by 8 if there are few tokens, until it is MOST_NEEDED or more. It
+ * is NEEDED again at a tick if GOOD bytes were read in long reads since the tick before. */
 #define Q2_BLOCK_GATHER_NEEDED      8u
 #define Q2_BLOCK_GATHER_FEW_NEEDED  32u
 #define Q2_BLOCK_GATHER_MOST_NEEDED 1024u

@@ -36,7 +36,7 @@
 #define AREA   (128ll * MIB)
 #define MAGIC  "metalcow-baseline"
 #define PAGE   4096u
-#define ROUNDS 6 /* even: each goes first in as many */
+#define ROUNDS 6 /* even: each device goes first in half of them */
 #define NB_4K  500
 
 #define NB_FLUSHED 100
