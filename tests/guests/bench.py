@@ -4,12 +4,12 @@
     bench.py [--buffered] [LANE]...       all lanes if none is named
 
 Boots a guest for each lane. In it tests/guests/lane_bench.c measures the disk beside the kernel's
-loop device over a raw file of the same stick, in turns. That loop device has direct I/O, as our
-lanes have; with --buffered it is one as `losetup` makes it without options. "fresh" is the mixed
-lane where the image had no clusters when the guest started. "socket_read" and "socket_read_4k" are
-no lane: they show what a server that has no image and no nbd reaches. Only the ratios mean
-something, and those only on a machine that nobody else uses: the server's lane needs two processors
-at once.
+loop device over a raw file of the same stick, in turns. In the fast lane that raw file is the
+image's own data file. The loop device has direct I/O, as our lanes have; with --buffered it is one
+as `losetup` makes it without options. "fresh" is the mixed lane where the image had no clusters
+when the guest started. "socket_read" and "socket_read_4k" are no lane: they show what a server that
+has no image and no nbd reaches. Only the ratios mean something, and those only on a machine that
+nobody else uses: the server's lane needs two processors at once.
 """
 
 import argparse
@@ -35,7 +35,8 @@ class Lane:
     device: str
     handoff: str = "auto"
     filled: bool = True  # the area that is measured is allocated in the image
-    pieces: int = 0      # bytes; 0: the image is stored in one piece
+    pieces: int = 0  # bytes; 0: the image is stored in one piece
+    beside: str = "file"  # the loop device is one on a file, or on the same bytes
 
 
 LANES = {
@@ -43,13 +44,13 @@ LANES = {
     "mixed": Lane("qcow2", "/dev/loop0"),
     "fresh": Lane("qcow2", "/dev/loop0", filled=False),
     "pieces": Lane("qcow2", "/dev/loop0", pieces=4 * fs.MIB),  # as many as a table may have
-    "fast": Lane("raw-data-file", "/dev/loop0"),
+    "fast": Lane("raw-data-file", "/dev/loop0", beside="same"),
 }
 KINDS = ["sequential_read", "sequential_write", "random_read_4k", "random_write_4k",
          "flushed_write_4k", "socket_read", "socket_read_4k"]
 
 MORE = """#!/bin/sh
-/usr/local/sbin/lane_bench {device} /dev/vda {loop} 2>&1 | while read -r line; do
+/usr/local/sbin/lane_bench {device} /dev/vda {beside} {loop} 2>&1 | while read -r line; do
     until printf '\\r\\nMETALCOW-TEST %s\\r\\n' "$line" >/dev/ttyS0; do sleep 0.2; done 2>/dev/null
 done
 """
@@ -80,7 +81,8 @@ def measure_lane(name, loop):
     lane = LANES[name]
     row = dataclasses.replace(rows.find(lane.image), name=f"bench-{name}",
                               entry={"handoff": lane.handoff}, pieces=lane.pieces,
-                              more=MORE.format(device=lane.device, loop=loop))
+                              more=MORE.format(device=lane.device, beside=lane.beside,
+                                               loop=loop))
     folder, stick = WORK / row.name / "img", WORK / row.name / "stick.img"
     folder.mkdir(parents=True, exist_ok=True)
     raw, record = rows.guest(row)

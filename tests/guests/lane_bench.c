@@ -1,16 +1,19 @@
 /* How fast a disk that was handed over is, beside the kernel's own loop device.
  *
- *     lane_bench DISK HOST [buffered]
+ *     lane_bench DISK HOST file|same [buffered]
  *
  * Runs in a guest. DISK is the disk that the guest got, with AREA bytes at its end that nobody
- * uses. HOST is the disk that the image is on; somewhere in its first gigabytes there is a raw file
- * of AREA bytes in one piece that begins with MAGIC. A loop device is put over that file, with
- * direct I/O or, as losetup makes it without options, buffered; then its buffers are emptied before
+ * uses. HOST is the disk that the image is on. With "file", somewhere in its first gigabytes there
+ * is a raw file of AREA bytes in one piece that begins with MAGIC, and a loop device is put over
+ * that file. With "same", DISK's area is stored as it is and in one piece, and the loop device is
+ * put over the very same bytes: two files of one stick are not equally fast, because the machine
+ * that emulates the stick keeps them in its memory in different ways. The loop device has direct
+ * I/O or, as losetup makes it without options, is buffered; then its buffers are emptied before
  * each measurement. Both areas are written once, so that all of them is allocated, and are then
  * measured in turns, with direct I/O and one request at a time. Prints one line for each kind of
  * access:
  *
- *     KIND OURS LOOP RATIO      medians of ROUNDS rounds in KiB/s, and of the rounds' ratios
+ *     KIND OURS LOOP RATIO      medians of all rounds, in KiB/s, and of the rounds' ratios
  *
  * The last two kinds, socket_read and socket_read_4k, show what any server costs at least. Instead
  * of DISK, a process is measured that reads from the loop device what it is asked for and sends it
@@ -32,14 +35,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB    (1024u * 1024)
-#define AREA   (128ll * MIB)
-#define MAGIC  "metalcow-baseline"
-#define PAGE   4096u
-#define ROUNDS 6 /* even: each device goes first in half of them */
-#define NB_4K  500
+#define MIB   (1024u * 1024)
+#define AREA  (128ll * MIB)
+#define MAGIC "metalcow-baseline"
+#define SAME  "metalcow-samearea"
+#define PAGE  4096u
 
-#define NB_FLUSHED 100
+/* Rounds are even in number, because each device goes first in half of them. Those of 4 KiB are
+   short and many: a machine under load stops for a second now and then, which is then seen in few
+   of them. */
+#define ROUNDS     12
+#define ROUNDS_4K  60
+#define NB_4K      100 /* requests in a round */
+#define NB_FLUSHED 20
 
 static uint8_t *buffer; /* 1 MiB, aligned */
 
@@ -127,7 +135,7 @@ static double sequential(const struct area *area, bool write)
     return (double)AREA / 1024 / (now() - begin);
 }
 
-/* The same places for both devices: the seed is the round. */
+/* The same places for both devices: the seed is the round's. */
 static double random_4k(const struct area *area, bool write, unsigned int seed)
 {
     double begin = now();
@@ -169,18 +177,19 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *values)
+static double median(double *values, unsigned int nb)
 {
-    qsort(values, ROUNDS, sizeof(values[0]), compare);
-    return (values[ROUNDS / 2 - 1] + values[ROUNDS / 2]) / 2;
+    qsort(values, nb, sizeof(values[0]), compare);
+    return (values[nb / 2 - 1] + values[nb / 2]) / 2;
 }
 
 static void compare_areas(const char *name, enum kind kind, const struct area *ours,
                           const struct area *loop)
 {
-    double a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
+    double a[ROUNDS_4K], b[ROUNDS_4K], ratio[ROUNDS_4K];
+    unsigned int rounds = kind <= SEQUENTIAL_WRITE ? ROUNDS : ROUNDS_4K;
 
-    for (unsigned int round = 0; round < ROUNDS; round++) {
+    for (unsigned int round = 0; round < rounds; round++) {
         bool first = round % 2 == 0; /* who goes first has it easier, or harder */
 
         if (first)
@@ -190,23 +199,36 @@ static void compare_areas(const char *name, enum kind kind, const struct area *o
             a[round] = measure(ours, kind, round);
         ratio[round] = a[round] / b[round];
     }
-    printf("%s %.0f %.0f %.2f\n", name, median(a), median(b), median(ratio));
+    printf("%s %.0f %.0f %.2f\n", name, median(a, rounds), median(b, rounds),
+           median(ratio, rounds));
     (void)fflush(stdout);
 }
 
-/* Where the raw file begins on the host's disk. */
-static int64_t find_baseline(int host)
+/* Where the area that begins with magic is stored on the host's disk. */
+static int64_t find(int host, const char *magic)
 {
     for (int64_t at = 0; pread(host, buffer, MIB, at) == MIB; at += MIB) {
         for (size_t i = 0; i < MIB; i += 512) {
-            if (memcmp(buffer + i, MAGIC, sizeof(MAGIC) - 1) == 0)
+            if (memcmp(buffer + i, magic, strlen(magic)) == 0)
                 return at + (int64_t)i;
         }
     }
-    errx(1, "the host's disk has no file that begins with " MAGIC);
+    errx(1, "nothing on the host's disk begins with %s", magic);
 }
 
-static struct area open_loop(const char *host_path, bool buffered)
+static struct area open_disk(const char *path)
+{
+    struct area area = {.fd = open(path, O_RDWR | O_DIRECT), .buffers = -1, .socket = -1};
+    uint64_t size = 0;
+
+    if (area.fd < 0 || ioctl(area.fd, BLKGETSIZE64, &size) != 0)
+        err(1, "%s", path);
+    area.start = (int64_t)(size & ~(uint64_t)(MIB - 1)) - AREA;
+    return area;
+}
+
+/* A device on the area that begins with magic. */
+static struct area open_loop(const char *host_path, const char *magic, bool buffered)
 {
     int host = open(host_path, O_RDWR), control = open("/dev/loop-control", O_RDWR);
     int number = ioctl(control, LOOP_CTL_GET_FREE);
@@ -216,7 +238,7 @@ static struct area open_loop(const char *host_path, bool buffered)
 
     if (host < 0 || number < 0)
         err(1, "%s", host_path);
-    config.info.lo_offset = (uint64_t)find_baseline(host);
+    config.info.lo_offset = (uint64_t)find(host, magic);
     config.info.lo_sizelimit = (uint64_t)AREA;
     config.info.lo_flags = LO_FLAGS_AUTOCLEAR | (buffered ? 0 : LO_FLAGS_DIRECT_IO);
     (void)snprintf(path, sizeof(path), "/dev/loop%d", number);
@@ -248,17 +270,21 @@ static struct area open_server(const struct area *loop)
 
 int main(int argc, char **argv)
 {
-    struct area ours = {.buffers = -1, .socket = -1}, loop, server;
-    uint64_t size = 0;
+    bool same = argc >= 4 && strcmp(argv[3], "same") == 0;
+    bool buffered = argc == 5 && strcmp(argv[4], "buffered") == 0;
+    struct area ours, loop, server;
 
-    if (argc != 3 && (argc != 4 || strcmp(argv[3], "buffered") != 0))
-        errx(2, "usage: lane_bench DISK HOST [buffered]");
+    if (argc != 4 + buffered || (!same && strcmp(argv[3], "file") != 0))
+        errx(2, "usage: lane_bench DISK HOST file|same [buffered]");
     buffer = aligned_alloc(MIB, MIB);
-    loop = open_loop(argv[2], argc == 4);
-    ours.fd = open(argv[1], O_RDWR | O_DIRECT);
-    if (!buffer || ours.fd < 0 || ioctl(ours.fd, BLKGETSIZE64, &size) != 0)
-        err(1, "%s", argv[1]);
-    ours.start = (int64_t)(size & ~(uint64_t)(MIB - 1)) - AREA;
+    if (!buffer)
+        err(1, "memory");
+    ours = open_disk(argv[1]);
+    if (same) {
+        memcpy(buffer, SAME, strlen(SAME));
+        move(&ours, true, 0, MIB);
+    }
+    loop = open_loop(argv[2], same ? SAME : MAGIC, buffered);
     memset(buffer, 0x5a, MIB);
     (void)sequential(&ours, true);
     (void)sequential(&loop, true);
