@@ -13,13 +13,17 @@
 /* One byte more than the parser takes, so that it refuses a file that is too large. */
 #define FILE_BUFFER_SIZE (MC_MAX_CONFIG_SIZE + 1)
 
+/* Files that are read, if there are more than can be kept. A folder may have a million. */
+#define MAX_FILES (16 * MC_MAX_ENTRIES)
+
 /* Memory to read with, beside the result. */
 struct reading {
     struct q2_place_visitor visitor; /* first: of the folder's files */
     struct q2_place *place;
     struct mc_entries *entries;
     struct q2_fault *fault;
-    char *buffer; /* FILE_BUFFER_SIZE */
+    char *buffer;      /* FILE_BUFFER_SIZE */
+    uint32_t nb_files; /* that were read */
     struct mc_problems problems;
     char path[sizeof(MC_ENTRIES_FOLDER) + 1 + 3 * 256];
 };
@@ -96,7 +100,28 @@ static void refuse_unreadable(struct reading *reading)
     refuse_entry(reading->entries, line);
 }
 
-/* Judge the text of a file; it becomes the next entry if it can be used. */
+/* Insert an entry into the order of the menu. When there are more than can be kept, the last of the
+ * order is left out, so the folder's own order does not matter. */
+static void insert(struct mc_entries *entries, struct mc_entry *entry)
+{
+    struct mc_entry *place = entry;
+    size_t at = entries->nb;
+
+    if (at == MC_MAX_ENTRIES) {
+        entries->has_more = true;
+        place = entries->sorted[--at];
+        if (mc_entry_compare(place, entry) <= 0)
+            return;
+        *place = *entry;
+    } else {
+        entries->nb++;
+    }
+    for (; at > 0 && mc_entry_compare(entries->sorted[at - 1], place) > 0; at--)
+        entries->sorted[at] = entries->sorted[at - 1];
+    entries->sorted[at] = place;
+}
+
+/* Judge the text of a file; it becomes an entry if it can be used. */
 static void take_entry(struct reading *reading, const char *name, size_t length)
 {
     struct mc_entries *entries = reading->entries;
@@ -112,7 +137,7 @@ static void take_entry(struct reading *reading, const char *name, size_t length)
     if (!is_usable)
         return;
     (void)mc_entry_set_id(entry, name);
-    entries->sorted[entries->nb++] = entry;
+    insert(entries, entry);
 }
 
 /* struct q2_place_visitor.visit. Files that are no entries are passed over: other systems leave
@@ -125,11 +150,14 @@ static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
     struct q2_line path = q2_line_start(reading->path, sizeof(reading->path));
     size_t length;
 
+    (void)fault;
     if (name[0] == '.' || !mc_entry_set_id(&entries->entries[entries->nb], name))
         return Q2_OK;
-    if (entries->nb == MC_MAX_ENTRIES)
-        return q2_fail(fault, Q2_ERR_LIMIT, "more than 64 entries; take files out of this folder",
-                       MC_ENTRIES_FOLDER);
+    if (reading->nb_files == MAX_FILES) {
+        entries->has_more = true;
+        return Q2_OK;
+    }
+    reading->nb_files++;
     q2_line_put(&path, MC_ENTRIES_FOLDER "/");
     q2_line_put(&path, name);
     if (path.length >= path.size)
@@ -141,19 +169,16 @@ static enum q2_status visit(struct q2_place_visitor *visitor, const char *name,
     refuse_unreadable(reading);
     return Q2_OK;
 }
-_Static_assert(MC_MAX_ENTRIES == 64, "text above");
 
-/* Insertion sort: there are few. */
-static void sort(struct mc_entries *entries)
+static void say_more(struct mc_entries *entries)
 {
-    for (size_t i = 1; i < entries->nb; i++) {
-        struct mc_entry *entry = entries->sorted[i];
-        size_t at = i;
-        for (; at > 0 && mc_entry_compare(entries->sorted[at - 1], entry) > 0; at--)
-            entries->sorted[at] = entries->sorted[at - 1];
-        entries->sorted[at] = entry;
-    }
+    static const char why[] = MC_ENTRIES_FOLDER ": more than 64 entries; the last ones are left "
+                                                "out";
+
+    mc_say(why);
+    refuse_entry(entries, why);
 }
+_Static_assert(MC_MAX_ENTRIES == 64, "text above");
 
 static enum q2_status read_all(struct reading *reading)
 {
@@ -162,7 +187,8 @@ static enum q2_status read_all(struct reading *reading)
     if (status == Q2_OK)
         status = reading->place->ops->list(reading->place, MC_ENTRIES_FOLDER, &reading->visitor,
                                            reading->fault);
-    sort(reading->entries);
+    if (status == Q2_OK && reading->entries->has_more)
+        say_more(reading->entries);
     return status;
 }
 

@@ -11,15 +11,17 @@
 
 #define MC_ENTRIES_FOLDER "/metalcow/entries"
 
-/* More entries than a person has disks; each takes 17 KiB while the configuration is read. */
+/* More entries than a person has disks; each takes 17 KiB while the configuration is read. Of more,
+ * the first ones in the order of the menu are taken, and that is said. */
 #define MC_MAX_ENTRIES 64u
 
 struct mc_entries {
     struct mc_settings settings;
     char refused[300]; /* what is wrong with a file that is no usable entry; "": with none */
+    bool has_more;     /* than are taken */
     size_t nb;
     struct mc_entry *sorted[MC_MAX_ENTRIES];     /* as a menu shows them */
-    struct mc_entry entries[MC_MAX_ENTRIES + 1]; /* the last one: to judge another name */
+    struct mc_entry entries[MC_MAX_ENTRIES + 1]; /* the last one: to judge another */
 };
 
 /* Has a place a folder of entries? Cheap: opens the folder at most. */
@@ -31,7 +33,7 @@ bool mc_entries_exist(struct q2_place *place);
  * ret_entries  pages, until mc_entries_free(); nb may be 0
  *
  * Q2_ERR_NOT_FOUND  no folder of entries
- * Q2_ERR_LIMIT      more than MC_MAX_ENTRIES, or no memory
+ * Q2_ERR_LIMIT      no memory
  * Q2_ERR_IO ...     the volume failed
  */
 enum q2_status mc_entries_read(struct q2_place *place, struct q2_fault *fault,

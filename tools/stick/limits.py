@@ -24,14 +24,15 @@ def text_complaint(text):
 
 
 def check_entries(names, target):
-    """names: of the files that the folder of entries will have. Firmware reads no entry at all
-    where there are more than it takes. Other files, and those that begin with a dot, are none."""
+    """names: of the files that the folder of entries will have. Where there are more than firmware
+    takes, it leaves out the last ones of its menu. Other files, and those that begin with a dot,
+    are none."""
     nb_entries = sum(name.endswith(".conf") and not name.startswith(".")
                      for name in {name.lower() for name in names})
     if nb_entries > MAX_ENTRIES:
-        raise Refusal(f"{target}: {FOLDER} would have {nb_entries} entries, and firmware reads no "
-                      f"entry where there are more than {MAX_ENTRIES}. Take files out of this "
-                      f"folder, or name fewer images")
+        raise Refusal(f"{target}: {FOLDER} would have {nb_entries} entries, and firmware takes "
+                      f"{MAX_ENTRIES} of them. Take files out of this folder, or name fewer "
+                      f"images")
 
 
 def check_image(path, layers, lines, snapshot):
