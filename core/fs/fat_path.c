@@ -146,12 +146,14 @@ static uint32_t long_unit(const struct long_entry *entry, size_t index)
 }
 
 /* Is this part of the name the same part of the component? Behind the name stands one NUL if there
- * is room, then anything. */
+ * is room, then anything, in more parts too. */
 static bool long_part_matches(const struct long_entry *entry, size_t order,
                               const struct component *component)
 {
     size_t at = (order - 1) * LONG_UNITS;
 
+    if (at > component->length)
+        return true;
     for (size_t i = 0; i < LONG_UNITS; i++, at++) {
         uint32_t unit = long_unit(entry, i);
         if (at == component->length)
@@ -171,7 +173,7 @@ static void long_feed(struct long_name *name, const struct long_entry *entry,
     if (is_last) {
         size_t nb_parts = (component->length + LONG_UNITS - 1) / LONG_UNITS;
         name->valid = order >= 1 && order <= LONG_MAX_ORDER;
-        name->matches = order == nb_parts;
+        name->matches = order >= nb_parts;
         name->checksum = entry->checksum;
     } else if (order + 1 != name->order || order == 0) {
         name->valid = false;

@@ -140,6 +140,38 @@ static void test_find_long_names_match_in_full(void)
     fb_free(&fb);
 }
 
+/* Some programs store parts that a name does not need. It ends at its first NUL all the same, for
+ * the firmware's driver and for Linux. */
+static void test_find_long_name_ends_at_its_nul_whatever_parts_it_has(void)
+{
+    static const struct {
+        const char *path;
+        size_t end, stored; /* units: where the NUL is, and what is stored in all */
+        bool found;
+    } rows[] = {
+        {"/exactly13char", 13, 14, true},  {"/exactly13char", 13, 40, true},
+        {"/short", 5, 20, true},           {"/exactly-26-characters-long", 26, 39, true},
+        {"/exactly13char", 20, 20, false}, /* goes on instead */
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fat_builder fb;
+        uint16_t units[40];
+
+        for (size_t n = 0; n < 40; n++)
+            units[n] = n < strlen(rows[i].path) - 1 ? (uint8_t)rows[i].path[n + 1] : 'x';
+        if (rows[i].found)
+            units[rows[i].end] = 0;
+        make(&fb, 16);
+        uint64_t at = fb_long(&fb, fb_root_entry(&fb, 0), units, rows[i].stored, "SPARE~1    ");
+        fb_entry(&fb, at, "SPARE~1    ", 0, 5, 9);
+        t_row(rows[i].path);
+        expect(&fb, rows[i].path, rows[i].found ? Q2_OK : Q2_ERR_NOT_FOUND, 9);
+        expect(&fb, "/spare~1", Q2_OK, 9);
+        fb_free(&fb);
+    }
+}
+
 static void test_find_longest_name_is_found_and_a_longer_one_refused(void)
 {
     struct fat_builder fb;
@@ -581,6 +613,7 @@ int main(void)
     T_RUN(test_find_gives_cluster_size_attributes_and_place);
     T_RUN(test_find_file_ids_of_empty_files_differ);
     T_RUN(test_find_long_names_match_in_full);
+    T_RUN(test_find_long_name_ends_at_its_nul_whatever_parts_it_has);
     T_RUN(test_find_longest_name_is_found_and_a_longer_one_refused);
     T_RUN(test_find_letters_beyond_ascii_fold_where_the_table_has_them);
     T_RUN(test_find_names_are_trimmed_as_the_firmware_trims_them);
