@@ -18,6 +18,8 @@ static const struct q2_fat_oddity oddities[] = {
      "the FATs are too small for the last clusters of the volume"},
     {Q2_FAT_ODD_ROOT_ENTRIES, Q2_FAT_WRITE_NOTHING,
      "the boot sector of FAT32 counts root entries, so other systems look for clusters elsewhere"},
+    {Q2_FAT_ODD_INFO_SECTOR, Q2_FAT_WRITE_IN_PLACE,
+     "the boot sector says that free clusters are counted in a sector that has something else"},
     {Q2_FAT_ODD_COPY, Q2_FAT_WRITE_REPAIRED,
      "the second FAT has other entries for this file than the first"},
     {Q2_FAT_ODD_LONG, Q2_FAT_WRITE_REPAIRED, "the cluster chain is longer than the file"},

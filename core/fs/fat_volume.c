@@ -28,7 +28,9 @@ struct boot_disk {
     le16 ext_flags;
     le16 fs_version;
     le32 root_cluster;
-    uint8_t unused_32[19];
+    le16 info_sector;
+    le16 backup_boot_sector;
+    uint8_t unused_32[15];
     le32 volume_id_32;
     uint8_t rest[439];
     uint8_t signature[2];
@@ -36,6 +38,7 @@ struct boot_disk {
 _Static_assert(sizeof(struct boot_disk) == 512, "FAT specification, boot sector");
 _Static_assert(offsetof(struct boot_disk, total_sectors_32) == 32, "BPB_TotSec32");
 _Static_assert(offsetof(struct boot_disk, root_cluster) == 44, "BPB_RootClus");
+_Static_assert(offsetof(struct boot_disk, info_sector) == 48, "BPB_FSInfo");
 _Static_assert(offsetof(struct boot_disk, volume_id_32) == 67, "BS_VolID of FAT32");
 _Static_assert(offsetof(struct boot_disk, signature) == 510, "signature");
 
@@ -58,6 +61,7 @@ struct boot {
     uint32_t jump, bytes_per_sector, sectors_per_cluster, reserved_sectors, nb_fats;
     uint32_t root_entries, total_sectors_16, media, fat_sectors_16, total_sectors_32;
     uint32_t fat_sectors_32, ext_flags, fs_version, root_cluster, signature;
+    uint32_t info_sector, backup_boot_sector;
     /* What follows from them; valid once the fields' own rules have passed. */
     uint32_t cluster_size, fat_sectors, total_sectors, root_sectors, nb_clusters;
     uint64_t overhead; /* sectors before the first cluster */
@@ -95,6 +99,8 @@ static void decode(const struct boot_disk *disk, struct boot *ret_boot)
         .ext_flags = le16_get(disk->ext_flags),
         .fs_version = le16_get(disk->fs_version),
         .root_cluster = le32_get(disk->root_cluster),
+        .info_sector = le16_get(disk->info_sector),
+        .backup_boot_sector = le16_get(disk->backup_boot_sector),
         .signature = (uint32_t)(disk->signature[0] | disk->signature[1] << 8),
     };
 }
@@ -321,14 +327,27 @@ static bool is_odd_root_entries(const struct boot *boot)
     return is_fat32(boot) && boot->root_entries != 0;
 }
 
+/* 0: there is none. The firmware's driver writes the sector when it has counted free clusters,
+ * whatever was there before. */
+static bool is_odd_info_sector(const struct boot *boot)
+{
+    return is_fat32(boot) && boot->info_sector != 0 &&
+           (boot->info_sector >= boot->reserved_sectors ||
+            boot->info_sector == boot->backup_boot_sector);
+}
+
 /* What the specification asks for and the firmware's driver does not. */
 static const struct {
     uint32_t bit;
     bool (*is_odd)(const struct boot *boot);
 } odd_rows[] = {
-    {Q2_FAT_ODD_JUMP, is_odd_jump},         {Q2_FAT_ODD_SIGNATURE, is_odd_signature},
-    {Q2_FAT_ODD_MEDIA, is_odd_media},       {Q2_FAT_ODD_SECTORS, is_odd_sectors},
-    {Q2_FAT_ODD_COVERAGE, is_odd_coverage}, {Q2_FAT_ODD_ROOT_ENTRIES, is_odd_root_entries},
+    {Q2_FAT_ODD_JUMP, is_odd_jump},
+    {Q2_FAT_ODD_SIGNATURE, is_odd_signature},
+    {Q2_FAT_ODD_MEDIA, is_odd_media},
+    {Q2_FAT_ODD_SECTORS, is_odd_sectors},
+    {Q2_FAT_ODD_COVERAGE, is_odd_coverage},
+    {Q2_FAT_ODD_ROOT_ENTRIES, is_odd_root_entries},
+    {Q2_FAT_ODD_INFO_SECTOR, is_odd_info_sector},
 };
 
 static uint32_t odd_bits(const struct boot *boot)

@@ -33,6 +33,7 @@ enum q2_fat_type {
 #define Q2_FAT_ODD_SECTORS      0x0008u /* BPB_TotSec is larger than the partition */
 #define Q2_FAT_ODD_COVERAGE     0x0010u /* a FAT has no entries for the last clusters */
 #define Q2_FAT_ODD_ROOT_ENTRIES 0x0020u /* BPB_RootEntCnt is set on FAT32 */
+#define Q2_FAT_ODD_INFO_SECTOR  0x0040u /* BPB_FSInfo names a sector of something else */
 
 /* Smallest working buffer of the functions that follow chains: a quarter of it is one window. */
 #define Q2_FAT_MIN_BUFFER (32u * 1024)

@@ -42,6 +42,13 @@ static enum q2_status shorten(struct mc_fat_place *place, struct mc_fat_file *fi
     return mc_fat_map_make(place, file, true, fault, map);
 }
 
+/* May the firmware's driver shorten a file?  It changes the FAT, and then the count of free clusters
+ * in the sector that the boot sector names. */
+static bool can_shorten(uint32_t odd)
+{
+    return q2_fat_write_limit(odd) != Q2_FAT_WRITE_NOTHING && (odd & Q2_FAT_ODD_INFO_SECTOR) == 0;
+}
+
 /* What is still wrong after all repairs. */
 static enum q2_status refuse(const struct mc_fat_file *file, struct q2_fault *fault,
                              struct mc_fat_map *map)
@@ -65,7 +72,7 @@ enum q2_status mc_fat_make_writable(struct mc_fat_place *place, struct mc_fat_fi
     uint32_t odd = map->odd;
     enum q2_status status = Q2_OK;
 
-    if ((map->odd & Q2_FAT_ODD_SHORT) != 0 && q2_fat_write_limit(odd) != Q2_FAT_WRITE_NOTHING)
+    if ((map->odd & Q2_FAT_ODD_SHORT) != 0 && can_shorten(odd))
         status = shorten(place, file, fault, map);
     if (status == Q2_OK)
         status = refuse(file, fault, map);

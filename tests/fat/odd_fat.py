@@ -19,7 +19,7 @@ STAMP_STEP = 256 * 1024
 
 # core/fs/fat_volume.h and fat_judge.h
 ODD_JUMP, ODD_SIGNATURE, ODD_MEDIA, ODD_SECTORS = 0x1, 0x2, 0x4, 0x8
-ODD_COVERAGE, ODD_ROOT_ENTRIES = 0x10, 0x20
+ODD_COVERAGE, ODD_ROOT_ENTRIES, ODD_INFO_SECTOR = 0x10, 0x20, 0x40
 ODD_COPY, ODD_LONG, ODD_LOOP = 0x100, 0x200, 0x400
 
 # What a volume is odd in, in turn: every seed has one of these for certain and others by chance.
@@ -379,8 +379,11 @@ class OddVolume:  # pylint: disable=too-many-instance-attributes # it has as man
         if self.bits == 32:
             info = self.pick(0, 0, self.reserved - 1, 0xffff) if self.maybe("info-sector", 0.3) \
                 else self.pick(0, self.reserved - 1)
-            struct.pack_into("<IHHIHH", boot, 36, self.fat_sectors, rnd.randint(0, 15), 0,
-                             self.root_cluster, info, self.pick(0, 6, 0xffff))
+            flags, backup = rnd.randint(0, 15), self.pick(0, 6, 0xffff)
+            if info not in range(self.reserved) or info == backup != 0:
+                self.odd |= ODD_INFO_SECTOR
+            struct.pack_into("<IHHIHH", boot, 36, self.fat_sectors, flags, 0, self.root_cluster,
+                             info, backup)
         struct.pack_into("<H", boot, 510, signature)
         return bytes(boot)
 

@@ -53,7 +53,7 @@ static void test_oddity_has_a_text_and_a_bit_of_its_own(void)
         T_CHECK_U64(q2_fat_write_limit(oddity->bit), oddity->write);
         seen |= oddity->bit;
     }
-    T_CHECK_U64(nb, 10);
+    T_CHECK_U64(nb, 11);
     T_CHECK_U64(q2_fat_write_limit(0), Q2_FAT_WRITE_ALL);
     T_CHECK_U64(q2_fat_write_limit(Q2_FAT_ODD_MEDIA | Q2_FAT_ODD_COPY), Q2_FAT_WRITE_REPAIRED);
     T_CHECK_U64(q2_fat_write_limit(Q2_FAT_ODD_COPY | Q2_FAT_ODD_LOOP), Q2_FAT_WRITE_IN_PLACE);

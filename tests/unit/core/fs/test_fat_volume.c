@@ -137,6 +137,13 @@ static const struct {
     {"root cluster 0", 32, 44, 4, 0, Q2_ERR_BAD_VOLUME, "BPB_RootClus", 0},
     {"root cluster 1", 32, 44, 4, 1, Q2_ERR_BAD_VOLUME, "BPB_RootClus", 0},
     {"root cluster is the last", 32, 44, 4, 65601, Q2_OK, NULL, 0},
+    {"no info sector", 32, 48, 2, 0, Q2_OK, NULL, 0},
+    {"info sector is the last reserved one", 32, 48, 2, 3, Q2_OK, NULL, 0},
+    {"info sector in the FAT", 32, 48, 2, 4, Q2_OK, NULL, Q2_FAT_ODD_INFO_SECTOR},
+    {"info sector ffff", 32, 48, 2, 0xffff, Q2_OK, NULL, Q2_FAT_ODD_INFO_SECTOR},
+    {"info sector beside the backup", 32, 48, 4, 0x00020001, Q2_OK, NULL, 0},
+    {"info sector is the backup", 32, 48, 4, 0x00020002, Q2_OK, NULL, Q2_FAT_ODD_INFO_SECTOR},
+    {"info sector has no meaning in FAT16", 16, 48, 2, 0xffff, Q2_OK, NULL, 0},
     {"root cluster past the last", 32, 44, 4, 65602, Q2_ERR_BAD_VOLUME, "BPB_RootClus", 0},
 };
 
