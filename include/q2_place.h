@@ -40,6 +40,7 @@ enum q2_partition_kind {
     Q2_PARTITION_NONE, /* the whole device, without a partition table */
     Q2_PARTITION_MBR,
     Q2_PARTITION_GPT,
+    Q2_PARTITION_UNKNOWN, /* a part of a device, such as El Torito's: where is not known */
 };
 
 struct q2_partition {

@@ -32,7 +32,8 @@ static bool is_zero(const uint8_t *bytes, size_t length)
     return true;
 }
 
-/* Is there exactly the identity that the scheme has? */
+/* Is there exactly the identity that the scheme has?  Cameras and old tools write an MBR without a
+ * signature; then the volume's number must tell the disk. */
 static bool identity_fits(const struct q2_handoff_disk *disk)
 {
     bool has_guid = !is_zero(disk->partition_guid, sizeof(disk->partition_guid));
@@ -42,7 +43,7 @@ static bool identity_fits(const struct q2_handoff_disk *disk)
     case Q2_HANDOFF_GPT:
         return has_guid && !has_signature;
     case Q2_HANDOFF_MBR:
-        return has_signature && !has_guid;
+        return (has_signature || disk->volume_id_offset != 0) && !has_guid;
     case Q2_HANDOFF_WHOLE_DISK:
         return !has_guid && !has_signature && disk->start == 0 && disk->volume_id_offset != 0;
     case Q2_NB_HANDOFF_SCHEMES:

@@ -149,7 +149,17 @@ static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_par
         disk->scheme = Q2_HANDOFF_MBR;
         for (size_t i = 4; i > 0; i--)
             disk->mbr_signature = disk->mbr_signature << 8 | partition->signature[i - 1];
-        return Q2_OK;
+        if (disk->mbr_signature != 0 || partition->volume_id != 0)
+            return Q2_OK;
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "neither its disk nor its volume has a number, so the running system could "
+                       "not find it again; partition the disk anew",
+                       path);
+    case Q2_PARTITION_UNKNOWN:
+        return q2_fail(fault, Q2_ERR_UNSUPPORTED,
+                       "its volume is a part of a disk that is in no partition table, so the "
+                       "running system could not find it again; copy the image to a partition",
+                       path);
     case Q2_PARTITION_NONE:
     default:
         disk->scheme = Q2_HANDOFF_WHOLE_DISK;

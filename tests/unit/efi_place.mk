@@ -20,3 +20,13 @@ $(BUILD)/san/$(FILE_SYSTEM_TEST): $(call objects,san,$(FILE_SYSTEM_TEST).c \
                                   $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -o $@ $^
+
+# Where partitions are; the device paths are made in the test.
+PARTITION_TEST := tests/unit/efi/place/test_partition
+OWN_TEST_SRCS  += $(PARTITION_TEST).c
+$(call objects,san,efi/place/partition.c $(PARTITION_TEST).c): \
+    san_CFLAGS += $(EFI_HOST_CFLAGS) -fshort-wchar
+$(BUILD)/san/$(PARTITION_TEST): $(call objects,san,$(PARTITION_TEST).c efi/place/partition.c) \
+                                $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -o $@ $^

@@ -212,7 +212,8 @@ struct broken_row {
 ROW(scheme, h->disk.scheme = Q2_NB_HANDOFF_SCHEMES)
 ROW(no_guid, memset(h->disk.partition_guid, 0, 16))
 ROW(two_ids, h->disk.mbr_signature = 1)
-ROW(mbr_without_id, h->disk.scheme = Q2_HANDOFF_MBR; memset(h->disk.partition_guid, 0, 16))
+ROW(mbr_without_id, h->disk.scheme = Q2_HANDOFF_MBR; memset(h->disk.partition_guid, 0, 16);
+    h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
 ROW(whole_disk_with_start, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK;
     memset(h->disk.partition_guid, 0, 16))
 ROW(whole_disk_with_guid, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0)
@@ -352,6 +353,7 @@ static void test_handoff_encode_broken_rules_are_refused(void)
 /* Each row is another right record: what it has instead of build()'s values is allowed too. */
 ROW(mbr, h->disk.scheme = Q2_HANDOFF_MBR; h->disk.mbr_signature = 7;
     memset(h->disk.partition_guid, 0, 16))
+ROW(mbr_without_signature, h->disk.scheme = Q2_HANDOFF_MBR; memset(h->disk.partition_guid, 0, 16))
 ROW(whole_disk, h->disk.scheme = Q2_HANDOFF_WHOLE_DISK; h->disk.start = 0;
     memset(h->disk.partition_guid, 0, 16))
 ROW(no_volume_id, h->disk.volume_id = 0; h->disk.volume_id_offset = 0)
@@ -365,6 +367,7 @@ static const struct {
     void (*change)(struct q2_handoff *handoff);
 } right_rows[] = {
     {"mbr", change_mbr},
+    {"mbr_without_signature", change_mbr_without_signature},
     {"whole_disk", change_whole_disk},
     {"no_volume_id", change_no_volume_id},
     {"volume_id_at_the_end", change_volume_id_at_the_end},
