@@ -36,3 +36,11 @@ $(BUILD)/san/$(HANDOFF_MIXED): $(call objects,san,$(HANDOFF_MIXED).c tools/hando
                                $(BUILD)/san/libmetalcow.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN_FLAGS) -pthread -Wl,--wrap=stat,--wrap=stat64 -o $@ $^
+
+# Which partition is the record's, on disks that the test makes of files.
+HANDOFF_FIND  := tests/unit/tools/handoff/test_find
+OWN_TEST_SRCS += $(HANDOFF_FIND).c
+$(BUILD)/san/$(HANDOFF_FIND): $(call objects,san,$(HANDOFF_FIND).c tools/handoff/find.c) \
+                              $(BUILD)/san/libmetalcow.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -Wl,--wrap=open,--wrap=open64,--wrap=opendir,--wrap=usleep -o $@ $^

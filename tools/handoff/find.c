@@ -22,7 +22,8 @@
 #define GIVE_UP_MS   600000
 #define BUSY_MS      15000
 
-#define MAX_GPT_ENTRIES 1024u
+/* The kernel has no partition with a higher number. */
+#define MAX_GPT_ENTRIES 255u
 
 /* Devices that are no host disk. */
 static const char *const no_disks[] = {"nbd", "loop", "ram", "zram", "dm-", "md", "sr", "fd"};
@@ -50,7 +51,8 @@ static bool read_at(int fd, uint64_t offset, void *buffer, size_t length)
     return pread(fd, buffer, length, (off_t)offset) == (ssize_t)length;
 }
 
-/* Has the disk's GPT an entry with the record's GUID, at the record's place? */
+/* Has the disk's GPT an entry with the record's GUID, at the record's place?  An entry that was
+ * copied with its GUID may be there too. */
 static bool gpt_has(int fd, uint32_t sector_size, const struct q2_handoff_disk *wanted)
 {
     uint8_t header[512], entry[128];
@@ -62,13 +64,14 @@ static bool gpt_has(int fd, uint32_t sector_size, const struct q2_handoff_disk *
     entries = get_le(header + 72, 8);
     nb = (uint32_t)get_le(header + 80, 4);
     size = (uint32_t)get_le(header + 84, 4);
-    if (size < sizeof(entry) || size > 4096 || nb > MAX_GPT_ENTRIES || entries > UINT32_MAX)
+    if (size < sizeof(entry) || size > 4096 || entries > UINT32_MAX)
         return false;
-    for (uint32_t i = 0; i < nb; i++) {
+    for (uint32_t i = 0; i < nb && i < MAX_GPT_ENTRIES; i++) {
         if (!read_at(fd, entries * sector_size + (uint64_t)i * size, entry, sizeof(entry)))
             return false;
-        if (memcmp(entry + 16, wanted->partition_guid, 16) == 0)
-            return get_le(entry + 32, 8) * sector_size == wanted->start;
+        if (memcmp(entry + 16, wanted->partition_guid, 16) == 0 &&
+            get_le(entry + 32, 8) * sector_size == wanted->start)
+            return true;
     }
     return false;
 }
