@@ -42,8 +42,8 @@ static enum q2_status shorten(struct mc_fat_place *place, struct mc_fat_file *fi
     return mc_fat_map_make(place, file, true, fault, map);
 }
 
-/* May the firmware's driver shorten a file?  It changes the FAT, and then the count of free clusters
- * in the sector that the boot sector names. */
+/* May the firmware's driver shorten a file?  It changes the FAT, and then the count of free
+ * clusters in the sector that the boot sector names. */
 static bool can_shorten(uint32_t odd)
 {
     return q2_fat_write_limit(odd) != Q2_FAT_WRITE_NOTHING && (odd & Q2_FAT_ODD_INFO_SECTOR) == 0;

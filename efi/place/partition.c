@@ -45,8 +45,8 @@ static uint64_t number_at(const UINT8 *bytes, size_t width)
     return number;
 }
 
-/* The blocks that a node counts in are those of the disk. EDK2 gives the partitions of an MBR blocks
- * of 512 bytes on any disk. */
+/* The blocks that a node counts in are those of the disk. EDK2 gives the partitions of an MBR
+ * blocks of 512 bytes on any disk. */
 static uint32_t disk_block_size(const UINT8 *node, const struct q2_partition *partition)
 {
     uint64_t nb = number_at(node + NODE_SIZE, 8);
