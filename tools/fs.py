@@ -74,13 +74,24 @@ def make_gpt(path, disk_guid, partitions):
         stdin="\n".join(lines).encode())
 
 
-def make_mbr(path, start, size):
-    """One active FAT32 (LBA) partition in an MBR."""
-    entry = bytes([0x80, 0xFE, 0xFF, 0xFF, 0x0C, 0xFE, 0xFF, 0xFF])
-    entry += (start // SECTOR).to_bytes(4, "little") + (size // SECTOR).to_bytes(4, "little")
+def mbr_table(flag, kind, start, size):
+    """A table with one entry, and its signature. start, size: bytes."""
+    return (bytes([flag, 0xFE, 0xFF, 0xFF, kind, 0xFE, 0xFF, 0xFF]) +
+            (start // SECTOR).to_bytes(4, "little") + (size // SECTOR).to_bytes(4, "little") +
+            bytes(48) + b"\x55\xAA")
+
+
+def make_mbr(path, start, size, logical=False):
+    """One FAT32 (LBA) partition in an MBR: active, or logical in an extended partition, whose table
+    is in the sector before it."""
     with open(path, "r+b") as image:
         image.seek(440)
-        image.write(b"MCOW\0\0" + entry + bytes(48) + b"\x55\xAA")
+        if not logical:
+            image.write(b"MCOW\0\0" + mbr_table(0x80, 0x0C, start, size))
+            return
+        image.write(b"MCOW\0\0" + mbr_table(0, 0x0F, start - SECTOR, size + SECTOR))
+        image.seek(start - SECTOR + 446)
+        image.write(mbr_table(0, 0x0C, SECTOR, size))
 
 
 def make_fat(path, offset, size, bits=32, cluster=None, volume_id="4D434F57", label="METALCOW"):

@@ -180,7 +180,7 @@ class Row:
     image: str = "data-file"
     bus: str = "virtio"
     pieces: int = 0          # bytes; 0: the image is stored in one piece
-    scheme: str = "gpt"      # of the stick's partitions: "gpt", "mbr"
+    scheme: str = "gpt"      # of the stick's partitions, one of make_stick.SCHEMES
     root: str = ""           # the device it is on; "": expected_root()
     mode: str = "rw"
     memory: int = 1024
@@ -211,6 +211,8 @@ ROWS = [
     Row("grub-nvme", bus="nvme"),
     Row("mbr", image="qcow2", scheme="mbr",
         says=r"2048 of the disk with MBR signature [0-9a-f]{8} is /dev/vda1"),
+    Row("mbr-logical", image="qcow2", scheme="mbr-logical",
+        says=r"2048 of the disk with MBR signature [0-9a-f]{8} is /dev/vda5"),
     Row("raw", image="raw", root="/dev/loop0p2", says=r"lane: fast \(loop\)"),
     Row("raw-read-only", image="raw", mode="overlay", root="/dev/nbd0p2"),
     Row("systemd-boot", loader="systemd-boot"),

@@ -675,6 +675,28 @@ def test_stick_add_refuses_a_folder_in_place_of_a_file():
             cases.check(here.target.read_bytes() == before, "a refusal wrote")
 
 
+def test_stick_logical_partitions_are_followed_to_their_end():
+    """Three of them, and a chain that comes back to its first table."""
+    def table(*entries):
+        data = b"".join(bytes([0, 0, 0, 0, kind, 0, 0, 0]) + struct.pack("<II", start, 8)
+                        for kind, start in entries)
+        return data.ljust(64, b"\0") + b"\x55\xaa"
+
+    with case() as here:
+        for back in (False, True):
+            fs.make_sparse(here.target, fs.MIB)
+            with open(here.target, "r+b") as file:
+                for sector, entries in ((0, [(0x07, 900), (0x0F, 100)]),
+                                        (100, [(0x0C, 1), (0x05, 200)]),
+                                        (300, [(0x83, 2), (0x05, 400)]),
+                                        (500, [(0xEF, 3)] + [(0x05, 0)] * back)):
+                    file.seek(sector * 512 + 446)
+                    file.write(table(*entries))
+            found = devices.mbr_partitions(here.target)
+            cases.check(found[:2] == [(5, 101 * 512, False), (7, 503 * 512, True)], found)
+            cases.check(back or len(found) == 2, found)
+
+
 def test_stick_add_finds_the_esp():
     """Whole volumes, MBR and GPT; several partitions need a choice."""
     with case() as here:
@@ -684,6 +706,9 @@ def test_stick_add_finds_the_esp():
             here.check_run(0, "add", "--yes", here.top)
             check_same(here.target, "/img/top/top.qcow2", here.top,
                        0 if scheme == "superfloppy" else fs.MIB)
+            if scheme == "mbr-logical":
+                here.check_run(0, "add", "--yes", here.top, "--partition", 5)
+                here.check_run(3, "add", "--yes", here.top, "--partition", 1, says="no partition 1")
         here.check_run(3, "add", "--yes", here.top, "--partition", 2, says="without partitions")
         two = [{"start": (1 + 20 * n) * fs.MIB, "size": 20 * fs.MIB, "type": fs.TYPE_ESP,
                 "name": "esp",

@@ -15,6 +15,8 @@ from tools.stick.images import Refusal
 BLKSSZGET = 0x1268  # ioctl: the bytes of a sector
 ESP_GUID = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
 FAT_TYPES = (0xEF, 0x0C, 0x0B, 0x0E, 0x06, 0x04, 0x01)  # of an MBR: ESP first
+EXTENDED_TYPES = (0x05, 0x0F, 0x85)
+MAX_TABLES = 251  # of logical partitions: 5 to 255 are the numbers that Linux gives
 ODD_SECTORS = (1024, 2048, 4096)  # bytes; devices have them, but no stick that we make
 EDGE = fs.MIB  # bytes at either end where partition tables and file systems have their marks
 
@@ -190,13 +192,38 @@ def gpt_partitions(path):
             if len(entry) == size and entry[:16] != bytes(16)]
 
 
+def mbr_table(file, offset):
+    """The entries of the MBR, or of the table of an extended partition: (type, first byte)."""
+    file.seek(offset)
+    sector = file.read(512).ljust(512, b"\0")
+    return [(sector[at + 4], struct.unpack_from("<I", sector, at + 8)[0] * fs.SECTOR)
+            for at in range(446, 510, 16)] if sector[510:] == b"\x55\xaa" else []
+
+
+def logical_partitions(file, extended):
+    """(type, offset) of each. A table names a partition, which counts from the table, and the next
+    table, which counts from the extended partition."""
+    table, partitions = extended, []
+    for _ in range(MAX_TABLES):
+        entries = mbr_table(file, table)
+        partitions += [(kind, table + start) for kind, start in entries
+                       if kind not in (0, *EXTENDED_TYPES)]
+        tables = [extended + start for kind, start in entries if kind in EXTENDED_TYPES]
+        if not tables:
+            break
+        table = tables[0]
+    return partitions
+
+
 def mbr_partitions(path):
-    """The same of an MBR, primary partitions only."""
+    """The same of an MBR. Logical partitions have numbers from 5 on."""
     with open(path, "rb") as file:
-        sector = file.read(512)
-    entries = [sector[446 + 16 * n:462 + 16 * n] for n in range(4)]
-    return [(number, struct.unpack_from("<I", entry, 8)[0] * fs.SECTOR, entry[4] == 0xEF)
-            for number, entry in enumerate(entries, start=1) if entry[4] in FAT_TYPES]
+        primary = mbr_table(file, 0)
+        logical = [row for kind, start in primary if kind in EXTENDED_TYPES
+                   for row in logical_partitions(file, start)]
+    numbered = [*enumerate(primary, start=1), *enumerate(logical, start=5)]
+    return [(number, start, kind == 0xEF) for number, (kind, start) in numbered
+            if kind in FAT_TYPES]
 
 
 def find_volume(path, number=None):

@@ -19,7 +19,7 @@ from tools.stick import fragments  # noqa: E402
 
 DISK_GUID = "4d435753-0000-4000-8000-000000000000"
 VOLUME_GUID = "4d435753-0000-4000-8000-000000000001"
-SCHEMES = ("gpt", "mbr", "superfloppy")
+SCHEMES = ("gpt", "mbr", "mbr-logical", "superfloppy")
 
 # FAT32 has 65525 clusters or more; this is a little more.
 FAT32_CLUSTERS = 66000
@@ -34,7 +34,7 @@ def place(path, scheme, size, guids=(DISK_GUID, VOLUME_GUID)):
     if scheme == "gpt":
         fs.make_gpt(path, guids[0], [volume])
     else:
-        fs.make_mbr(path, volume["start"], volume["size"])
+        fs.make_mbr(path, volume["start"], volume["size"], logical=scheme == "mbr-logical")
     return volume["start"], volume["size"]
 
 
