@@ -214,6 +214,24 @@ static void test_refcount_take_every_width(void)
     }
 }
 
+/* A free row goes on in the next slice, which was not read yet, and ends there. */
+static void test_refcount_free_row_ends_in_the_next_slice(void)
+{
+    for (uint32_t bits = 1; bits <= 64; bits *= 2) {
+        uint64_t per_slice = 8 * Q2_SLICE_SIZE / bits, block, free;
+        struct image image;
+
+        image_start(&image,
+                    &(struct image_spec){.size = MIB, .cluster_bits = 14, .refcount_bits = bits});
+        image_refcount_set(&image, per_slice + 3, 1);
+        open_image(&image);
+        T_CHECK_U64(q2_refcount_block(&cache, &layer, 0, &block), Q2_OK);
+        T_CHECK_U64(q2_refcount_nb_free(&cache, &layer, block, per_slice - 5, 20, &free), Q2_OK);
+        T_CHECK_U64(free, 8);
+        image_free(&image);
+    }
+}
+
 static void test_refcount_take_where_it_cannot(void)
 {
     struct image image;
@@ -253,6 +271,7 @@ int main(void)
     T_RUN(test_refcount_put_in_the_last_byte);
     T_RUN(test_refcount_put_where_it_cannot);
     T_RUN(test_refcount_take_every_width);
+    T_RUN(test_refcount_free_row_ends_in_the_next_slice);
     T_RUN(test_refcount_take_where_it_cannot);
     return t_done();
 }

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "core/write/alloc.h"
+#include "core/write/order.h"
 #include "core/read/disk.h"
 #include "tests/support/fixture.h"
 #include "q2_amend.h"
@@ -228,6 +229,41 @@ static void test_alloc_where_refcounts_fail(void)
     T_CHECK_U64(q2_clusters_alloc_row(f.disk, 1, &offset), Q2_ERR_IO);
     T_CHECK_U64(offset, 77);
     T_CHECK(q2_disk_is_writable(f.disk));
+    cleanup();
+}
+
+/* A file with room for some of the clusters that are wanted: half as many are taken, and half of
+ * those, until they fit. */
+static void test_alloc_takes_what_the_file_has_room_for(void)
+{
+    uint64_t offset, nb, size;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    setup();
+    size = f.image.source.size;
+    f.disk->writer.first_free = size / (4 * KIB);
+    f.image.capacity = size + 3 * 4 * KIB;
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 8, &offset, &nb), Q2_OK);
+    T_CHECK_U64(offset, size);
+    T_CHECK_U64(nb, 2);
+    T_CHECK_U64(f.image.source.size, size + 2 * 4 * KIB);
+    cleanup();
+}
+
+/* A full file, and clusters that were given up since the last flush: these are handed out. */
+static void test_alloc_in_a_full_file_hands_out_what_was_given_up(void)
+{
+    uint64_t given_up, offset = 0, nb = 0;
+
+    image_start(&image, &(struct image_spec){.size = MIB, .cluster_bits = 12});
+    given_up = image_alloc(&image, 2);
+    (void)image_alloc(&image, 1);
+    setup();
+    f.image.capacity = f.image.source.size;
+    q2_clusters_free_later(f.disk, given_up, 2 * 4 * KIB);
+    T_CHECK_U64(q2_clusters_alloc(f.disk, 8, &offset, &nb), Q2_OK);
+    T_CHECK_U64(offset, given_up);
+    T_CHECK_U64(nb, 2);
     cleanup();
 }
 
@@ -602,6 +638,8 @@ int main(void)
     T_RUN(test_alloc_new_block_writes_what_waits);
     T_RUN(test_alloc_run_into_refcounts_that_fail);
     T_RUN(test_alloc_where_refcounts_fail);
+    T_RUN(test_alloc_takes_what_the_file_has_room_for);
+    T_RUN(test_alloc_in_a_full_file_hands_out_what_was_given_up);
     T_RUN(test_alloc_row_where_the_block_comes_by_itself);
     T_RUN(test_alloc_row_without_room_for_a_block);
     T_RUN(test_alloc_row_writes_what_waits);
