@@ -133,7 +133,7 @@ static enum q2_status search_bits(const struct search *search, uint64_t bit, uin
         bit -= start;
         if (status == Q2_OK && cluster != 0)
             status = search_cluster(search, cluster, &bit, end);
-        else if (ones != search->value)
+        else if (status == Q2_OK && ones != search->value)
             bit = end;
         if (status != Q2_OK)
             return status;
