@@ -193,7 +193,7 @@ static bool holds_inside_source(const struct boot *boot)
 
 static bool holds_overhead(const struct boot *boot)
 {
-    return boot->overhead < boot->total_sectors && boot->nb_clusters > 0;
+    return boot->nb_clusters > 0;
 }
 
 static bool holds_nb_clusters(const struct boot *boot)
