@@ -124,6 +124,20 @@ static void test_compressed_read_input_is_bounded(void)
     cleanup();
 }
 
+/* A stream inside a sector is read from the sector's start. */
+static void test_compressed_read_begins_with_a_sector(void)
+{
+    uint64_t host;
+
+    setup(&(struct image_spec){.size = MIB}, 3);
+    host = image_get64(&image, image_l2_entry(&image, 64 * KIB)) & 0xffffffffff;
+    T_CHECK(host % 512 != 0 && host > 512);
+    fake_source_reset(&f.image);
+    T_CHECK(reads(64 * KIB, 10));
+    T_CHECK_U64(f.image.log[f.image.nb_reads - 1].offset, host & ~511ull);
+    cleanup();
+}
+
 /* A failure keeps nothing: neither the bad cluster nor what its slot held before. */
 static void test_compressed_read_failure_is_not_cached(void)
 {
@@ -207,6 +221,7 @@ int main(void)
     T_RUN(test_compressed_read_largest_clusters_have_two_slots);
     T_RUN(test_compressed_read_codec_by_compression_type);
     T_RUN(test_compressed_read_input_is_bounded);
+    T_RUN(test_compressed_read_begins_with_a_sector);
     T_RUN(test_compressed_read_failure_is_not_cached);
     T_RUN(test_compressed_read_failure_empties_its_slot);
     T_RUN(test_compressed_read_same_stream_other_length);

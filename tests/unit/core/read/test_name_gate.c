@@ -225,6 +225,8 @@ static const struct posix_row {
     {"json, cut", "json:{\"filename\":\"x", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
     {"json, nothing", "json:", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
     {"json, no object", "json:[]", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},
+    {"json, members of no object", "json:\"filename\":\"x\"}", "b", NULL, BAD, BAD,
+     Q2_UNSAID_REFUSED},
     {"json, no comma", "json:{\"filename\":\"x\" \"driver\":\"raw\"}", "b", NULL, BAD, BAD,
      Q2_UNSAID_REFUSED},
     {"json, no colon", "json:{\"filename\" \"x\"}", "b", NULL, BAD, BAD, Q2_UNSAID_REFUSED},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/format/header.h"
+#include "q2_amend.h"
 #include "tests/support/fixture.h"
 #include "tests/support/t.h"
 
@@ -112,11 +113,25 @@ static void test_discard_over_a_hole_in_the_tables(void)
     cleanup();
 }
 
+/* A table that is given up is read as any other: each entry names the data at its guest offset. */
+static void test_shrink_over_a_table_of_external_data(void)
+{
+    static const uint8_t bytes[2 * KIB] = {1};
+
+    setup(false, 64 * KIB, 9, 64 * KIB, CAPACITY); /* a table is for 32 KiB */
+    T_CHECK_U64(q2_disk_write(f.disk, 33 * KIB, bytes, sizeof(bytes)), Q2_OK);
+    T_CHECK_U64(q2_disk_resize(f.disk, 16 * KIB, true), Q2_OK);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK_U64(q2_disk_size(f.disk), 16 * KIB);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_data_file_grows_as_far_as_it_is_written);
     T_RUN(test_last_byte_of_a_raw_data_file);
     T_RUN(test_discard_over_the_end_of_a_data_file);
     T_RUN(test_discard_over_a_hole_in_the_tables);
+    T_RUN(test_shrink_over_a_table_of_external_data);
     return t_done();
 }
