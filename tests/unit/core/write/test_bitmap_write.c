@@ -116,6 +116,24 @@ static void test_bitmap_that_cannot_be_marked_stops_the_write(void)
     cleanup();
 }
 
+/* The directory shares its cluster with something else, into which no mark may be written: the
+ * bitmaps are given up. */
+static void test_directory_that_is_something_else_is_not_marked(void)
+{
+    struct q2_layer_info info;
+
+    build();
+    image_refcount_set(&image, directory / (64 * KIB), 2);
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 70 * KIB, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 2);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK(memcmp(memory + directory, image.bytes + directory, 64 * KIB) == 0);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_U64(info.header->autoclear_features, 0);
+    cleanup();
+}
+
 /* The header cannot be written, which comes before the mark: the bitmap stays as it was. */
 static void test_bitmap_that_cannot_be_taken_stays(void)
 {
@@ -137,6 +155,7 @@ int main(void)
     T_RUN(test_resize_marks_every_bitmap);
     T_RUN(test_names_and_new_snapshots_leave_bitmaps_alone);
     T_RUN(test_bitmap_that_cannot_be_marked_stops_the_write);
+    T_RUN(test_directory_that_is_something_else_is_not_marked);
     T_RUN(test_bitmap_that_cannot_be_taken_stays);
     free(memory);
     return t_done();

@@ -109,10 +109,50 @@ static void test_preallocate_of_zeros_ends_with_the_cluster(void)
     cleanup();
 }
 
+static enum q2_status (*fake_write_at)(struct q2_source *source, uint64_t offset,
+                                       const void *buffer, size_t length);
+static uint64_t write_end;
+
+static enum q2_status note_write(struct q2_source *source, uint64_t offset, const void *buffer,
+                                 size_t length)
+{
+    write_end = offset + length > write_end ? offset + length : write_end;
+    return fake_write_at(source, offset, buffer, length);
+}
+
+/* The file ends with a free cluster, which may hold anything; what it grows by are zeros already,
+ * and stay a hole. */
+static void test_preallocate_writes_no_zeros_behind_the_old_end(void)
+{
+    static const uint8_t zeros[3 * CLUSTER];
+    struct q2_source_ops ops;
+    uint64_t old, last;
+
+    image_start(&image, &(struct image_spec){.size = 8 * CLUSTER, .cluster_bits = 14});
+    image_data(&image, 0, 1);
+    last = image_alloc(&image, 1);
+    memset(image.bytes + last, 'o', CLUSTER);
+    image_refcount_set(&image, last / CLUSTER, 0);
+    setup(0);
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    ops = *f.image.source.ops;
+    fake_write_at = ops.write_at;
+    ops.write_at = note_write;
+    f.image.source.ops = &ops;
+    write_end = 0;
+    old = f.image.source.size;
+    T_CHECK_U64(q2_disk_preallocate(f.disk, 2 * CLUSTER, 3 * CLUSTER, false), Q2_OK);
+    T_CHECK_U64(write_end, old);
+    T_CHECK_U64(f.image.source.size, old + 2 * CLUSTER);
+    T_CHECK(memcmp(memory + last, zeros, sizeof(zeros)) == 0);
+    cleanup();
+}
+
 int main(void)
 {
     T_RUN(test_preallocate_ends_where_it_shall);
     T_RUN(test_preallocate_beside_what_a_backing_file_shows);
     T_RUN(test_preallocate_of_zeros_ends_with_the_cluster);
+    T_RUN(test_preallocate_writes_no_zeros_behind_the_old_end);
     return t_done();
 }
