@@ -268,6 +268,25 @@ static void test_disk_open_options_are_checked(void)
     image_free(&image);
 }
 
+/* The workspace of a disk that was repaired when it was opened serves the next disk. */
+static void test_disk_open_forgets_the_repair_of_the_disk_before(void)
+{
+    static uint8_t memory[MIB];
+    struct image image;
+    struct fixture f;
+
+    image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+    image_field_set(&image, "incompatible_features", Q2_INCOMPAT_DIRTY);
+    fixture_start_writable(&f, &image, memory, sizeof(memory));
+    f.options.repair_if_dirty = true;
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK(q2_disk_was_repaired(f.disk));
+    T_CHECK_U64(fixture_open(&f), Q2_OK);
+    T_CHECK(!q2_disk_was_repaired(f.disk));
+    fixture_end(&f);
+    image_free(&image);
+}
+
 static void test_disk_open_metadata_only_reads_nothing(void)
 {
     static const struct image_spec spec = {.size = MIB, .external = true};
@@ -435,6 +454,7 @@ int main(void)
     T_RUN(test_disk_map_kinds_and_lengths);
     T_RUN(test_disk_fault_is_of_the_last_call_that_failed);
     T_RUN(test_disk_open_options_are_checked);
+    T_RUN(test_disk_open_forgets_the_repair_of_the_disk_before);
     T_RUN(test_disk_open_metadata_only_reads_nothing);
     T_RUN(test_disk_open_raw_top_is_the_file);
     T_RUN(test_disk_read_source_fails_at_each_call);
