@@ -69,15 +69,14 @@ struct step {
 };
 
 /* A file may end inside its last cluster: QEMU's end with the last byte that was written. Before
- * the rest of that cluster is written the file grows, an image to the cluster's end and a data file
- * as far as it is written. To write into a cluster of which the file has nothing is an error of
- * the store. */
+ * the rest of that cluster is written, up to `end`, the file grows, an image to the cluster's end
+ * and a data file as far as it is written. To write into a cluster of which the file has nothing is
+ * an error of the store. */
 static enum q2_status reach_cluster_end(struct q2_disk *disk, struct q2_source *source,
-                                        uint64_t host_offset, uint64_t length)
+                                        uint64_t end)
 {
     const struct q2_image *top = top_of(disk);
     uint32_t bits = top->rules.cluster_bits;
-    uint64_t end = host_offset + length;
 
     if (end <= source->size || top->format != Q2_FORMAT_QCOW2 ||
         (end - 1) >> bits << bits >= source->size)
@@ -89,7 +88,7 @@ static enum q2_status reach_cluster_end(struct q2_disk *disk, struct q2_source *
 static enum q2_status store_step(struct q2_disk *disk, struct q2_source *source,
                                  uint64_t host_offset, const struct step *step)
 {
-    enum q2_status status = reach_cluster_end(disk, source, host_offset, step->length);
+    enum q2_status status = reach_cluster_end(disk, source, host_offset + step->length);
 
     if (status != Q2_OK)
         return status;
@@ -135,7 +134,7 @@ static enum q2_status fill_composed(struct q2_disk *disk, uint64_t host_offset, 
         if (status == Q2_OK && top->cipher)
             q2_sectors_encrypt(top, from, host_offset, disk->writer.bounce, n);
         if (status == Q2_OK)
-            status = reach_cluster_end(disk, top->data, host_offset, n);
+            status = reach_cluster_end(disk, top->data, host_offset + n);
         if (status == Q2_OK)
             status = q2_store_data(disk, top->data, host_offset, disk->writer.bounce, n);
         if (status != Q2_OK)
