@@ -473,8 +473,8 @@ uint64_t q2_disk_room(const struct q2_disk *disk)
     const struct q2_image *top = &disk->layers[0];
     uint64_t end;
 
-    if (!q2_disk_is_writable(disk) || top->format == Q2_FORMAT_RAW || disk->writer.end == 0)
-        return 0; /* or it was opened for a repair, which does not look for the end */
+    if (!q2_disk_is_writable(disk) || top->format == Q2_FORMAT_RAW)
+        return 0; /* nobody has looked for the end */
     end = disk->writer.end << top->rules.cluster_bits;
     return end < top->source->size ? top->source->size - end : 0;
 }
