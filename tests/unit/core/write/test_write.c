@@ -402,7 +402,9 @@ static void test_write_is_refused_where_it_must_be(void)
     f.options.writable = false;
     T_CHECK_U64(fixture_open(&f), Q2_OK);
     T_CHECK_U64(q2_disk_write(f.disk, 0, &byte, 1), Q2_ERR_READ_ONLY);
+    fake_source_reset(&f.image);
     T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    T_CHECK_U64(f.image.nb_flushes, 0); /* a source that cannot be written has no such call */
     cleanup();
 }
 
