@@ -268,6 +268,43 @@ static void test_disk_open_options_are_checked(void)
     image_free(&image);
 }
 
+/* A snapshot without its extra data endangers nothing; a refcount that is too low does, beside such
+ * a snapshot as well. */
+static void test_disk_open_for_writing_by_what_the_check_finds(void)
+{
+    static const struct {
+        const char *row;
+        bool incomplete, too_low;
+        enum q2_status status;
+    } rows[] = {
+        {"nothing", false, false, Q2_OK},
+        {"a snapshot without extra data", true, false, Q2_OK},
+        {"a refcount that is too low", false, true, Q2_ERR_CORRUPT},
+        {"both", true, true, Q2_ERR_CORRUPT},
+    };
+    static uint8_t memory[MIB];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image image;
+        struct fixture f;
+
+        t_row(rows[i].row);
+        image_start(&image, &(struct image_spec){.size = 64 * KIB, .cluster_bits = 12});
+        if (rows[i].incomplete) {
+            image_snapshot(&image,
+                           &(struct image_snapshot_spec){.id = "1", .name = "s", .extra = ""});
+            (void)image_snapshots_write(&image);
+        }
+        image_data(&image, 0, 1);
+        if (rows[i].too_low)
+            image_refcount_set(&image, (image.size >> 12) - 1, 0);
+        fixture_start_writable(&f, &image, memory, sizeof(memory));
+        T_CHECK_U64(fixture_open(&f), rows[i].status);
+        fixture_end(&f);
+        image_free(&image);
+    }
+}
+
 /* The workspace of a disk that was repaired when it was opened serves the next disk. */
 static void test_disk_open_forgets_the_repair_of_the_disk_before(void)
 {
@@ -454,6 +491,7 @@ int main(void)
     T_RUN(test_disk_map_kinds_and_lengths);
     T_RUN(test_disk_fault_is_of_the_last_call_that_failed);
     T_RUN(test_disk_open_options_are_checked);
+    T_RUN(test_disk_open_for_writing_by_what_the_check_finds);
     T_RUN(test_disk_open_forgets_the_repair_of_the_disk_before);
     T_RUN(test_disk_open_metadata_only_reads_nothing);
     T_RUN(test_disk_open_raw_top_is_the_file);
