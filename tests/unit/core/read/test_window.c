@@ -212,6 +212,18 @@ static void test_windows_read_over_the_end_of_a_window(void)
     T_CHECK_U64(fake.nb_reads, 3);
 }
 
+/* A table a little after the end of a window: what is between them is fetched with it, since the
+ * data of the stream is read next. */
+static void test_windows_join_fetches_what_is_before_it(void)
+{
+    setup(SIZE);
+    T_CHECK(reads(0, 512) && reads(512, 512) && reads(FIRST - 4096, 4096));
+    T_CHECK(joined(&fake.source, 512 + FIRST + 4096, 512));
+    T_CHECK_U64(fake.log[2].offset, 512 + FIRST);
+    T_CHECK(reads(FIRST, 4096));
+    T_CHECK_U64(fake.nb_reads, 3);
+}
+
 /* A compressed stream is asked for to the end of the sector in which the next one begins. */
 static void test_windows_view_streams_share_a_sector(void)
 {
@@ -276,6 +288,7 @@ int main(void)
     T_RUN(test_windows_join_keeps_the_window_before);
     T_RUN(test_windows_view_over_the_end_of_a_window);
     T_RUN(test_windows_read_over_the_end_of_a_window);
+    T_RUN(test_windows_join_fetches_what_is_before_it);
     T_RUN(test_windows_view_streams_share_a_sector);
     T_RUN(test_windows_forget_table);
     T_RUN(test_windows_forget_other_source_keeps_ours);
