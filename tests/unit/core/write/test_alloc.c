@@ -99,7 +99,8 @@ static void test_alloc_new_table_and_its_blocks(void)
         setup();
         f.disk->writer.first_free = nb_entries * (512 * 8 / rows[i].refcount_bits);
         f.image.source.size = f.image.nb_held = f.disk->writer.first_free * 512; /* a hole */
-        if (i > 0) { /* others have left bytes there */
+        if (i > 0) { /* others have left bytes there, and after the old table */
+            memset(memory + image.size, 0xff, MIB);
             memset(memory + f.image.source.size, 0xff, MIB);
             f.image.source.size = f.image.nb_held = f.image.source.size + MIB;
         }
