@@ -2,6 +2,7 @@
  * anything else changes; nothing leaks. */
 #include <stdlib.h>
 
+#include "core/read/disk.h"
 #include "q2_amend.h"
 #include "q2_check.h"
 #include "q2_snapshot.h"
@@ -134,6 +135,27 @@ static void test_directory_that_is_something_else_is_not_marked(void)
     cleanup();
 }
 
+/* Once the bitmaps are marked, a write does not ask the directory again, and so its loss does not
+ * matter to the image. */
+static void test_directory_is_read_for_the_first_write_only(void)
+{
+    struct q2_layer_info info;
+
+    build();
+    setup();
+    T_CHECK_U64(q2_disk_write(f.disk, 70 * KIB, "x", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_flush(f.disk), Q2_OK);
+    f.image.bad_start = directory;
+    f.image.bad_end = directory + 64 * KIB;
+    q2_windows_clear(&f.disk->windows);
+    q2_slice_cache_init(&f.disk->slices, &f.disk->windows);
+    T_CHECK_U64(q2_disk_write(f.disk, 70 * KIB, "y", 1), Q2_OK);
+    T_CHECK_U64(q2_disk_nb_bitmaps_lost(f.disk), 1);
+    q2_disk_layer_info(f.disk, 0, &info);
+    T_CHECK_U64(info.header->autoclear_features, Q2_AUTOCLEAR_BITMAPS);
+    cleanup();
+}
+
 /* The header cannot be written, which comes before the mark: the bitmap stays as it was. */
 static void test_bitmap_that_cannot_be_taken_stays(void)
 {
@@ -156,6 +178,7 @@ int main(void)
     T_RUN(test_names_and_new_snapshots_leave_bitmaps_alone);
     T_RUN(test_bitmap_that_cannot_be_marked_stops_the_write);
     T_RUN(test_directory_that_is_something_else_is_not_marked);
+    T_RUN(test_directory_is_read_for_the_first_write_only);
     T_RUN(test_bitmap_that_cannot_be_taken_stays);
     free(memory);
     return t_done();
