@@ -968,6 +968,32 @@ static void test_check_of_one_table_named_often_is_bounded(void)
     cleanup();
 }
 
+/* More references than a count has room for: it stays at its largest. */
+static void test_check_counts_no_further_than_it_can(void)
+{
+    const uint64_t nb_l1 = 65537, nb_l2 = 8192, most = 0x1fffffff; /* nb_l1 * nb_l2 is more */
+    uint64_t l1_entry, l2_entry, nb_found = 0;
+
+    image_start(&image, &(struct image_spec){.size = nb_l1 * 512 * MIB, .max_clusters = 1024});
+    image_data(&image, 0, 1);
+    l1_entry = image_get64(&image, image_l1_entry(&image, 0));
+    for (uint64_t i = 1; i < nb_l1; i++)
+        image_put64(&image, image_l1_entry(&image, i * 512 * MIB), l1_entry);
+    l2_entry = image_get64(&image, image_l2_entry(&image, 0));
+    for (uint64_t i = 1; i < nb_l2; i++)
+        image_put64(&image, image_l2_entry(&image, i * 64 * KIB), l2_entry);
+    T_CHECK_U64(check(), Q2_OK);
+    for (uint32_t i = 0; i < found.nb && i < MAX_FINDINGS; i++) {
+        if (found.findings[i].kind != Q2_CHECK_REFCOUNT ||
+            found.findings[i].offset != (l2_entry & 0x00fffffffffffe00ull))
+            continue;
+        nb_found++;
+        T_CHECK_U64(found.findings[i].references, most);
+    }
+    T_CHECK_U64(nb_found, 1);
+    cleanup();
+}
+
 /* Snapshots that all have one L1 table: its entries are walked as often as the file has room for
  * L1 entries. */
 static void test_check_of_one_l1_table_named_often_is_bounded(void)
@@ -1059,6 +1085,7 @@ int main(void)
     T_RUN(test_check_knows_the_first_cluster_of_the_second_window);
     T_RUN(test_check_reads_refcounts_in_rows);
     T_RUN(test_check_of_one_table_named_often_is_bounded);
+    T_RUN(test_check_counts_no_further_than_it_can);
     T_RUN(test_check_of_one_l1_table_named_often_is_bounded);
     T_RUN(test_check_of_one_bitmap_table_named_often_is_bounded);
     return t_done();
