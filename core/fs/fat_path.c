@@ -172,8 +172,8 @@ static void long_feed(struct long_name *name, const struct long_entry *entry,
 
     if (is_last) {
         size_t nb_parts = (component->length + LONG_UNITS - 1) / LONG_UNITS;
-        name->valid = order >= 1 && order <= LONG_MAX_ORDER;
-        name->matches = order >= nb_parts;
+        name->valid = order <= LONG_MAX_ORDER;
+        name->matches = order >= nb_parts; /* at least one part */
         name->checksum = entry->checksum;
     } else if (order + 1 != name->order || order == 0) {
         name->valid = false;

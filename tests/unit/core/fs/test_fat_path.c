@@ -151,16 +151,17 @@ static void test_find_long_name_ends_at_its_nul_whatever_parts_it_has(void)
     } rows[] = {
         {"/exactly13char", 13, 14, true},  {"/exactly13char", 13, 40, true},
         {"/short", 5, 20, true},           {"/exactly-26-characters-long", 26, 39, true},
-        {"/exactly13char", 20, 20, false}, /* goes on instead */
+        {"/exactly13char", 20, 20, false},                                /* goes on instead */
+        {"/short", 5, 20 * 13, true},      {"/short", 5, 21 * 13, false}, /* no name has so many */
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct fat_builder fb;
-        uint16_t units[40];
+        uint16_t units[21 * 13];
 
-        for (size_t n = 0; n < 40; n++)
+        for (size_t n = 0; n < 21 * 13; n++)
             units[n] = n < strlen(rows[i].path) - 1 ? (uint8_t)rows[i].path[n + 1] : 'x';
-        if (rows[i].found)
+        if (rows[i].end < rows[i].stored)
             units[rows[i].end] = 0;
         make(&fb, 16);
         uint64_t at = fb_long(&fb, fb_root_entry(&fb, 0), units, rows[i].stored, "SPARE~1    ");
