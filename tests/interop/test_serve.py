@@ -197,6 +197,19 @@ def test_serve_dead_servers_socket_is_replaced():
             check(status == 1 and "cannot listen" in err, f"a second server took it: {err}")
 
 
+def test_serve_signal_right_after_its_first_line_ends_it_in_order():
+    with Folder("serve") as folder:
+        pattern_image(folder)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
+            process = subprocess.Popen([str(METALCOW), "serve", "-k", "s", "a.qcow2"],
+                                       cwd=folder.path, stdout=subprocess.PIPE)
+            process.stdout.readline()
+            process.send_signal(number)
+            process.communicate(timeout=speed.stretch(30))
+            check_equal(process.returncode, 0, f"the end by {number.name}")
+            check(not (folder.path / "s").exists(), "the socket is left behind")
+
+
 def option(number, data=b"", magic=b"IHAVEOPT", length=None):
     return magic + struct.pack(">II", number, len(data) if length is None else length) + data
 

@@ -195,8 +195,8 @@ static void end_clients(struct server *server)
     }
 }
 
-/* The signals that end the server, as a descriptor; threads inherit that they are blocked. */
-static int block_signals(void)
+/* Threads inherit that the signals are blocked. */
+int serve_block_signals(void)
 {
     sigset_t set;
 
@@ -208,10 +208,9 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-bool serve_clients(int listener, struct nbd_disk_export *export)
+bool serve_clients(int listener, int signals, struct nbd_disk_export *export)
 {
     struct server *server = calloc(1, sizeof(*server));
-    int signals = block_signals();
     bool good = false;
 
     export->lock = lock_disk;

@@ -28,8 +28,15 @@ int serve_listen(const struct serve_place *place);
 /* Say on stdout where a listening socket can be reached, as an NBD URI. */
 void serve_print_place(int listener, const struct serve_place *place);
 
+/* From now on SIGINT, SIGTERM and SIGHUP come out of the descriptor that is returned, and end
+ * nothing: done before a socket's file exists that somebody must remove. -1: out of descriptors. */
+int serve_block_signals(void);
+
 /* Serve clients until SIGINT, SIGTERM or SIGHUP; every client is gone then. False, and said on
- * stderr, if something failed that no client is to blame for. */
-bool serve_clients(int listener, struct nbd_disk_export *export);
+ * stderr, if something failed that no client is to blame for.
+ *
+ * signals  of serve_block_signals(); closed at the end
+ */
+bool serve_clients(int listener, int signals, struct nbd_disk_export *export);
 
 #endif

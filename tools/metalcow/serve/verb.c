@@ -111,15 +111,16 @@ static bool choose_place(const struct arguments *arguments, struct serve_place *
 static bool serve(struct image *image, const struct serve_place *place, bool writable)
 {
     struct served served = {.image = image};
-    int listener = serve_listen(place);
+    int signals = serve_block_signals(), listener;
     bool good;
 
+    listener = serve_listen(place);
     if (listener < 0)
         return false;
     nbd_disk_export_init(&served.export, image->disk, q2_disk_size(image->disk), !writable);
     served.export.failed = print_failure;
     serve_print_place(listener, place);
-    good = serve_clients(listener, &served.export);
+    good = serve_clients(listener, signals, &served.export);
     (void)close(listener);
     if (place->socket_path)
         (void)unlink(place->socket_path);
