@@ -175,6 +175,7 @@ def test_serve_wrong_command_lines_are_refused():
             (["--overlay-size", "2M", "--mode", "rw"], "is for --mode overlay"),
             (["--snapshot", "1"], "snapshot"),
             (["-k", "x" * 200], "socket"), (["-k", "a.qcow2"], "cannot listen"),
+            (["-k", ""], "--socket needs a path"),
             (["--mode", "overlay", "--overlay-size", "4k"], "overlay")]
     with Folder("serve") as folder:
         pattern_image(folder)
@@ -195,6 +196,40 @@ def test_serve_dead_servers_socket_is_replaced():
             check_equal(folder.run("nbdinfo", "--size", uri)[1].strip(), str(SIZE), "size")
             status, _, err = folder.ours("serve", "-r", "-k", "s", "a.qcow2")
             check(status == 1 and "cannot listen" in err, f"a second server took it: {err}")
+
+
+def test_serve_place_that_is_taken_is_named():
+    with Folder("serve") as folder, socket.socket() as other:
+        pattern_image(folder)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        status, _, err = folder.ours("serve", "-r", "-p", port, "a.qcow2")
+        check(status == 1 and f"127.0.0.1, port {port}: cannot listen there" in err, err)
+
+
+def test_serve_socket_whose_server_is_overrun_is_not_waited_for():
+    with Folder("serve") as folder, contextlib.ExitStack() as sockets:
+        pattern_image(folder)
+        busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(folder.path / "s"))
+        busy.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(folder.path / "s"))
+        status, _, err = folder.run("timeout", speed.stretch(10), METALCOW, "serve", "-r", "-k",
+                                    "s", "a.qcow2")
+        check(status == 1 and "cannot listen" in err, f"{status} {err}")
+
+
+def test_serve_uri_leads_to_any_path():
+    with Folder("serve") as folder:
+        pattern_image(folder)
+        with server(folder, "-r", "-k", "a b&c#d%41+é", "a.qcow2") as uri:
+            check_equal(folder.run("nbdinfo", "--size", uri)[1].strip(), str(SIZE), "nbdinfo")
+            folder.qemu_img("compare", "-q", "-f", "raw", "-F", "raw", uri, "want.raw")
 
 
 def test_serve_signal_right_after_its_first_line_ends_it_in_order():

@@ -27,7 +27,8 @@ static int fail(int fd, const char *what, const char *where)
     return -1;
 }
 
-/* Did a server that has ended leave this socket? Then nobody answers there. */
+/* Did a server that has ended leave this socket? Then nobody answers there. One that has more
+ * clients than it takes is not waited for. */
 static bool is_abandoned(const struct sockaddr_un *address)
 {
     struct stat found;
@@ -36,7 +37,7 @@ static bool is_abandoned(const struct sockaddr_un *address)
 
     if (lstat(address->sun_path, &found) != 0 || !S_ISSOCK(found.st_mode))
         return false;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return false;
     refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
@@ -93,6 +94,7 @@ static int listen_tcp(const char *text, uint16_t port)
 {
     struct sockaddr_storage address;
     socklen_t length = parse_address(text, port, &address);
+    char where[INET6_ADDRSTRLEN + sizeof(", port 65535")];
     int on = 1, fd;
 
     if (length == 0) {
@@ -102,10 +104,11 @@ static int listen_tcp(const char *text, uint16_t port)
     fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(fd, "no socket", text);
+    (void)snprintf(where, sizeof(where), "%s, port %u", text, (unsigned int)port);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(fd, (const struct sockaddr *)&address, length) != 0 ||
         listen(fd, SERVE_MAX_CLIENTS) != 0)
-        return fail(fd, "cannot listen there", text);
+        return fail(fd, "cannot listen there", where);
     return fd;
 }
 
@@ -113,6 +116,20 @@ int serve_listen(const struct serve_place *place)
 {
     return place->socket_path ? listen_unix(place->socket_path)
                               : listen_tcp(place->address, place->port);
+}
+
+/* A path inside a URI: every byte that has a meaning there, or none, as %XX. */
+static void print_encoded(const char *path)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                "0123456789-._~/";
+
+    for (; *path != '\0'; path++) {
+        if (strchr(plain, *path))
+            putchar(*path);
+        else
+            printf("%%%02X", (unsigned char)*path);
+    }
 }
 
 void serve_print_place(int listener, const struct serve_place *place)
@@ -124,7 +141,7 @@ void serve_print_place(int listener, const struct serve_place *place)
 
     if (place->socket_path) {
         fputs("nbd+unix:///?socket=", stdout);
-        print_escaped(stdout, place->socket_path);
+        print_encoded(place->socket_path);
     } else {
         if (getsockname(listener, (struct sockaddr *)&address, &length) == 0)
             port = ntohs(v6 ? ((struct sockaddr_in6 *)&address)->sin6_port

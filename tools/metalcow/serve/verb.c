@@ -96,6 +96,8 @@ static bool choose_place(const struct arguments *arguments, struct serve_place *
         fputs("metalcow: --socket excludes --port and --bind\n", stderr);
         return false;
     }
+    if (arguments->socket_path && arguments->socket_path[0] == '\0')
+        return complain("--socket needs a path that is not empty");
     if (port && (port[0] < '0' || port[0] > '9' || *end != '\0' || number > UINT16_MAX)) {
         fputs("metalcow: --port needs a number from 0 (any free port) to 65535\n", stderr);
         return false;
