@@ -25,11 +25,16 @@ SIZE = 16 * MIB
 
 
 @contextlib.contextmanager
-def server(folder, *arguments, ends_with=0):
-    """A server in the folder; yields its URI. SIGTERM must end it with this status."""
+def server(folder, *arguments, ends_with=0, given=""):
+    """A server in the folder; yields its URI. SIGTERM must end it with this status. `given` is all
+    that it finds on standard input."""
     process = subprocess.Popen([str(METALCOW), "serve", *map(str, arguments)], cwd=folder.path,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
     try:
+        process.stdin.write(given)
+        process.stdin.close()
+        process.stdin = None
         uri = process.stdout.readline().strip()
         check(uri.startswith("nbd"), f"no server: {process.stderr.read() if not uri else uri}")
         yield uri
@@ -154,6 +159,28 @@ def test_serve_full_overlay_is_an_error_and_reads_go_on():
             status, out, err = folder.run("qemu-io", "-f", "raw", "-c", "write 0 4M", uri)
             check(status != 0 and "No space" in out + err, f"writing went on: {out}{err}")
             folder.qemu_io("raw", uri, "read -P 9 15M 300k")
+
+
+def test_serve_overlay_reads_a_passphrase_once():
+    with Folder("serve") as folder:
+        folder.qemu_img("create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=word", "-o",
+                        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+                        "a.qcow2", "1M")
+        with server(folder, "-k", "s", "--mode", "overlay", "--passphrase-file", "/dev/stdin",
+                    "a.qcow2", given="word\n") as uri:
+            folder.qemu_io("raw", uri, "write -P 5 0 4k", "read -P 5 0 4k")
+
+
+def test_serve_overlay_has_the_size_of_the_snapshot():
+    with Folder("serve") as folder:
+        pattern_image(folder)
+        folder.qemu_img("snapshot", "-c", "before", "a.qcow2")
+        folder.qemu_img("resize", "-q", "a.qcow2", 2 * SIZE)
+        for words, size in ((["--snapshot", "before"], SIZE), ([], 2 * SIZE)):
+            with server(folder, "-k", "s", "--mode", "overlay", *words, "a.qcow2") as uri:
+                check_equal(folder.run("nbdinfo", "--size", uri)[1].strip(), str(size), "size")
+                folder.qemu_io("raw", uri, f"write -P 5 {size - 4096} 4k",
+                               f"read -P 5 {size - 4096} 4k", "read -P 7 0 1M")
 
 
 def test_serve_raw_image_and_size_of_no_sector():

@@ -36,16 +36,21 @@ static void print_failure(struct nbd_disk_export *export, enum q2_status status)
 }
 
 /* The overlay needs the size of the disk, which is in the image. So the image is opened here once,
- * and opened again with the overlay by the caller. */
-static bool make_overlay(const char *path, const struct image_options *options, uint64_t size,
+ * and opened again with the overlay by the caller. Its size is no secret, and a passphrase may come
+ * out of a pipe, which can be read once. */
+static bool make_overlay(const char *path, const struct image_options *given, uint64_t size,
                          struct overlay *overlay)
 {
-    struct image *image = image_open(path, options, false);
+    struct image_options options = *given;
+    struct image *image;
     struct q2_fault fault = {.status = Q2_OK};
     enum q2_status status;
     uint64_t disk_size;
     void *workspace;
 
+    options.passphrase_file = NULL;
+    options.key_file = NULL;
+    image = image_open(path, &options, true);
     if (!image)
         return false;
     disk_size = q2_disk_size(image->disk);
