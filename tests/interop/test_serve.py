@@ -183,6 +183,33 @@ def test_serve_overlay_has_the_size_of_the_snapshot():
                                f"read -P 5 {size - 4096} 4k", "read -P 7 0 1M")
 
 
+def replies_to(folder, requests):
+    """The errors of the simple replies to requests."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(speed.stretch(10))
+        client.connect(str(folder.path / "s"))
+        client.sendall(HELLO)
+        stream = client.makefile("rb")
+        stream.read(18 + 20 + 12 + 20)  # greeting, and what the option is answered with
+        errors = []
+        for one in requests:
+            client.sendall(one)
+            errors.append(struct.unpack(">IIQ", stream.read(16))[1])
+        return errors
+
+
+def test_serve_goes_on_if_nobody_reads_its_messages():
+    with Folder("serve") as folder:
+        pattern_image(folder)
+        with server(folder, "-k", "s", "--mode", "overlay", "--overlay-size", "1M",
+                    "a.qcow2") as uri:
+            folder.run("qemu-io", "-f", "raw", "-c", "write 0 2M", uri)
+            errors = replies_to(folder, [request(1, 4 * MIB + n * 4096, 4096) + bytes(4096)
+                                         for n in range(1500)])
+            check(errors.count(28) > 1000, "the overlay was not full")
+            check_equal(folder.run("nbdinfo", "--size", uri)[1].strip(), str(SIZE), "size")
+
+
 def test_serve_raw_image_and_size_of_no_sector():
     with Folder("serve") as folder:
         (folder.path / "r.raw").write_bytes(bytes(range(256)) * 5 + b"xyz")

@@ -1,4 +1,5 @@
 /* metalcow serve: serves an image as a disk to NBD clients. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,14 @@ struct served {
     struct image *image;
 };
 
+/* The disk is locked meanwhile. So what a pipe that nobody reads has no room for is not said. */
 static void print_failure(struct nbd_disk_export *export, enum q2_status status)
 {
+    struct pollfd messages = {.fd = STDERR_FILENO, .events = POLLOUT};
+
     (void)status;
-    image_print_fault(((struct served *)export)->image);
+    if (poll(&messages, 1, 0) > 0)
+        image_print_fault(((struct served *)export)->image);
 }
 
 /* The overlay needs the size of the disk, which is in the image. So the image is opened here once,
