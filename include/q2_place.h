@@ -35,12 +35,18 @@ struct q2_place_file;
 #define Q2_PLACE_REMEMBERS (1u << 3) /* the firmware keeps bytes of files: forget() is needed */
 #define Q2_PLACE_QUEUES    (1u << 4) /* reads can be queued below: see drivers/efi/block_queue.h */
 
+/* Why a file cannot be made longer, for the person. */
+#define Q2_PLACE_NO_SPACE                                                                          \
+    "the volume has no space to make the file longer, or counts it wrongly; delete other files "   \
+    "there, or check it with 'fsck.fat' or 'chkdsk'"
+
 /* The partition that a place is stored on, as an operating system finds it again. */
 enum q2_partition_kind {
     Q2_PARTITION_NONE, /* the whole device, without a partition table */
     Q2_PARTITION_MBR,
     Q2_PARTITION_GPT,
-    Q2_PARTITION_UNKNOWN, /* a part of a device, such as El Torito's: where is not known */
+    Q2_PARTITION_UNKNOWN, /* a part of a device that no table has, such as El Torito's: number and
+                             start mean nothing */
 };
 
 struct q2_partition {

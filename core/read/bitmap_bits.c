@@ -130,10 +130,12 @@ static enum q2_status search_bits(const struct search *search, uint64_t bit, uin
         enum q2_status status =
             q2_bitmap_entry(search->disk, search->table_offset, index, &cluster, &ones);
 
+        if (status != Q2_OK)
+            return status;
         bit -= start;
-        if (status == Q2_OK && cluster != 0)
+        if (cluster != 0)
             status = search_cluster(search, cluster, &bit, end);
-        else if (status == Q2_OK && ones != search->value)
+        else if (ones != search->value)
             bit = end;
         if (status != Q2_OK)
             return status;

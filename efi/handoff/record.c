@@ -153,7 +153,7 @@ static enum q2_status set_disk(struct q2_handoff_disk *disk, const struct q2_par
             return Q2_OK;
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,
                        "neither its disk nor its volume has a number, so the running system could "
-                       "not find it again; partition the disk anew",
+                       "not find it again; give the disk one: 'sfdisk --disk-id' on Linux",
                        path);
     case Q2_PARTITION_UNKNOWN:
         return q2_fail(fault, Q2_ERR_UNSUPPORTED,

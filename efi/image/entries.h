@@ -17,7 +17,8 @@
 
 struct mc_entries {
     struct mc_settings settings;
-    char refused[300]; /* what is wrong with a file that is no usable entry; "": with none */
+    char refused[300]; /* why a file is no entry that can be used, or why some are left out; "": all
+                          can be used */
     bool has_more;     /* than are taken */
     size_t nb;
     struct mc_entry *sorted[MC_MAX_ENTRIES];     /* as a menu shows them */

@@ -146,11 +146,7 @@ static enum q2_status fill_need(const struct need *need, enum mc_room_for purpos
         return status == Q2_ERR_NO_SPACE && purpose == MC_ROOM_FOR_FIRST ? Q2_OK : status;
     if (is_enough(need, purpose, step, space))
         return Q2_OK;
-    return q2_fail(
-        fault, Q2_ERR_NO_SPACE,
-        "the volume has no space to make the file longer, or counts it wrongly; delete other "
-        "files there, or check it with 'fsck.fat' or 'chkdsk'",
-        need->file->source->path);
+    return q2_fail(fault, Q2_ERR_NO_SPACE, Q2_PLACE_NO_SPACE, need->file->source->path);
 }
 
 enum q2_status mc_image_top_up(struct mc_image *image, enum mc_room_for purpose, uint64_t needed,

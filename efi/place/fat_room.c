@@ -145,11 +145,9 @@ enum q2_status mc_fat_make_room(struct q2_place_file *place_file, uint64_t size,
     status = EFI_ERROR(efi_status) ? q2_status_from_efi(efi_status) : Q2_ERR_NO_SPACE;
     return q2_fail(
         fault, status,
-        size > limit
-            ? "it is as long as a file on FAT can be, 4 GiB; 'metalcow convert' on a host "
-              "may make it shorter"
-            : "the volume has no space to make the file longer, or counts it wrongly; delete other "
-              "files there, or check it with 'fsck.fat' or 'chkdsk'",
+        size > limit ? "it is as long as a file on FAT can be, 4 GiB; 'metalcow convert' on a host "
+                       "may make it shorter"
+                     : Q2_PLACE_NO_SPACE,
         file->path);
 }
 

@@ -192,7 +192,7 @@ def gpt_partitions(path):
             if len(entry) == size and entry[:16] != bytes(16)]
 
 
-def mbr_table(file, offset):
+def read_mbr(file, offset):
     """The entries of the MBR, or of the table of an extended partition: (type, first byte)."""
     file.seek(offset)
     sector = file.read(512).ljust(512, b"\0")
@@ -205,7 +205,7 @@ def logical_partitions(file, extended):
     table, which counts from the extended partition."""
     table, partitions = extended, []
     for _ in range(MAX_TABLES):
-        entries = mbr_table(file, table)
+        entries = read_mbr(file, table)
         partitions += [(kind, table + start) for kind, start in entries
                        if kind not in (0, *EXTENDED_TYPES)]
         tables = [extended + start for kind, start in entries if kind in EXTENDED_TYPES]
@@ -218,7 +218,7 @@ def logical_partitions(file, extended):
 def mbr_partitions(path):
     """The same of an MBR. Logical partitions have numbers from 5 on."""
     with open(path, "rb") as file:
-        primary = mbr_table(file, 0)
+        primary = read_mbr(file, 0)
         logical = [row for kind, start in primary if kind in EXTENDED_TYPES
                    for row in logical_partitions(file, start)]
     numbered = [*enumerate(primary, start=1), *enumerate(logical, start=5)]

@@ -127,8 +127,10 @@ static bool serve(struct image *image, const struct serve_place *place, bool wri
     bool good;
 
     listener = serve_listen(place);
-    if (listener < 0)
+    if (listener < 0) {
+        (void)close(signals);
         return false;
+    }
     nbd_disk_export_init(&served.export, image->disk, q2_disk_size(image->disk), !writable);
     served.export.failed = print_failure;
     serve_print_place(listener, place);
